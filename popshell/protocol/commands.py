@@ -1,0 +1,297 @@
+"""The one table: every fact about a POP3 command stands here, once.
+
+Highlighter, completer, warnings, reply framing, practice server, CAPA list, state diagram, reference and
+explanations are derived from it. The table holds facts only: no code, no prose, no colour.
+
+The trick that keeps it small: "allowed in" and "leads to" are one column. `LIST: {TRANSACTION: TRANSACTION}` says
+both that LIST is legal in TRANSACTION and that `+OK` stays there. What is not in the mapping is not legal, and the
+miss is the explanation.
+
+Trap: "multi-line" has three values. LIST, UIDL and LANG answer one line with an argument and many without one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+class State(enum.Enum):
+    """The states of a POP3 session (RFC 1939 §3); CLOSED is before the greeting and after the end."""
+
+    CLOSED = "CLOSED"
+    AUTHORIZATION = "AUTHORIZATION"
+    TRANSACTION = "TRANSACTION"
+    UPDATE = "UPDATE"
+
+
+class Kind(enum.Enum):
+    """What sort of word a parameter takes; completion, colour and checks follow from it."""
+
+    NAME = "name"  # a mailbox: user name (RFC 1939 §7)
+    SECRET = "secret"  # the rest of the line, blanks included (RFC 1939 §7, PASS)
+    DIGEST = "digest"  # 32 lower-case hexadecimal digits (RFC 1939 §7, APOP)
+    MESSAGE = "message"  # a message-number: 1 and up (RFC 1939 §5)
+    LINES = "lines"  # a number of lines: 0 and up (RFC 1939 §7, TOP)
+    MECHANISM = "mechanism"  # a SASL mechanism name (RFC 5034 §4)
+    INITIAL = "initial"  # base64 of the initial response, or = (RFC 5034 §4)
+    LANGUAGE = "language"  # a language range (RFC 4647), or * (RFC 6856 §3.2)
+    WORD = "word"  # anything: arguments of commands that are history
+
+
+class MultiLine(enum.Enum):
+    """Whether `+OK` is followed by lines up to a line that holds only a dot (RFC 1939 §3)."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    WITHOUT_ARGUMENT = "without argument"
+
+
+class Undo(enum.Enum):
+    """Whether what `+OK` did can be taken back."""
+
+    NOTHING = "nothing"  # nothing is changed
+    RSET = "rset"  # RSET takes it back (RFC 1939 §5)
+    LEAVE = "leave"  # only a new connection takes it back
+    NEVER = "never"  # it is done for good
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter of a command. `name` is RFC 1939's word for it where it has one."""
+
+    name: str
+    kind: Kind
+    optional: bool = False
+
+    @property
+    def secret(self) -> bool:
+        """True if its value must not be shown, stored or logged; the one mark that redaction reads."""
+        return self.kind in (Kind.SECRET, Kind.DIGEST, Kind.INITIAL)
+
+
+_NONE: Mapping[State, State] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """One row: what a command is, where it is legal, where `+OK` and `-ERR` lead, and how its reply ends."""
+
+    name: str
+    rfc: int
+    section: str
+    transitions: Mapping[State, State]
+    params: tuple[Param, ...] = ()
+    multi_line: MultiLine = MultiLine.NEVER
+    undo: Undo = Undo.NOTHING
+    #: where `-ERR` leads, for states that it does not leave unchanged
+    on_err: Mapping[State, State] = field(default_factory=lambda: _NONE)
+    #: the CAPA tag that announces it; None for what every server has to serve (RFC 1939 §5)
+    capability: str | None = None
+    #: the command whose `+OK` must come immediately before
+    must_follow: str | None = None
+    #: the server may answer `+ ` and ask for another line (RFC 5034 §4)
+    continues: bool = False
+    #: after `+OK` both sides negotiate TLS; illegal when TLS is on (RFC 2595 §4)
+    starts_tls: bool = False
+    #: commands after whose `+OK` this one must not be given any more in the session
+    not_after: tuple[str, ...] = ()
+    #: the command authenticates: its `+OK` opens the maildrop
+    logs_in: bool = False
+    #: the last command of a pipelined group: what follows depends on its reply (RFC 2449 §6.6, RFC 2595 §4)
+    ends_pipeline: bool = False
+    #: it left the protocol long ago: taught as history, answered with `-ERR`
+    historic: bool = False
+    #: the RFC that took it out, where one says so
+    removed_by: int | None = None
+    #: further RFCs and sections worth reading
+    see: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def required(self) -> int:
+        """How many arguments it needs."""
+        return sum(not param.optional for param in self.params)
+
+    @property
+    def syntax(self) -> str:
+        """The command with its parameters as RFC 1939 writes them: `TOP msg n`, `LIST [msg]`."""
+        words = (f"[{p.name}]" if p.optional else p.name for p in self.params)
+        return " ".join((self.name, *words))
+
+    def expects_multi_line(self, argument_count: int) -> bool:
+        """Whether `+OK` to it, given so many arguments, goes on to a line holding only a dot."""
+        if self.multi_line is MultiLine.WITHOUT_ARGUMENT:
+            return argument_count == 0
+        return self.multi_line is MultiLine.ALWAYS
+
+
+_A, _T, _U, _C = State.AUTHORIZATION, State.TRANSACTION, State.UPDATE, State.CLOSED
+_MSG = Param("msg", Kind.MESSAGE)
+_STAY_T = MappingProxyType({_T: _T})
+_STAY_A = MappingProxyType({_A: _A})
+_STAY_BOTH = MappingProxyType({_A: _A, _T: _T})
+_LOGIN = MappingProxyType({_A: _T})
+
+_ROWS = (
+    CommandSpec(
+        "USER", 1939, "7", _STAY_A, (Param("name", Kind.NAME),), capability="USER", see=((2449, "6.2"),)
+    ),
+    CommandSpec(
+        "PASS",
+        1939,
+        "7",
+        _LOGIN,
+        (Param("string", Kind.SECRET),),
+        capability="USER",
+        must_follow="USER",
+        logs_in=True,
+        undo=Undo.LEAVE,
+        ends_pipeline=True,
+        see=((8314, "3"), (2595, "4")),
+    ),
+    CommandSpec(
+        "APOP",
+        1939,
+        "7",
+        _LOGIN,
+        (Param("name", Kind.NAME), Param("digest", Kind.DIGEST)),
+        logs_in=True,
+        undo=Undo.LEAVE,
+        ends_pipeline=True,
+        see=((1939, "13"),),
+    ),
+    CommandSpec(
+        "AUTH",
+        5034,
+        "4",
+        _LOGIN,
+        (Param("mechanism", Kind.MECHANISM), Param("initial-response", Kind.INITIAL, optional=True)),
+        capability="SASL",
+        continues=True,
+        logs_in=True,
+        undo=Undo.LEAVE,
+        ends_pipeline=True,
+        see=((4616, "2"),),
+    ),
+    CommandSpec(
+        "STLS",
+        2595,
+        "4",
+        _STAY_A,
+        capability="STLS",
+        starts_tls=True,
+        not_after=("UTF8",),
+        undo=Undo.LEAVE,
+        ends_pipeline=True,
+        see=((8314, "3.1"), (6856, "2.1")),
+    ),
+    CommandSpec("CAPA", 2449, "5", _STAY_BOTH, multi_line=MultiLine.ALWAYS),
+    CommandSpec("UTF8", 6856, "2.1", _STAY_A, capability="UTF8", undo=Undo.LEAVE, see=((6532, "3"),)),
+    CommandSpec(
+        "LANG",
+        6856,
+        "3.2",
+        _STAY_BOTH,
+        (Param("lang", Kind.LANGUAGE, optional=True),),
+        multi_line=MultiLine.WITHOUT_ARGUMENT,
+        capability="LANG",
+    ),
+    CommandSpec("STAT", 1939, "5", _STAY_T),
+    CommandSpec(
+        "LIST",
+        1939,
+        "5",
+        _STAY_T,
+        (Param("msg", Kind.MESSAGE, optional=True),),
+        multi_line=MultiLine.WITHOUT_ARGUMENT,
+    ),
+    CommandSpec("RETR", 1939, "5", _STAY_T, (_MSG,), multi_line=MultiLine.ALWAYS, see=((1939, "3"),)),
+    CommandSpec("DELE", 1939, "5", _STAY_T, (_MSG,), undo=Undo.RSET, see=((1939, "6"),)),
+    CommandSpec("NOOP", 1939, "5", _STAY_T, see=((1939, "3"),)),
+    CommandSpec("RSET", 1939, "5", _STAY_T),
+    CommandSpec(
+        "TOP",
+        1939,
+        "7",
+        _STAY_T,
+        (_MSG, Param("n", Kind.LINES)),
+        multi_line=MultiLine.ALWAYS,
+        capability="TOP",
+        see=((2449, "6.1"),),
+    ),
+    CommandSpec(
+        "UIDL",
+        1939,
+        "7",
+        _STAY_T,
+        (Param("msg", Kind.MESSAGE, optional=True),),
+        multi_line=MultiLine.WITHOUT_ARGUMENT,
+        capability="UIDL",
+        see=((2449, "6.8"),),
+    ),
+    CommandSpec(
+        "QUIT",
+        1939,
+        "6",
+        MappingProxyType({_A: _C, _T: _U}),
+        on_err=MappingProxyType({_T: _U}),
+        undo=Undo.NEVER,
+        ends_pipeline=True,
+        see=((1939, "4"),),
+    ),
+    CommandSpec("LAST", 1460, "5", _STAY_T, historic=True, removed_by=1725),
+    CommandSpec(
+        "RPOP",
+        1225,
+        "Optional POP3 Commands",
+        _LOGIN,
+        (Param("user", Kind.NAME),),
+        must_follow="USER",
+        historic=True,
+        removed_by=1460,
+    ),
+    CommandSpec(
+        "XTND",
+        1082,
+        "The XTND Command",
+        _STAY_T,
+        (Param("extension", Kind.WORD), Param("name", Kind.WORD, optional=True)),
+        multi_line=MultiLine.ALWAYS,
+        historic=True,
+    ),
+)
+
+#: Every command that PopShell knows, by its name in upper case.
+COMMANDS: Mapping[str, CommandSpec] = MappingProxyType({spec.name: spec for spec in _ROWS})
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One arrow of the state machine: `commands` lead from `before` to `after`. The greeting has no command."""
+
+    before: State
+    after: State
+    commands: tuple[str, ...]
+
+
+def transitions() -> Iterator[Transition]:
+    """Every arrow of the state machine, derived from the table; historic commands are left out.
+
+    The first arrow is the greeting (RFC 1939 §4), the last the server's closing after UPDATE (RFC 1939 §6).
+    """
+    yield Transition(_C, _A, ())
+    arrows: dict[tuple[State, State], list[str]] = {}
+    for spec in _ROWS:
+        if not spec.historic:
+            for before, after in spec.transitions.items():
+                arrows.setdefault((before, after), []).append(spec.name)
+    for (before, after), names in arrows.items():
+        yield Transition(before, after, tuple(names))
+    yield Transition(_U, _C, ())
+
+
+def legal(state: State) -> tuple[CommandSpec, ...]:
+    """The commands that may be given in `state`, in the table's order; history left out."""
+    return tuple(spec for spec in _ROWS if state in spec.transitions and not spec.historic)
