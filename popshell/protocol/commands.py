@@ -135,9 +135,7 @@ _STAY_BOTH = MappingProxyType({_A: _A, _T: _T})
 _LOGIN = MappingProxyType({_A: _T})
 
 _ROWS = (
-    CommandSpec(
-        "USER", 1939, "7", _STAY_A, (Param("name", Kind.NAME),), capability="USER", see=((2449, "6.2"),)
-    ),
+    CommandSpec("USER", 1939, "7", _STAY_A, (Param("name", Kind.NAME),), capability="USER", see=((2449, "6.2"),)),
     CommandSpec(
         "PASS",
         1939,

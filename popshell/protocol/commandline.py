@@ -1,0 +1,282 @@
+"""One typed line, parsed: tokens with spans and diagnostics. Colour, completion, warning and explanation read these.
+
+RFC 1939 §3: a keyword, case-insensitive, then arguments, "each separated by a single SPACE character". Nothing here
+raises on bad input: a wrong line is sent like any other, and its `-ERR` is the lesson. A diagnostic says what a strict
+reader would object to; its `code` is stable and names a text in `messages.toml`.
+
+Traps: the argument of PASS is the rest of the line, blanks included (RFC 1939 §7); `int()` and `str.isdigit()` take
+digits of other scripts, so numbers are matched by `[0-9]{1,10}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import re
+from dataclasses import dataclass, field
+
+from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, Param, State
+from popshell.protocol.maildropview import MaildropView
+
+#: What stands where a secret stood; always the same, so that it tells nothing of the length.
+MASK = "••••"
+
+NUMBER = re.compile(r"[0-9]{1,10}\Z")
+_DIGEST = re.compile(r"[0-9a-f]{32}\Z")
+_BLANKS = " \t"
+#: RFC 2449 §4: a command line is at most 255 octets, CRLF included.
+LONGEST_LINE = 255
+#: RFC 1939 §3: "Each argument may be up to 40 characters long."
+LONGEST_ARGUMENT = 40
+
+
+class Role(enum.Enum):
+    """What a token is."""
+
+    COMMAND = "command"
+    ARGUMENT = "argument"
+    EXTRA = "extra"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word of the line at `text[start:end]`; `param` is the row's parameter that it fills."""
+
+    start: int
+    end: int
+    text: str
+    role: Role
+    param: Param | None = None
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """An objection to `text[start:end]`. `mild` ones are taken by most servers."""
+
+    code: str
+    start: int
+    end: int
+    mild: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a line is judged against: where the session is when the line is served."""
+
+    state: State = State.AUTHORIZATION
+    #: the command whose `+OK` came last, "" if the last reply was none
+    follows: str = ""
+    tls: bool = False
+    #: commands that had `+OK` on this connection
+    done: frozenset[str] = frozenset()
+    maildrop: MaildropView = field(default_factory=MaildropView)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """A line as typed, without its CRLF. `spec` is None for a keyword that the table does not know."""
+
+    text: str
+    spec: CommandSpec | None
+    tokens: tuple[Token, ...]
+    diagnostics: tuple[Diagnostic, ...]
+    state: State
+
+    @property
+    def name(self) -> str:
+        """The keyword in upper case; "" if there is none."""
+        return self.tokens[0].text.upper() if self.tokens else ""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return tuple(token.text for token in self.tokens[1:])
+
+    @property
+    def expects_multi_line(self) -> bool:
+        """Whether `+OK` goes on to a dot line. An unknown command is taken for single-line (curl#14201: never guess)."""
+        return self.spec is not None and self.spec.expects_multi_line(len(self.tokens) - 1)
+
+    @property
+    def message(self) -> int | None:
+        """The message-number that it names, if it names a sound one."""
+        for token in self.tokens:
+            if token.param and token.param.kind is Kind.MESSAGE and NUMBER.match(token.text):
+                return int(token.text)
+        return None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every text in it that must not be shown, longest first, what base64 hides included."""
+        found: list[str] = []
+        for token in self.tokens:
+            if token.secret and token.text:
+                found.append(token.text)
+                if token.param and token.param.kind is Kind.INITIAL:
+                    found.extend(hidden_in_base64(token.text))
+        return tuple(sorted(set(found), key=len, reverse=True))
+
+    def redacted(self) -> str:
+        """The line with every secret replaced by MASK (sec-K2)."""
+        text = self.text
+        for token in reversed(self.tokens):
+            if token.secret and token.text:
+                text = text[: token.start] + MASK + text[token.end :]
+        return text
+
+    def has(self, code: str) -> bool:
+        return any(diagnostic.code == code for diagnostic in self.diagnostics)
+
+    @property
+    def blunder(self) -> Diagnostic | None:
+        """The first objection that is not mild."""
+        return next((d for d in self.diagnostics if not d.mild), None)
+
+
+def hidden_in_base64(text: str) -> tuple[str, ...]:
+    """The words inside a SASL response: decoded, cut at NUL; () if it is no base64."""
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return ()
+    *names, last = decoded.split(b"\0")
+    # In PLAIN the first two fields are names (RFC 4616 §2); only the last is secret. Elsewhere all of it is.
+    return (last.decode("utf-8", "surrogateescape"),) if last and len(names) != 1 else ()
+
+
+def parse(text: str, context: Context | None = None) -> CommandLine:
+    """Parse one line as typed, judged against `context`. Never raises."""
+    context = context or Context()
+    notes: list[Diagnostic] = []
+    start = len(text) - len(text.lstrip(_BLANKS))
+    if start:
+        notes.append(Diagnostic("leading-space", 0, start))
+    end = start
+    while end < len(text) and text[end] not in _BLANKS:
+        end += 1
+    if start == end:
+        return CommandLine(text, None, (), (*notes, Diagnostic("empty", 0, len(text))), context.state)
+    spec = COMMANDS.get(text[start:end].upper())
+    tokens = [Token(start, end, text[start:end], Role.COMMAND)]
+    _arguments(text, end, spec, context, tokens, notes)
+    _judge(text, spec, context, tokens, notes)
+    return CommandLine(text, spec, tuple(tokens), tuple(notes), context.state)
+
+
+def _arguments(
+    text: str,
+    position: int,
+    spec: CommandSpec | None,
+    context: Context,
+    tokens: list[Token],
+    notes: list[Diagnostic],
+) -> None:
+    """Cut the rest of the line into arguments and give each its parameter."""
+    params = spec.params if spec else ()
+    # A slip of the verb right after USER still carries the password: `PAS secret`, `PASSsecret` (sec-K3).
+    slip = spec is None and context.follows == "USER"
+    if slip and position - tokens[0].start > 4:
+        head = tokens[0].start + 4
+        tokens[0] = Token(tokens[0].start, head, text[tokens[0].start : head], Role.COMMAND)
+        tokens.append(Token(head, len(text), text[head:], Role.ARGUMENT, secret=True))
+        return
+    if slip or (params and params[0].kind is Kind.SECRET):
+        if position < len(text):
+            if text[position] == "\t":
+                notes.append(Diagnostic("tab", position, position + 1))
+            param = params[0] if params else None
+            role = Role.ARGUMENT if param else Role.EXTRA
+            tokens.append(Token(position + 1, len(text), text[position + 1 :], role, param, secret=True))
+        return
+    count = 0
+    while position < len(text):
+        blank = position
+        while position < len(text) and text[position] in _BLANKS:
+            position += 1
+        if "\t" in text[blank:position]:
+            notes.append(Diagnostic("tab", blank, position))
+        elif position == len(text):
+            notes.append(Diagnostic("trailing-space", blank, position, mild=True))
+        elif position - blank > 1:
+            notes.append(Diagnostic("double-space", blank, position, mild=True))
+        start = position
+        while position < len(text) and text[position] not in _BLANKS:
+            position += 1
+        if position > start:
+            param = params[count] if count < len(params) else None
+            role = Role.ARGUMENT if param else Role.EXTRA
+            secret = bool(param and param.secret) or (param is None and any(p.secret for p in params))
+            tokens.append(Token(start, position, text[start:position], role, param, secret))
+            count += 1
+
+
+def _judge(text: str, spec: CommandSpec | None, context: Context, tokens: list[Token], notes: list[Diagnostic]) -> None:
+    """Append what a strict reader objects to, the gravest first."""
+    verb = tokens[0]
+
+    def object_to(code: str, token: Token = verb, *, mild: bool = False) -> None:
+        notes.append(Diagnostic(code, token.start, token.end, mild))
+
+    if any(ch in "\r\n\0" for ch in text):
+        notes.append(Diagnostic("control", 0, len(text)))
+    if len(text.encode("utf-8", "surrogateescape")) + 2 > LONGEST_LINE:
+        notes.append(Diagnostic("too-long", 0, len(text)))
+    if spec is None:
+        object_to("unknown-command")
+        return
+    if spec.historic:
+        object_to("historic")
+    if context.state not in spec.transitions:
+        object_to("wrong-state")
+    elif spec.must_follow and context.follows != spec.must_follow:
+        object_to("must-follow")
+    elif spec.starts_tls and context.tls:
+        object_to("already-tls")
+    elif context.done.intersection(spec.not_after):
+        object_to("not-after")
+    arguments = tokens[1:]
+    if len(arguments) < spec.required:
+        notes.append(Diagnostic("missing-argument", len(text), len(text)))
+    for token in arguments:
+        if token.role is Role.EXTRA:
+            object_to("extra-argument", token)
+        else:
+            for code, mild in _objections(token, context):
+                object_to(code, token, mild=mild)
+
+
+def _objections(token: Token, context: Context) -> list[tuple[str, bool]]:
+    """What is wrong with one argument, by its kind; and what the maildrop, as known so far, says of it."""
+    assert token.param is not None
+    kind, text = token.param.kind, token.text
+    found: list[tuple[str, bool]] = []
+    if kind in (Kind.MESSAGE, Kind.LINES):
+        if not NUMBER.match(text):
+            return [("bad-number", False)]
+        number = int(text)
+        if kind is Kind.MESSAGE:
+            maildrop = context.maildrop
+            if number == 0:
+                found.append(("zero", False))
+            elif number in maildrop.marks:
+                found.append(("marked", False))
+            elif maildrop.last is not None and number > maildrop.last:
+                found.append(("no-such-message", False))
+    elif kind is Kind.DIGEST and not _DIGEST.match(text):
+        found.append(("bad-digest", False))
+    elif kind is Kind.INITIAL and text != "=" and not _is_base64(text):
+        found.append(("bad-base64", False))
+    if len(text) > LONGEST_ARGUMENT and kind not in (Kind.INITIAL, Kind.SECRET):
+        found.append(("long-argument", True))
+    if not text.isascii() and "UTF8" not in context.done:
+        found.append(("non-ascii", True))
+    return found
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True

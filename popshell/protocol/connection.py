@@ -1,0 +1,363 @@
+"""Connection: watches both directions of one POP3 session and yields Exchanges. It observes and forbids nothing.
+
+Sans-IO: the owner says what was `sent`, what was `received`, that TLS began, that the line closed; time comes in as an
+argument. Replies match commands by order (sec-P4). Lines sent ahead are kept raw and are judged only when their turn
+comes, because only then is it known whether a line after AUTH is a command or an answer to a challenge, and which state
+it meets.
+
+The same bytes give the same Exchanges however they are cut (sec-P1); wire.py tells how. After a fault the session is
+`broken`: nothing that follows is trusted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from popshell.protocol.commandline import CommandLine, Context, hidden_in_base64, parse
+from popshell.protocol.commands import COMMANDS, MultiLine, State
+from popshell.protocol.exchange import Exchange, Problem, Step
+from popshell.protocol.maildropview import MaildropView
+from popshell.protocol.response import Response, Status, read_status, stamp
+from popshell.protocol.wire import CRLF, LineReader, ReplyLimits, ReplyReader, WireError, unstuff
+
+#: What another protocol's first bytes look like; a hint for the user, not a decision.
+_SPEAKS = (
+    (b"* ", "imap"),
+    (b"2", "smtp"),
+    (b"4", "smtp"),
+    (b"5", "smtp"),
+    (b"HTTP/", "http"),
+    (b"SSH-", "ssh"),
+    (b"\x15\x03", "tls"),
+    (b"\x16\x03", "tls"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """The server asks for another line (`+ `, RFC 5034 §4). `line` is what stands behind the blank: base64."""
+
+    line: bytes
+    command: CommandLine
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A reply that has not arrived whole: the hang watch reads it."""
+
+    command: CommandLine | None
+    since: float
+    octets: int
+    lines: int
+    #: a line of a lone dot that does not end the reply because its line ends are bare LF
+    bare_lf_dot: bool
+
+
+class _Turn:
+    """The exchange under way. `line` is None for the greeting."""
+
+    __slots__ = ("line", "received", "response", "sent", "started", "steps", "waiting")
+
+    def __init__(self, line: CommandLine | None, sent: bytes, started: float) -> None:
+        self.line = line
+        self.sent = sent
+        self.started = started
+        self.received = bytearray()
+        self.steps: list[Step] = []
+        self.waiting: bytes | None = None  # a challenge without its answer
+        self.response: Response | None = None  # a status line whose content is still to come
+
+
+class Connection:
+    """One session as seen on the wire. Public attributes are for reading."""
+
+    def __init__(self, now: float = 0.0, limits: ReplyLimits | None = None, *, longest_line: int = 65536) -> None:
+        self.state = State.CLOSED
+        self.tls = False
+        self.stamp: str | None = None
+        self.capabilities: dict[str, tuple[str, ...]] | None = None
+        self.maildrop = MaildropView()
+        self.done: frozenset[str] = frozenset()
+        self.follows = ""
+        self.broken: Problem | None = None
+        self.closed = False
+        #: True between `+OK` to STLS and `tls_started()`
+        self.wants_tls = False
+        self._limits = limits or ReplyLimits()
+        self._replies = ReplyReader(self._limits)
+        self._lines = LineReader(longest_line)
+        self._queue: deque[tuple[bytes, float]] = deque()
+        self._turn: _Turn | None = _Turn(None, b"", now)
+        self._tainted = False
+        self._secrets: tuple[str, ...] = ()
+
+    # -- what the owner tells ------------------------------------------------------------------------------------
+
+    def sent(self, data: bytes, now: float = 0.0) -> list[Exchange | Challenge]:
+        """The client sent `data`. Whole lines become commands, or answers to a challenge, in order."""
+        if self.broken or self.closed:
+            return []
+        self._lines.feed(data)
+        while (line := self._lines.next_line()) is not False:
+            if isinstance(line, bytes):
+                if self._turn is None and len(self._replies):
+                    self._tainted = True  # what is here came before its command: never its reply
+                self._queue.append((line, now))
+                self._start_next()
+        return self._read(now)
+
+    def received(self, data: bytes, now: float = 0.0) -> list[Exchange | Challenge]:
+        """The server sent `data`. Returns what became whole by it, in order."""
+        if self.broken:
+            return []
+        self._replies.feed(data)
+        return self._read(now)
+
+    def tls_started(self) -> None:
+        """The TLS handshake that `+OK` to STLS asked for is done. Capabilities are forgotten (RFC 2595 §4)."""
+        self.wants_tls = False
+        self.tls = True
+        self.capabilities = None
+        self._start_next()
+
+    def close(self, now: float = 0.0) -> list[Exchange | Challenge]:
+        """The line is closed. What was due becomes a record with its fault."""
+        if self.closed:
+            return []
+        self.closed = True
+        out: list[Exchange | Challenge] = []
+        turn = self._turn
+        if self.broken is None and turn is not None:
+            held = self._replies.take_all()
+            code = "no-terminator" if turn.response else "cut" if held else "no-reply"
+            turn.received += held
+            out.append(self._fault(turn, Problem(code), now, State.CLOSED))
+        elif self.broken is None and len(self._replies):
+            out.append(self._unasked(self._replies.take_all(), now))
+        self.state = State.CLOSED
+        self._turn = None
+        self._queue.clear()
+        return out
+
+    # -- what the owner asks -------------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> int:
+        """How many replies are due, the greeting included."""
+        return len(self._queue) + (self._turn is not None)
+
+    @property
+    def challenged(self) -> bool:
+        """Whether the next line sent answers a challenge."""
+        return self._turn is not None and self._turn.waiting is not None
+
+    def due(self) -> Due | None:
+        """The reply that is under way, as far as it has come."""
+        turn = self._turn
+        if turn is None or turn.waiting is not None:
+            return None
+        held = self._replies.held
+        return Due(
+            turn.line,
+            turn.started,
+            len(turn.received) + len(held),
+            held.count(b"\n"),
+            (turn.response is not None and held.endswith((b"\n.\n", b"\n.\r\n"))) or held == b".\n",
+        )
+
+    def context(self) -> Context:
+        """What the next line sent will meet, if every line before it succeeds: for judging while one types."""
+        state, follows, done, tls, maildrop = self.state, self.follows, self.done, self.tls, self.maildrop
+        lines = [self._turn.line] if self._turn and self._turn.line else []
+        for raw, _ in self._queue:
+            lines.append(parse(raw.decode("utf-8", "surrogateescape"), Context(state, follows, tls, done)))
+        if self._turn is not None and self._turn.line is None:
+            state = State.AUTHORIZATION
+        for line in lines:
+            spec = line.spec
+            if spec is None or state not in spec.transitions:
+                follows = ""
+                continue
+            state, follows, done = spec.transitions[state], spec.name, done | {spec.name}
+            tls = tls or spec.starts_tls
+        return Context(state, follows, tls, done, maildrop)
+
+    # -- the engine ----------------------------------------------------------------------------------------------
+
+    def _context(self) -> Context:
+        return Context(self.state, self.follows, self.tls, self.done, self.maildrop)
+
+    def _start_next(self) -> None:
+        """Let the next queued line take its turn: as an answer if a challenge waits, else as a command."""
+        turn = self._turn
+        if turn is not None and turn.waiting is not None and self._queue:
+            raw, _ = self._queue.popleft()
+            turn.steps.append(Step(turn.waiting, raw))
+            turn.sent += raw + CRLF
+            turn.waiting = None
+            text = raw.decode("utf-8", "surrogateescape")
+            if text != "*":
+                self._remember((text, *hidden_in_base64(text)))
+        elif turn is None and self._queue and not self.wants_tls:
+            raw, now = self._queue.popleft()
+            line = parse(raw.decode("utf-8", "surrogateescape"), self._context())
+            self._remember(line.secrets)
+            self._turn = _Turn(line, raw + CRLF, now)
+
+    def _remember(self, secrets: tuple[str, ...]) -> None:
+        known = {*self._secrets, *(secret for secret in secrets if secret)}
+        self._secrets = tuple(sorted(known, key=lambda secret: (-len(secret), secret)))
+
+    def _read(self, now: float) -> list[Exchange | Challenge]:
+        """Read all that is whole."""
+        out: list[Exchange | Challenge] = []
+        while not self.broken:
+            if self.wants_tls:
+                if len(self._replies):
+                    out.append(self._break(None, Problem("stls-injection"), b"", now))
+                break
+            turn = self._turn
+            try:
+                if turn is None or self._tainted:
+                    line = self._replies.status_line()
+                    if line is None:
+                        break
+                    self._tainted = False
+                    out.append(self._unasked(line, now))
+                elif turn.waiting is not None:
+                    break
+                else:
+                    event = self._advance(turn, now)
+                    if event is None:
+                        break
+                    out.append(event)
+            except WireError as error:
+                speaks = "tls" if error.code == "tls" else ""
+                code = "not-pop3" if error.code == "tls" else error.code
+                out.append(self._break(turn, Problem(code, speaks), error.raw, now))
+            self._start_next()
+        return out
+
+    def _advance(self, turn: _Turn, now: float) -> Exchange | Challenge | None:
+        """Take one step of the exchange under way; None if more bytes are needed."""
+        if turn.response is None:
+            raw = self._replies.status_line()
+            if raw is None:
+                return None
+            response = read_status(raw[:-2])
+            fault = self._objection(turn, raw, response)
+            if fault or response is None:
+                return self._break(turn, fault or Problem("not-pop3"), raw, now)
+            turn.received += raw
+            if response.status is Status.CONTINUE:
+                turn.waiting = response.text.encode("utf-8", "surrogateescape")
+                assert turn.line is not None
+                return Challenge(turn.waiting, turn.line)
+            if not (response.ok and turn.line is not None and turn.line.expects_multi_line):
+                return self._finish(turn, response, now)
+            turn.response = response
+        content = self._replies.content(self._most_rows(turn.line))
+        if content is None:
+            return None
+        turn.received += content
+        status = turn.response
+        return self._finish(turn, Response(status.status, status.text, status.code, unstuff(content)), now)
+
+    def _objection(self, turn: _Turn, raw: bytes, response: Response | None) -> Problem | None:
+        if response is None:
+            word = raw[:5].split()[:1]
+            if word and word[0].upper() in (b"+OK", b"-ERR"):
+                return Problem("lower-case")
+            return Problem("not-pop3", next((name for head, name in _SPEAKS if raw.startswith(head)), ""))
+        if response.status is Status.CONTINUE and not (turn.line and turn.line.spec and turn.line.spec.continues):
+            return Problem("challenge")
+        return None
+
+    def _most_rows(self, line: CommandLine | None) -> int | None:
+        """How many lines the content may have; mail is bounded by octets alone."""
+        if line is None or line.spec is None:
+            return None
+        if line.name == "CAPA":
+            return self._limits.capability_lines
+        if line.spec.multi_line is MultiLine.WITHOUT_ARGUMENT:
+            return self._limits.listing_lines
+        return None
+
+    def _finish(self, turn: _Turn, response: Response, now: float) -> Exchange:
+        """The reply is whole: move the state by the table and record."""
+        before, seen = self.state, self.maildrop
+        line = turn.line
+        if line is None:
+            if response.ok:
+                self.state = State.AUTHORIZATION
+                self.stamp = stamp(response.text)
+        else:
+            spec = line.spec
+            # A server that accepts what the table forbids has moved all the same: we record what happened.
+            arrows = dict(spec.transitions) if spec and response.ok else dict(spec.on_err) if spec else {}
+            self.state = arrows.get(before, before)
+            self.follows = line.name if response.ok else ""
+            if spec and response.ok:
+                self.done |= {spec.name}
+                if spec.starts_tls and before in spec.transitions and not self.tls:
+                    self.wants_tls = True
+                if spec.logs_in or spec.name == "CAPA":
+                    # RFC 2449 §5: some capabilities differ after login; what was announced before may be gone.
+                    self.capabilities = response.capabilities() if spec.name == "CAPA" else None
+            self.maildrop = self.maildrop.after(line, response, bool(spec and spec.logs_in))
+        self._turn = None
+        return self._record(turn, response, before, self.state, seen, None, now)
+
+    def _break(self, turn: _Turn | None, problem: Problem, raw: bytes, now: float) -> Exchange:
+        """A fault after which nothing is trusted."""
+        self.broken = problem
+        self._turn = None
+        self._queue.clear()
+        turn = turn or _Turn(None, b"", now)
+        turn.received += raw
+        return self._fault(turn, problem, now, self.state)
+
+    def _fault(self, turn: _Turn, problem: Problem, now: float, after: State) -> Exchange:
+        return self._record(turn, turn.response, self.state, after, self.maildrop, problem, now)
+
+    def _unasked(self, raw: bytes, now: float) -> Exchange:
+        turn = _Turn(None, b"", now)
+        turn.received += raw
+        line = raw[:-2] if raw.endswith(CRLF) else raw
+        return self._record(turn, read_status(line), self.state, self.state, self.maildrop, Problem("unasked"), now)
+
+    def _record(
+        self,
+        turn: _Turn,
+        response: Response | None,
+        before: State,
+        after: State,
+        seen: MaildropView,
+        problem: Problem | None,
+        now: float,
+    ) -> Exchange:
+        return Exchange(
+            turn.line,
+            response,
+            before,
+            after,
+            sent=turn.sent,
+            received=bytes(turn.received),
+            steps=tuple(turn.steps),
+            problem=problem,
+            tls=self.tls,
+            maildrop_before=seen,
+            maildrop=self.maildrop,
+            secrets=self._secrets,
+            started=turn.started,
+            finished=now,
+        )
+
+
+def announced_by(capabilities: dict[str, tuple[str, ...]] | None, command: str) -> bool | None:
+    """Whether CAPA announced `command`; None if CAPA was not asked or the command needs no announcement."""
+    spec = COMMANDS.get(command)
+    if capabilities is None or spec is None or spec.capability is None:
+        return None
+    return spec.capability in capabilities

@@ -1,0 +1,153 @@
+"""Exchange: the one record of everything that happened. Screen, JSON, transcript, lesson check and log read it.
+
+A record is a greeting (no command, first), a command with its reply, bytes that nobody asked for, or a fault that ended
+the session. `problem` names a fault by a stable code; its words stand in `messages.toml`, `[problem]`.
+
+| problem | what was seen |
+|---|---|
+| `unasked` | a line with no command outstanding; shown, never used (sec-P4) |
+| `bare-lf` | a status line that ends with LF alone |
+| `lower-case` | `+ok` or `-err`: indicators are upper case (RFC 1939 §3) |
+| `not-pop3` | the first word is neither `+OK` nor `-ERR`; `speaks` says what it looks like, "" if unknown |
+| `challenge` | `+ ` although no AUTH is under way |
+| `status-too-long`, `line-too-long`, `content-too-long`, `too-many-lines` | a limit (`wire.ReplyLimits`) |
+| `stls-injection` | bytes behind the reply to STLS and before TLS (sec-T2) |
+| `no-terminator` | the server closed within a multi-line reply |
+| `cut` | the server closed within a status line |
+| `no-reply` | the server closed although a reply was due |
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any
+
+from popshell.protocol.commandline import MASK, CommandLine
+from popshell.protocol.commands import State
+from popshell.protocol.maildropview import MaildropView
+from popshell.protocol.response import Response
+
+#: Version of the JSON form; a field that is added does not change it, one that is renamed or removed does.
+JSON_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A fault by its stable code. `speaks` is the protocol that `not-pop3` looks like: imap, smtp, http, tls, ssh."""
+
+    code: str
+    speaks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One `+ ` of the server and the line that answered it (RFC 5034 §4)."""
+
+    challenge: bytes
+    answer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What was sent, what came back, and the session's state before and after."""
+
+    command: CommandLine | None
+    response: Response | None
+    before: State
+    after: State
+    sent: bytes = field(default=b"", repr=False)
+    received: bytes = field(default=b"", repr=False)
+    steps: tuple[Step, ...] = field(default=(), repr=False)
+    problem: Problem | None = None
+    tls: bool = False
+    maildrop_before: MaildropView = field(default_factory=MaildropView, repr=False)
+    maildrop: MaildropView = field(default_factory=MaildropView, repr=False)
+    #: secrets sent so far, longest first: none may show up in what is written of a status line
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    #: seconds on the caller's clock: when the line went out (for a greeting: when the connection stood) and when the reply was whole
+    started: float = field(default=0.0, compare=False)
+    finished: float = field(default=0.0, compare=False)
+
+    @property
+    def is_greeting(self) -> bool:
+        return self.command is None and self.problem is None
+
+    @property
+    def name(self) -> str:
+        """The command's name in upper case, "" for a greeting and unasked lines."""
+        return self.command.name if self.command else ""
+
+    @property
+    def ok(self) -> bool:
+        return self.response is not None and self.response.ok and self.problem is None
+
+    @property
+    def milliseconds(self) -> float:
+        return (self.finished - self.started) * 1000
+
+    def status_line(self) -> bytes:
+        """The first line as it arrived, its CRLF cut off."""
+        return self.received.partition(b"\r\n")[0]
+
+    def raw_content(self) -> bytes:
+        """The multi-line part as it arrived: byte-stuffed, with terminator; b"" if there is none."""
+        if self.response is None or self.response.content is None:
+            return b""
+        return self.received.partition(b"\r\n")[2]
+
+    def redact(self, text: str) -> str:
+        """`text` with every secret of the session replaced by MASK (sec-K2). Never for message content."""
+        for secret in self.secrets:
+            if len(secret) > 2:
+                text = text.replace(secret, MASK)
+        return text
+
+    def sent_lines(self) -> list[str]:
+        """The lines that went out, secrets masked."""
+        if self.command is None:
+            return []
+        return [self.command.redacted(), *(MASK for _ in self.steps)]
+
+    def to_json(self) -> dict[str, Any]:
+        """The published form (docs/reference-json.md), secrets masked; what is not UTF-8 stands as \\udcXX escapes."""
+        response = self.response
+        out: dict[str, Any] = {
+            "version": JSON_VERSION,
+            "command": None,
+            "status": response.status.value if response else None,
+            "code": response.code or None if response else None,
+            "text": self.redact(response.text) if response else None,
+            "lines": None,
+            "before": self.before.value,
+            "after": self.after.value,
+            "tls": self.tls,
+            "octets": len(self.received),
+            "milliseconds": round(self.milliseconds, 1),
+            "problem": None,
+        }
+        if self.command is not None:
+            out["command"] = {
+                "name": self.command.name,
+                "line": self.command.redacted(),
+                "known": self.command.spec is not None,
+                "diagnostics": [d.code for d in self.command.diagnostics],
+            }
+        if self.steps:
+            out["challenges"] = [step.challenge.decode("utf-8", "surrogateescape") for step in self.steps]
+        if response and response.lines is not None:
+            out["lines"] = [line.decode("utf-8", "surrogateescape") for line in response.lines]
+        if self.problem:
+            out["problem"] = {"code": self.problem.code, "speaks": self.problem.speaks or None}
+            if response is None:
+                head = self.received[:1024].decode("utf-8", "surrogateescape")
+                out["text"] = self.redact(head)
+        return out
+
+
+def decoded(line: bytes) -> bytes | None:
+    """The bytes behind a base64 line; None if it is none."""
+    try:
+        return base64.b64decode(line, validate=True)
+    except ValueError:
+        return None

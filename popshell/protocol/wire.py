@@ -1,0 +1,204 @@
+"""Bytes on the wire: CRLF lines, limits, byte-stuffing. Both ends read through this file.
+
+Only CRLF ends a line and only CRLF.CRLF a multi-line reply (RFC 1939 §3). Limits belong here, to the reader: tight for
+status and command lines, generous for mail (2,048 octets a line breaks real mail, odoo#10920).
+
+Traps: the same bytes must give the same result however TCP cuts them. So every decision here depends on *offsets* in the
+stream, never on what happened to arrive together; of several limits the one that is crossed first in the stream wins.
+Nothing loops per line: a 10 MB mail is searched and un-stuffed in whole blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CRLF = b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyLimits:
+    """How much a client takes, in octets (security.md, Limits)."""
+
+    status_line: int = 8 * 1024
+    content_line: int = 1024 * 1024
+    content: int = 64 * 1024 * 1024
+    capability_lines: int = 1_000
+    listing_lines: int = 200_000
+
+
+class WireError(Exception):
+    """The stream is not what the protocol allows. `code` is stable; `raw` are the bytes that show it."""
+
+    def __init__(self, code: str, raw: bytes) -> None:
+        super().__init__(code)
+        self.code = code
+        self.raw = raw
+
+
+class ReplyReader:
+    """Cuts what a server sends into status lines and multi-line contents."""
+
+    __slots__ = ("_buffer", "_checked", "_limits", "_rows", "_scanned")
+
+    def __init__(self, limits: ReplyLimits) -> None:
+        self._buffer = bytearray()
+        self._limits = limits
+        self._restart()
+
+    def _restart(self) -> None:
+        self._scanned = 0  # no terminator begins before it
+        self._checked = 0  # a line begins here, and all lines before it are short enough
+        self._rows = 0  # CRLFs before _scanned
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+
+    @property
+    def held(self) -> bytes:
+        """What has arrived and was not taken yet."""
+        return bytes(self._buffer)
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def _take(self, end: int) -> bytes:
+        taken = bytes(memoryview(self._buffer)[:end])
+        del self._buffer[:end]
+        self._restart()
+        return taken
+
+    def take_all(self) -> bytes:
+        return self._take(len(self._buffer))
+
+    def status_line(self) -> bytes | None:
+        """The next status line with its CRLF, or None while it is not whole.
+
+        Raises WireError: `tls` (a TLS record where text is due), `bare-lf`, `status-too-long`.
+        """
+        buffer = self._buffer
+        if buffer.startswith((b"\x15\x03", b"\x16\x03")):
+            raise WireError("tls", bytes(buffer[:2]))
+        end = buffer.find(b"\n", self._scanned, self._limits.status_line)
+        if end < 0:
+            if len(buffer) >= self._limits.status_line:
+                raise WireError("status-too-long", bytes(buffer[: self._limits.status_line]))
+            self._scanned = len(buffer)
+            return None
+        if end == 0 or buffer[end - 1] != 13:
+            raise WireError("bare-lf", bytes(buffer[: end + 1]))
+        return self._take(end + 1)
+
+    def content(self, most_rows: int | None) -> bytes | None:
+        """The next multi-line content as sent, stuffed, with its terminator; None while it is not whole.
+
+        `most_rows` bounds the number of lines of a listing. Raises WireError: `line-too-long`, `content-too-long`,
+        `too-many-lines`.
+        """
+        buffer = self._buffer
+        end = -1
+        if buffer[:3] == b".\r\n":
+            end = 3
+        else:
+            found = buffer.find(b"\r\n.\r\n", max(0, self._scanned - 4))
+            if found >= 0:
+                end = found + 5
+        whole = end >= 0
+        stop = end if whole else len(buffer)
+        self._bound(stop, most_rows)
+        if whole:
+            return self._take(end)
+        self._scanned = len(buffer)
+        return None
+
+    def _bound(self, stop: int, most_rows: int | None) -> None:
+        """Raise for the limit that the first `stop` octets cross first."""
+        buffer, limits = self._buffer, self._limits
+        crossed: list[tuple[int, str]] = []
+        if stop > limits.content:
+            crossed.append((limits.content + 1, "content-too-long"))
+        width = limits.content_line + 2
+        while self._checked + width <= stop:
+            last = buffer.rfind(CRLF, self._checked, self._checked + width)
+            if last < 0:
+                crossed.append((self._checked + width, "line-too-long"))
+                break
+            self._checked = last + 2
+        if most_rows is not None:
+            # A CRLF may straddle the last scan: begin one octet early, at most one is then counted anew only if whole.
+            start = self._scanned - 1 if self._scanned and buffer[self._scanned - 1] == 13 else self._scanned
+            rows = buffer.count(CRLF, start, stop)
+            if self._rows + rows > most_rows:
+                at = start
+                for _ in range(most_rows - self._rows + 1):
+                    at = buffer.find(CRLF, at, stop) + 2
+                crossed.append((at, "too-many-lines"))
+            self._rows += rows
+        if crossed:
+            at, code = min(crossed)
+            raise WireError(code, bytes(buffer[:at]))
+
+
+class LineReader:
+    """Cuts what a client sends into lines, for the server and for an observer.
+
+    An over-long line is thrown away *through its CRLF* and reported once as None, so that its tail is never taken for
+    a command; what stands before the end of the stream without CRLF is nothing (sec-V1).
+    """
+
+    __slots__ = ("_buffer", "_discarding", "_limit", "_scanned")
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: the longest line taken, in octets, CRLF included."""
+        self._buffer = bytearray()
+        self._limit = limit
+        self._scanned = 0
+        self._discarding = False
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything is left that is not a whole line yet, or is one not taken yet."""
+        return bool(self._buffer) or self._discarding
+
+    def clear(self) -> None:
+        self._buffer.clear()
+        self._scanned = 0
+        self._discarding = False
+
+    def next_line(self) -> bytes | bool | None:
+        """The next line without CRLF; False if none is whole yet; None for one that was too long."""
+        end = self._buffer.find(CRLF, max(0, self._scanned - 1))
+        if end < 0:
+            if len(self._buffer) > self._limit:
+                # Keep a last CR: its LF may come next.
+                keep = self._buffer[-1:] if self._buffer[-1:] == b"\r" else b""
+                self._buffer[:] = keep
+                self._discarding = True
+            self._scanned = len(self._buffer)
+            return False
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        self._scanned = 0
+        if self._discarding or end + 2 > self._limit:
+            self._discarding = False
+            return None
+        return line
+
+
+def stuff(content: bytes) -> bytes:
+    """Byte-stuff: a line that begins with a dot gets one more (RFC 1939 §3). The very first octet counts, too."""
+    stuffed = content.replace(b"\r\n.", b"\r\n..")
+    return b"." + stuffed if stuffed.startswith(b".") else stuffed
+
+
+def unstuff(raw: bytes) -> bytes:
+    """Undo `stuff` on content as sent, terminator included: it is cut off, and every line loses one leading dot."""
+    body = raw[:-3].replace(b"\r\n.", b"\r\n")
+    return body[1:] if body.startswith(b".") else body
+
+
+def stuffed_lines(raw: bytes) -> int:
+    """How many lines of content as sent, terminator included, carry a stuffed dot."""
+    return raw.count(b"\r\n.", 0, len(raw) - 3) + (len(raw) > 3 and raw.startswith(b"."))

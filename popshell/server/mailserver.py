@@ -1,0 +1,410 @@
+"""The practice server without sockets: bytes in, bytes out. `net/listener.py` gives it a port, `rehearse()` none.
+
+A MailServer holds what sessions share: accounts, maildrops with their lock, limits, faults, words. A ServerSession is
+one connection. It *pulls*: `feed()` only stores bytes, `next_chunk()` gives the next piece of output and serves the next
+line only when the last reply has gone out, so that the peer's pace bounds the memory and no reply of 20 MB holds up a
+room.
+
+What is legal is judged by the same `parse` that the client's prompt uses; a reply's words come from `replies.toml`.
+Faults (`Conditions`) are set by the process that runs the server, never by a verb of the protocol (sec-V12).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from popshell.protocol.commandline import CommandLine, Context, parse
+from popshell.protocol.commands import COMMANDS, State
+from popshell.protocol.connection import Challenge, Connection
+from popshell.protocol.exchange import Exchange
+from popshell.protocol.sasl import MECHANISMS, Mechanism, encode_line
+from popshell.protocol.wire import CRLF, LineReader
+from popshell.server.handlers import HANDLERS, Reply, auth_answer
+from popshell.server.maildrop import Maildrop, Message, OpenMaildrop
+from popshell.words import fill
+
+#: Text of a reply by its key, in one language.
+Texts = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The server's limits (security.md). Seconds and octets. The default is the embedded server's: patient."""
+
+    line: int = 8192
+    autologout: float = 600.0
+    line_time: float = 60.0
+    handshake: float = 15.0
+    write_stall: float = 60.0
+    output: int = 64 * 1024
+    bad_commands: int | None = None
+    login_wait: float = 0.0
+    login_wait_most: float = 15.0
+    connections: int = 64
+    connections_an_address: int = 10
+
+
+#: For a server that others reach: it does not wait for ever for a client that errs.
+SERVED = Limits(bad_commands=20, login_wait=2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Faults and strictness, a closed table; set in the process only (sec-V12)."""
+
+    in_use: bool = False
+    login_delay: int | None = None
+    temp_failure: bool = False
+    perm_failure: bool = False
+    update_fails: bool = False
+    require_tls: bool = False
+    without: frozenset[str] = frozenset()
+    #: after so many commands the line goes dead: no reply, no close by QUIT, no UPDATE
+    line_goes_dead_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """Where the server departs from an RFC's advice so that a learner can try; `page` says it, and lint looks there."""
+
+    name: str
+    rfc: int
+    section: str
+    page: str
+
+
+DEVIATIONS = (
+    Deviation("USER with PASS, and APOP, for one account", 1939, "13", "commands/APOP"),
+    Deviation("USER with PASS, and APOP, for one account", 1939, "13", "commands/USER"),
+    Deviation("PLAIN in clear text", 2595, "6", "commands/AUTH"),
+)
+
+
+@dataclass(slots=True)
+class MailServer:
+    """What all sessions share. `languages` maps a tag to the language's own name; `texts(tag)` gives its replies."""
+
+    accounts: Mapping[str, str]
+    languages: Mapping[str, str]
+    texts: Callable[[str], Texts]
+    messages: tuple[Message, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    conditions: Conditions = field(default_factory=Conditions)
+    clock: Callable[[], float] = time.monotonic
+    new_stamp: Callable[[], str] | None = None
+    offers_tls: bool = True
+    implementation: str = "PopShell"
+    host: str = "popshell.example"
+    maildrops: dict[str, Maildrop] = field(default_factory=dict)
+    _count: int = 0
+
+    def secret_of(self, name: str) -> str | None:
+        return self.accounts.get(name)
+
+    def maildrop_of(self, name: str) -> Maildrop:
+        """The maildrop of an account; each begins with the same messages."""
+        if name not in self.maildrops:
+            self.maildrops[name] = Maildrop(self.messages)
+        return self.maildrops[name]
+
+    def stamp(self) -> str:
+        """A timestamp that differs each time: "<process-ID.clock@hostname>" (RFC 1939 §7, APOP)."""
+        if self.new_stamp is not None:
+            return self.new_stamp()
+        self._count += 1
+        return f"<{os.getpid()}.{time.time_ns() // 1000}{self._count}@{self.host}>"
+
+    def session(self, *, tls: bool = False) -> ServerSession:
+        return ServerSession(self, tls=tls)
+
+
+class ServerSession:
+    """One connection of the practice server. Attributes without underscore are for handlers and the listener.
+
+    The owner must: call `feed()` with what arrives; write every `next_chunk()` until it gives None; start TLS when
+    `starts_tls` is set and all is written, then call `tls_started()`; close when `closing` is set and all is written;
+    call `expire()` at `deadline()`; call `lost()` when the line is gone, however it went.
+    """
+
+    __slots__ = (
+        "_bad",
+        "_chunks",
+        "_dead",
+        "_first",
+        "_heard",
+        "_line_since",
+        "_lines",
+        "_served",
+        "_wake",
+        "awaiting",
+        "closing",
+        "done",
+        "failed_logins",
+        "follows",
+        "language",
+        "name",
+        "opened",
+        "server",
+        "stamp",
+        "starts_tls",
+        "state",
+        "tls",
+    )
+
+    def __init__(self, server: MailServer, *, tls: bool = False) -> None:
+        self.server: MailServer = server
+        self.state = State.AUTHORIZATION
+        self.tls = tls
+        self.stamp = server.stamp()
+        self.name = ""
+        self.language = next(iter(server.languages))
+        self.done: frozenset[str] = frozenset()
+        self.follows = ""
+        self.awaiting: tuple[Mechanism, bytes] | None = None
+        self.opened: OpenMaildrop | None = None
+        self.closing = False
+        self.starts_tls = False
+        self.failed_logins = 0
+        self._lines = LineReader(server.limits.line)
+        self._bad = 0
+        self._served = 0
+        self._dead = False
+        self._first = True
+        self._wake = 0.0
+        self._heard = server.clock()
+        self._line_since: float | None = None
+        self._chunks: Iterator[bytes] | None = self._greeting()
+
+    # -- for the listener --------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Store what the peer sent; nothing is served yet."""
+        if self.closing or self._dead:
+            return
+        if self._first and data.startswith(b"\x16\x03"):
+            self.closing = True  # a TLS hello on a clear-text port: no reply would be understood
+            return
+        self._lines.feed(data)
+        if self._line_since is None and self._lines.pending:
+            self._line_since = self.server.clock()
+
+    def next_chunk(self) -> bytes | None:
+        """The next piece to write; None if there is nothing to say now."""
+        while self.server.clock() >= self._wake:
+            if self._chunks is not None:
+                chunk = next(self._chunks, None)
+                if chunk is not None:
+                    return chunk
+                self._chunks = None
+            if self.closing or self.starts_tls or self._dead:
+                return None
+            line = self._lines.next_line()
+            if line is False:
+                if not self._lines.pending:
+                    self._line_since = None
+                return None
+            self._heard = self.server.clock()
+            self._line_since = self._heard if self._lines.pending else None
+            self._chunks = self._serve(line if isinstance(line, bytes) else None)
+        return None
+
+    @property
+    def wake(self) -> float:
+        """When `next_chunk()` has to be asked again although nothing arrived: a delayed reply. 0 if never."""
+        return self._wake
+
+    @property
+    def pending_input(self) -> bool:
+        """Whether bytes are stored that were not served."""
+        return self._lines.pending
+
+    def deadline(self) -> float:
+        """When `expire()` is due: autologout, in every state (RFC 1939 §3), or a line that is never finished."""
+        due = self._heard + self.server.limits.autologout
+        if self._line_since is not None:
+            due = min(due, self._line_since + self.server.limits.line_time)
+        return due
+
+    def expire(self) -> bool:
+        """Autologout without a reply and without UPDATE (RFC 1939 §3). True if it was due."""
+        if self.server.clock() < self.deadline():
+            return False
+        self.lost()
+        return True
+
+    def lost(self) -> None:
+        """The line is gone: the lock is given back, every message stays (RFC 1939 §6)."""
+        self.closing = True
+        self._chunks = None
+        if self.opened is not None:
+            self.opened.release()
+            self.opened = None
+
+    def tls_started(self) -> None:
+        """TLS is on. Nothing from before it is kept (sec-V8)."""
+        self.starts_tls = False
+        self.tls = True
+        self._lines.clear()
+        self.name = self.follows = ""
+
+    # -- for handlers ------------------------------------------------------------------------------------------------
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether a password in clear text is refused here and now."""
+        return self.server.conditions.require_tls and not self.tls
+
+    @property
+    def maildrop(self) -> OpenMaildrop:
+        assert self.opened is not None
+        return self.opened
+
+    @property
+    def mechanisms(self) -> tuple[Mechanism, ...]:
+        return tuple(m for m in MECHANISMS.values() if not (m.clear_text and self.needs_tls))
+
+    def serves(self, tag: str) -> bool:
+        """Whether capability `tag` holds here and now."""
+        if tag in self.server.conditions.without:
+            return False
+        if tag == "STLS":
+            return self.server.offers_tls and not self.tls and "UTF8" not in self.done
+        if tag == "USER":
+            return not self.needs_tls
+        if tag == "SASL":
+            return bool(self.mechanisms)
+        if tag == "LOGIN-DELAY":
+            return self.server.conditions.login_delay is not None
+        return True
+
+    def wait_after_failure(self) -> None:
+        limits = self.server.limits
+        if limits.login_wait:
+            wait = min(limits.login_wait * 2 ** (self.failed_logins - 1), limits.login_wait_most)
+            self._wake = self.server.clock() + wait
+
+    # -- serving -----------------------------------------------------------------------------------------------------
+
+    def _greeting(self) -> Iterator[bytes]:
+        text = fill(self.server.texts(self.language)["greeting"], {"stamp": self.stamp}) or ""
+        yield f"+OK {text}\r\n".encode()
+
+    def _serve(self, raw: bytes | None) -> Iterator[bytes]:
+        """Serve one line; None is one that was too long. Yields the reply."""
+        dead_after = self.server.conditions.line_goes_dead_after
+        if dead_after is not None and self._served >= dead_after:
+            self._dead = True
+            return
+        self._served += 1
+        first, self._first = self._first, False
+        if raw is not None and first and b" HTTP/" in raw:
+            # A web page in somebody's browser speaks to this port: no conversation (sec-V11).
+            self.closing = True
+            yield self._words(Reply(False, "http"))
+            return
+        if raw is None:
+            self.awaiting = None
+            reply = Reply(False, "too-long")
+            spec = None
+        elif self.awaiting is not None:
+            reply, spec = auth_answer(self, raw.decode("utf-8", "surrogateescape")), COMMANDS["AUTH"]
+        else:
+            line = parse(raw.decode("utf-8", "surrogateescape"), self._context())
+            reply, spec = self._judge(line), line.spec
+        if reply.challenge is not None:
+            yield b"+ " + (encode_line(reply.challenge) if reply.challenge else "").encode() + CRLF
+            return
+        if reply.ok and spec is not None:
+            self.state = spec.transitions[self.state]
+            self.done |= {spec.name}
+            self.follows = spec.name
+            self.starts_tls = spec.starts_tls
+            self._bad = 0
+        else:
+            self.follows = ""
+            self._count_bad(reply)
+        if self.starts_tls and self._lines.pending:
+            # Commands behind STLS in the same flight: an injection, or a client that did not wait (RFC 2595 §4).
+            self.starts_tls = False
+            self.closing = True
+            reply = Reply(False, "stls-pipelined")
+        words = self._words(reply)
+        if self._wake > self.server.clock():
+            yield b""  # let the caller see that there is a wait before the words
+        if reply.content is None:
+            yield words
+            return
+        yield words + next(reply.content, b"")
+        yield from reply.content
+
+    def _judge(self, line: CommandLine) -> Reply:
+        """Refuse what the table refuses, else let the handler serve it."""
+        spec = line.spec
+        if spec is not None and (spec.name not in HANDLERS or self._switched_off(spec.capability)):
+            return Reply(False, "historic" if spec.historic else "unknown-command")
+        if (blunder := line.blunder) is not None:
+            return Reply(False, blunder.code)
+        assert spec is not None
+        return HANDLERS[spec.name](self, line)
+
+    def _switched_off(self, tag: str | None) -> bool:
+        return tag is not None and tag in self.server.conditions.without
+
+    def _context(self) -> Context:
+        return Context(self.state, self.follows, self.tls, self.done)
+
+    def _count_bad(self, reply: Reply) -> None:
+        most = self.server.limits.bad_commands
+        self._bad += not reply.ok
+        if most is not None and self._bad >= most:
+            self.closing = True
+
+    def _words(self, reply: Reply) -> bytes:
+        """The status line in the session's language."""
+        if reply.raw is not None:
+            text = reply.raw
+        else:
+            text = fill(self.server.texts(self.language)[reply.key], reply.facts) or ""
+        code = f"[{reply.code}] " if reply.code and self.serves_code(reply.code) else ""
+        return f"{'+OK' if reply.ok else '-ERR'} {code}{text}\r\n".encode()
+
+    def serves_code(self, code: str) -> bool:
+        return "RESP-CODES" not in self.server.conditions.without
+
+
+def rehearse(
+    lines: Iterable[str], server: MailServer, *, tls: bool = False, then: Callable[[ServerSession], None] | None = None
+) -> list[Exchange]:
+    """Play `lines` on `server` without sockets, each after the reply to the last; the greeting is the first record.
+
+    A line after `+OK` to STLS is under TLS. `then` sees the session before it is lost.
+    """
+    session = server.session(tls=tls)
+    connection = Connection()
+    connection.tls = tls
+    out: list[Exchange] = []
+
+    def pump() -> None:
+        while (chunk := session.next_chunk()) is not None:
+            out.extend(e for e in connection.received(chunk) if not isinstance(e, Challenge))
+        if session.starts_tls:
+            session.tls_started()
+            connection.tls_started()
+        if session.closing:
+            out.extend(e for e in connection.close() if not isinstance(e, Challenge))
+
+    pump()
+    for line in lines:
+        if connection.closed:
+            break
+        data = line.encode("utf-8", "surrogateescape") + CRLF
+        connection.sent(data)
+        session.feed(data)
+        pump()
+    if then is not None:
+        then(session)
+    session.lost()
+    return out

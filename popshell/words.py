@@ -1,0 +1,31 @@
+"""Filling of placeholders in the words of `lessons/`; everyone may import it.
+
+`{name}` is replaced by a fact; `{count|message|messages}` chooses by number, and `#` in a choice stands for the number.
+Nothing is evaluated: a lesson is data (sec-D1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_PLACE = re.compile(r"\{([a-z_]+)(?:\|([^|{}]*)\|([^|{}]*))?\}")
+
+
+def places(template: str) -> set[str]:
+    """The names of all facts that `template` needs."""
+    return {match[1] for match in _PLACE.finditer(template)}
+
+
+def fill(template: str, facts: Mapping[str, object]) -> str | None:
+    """`template` with its placeholders replaced; None if it needs a fact that is not known."""
+    if not places(template) <= facts.keys():
+        return None
+
+    def put(match: re.Match[str]) -> str:
+        value = str(facts[match[1]])
+        if match[2] is None:
+            return value
+        return (match[2] if value == "1" else match[3]).replace("#", value)
+
+    return _PLACE.sub(put, template)
