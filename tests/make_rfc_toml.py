@@ -66,9 +66,7 @@ def title_and_headings(text: str) -> tuple[str, list[str]]:
     """The title (the block after the masthead) and each heading in the order of the text."""
     _masthead, title, *rest = blocks(without_page_marks(text.splitlines()))
     headings = [
-        joined(block)
-        for block in rest
-        if not block[0][0].isspace() and all(line[0].isspace() for line in block[1:])
+        joined(block) for block in rest if not block[0][0].isspace() and all(line[0].isspace() for line in block[1:])
     ]
     return joined(title), headings
 

@@ -43,8 +43,8 @@ _FIRST = frozenset({State.AUTHORIZATION})
 
 _CAPABILITIES = (
     Capability("TOP", 2449, "6.1", _BOTH),
-    Capability("USER", 2449, "6.2", _FIRST),
-    Capability("SASL", 2449, "6.3", _FIRST),
+    Capability("USER", 2449, "6.2", _BOTH),
+    Capability("SASL", 2449, "6.3", _BOTH),
     Capability("RESP-CODES", 2449, "6.4", _BOTH),
     Capability("LOGIN-DELAY", 2449, "6.5", _BOTH),
     Capability("PIPELINING", 2449, "6.6", _BOTH),

@@ -295,8 +295,10 @@ class Connection:
         else:
             spec = line.spec
             # A server that accepts what the table forbids has moved all the same: we record what happened.
-            arrows = dict(spec.transitions) if spec and response.ok else dict(spec.on_err) if spec else {}
-            self.state = arrows.get(before, before)
+            if spec and response.ok:
+                self.state = spec.transitions.get(before, before)
+            elif spec and line.blunder is None:  # `QUIT x` is refused for its form and leads nowhere
+                self.state = spec.on_err.get(before, before)
             self.follows = line.name if response.ok else ""
             if spec and response.ok:
                 self.done |= {spec.name}

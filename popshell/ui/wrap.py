@@ -62,6 +62,11 @@ def columns(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_cell, text))
 
 
+def line_columns(line: Line) -> int:
+    """How many columns the line takes."""
+    return sum(columns(text) for _, text in line)
+
+
 def pad(text: str, columns: int) -> str:
     """`text` with blanks at its right, `columns` wide; returned as it is where it is wider."""
     return text + " " * (columns - sum(map(_cell, text)))

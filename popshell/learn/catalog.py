@@ -1,0 +1,186 @@
+"""Catalog: finds `lessons/`, reads words and pages in a language, falls back to English.
+
+`lessons/` lies beside the package in a checkout and inside it in a wheel; only the Traversable interface is used, so a
+zip works, too. Everything is read when it is first asked for and kept.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from popshell.words import fill
+
+#: The languages, by tag, in their own words. `en` is the one that others fall back to.
+LANGUAGES: Mapping[str, str] = {"en": "English", "zh-Hant": "繁體中文"}
+_FENCE = "+++"
+
+
+def bundled() -> Traversable:
+    """The lessons that come with PopShell. Raises FileNotFoundError."""
+    inside = files("popshell").joinpath("lessons")
+    if inside.is_dir():
+        return inside
+    beside = Path(__file__).resolve().parent.parent.parent / "lessons"
+    if beside.is_dir():
+        return beside
+    raise FileNotFoundError(str(beside))
+
+
+def choose_language(wanted: str | None, environ: Mapping[str, str]) -> str:
+    """The language from --lang, then POPSHELL_LANG, then the locale (zh_TW, zh_HK, zh_MO and zh_Hant are zh-Hant)."""
+    for name in (wanted, environ.get("POPSHELL_LANG")):
+        if name and (tag := match_language(name)):
+            return tag
+    for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        if value := environ.get(variable):
+            return match_language(value.partition(".")[0]) or "en"
+    return "en"
+
+
+def match_language(name: str) -> str | None:
+    """The tag of a language that `name` asks for, or None."""
+    name = name.replace("_", "-").lower()
+    if name in ("zh", "zh-tw", "zh-hk", "zh-mo") or name.startswith("zh-hant"):
+        return "zh-Hant"
+    return "en" if name in ("en", "c", "posix") or name.startswith("en-") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page: the notes of its head and its Markdown body. `path` is below the lessons directory."""
+
+    path: str
+    head: Mapping[str, Any]
+    body: str
+
+    @property
+    def summary(self) -> str:
+        return str(self.head.get("summary", ""))
+
+    def note(self, *keys: str) -> str | None:
+        """The text of the first of `section.key` that the head holds."""
+        for key in keys:
+            section, _, name = key.partition(".")
+            table = self.head.get(section) if name else self.head
+            text = table.get(name or section) if isinstance(table, dict) else None
+            if isinstance(text, str):
+                return text
+        return None
+
+
+class PageError(ValueError):
+    """A page whose head cannot be read. The text says what is wrong, for the author."""
+
+
+def read_page(path: str, text: str) -> Page:
+    """Split a page into head and body. Raises PageError."""
+    lines = text.split("\n")
+    if not lines or lines[0].strip() != _FENCE:
+        raise PageError(f"{path}:1: a page begins with a line {_FENCE}")
+    try:
+        end = next(at for at, line in enumerate(lines[1:], 1) if line.strip() == _FENCE)
+    except StopIteration:
+        raise PageError(f"{path}:1: the head has no closing line {_FENCE}") from None
+    try:
+        head = tomllib.loads("\n".join(lines[1:end]))
+    except tomllib.TOMLDecodeError as error:
+        raise PageError(f"{path}:{_line_of(error) + 1}: the head is no TOML: {error}") from error
+    return Page(path, head, "\n".join(lines[end + 1 :]).strip("\n") + "\n")
+
+
+def _line_of(error: tomllib.TOMLDecodeError) -> int:
+    """TOMLDecodeError tells the line in its text only."""
+    words = str(error).partition("(at line ")[2].partition(",")[0]
+    return int(words) if words.isdecimal() else 0
+
+
+class Words:
+    """The words of one language: `words("section.key", fact=...)`; English where a translation lacks a key."""
+
+    __slots__ = ("_fallback", "_tables", "language")
+
+    def __init__(self, language: str, tables: Mapping[str, Any], fallback: Words | None = None) -> None:
+        self.language = language
+        self._tables = tables
+        self._fallback = fallback
+
+    def get(self, key: str) -> str | None:
+        """The template of `key`, placeholders and all; None if no language has it."""
+        section, _, name = key.partition(".")
+        table = self._tables.get(section)
+        text = table.get(name) if isinstance(table, dict) else None
+        if isinstance(text, str):
+            return text
+        return self._fallback.get(key) if self._fallback else None
+
+    def __call__(self, key: str, **facts: object) -> str:
+        """The text of `key`. Raises KeyError: a missing key or fact is a fault of ours."""
+        template = self.get(key)
+        text = fill(template, facts) if template is not None else None
+        if text is None:
+            raise KeyError(key)
+        return text
+
+    def keys(self) -> Iterator[str]:
+        return (f"{section}.{name}" for section, table in self._tables.items() for name in table)
+
+
+@dataclass(slots=True)
+class Catalog:
+    """The lessons of one or more directories, the first that has a file wins."""
+
+    roots: tuple[Traversable, ...]
+    _cache: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def read(self, path: str) -> str:
+        """The text of a file below `lessons/`. Raises FileNotFoundError."""
+        for root in self.roots:
+            found = root
+            for part in path.split("/"):
+                found = found.joinpath(part)
+            if found.is_file():
+                return found.read_text(encoding="utf-8")
+        raise FileNotFoundError(path)
+
+    def words(self, language: str) -> Words:
+        def load() -> Words:
+            fallback = None if language == "en" else self.words("en")
+            return Words(language, tomllib.loads(self.read(f"{language}/messages.toml")), fallback)
+
+        return self._once(("words", language), load)
+
+    def replies(self, language: str) -> Mapping[str, str]:
+        """What the practice server says in a language."""
+        return self._once(("replies", language), lambda: tomllib.loads(self.read(f"{language}/replies.toml")))
+
+    def page(self, language: str, path: str) -> Page | None:
+        """The page `commands/RETR` in a language, else in English, else None."""
+
+        def load() -> Page | None:
+            for tag in dict.fromkeys((language, "en")):
+                try:
+                    return read_page(f"{tag}/{path}.md", self.read(f"{tag}/{path}.md"))
+                except FileNotFoundError:
+                    continue
+            return None
+
+        return self._once((language, path), load)
+
+    def maildrop_files(self, name: str) -> list[tuple[str, bytes]]:
+        """The `.eml` files of a maildrop. Raises FileNotFoundError."""
+        for root in self.roots:
+            folder = root.joinpath("maildrops").joinpath(name)
+            if folder.is_dir():
+                return [(f.name, f.read_bytes()) for f in folder.iterdir() if f.name.endswith(".eml")]
+        raise FileNotFoundError(name)
+
+    def _once(self, key: tuple[str, str], load: Callable[[], Any]) -> Any:
+        if key not in self._cache:
+            self._cache[key] = load()
+        return self._cache[key]

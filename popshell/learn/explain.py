@@ -1,0 +1,305 @@
+"""Explain: an Exchange or a CommandLine becomes notes in words. Screen, batch and JSON show the same notes.
+
+What a reply means comes from the command's page (`[ok]`, `[err]`), the response code's page, or `messages.toml`, `[why]`.
+The *reason* of an `-ERR` is decided here, from the table's diagnostics, the response code and what the client knows of
+the maildrop: a server's own text may say anything and is not read. docs/pages.md lists reasons and facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from popshell.learn.catalog import Catalog, Page, Words
+from popshell.protocol.capabilities import CAPABILITIES, known_code
+from popshell.protocol.commandline import CommandLine, Role, Token
+from popshell.protocol.commands import COMMANDS, State
+from popshell.protocol.exchange import Exchange
+from popshell.protocol.response import stamp
+from popshell.protocol.sasl import MECHANISMS
+from popshell.protocol.wire import stuffed_lines
+from popshell.words import fill
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One note: what sort (`ok`, `err`, `info`, `warn`), its text, and the source that backs it ("" if none)."""
+
+    sort: str
+    text: str
+    cite: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A note on one token of a line; `token` is None for the line as a whole."""
+
+    token: Token | None
+    text: str
+
+
+def citation(rfc: int, section: str) -> str:
+    """`RFC 1939 §5`; the oldest RFCs have headings without numbers."""
+    return f"RFC {rfc} §{section}" if section[:1].isdigit() else f"RFC {rfc} “{section}”"
+
+
+def reason(exchange: Exchange) -> str:
+    """Why `-ERR`: one of the reasons of docs/pages.md."""
+    line, response = exchange.command, exchange.response
+    assert line is not None and response is not None
+    spec = line.spec
+    if spec is None:
+        return "empty" if line.has("empty") else "unknown-command"
+    if spec.historic:
+        return "historic"
+    if exchange.steps and exchange.sent.endswith(b"\r\n*\r\n"):
+        return "cancelled"
+    row = known_code(response.code) if response.code else None
+    if row is not None and row.code == "AUTH":
+        return "credentials"
+    if row is not None:
+        return "refused" if spec.name == "QUIT" else "code"
+    if (blunder := line.blunder) is not None:
+        return blunder.code
+    number, maildrop = line.message, exchange.maildrop_before
+    if number is not None:
+        if number in maildrop.marks:
+            return "marked"
+        return "refused" if number in maildrop.sizes or number in maildrop.unique_ids else "no-such-message"
+    if spec.name in ("PASS", "APOP") or exchange.steps:
+        return "credentials"
+    if spec.name == "AUTH":
+        mechanism = MECHANISMS.get(line.arguments[0].upper())
+        if mechanism is not None and mechanism.clear_text and not exchange.tls:
+            return "tls-required"
+        return "credentials" if mechanism and len(line.arguments) > 1 else "unknown-mechanism"
+    if spec.name == "USER" and not exchange.tls:
+        return "tls-required"  # every server says +OK to any name (interop.md), but some not in clear text
+    if spec.name == "LANG":
+        return "unknown-language"
+    if spec.capability is not None and spec.name not in ("USER", "TOP", "UIDL"):
+        return "not-supported"
+    return "refused"
+
+
+def facts(exchange: Exchange) -> dict[str, object]:
+    """What a note may name; a fact that is not known is not there."""
+    line, response = exchange.command, exchange.response
+    known: dict[str, object] = {"state": exchange.before.value, "after": exchange.after.value}
+    if response is not None and response.code:
+        known["code"] = response.code
+    if line is None:
+        if response is not None and (found := stamp(response.text)):
+            known["stamp"] = found
+        return known
+    known["command"] = line.name
+    public = [token for token in line.tokens[1:] if not token.secret]
+    if public:
+        known["argument"] = public[0].text
+    for token in public:
+        if token.param is not None:
+            known[token.param.name.replace("-", "_")] = token.text
+    if line.message is not None:
+        known["msg"] = line.message
+    before = exchange.maildrop_before
+    if before.last is not None:
+        known["last"] = before.last
+    marks = before.marks if line.name in ("RSET", "QUIT") else exchange.maildrop.marks
+    known["marked"] = len(marks)
+    known["marks"] = ", ".join(map(str, sorted(marks)))
+    if response is not None and response.ok:
+        known |= _facts_of_ok(exchange, line)
+    return known
+
+
+def _facts_of_ok(exchange: Exchange, line: CommandLine) -> dict[str, object]:
+    response = exchange.response
+    assert response is not None
+    known: dict[str, object] = {}
+    view = exchange.maildrop
+    match line.name:
+        case "STAT" if (listing := response.drop_listing()) is not None:
+            known["count"], known["octets"] = listing
+        case "LIST":
+            if response.content is not None:
+                known["count"], known["octets"] = view.count or 0, view.octets or 0
+            elif row := response.scan_row():
+                known["size"] = row[1]
+        case "UIDL":
+            if response.content is not None:
+                known["count"] = view.count or 0
+            elif unique := response.unique_id_row():
+                known["uid"] = unique[1]
+        case "RETR" | "TOP" if response.content is not None:
+            known["octets"] = len(response.content)
+            known["lines"] = response.content.count(b"\r\n")
+            if many := stuffed_lines(exchange.raw_content()):
+                known["stuffed"] = many
+        case "CAPA":
+            known["tags"] = len(response.capabilities())
+        case "LANG":
+            known["lang"] = response.text.split(" ", 1)[0]
+    return known
+
+
+def explain(exchange: Exchange, catalog: Catalog, language: str) -> list[Note]:
+    """The notes on what just happened, the most important first."""
+    words = catalog.words(language)
+    if exchange.problem is not None:
+        return list(_problem(exchange, words))
+    if exchange.command is None:
+        return list(_greeting(exchange, words))
+    known = facts(exchange)
+    spec = exchange.command.spec
+    page = catalog.page(language, f"commands/{spec.name}") if spec else None
+    cite = citation(spec.rfc, spec.section) if spec else ""
+    response = exchange.response
+    assert response is not None
+    if response.ok:
+        return list(_ok(exchange, page, words, known, cite))
+    return list(_err(exchange, page, catalog, words, known, cite))
+
+
+def _greeting(exchange: Exchange, words: Words) -> Iterator[Note]:
+    response = exchange.response
+    if response is None or not response.ok:
+        yield Note("err", words("greeting.refused"), citation(1939, "4"))
+        return
+    known = facts(exchange)
+    if "stamp" in known:
+        yield Note("info", words("greeting.stamp", **known), citation(1939, "7"))
+    else:
+        yield Note("info", words("greeting.plain"), citation(1939, "4"))
+
+
+def _problem(exchange: Exchange, words: Words) -> Iterator[Note]:
+    assert exchange.problem is not None
+    problem = exchange.problem
+    due = exchange.command.name if exchange.command else words("problem.greeting")
+    text = words.get(f"problem.{problem.code}") or problem.code
+    yield Note("err" if problem.code != "unasked" else "warn", fill(text, {"command": due}) or text)
+    if problem.speaks:
+        yield Note("info", words(f"speaks.{problem.speaks}"))
+
+
+def _ok(
+    exchange: Exchange, page: Page | None, words: Words, known: dict[str, object], cite: str
+) -> Iterator[Note]:
+    line = exchange.command
+    assert line is not None
+    keys = ["ok.note"]
+    match line.name:
+        case "LIST" | "UIDL" | "LANG" if line.arguments:
+            keys.insert(0, "ok.one")
+        case "STAT" | "LIST" | "UIDL" if known.get("count") == 0:
+            keys.insert(0, "ok.empty")
+        case "QUIT" if exchange.before is not State.TRANSACTION:
+            keys.insert(0, "ok.authorization")
+        case "QUIT" if known["marked"]:
+            keys.insert(0, "ok.marks")
+        case "RSET" if not known["marked"]:
+            keys.insert(0, "ok.none")
+    text = _filled(page, known, *keys)
+    if text is None and line.spec is None:
+        text = words("why.ok-unknown", **known)
+    if text:
+        yield Note("ok", text, cite)
+    if "stuffed" in known and (more := _filled(page, known, "ok.stuffed")):
+        yield Note("info", more, citation(1939, "3"))
+    if line.spec and exchange.before not in line.spec.transitions:
+        yield Note("warn", words("why.accepted-against-rfc", **known), cite)
+
+
+def _err(
+    exchange: Exchange, page: Page | None, catalog: Catalog, words: Words, known: dict[str, object], cite: str
+) -> Iterator[Note]:
+    line, response = exchange.command, exchange.response
+    assert line is not None and response is not None
+    why = reason(exchange)
+    row = known_code(response.code) if response.code else None
+    code_page = catalog.page(words.language, f"codes/{row.page}") if row else None
+    if line.spec is not None:
+        known["allowed"] = " / ".join(state.value for state in line.spec.transitions)
+        known["syntax"] = line.spec.syntax
+        known["must_follow"] = line.spec.must_follow or ""
+    if why == "unknown-command":
+        near = suggestion(line.name)
+        known |= {"suggestion": near} if near else {}
+        text = (words.get("why.unknown-near") if near else None) or words.get("why.unknown-command")
+        text = fill(text or "", known)
+        cite = citation(1939, "3")
+    else:
+        text = _filled(page, known, f"err.{why}")
+        if text is None and why != "code":
+            template = words.get(f"why.{why}") or words.get("why.refused")
+            text = fill(template or "", known) or words("why.refused", **known)
+    if text:
+        yield Note("err", text, cite)
+    if row is not None and code_page is not None and (note := _filled(code_page, known, "note")):
+        yield Note("info" if text else "err", note, citation(row.rfc, row.section))
+    if response.code and row is None:
+        yield Note("info", words("why.unknown-code", **known), citation(2449, "8"))
+
+
+def _filled(page: Page | None, known: dict[str, object], *keys: str) -> str | None:
+    for key in keys:
+        template = page.note(key) if page else None
+        if template is not None and (text := fill(template, known)) is not None:
+            return text
+    return None
+
+
+def suggestion(name: str) -> str | None:
+    """The command that an unknown keyword is probably meant for."""
+    from difflib import get_close_matches  # only a slip needs it
+
+    names = [spec.name for spec in COMMANDS.values() if not spec.historic]
+    near = get_close_matches(name, names, 1, 0.6)
+    return near[0] if near else None
+
+
+def explain_line(line: CommandLine, catalog: Catalog, language: str) -> list[Span]:
+    """A line before it is sent, token by token, then what it would do (`:explain`)."""
+    words = catalog.words(language)
+    spans: list[Span] = []
+    spec = line.spec
+    page = catalog.page(language, f"commands/{spec.name}") if spec else None
+    for token in line.tokens:
+        if token.role is Role.COMMAND:
+            spans.append(Span(token, page.summary if page else words("explain.unknown")))
+        elif token.role is Role.EXTRA or token.param is None:
+            spans.append(Span(token, words("explain.secret" if token.secret else "explain.extra")))
+        else:
+            spans.append(Span(token, (page and page.note(f"args.{token.param.name}")) or token.param.name))
+    for diagnostic in line.diagnostics:
+        spans.append(Span(None, "⚠ " + warning(line, diagnostic.code, words)))
+    if spec is not None:
+        spans.append(Span(None, words(f"reply.{'many' if line.expects_multi_line else 'one'}")))
+        spans.append(Span(None, words(f"undo.{spec.undo.value}")))
+        spans.append(Span(None, citation(spec.rfc, spec.section)))
+    return spans
+
+
+def warning(line: CommandLine, code: str, words: Words) -> str:
+    """One diagnostic in words, short enough for the line that is being typed."""
+    spec = line.spec
+    near = suggestion(line.name) if code == "unknown-command" else None
+    known: dict[str, object] = {
+        "command": line.name,
+        "state": line.state.value,
+        "allowed": " / ".join(s.value for s in spec.transitions) if spec else "",
+        "syntax": spec.syntax if spec else "",
+        "must_follow": (spec.must_follow if spec else None) or "",
+        "suggestion": near or "",
+    }
+    return words("warn.unknown-near" if near else f"warn.{code}", **known)
+
+
+def pages() -> Iterator[str]:
+    """The path of every page that a language must have, derived from the tables."""
+    yield from (f"commands/{name}" for name in COMMANDS)
+    yield from (f"states/{state.value}" for state in State)
+    yield from (f"capabilities/{tag}" for tag in CAPABILITIES)
+    from popshell.protocol.capabilities import RESPONSE_CODES
+
+    yield from (f"codes/{row.page}" for row in RESPONSE_CODES.values())

@@ -1,0 +1,158 @@
+"""Session: typed text goes out over a Wire, Exchanges come back; the Transcript is kept. It knows no screen and no socket.
+
+Replies are matched by order (RFC 1939 §3, RFC 2449 §6.6), so each line that is sent has one waiter in a queue. To stop
+waiting (Ctrl-C) drops the waiter only: the reply still comes, is recorded in step, and is handed to `on_late`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from popshell.protocol.connection import Challenge, Connection
+from popshell.protocol.exchange import Exchange
+from popshell.protocol.wire import CRLF, ReplyLimits
+from popshell.visible import show
+
+Event = Exchange | Challenge
+
+
+class Wire(Protocol):
+    """What a Session needs of a transport."""
+
+    def write(self, data: bytes) -> None: ...
+
+    async def start_tls(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Unsendable(ValueError):
+    """The text holds CR, LF or NUL and cannot go out as one line (sec-P8)."""
+
+
+class Session:
+    """One connection as the shell sees it. `on_late` gets what nobody waits for; `on_end` hears that the line closed."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        on_late: Callable[[Event], None],
+        on_end: Callable[[Exception | None], None],
+        *,
+        tls: bool = False,
+        limits: ReplyLimits | None = None,
+    ) -> None:
+        self.connection = Connection(clock(), limits)
+        self.connection.tls = tls
+        self.transcript: list[Exchange] = []
+        self.wire: Wire | None = None
+        self.ended = False
+        self.last_sent = clock()
+        self._clock = clock
+        self._on_late = on_late
+        self._on_end = on_end
+        self._waiters: deque[asyncio.Future[Event | None]] = deque()
+        self.greeting = self._waiter()
+
+    def attach(self, wire: Wire) -> None:
+        self.wire = wire
+
+    def submit(self, text: str) -> asyncio.Future[Event | None]:
+        """Send one line, byte for byte as typed. The future gives its Exchange, a Challenge, or None if the line died.
+
+        Raises Unsendable, and ConnectionError when there is no connection.
+        """
+        if any(ch in "\r\n\0" for ch in text):
+            raise Unsendable(text)
+        if self.ended or self.wire is None:
+            raise ConnectionError
+        data = text.encode("utf-8", "surrogateescape") + CRLF
+        self.last_sent = self._clock()
+        waiter = self._waiter()
+        self._deal(self.connection.sent(data, self.last_sent))
+        self.wire.write(data)
+        return waiter
+
+    def data(self, data: bytes) -> None:
+        """Bytes from the server. Once the session is broken nothing more is read."""
+        self._deal(self.connection.received(data, self._clock()))
+        if self.connection.broken:
+            self.hang_up()
+
+    def end(self, error: Exception | None = None) -> None:
+        """The line is closed, by whomever."""
+        if self.ended:
+            return
+        self.ended = True
+        self._deal(self.connection.close(self._clock()))
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+        self._on_end(error)
+
+    def hang_up(self) -> None:
+        """Close the line without a word: no QUIT, no UPDATE (RFC 1939 §6)."""
+        if self.wire is not None:
+            self.wire.close()
+        self.end()
+
+    async def start_tls(self) -> None:
+        """Do the handshake that `+OK` to STLS asks for. Raises what the wire raises."""
+        assert self.wire is not None
+        await self.wire.start_tls()
+        self.connection.tls_started()
+
+    @property
+    def replies_due(self) -> int:
+        """How many replies are still to come, those that nobody waits for any more included."""
+        return len(self._waiters)
+
+    def now(self) -> float:
+        """The session's clock, in seconds."""
+        return self._clock()
+
+    def _waiter(self) -> asyncio.Future[Event | None]:
+        waiter: asyncio.Future[Event | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
+
+    def _deal(self, events: list[Event]) -> None:
+        """Record each event and hand it to whom waits for it; unasked lines answer nobody."""
+        for event in events:
+            if isinstance(event, Exchange):
+                self.transcript.append(event)
+                if event.problem is not None and event.problem.code == "unasked":
+                    self._on_late(event)
+                    continue
+            waiter = self._waiters.popleft() if self._waiters else None
+            if waiter is None or waiter.cancelled():
+                self._on_late(event)
+            else:
+                waiter.set_result(event)
+
+
+def transcript_lines(exchanges: list[Exchange]) -> Iterator[str]:
+    """The session as `C:`/`S:` lines, secrets masked, everything else filtered (sec-F2)."""
+    for exchange in exchanges:
+        sent = exchange.sent_lines()
+        if sent:
+            yield f"C: {show(sent[0], keep='')}"
+        for step, answer in zip(exchange.steps, sent[1:], strict=True):
+            yield f"S: + {show(step.challenge, keep='')}"
+            yield f"C: {answer}"
+        received = exchange.received
+        for step in exchange.steps:
+            received = received.partition(CRLF)[2]
+        if not received:
+            continue
+        first, _, rest = received.partition(CRLF)
+        yield f"S: {show(exchange.redact(first.decode('utf-8', 'surrogateescape')), keep='')}"
+        if exchange.response is not None and exchange.response.content is not None:
+            for line in rest.removesuffix(CRLF).split(CRLF):
+                yield f"S: {show(line, keep=chr(9))}"
+        if exchange.problem is not None:
+            yield f"# {exchange.problem.code}"

@@ -1,0 +1,337 @@
+"""The shell's own commands: a table like COMMANDS. They begin with a colon, so no POP3 command can ever collide.
+
+A row holds the name, its parameter and the function; what it does in words stands in `messages.toml`, `[meta]`. Help,
+completion and the reference are derived from the table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from popshell.learn.catalog import LANGUAGES, match_language
+from popshell.learn.explain import explain_line, pages
+from popshell.protocol.capabilities import CAPABILITIES, known_code
+from popshell.protocol.commandline import MASK, Context, parse
+from popshell.protocol.commands import COMMANDS, State, legal
+from popshell.protocol.sasl import apop_digest
+from popshell.session import transcript_lines
+from popshell.ui import diagram, render
+from popshell.ui.shell import CallError, Shell
+from popshell.ui.wrap import Line, columns, pad
+from popshell.visible import show
+
+Run = Callable[[Shell, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """One meta command. `choices` are the words that its parameter can be, for completion."""
+
+    name: str
+    run: Run
+    param: str = ""
+    choices: Callable[[], tuple[str, ...]] = tuple
+
+
+async def run_meta(shell: Shell, text: str) -> None:
+    """Run one line that begins with a colon. Raises Leave."""
+    name, _, argument = text[1:].strip().partition(" ")
+    if not name:
+        name = "help"
+    known = [meta for meta in METAS.values() if meta.name == name] or [
+        meta for meta in METAS.values() if meta.name.startswith(name.lower())
+    ]
+    if len(known) != 1:
+        near = ", ".join(f":{meta.name}" for meta in known)
+        shell.say("shell.meta-ambiguous" if near else "shell.meta-unknown", style="warn", name=show(name), near=near)
+        shell.tally.usage = True
+        return
+    await known[0].run(shell, argument.strip())
+
+
+# -- looking ------------------------------------------------------------------------------------------------------------
+
+
+async def _help(shell: Shell, argument: str) -> None:
+    from popshell.ui import pages as layout  # rich and markdown-it are loaded for the first page only
+
+    language, wanted = shell.options.language, argument.strip().strip("[]")
+    if not wanted:
+        _overview(shell)
+        return
+    if wanted.lower() in ("states", "state"):
+        await _state(shell, "")
+        return
+    if wanted.startswith(":") and wanted[1:] in METAS:
+        _list_metas(shell, [METAS[wanted[1:]]])
+        return
+    path = page_for(wanted, bracketed=argument.strip().startswith("["))
+    page = shell.catalog.page(language, path) if path else None
+    if page is None:
+        shell.say("shell.no-page", style="warn", name=show(wanted))
+        shell.tally.usage = True
+        return
+    shell.screen.styled(layout.render(page, path or "", shell.words, shell.screen.columns, shell.screen.ascii))
+
+
+def page_for(wanted: str, *, bracketed: bool = False) -> str | None:
+    """The path of the page that a word asks for: command, response code, capability, state, or the path itself."""
+    upper = wanted.upper()
+    code = known_code(wanted)
+    if "/" in wanted and wanted in pages():
+        return wanted
+    if bracketed and code:
+        return f"codes/{code.page}"
+    if upper in COMMANDS:
+        return f"commands/{upper}"
+    if upper in State.__members__:
+        return f"states/{upper}"
+    if upper in CAPABILITIES:
+        return f"capabilities/{upper}"
+    return f"codes/{code.page}" if code else None
+
+
+def _overview(shell: Shell) -> None:
+    shell.say("shell.help-intro", style="")
+    state = shell.state
+    shell.say("shell.help-legal", style="emphasis", state=state.value)
+    rows: list[Line] = []
+    for spec in legal(state):
+        page = shell.catalog.page(shell.options.language, f"commands/{spec.name}")
+        rows.append([("", "    "), ("command", pad(spec.syntax, 34)), ("note", page.summary if page else "")])
+    shell.screen.lines(rows or [[("note", "    :connect")]])
+    shell.say("shell.help-metas", style="emphasis")
+    _list_metas(shell, list(METAS.values()))
+
+
+def _list_metas(shell: Shell, metas: list[Meta]) -> None:
+    widest = max(columns(usage(meta)) for meta in metas) + 2
+    room = shell.screen.columns - widest - 5
+    rows: list[Line] = []
+    for meta in metas:
+        wrapped = render.wrap_runs([("note", shell.words(f"meta.{meta.name}"))], room)
+        for at, line in enumerate(wrapped):
+            rows.append([("", "    "), ("command", pad(usage(meta) if at == 0 else "", widest)), *line])
+    shell.screen.lines(rows)
+
+
+def usage(meta: Meta) -> str:
+    return f":{meta.name} {meta.param}".rstrip()
+
+
+async def _explain(shell: Shell, argument: str) -> None:
+    context = shell.session.connection.context() if shell.session else Context(State.CLOSED)
+    line = parse(argument, context)
+    spans = explain_line(line, shell.catalog, shell.options.language)
+    shell.screen.lines(render.span_lines(line, spans, shell.screen.columns))
+
+
+async def _state(shell: Shell, argument: str) -> None:
+    drawn = diagram.machine(shell.state, shell.screen.columns - 2, shell.screen.ascii, shell.words)
+    shell.screen.lines([[("", " "), *line] for line in drawn])
+
+
+async def _mailbox(shell: Shell, argument: str) -> None:
+    from popshell.ui import mailbox
+
+    view = shell.session.connection.maildrop if shell.session else None
+    if view is None or not view.open:
+        shell.say("shell.no-maildrop", style="warn")
+        return
+    drawn = mailbox.table(
+        render.mail_rows(view),
+        shell.screen.columns - 2,
+        shell.screen.ascii,
+        shell.words,
+        messages=view.count,
+        octets=view.octets,
+        marks=len(view.marks),
+    )
+    shell.screen.lines([[("", " "), *line] for line in drawn])
+
+
+async def _ladder(shell: Shell, argument: str) -> None:
+    from popshell.ui import ladder
+
+    rungs = render.rungs(shell.call.session.transcript if shell.call else shell.earlier)
+    drawn = ladder.ladder(rungs, shell.screen.columns - 2, shell.screen.ascii, shell.words)
+    shell.screen.lines([[("", " "), *line] for line in drawn])
+
+
+async def _more(shell: Shell, argument: str) -> None:
+    if shell.cut_short is None:
+        shell.say("shell.no-more")
+        return
+    exchange, start = shell.cut_short
+    shown = shell.screen.reply(exchange, start, None if argument != "all" else 1 << 40)
+    seen = start + shown.lines
+    shell.cut_short = (exchange, seen) if seen < shown.total else None
+    if shell.cut_short:
+        shell.say("shell.more", left=shown.total - seen, total=shown.total)
+
+
+async def _raw(shell: Shell, argument: str) -> None:
+    """The last exchange octet by octet, secrets masked: CR and LF are shown."""
+    exchanges = shell.exchanges()
+    if not exchanges:
+        shell.say("shell.nothing-yet")
+        return
+    last = exchanges[-1]
+    lines: list[Line] = [[("gutter-client", "  C> "), ("", f"{show(text, keep='')}\\r\\n")] for text in last.sent_lines()]
+    most = 40
+    rows = last.received.split(b"\n")
+    for row in [row + b"\n" for row in rows[:-1][:most]] + ([rows[-1]] if rows[-1] else []):
+        text = last.redact(row.decode("utf-8", "surrogateescape")) if last.response else row
+        lines.append([("gutter-server", "  S> "), ("", show(text, keep=""))])
+    shell.screen.lines(lines)
+    if len(rows) - 1 > most:
+        shell.say("shell.raw-more", left=len(rows) - 1 - most)
+
+
+async def _tls(shell: Shell, argument: str) -> None:
+    known = shell.call.tls_facts() if shell.call and shell.session else {}
+    if not known:
+        shell.say("shell.no-tls")
+        return
+    for name, value in known.items():
+        label = shell.words.get(f"tls.{name}") or name
+        shell.screen.lines([[("", "    "), ("note", pad(label, 20)), ("", show(str(value), keep=""))]])
+
+
+# -- settings -----------------------------------------------------------------------------------------------------------
+
+
+async def _notes(shell: Shell, argument: str) -> None:
+    if argument in ("full", "brief", "off"):
+        shell.options.notes = argument
+    elif argument:
+        shell.say("shell.choose", style="warn", choices="full, brief, off")
+        return
+    shell.say("shell.notes-are", value=shell.options.notes)
+
+
+async def _lang(shell: Shell, argument: str) -> None:
+    tag = match_language(argument) if argument else None
+    if argument and tag is None:
+        shell.say("shell.choose", style="warn", choices=", ".join(LANGUAGES))
+        return
+    if tag:
+        shell.options.language = tag
+    shell.say("shell.language-is", value=LANGUAGES[shell.options.language])
+
+
+async def _reveal(shell: Shell, argument: str) -> None:
+    if argument in ("on", "off"):
+        shell.options.reveal = argument == "on"
+    elif argument:
+        shell.say("shell.choose", style="warn", choices="on, off")
+        return
+    practice = shell.call is not None and shell.call.place.practice
+    key = "reveal-off" if not shell.options.reveal else "reveal-on" if practice else "reveal-not-here"
+    shell.say(f"shell.{key}")
+
+
+# -- doing --------------------------------------------------------------------------------------------------------------
+
+
+async def _apop(shell: Shell, argument: str) -> None:
+    """Compute the digest step by step and put the line at the prompt, unsent."""
+    session = shell.session
+    if session is None or not session.connection.stamp:
+        shell.say("shell.no-stamp" if session else "shell.not-connected", style="warn")
+        return
+    if not argument or " " in argument:
+        shell.say("shell.usage", style="warn", usage=usage(METAS["apop"]))
+        return
+    secret = await shell.screen.ask_hidden(shell.words("shell.password"))
+    if not secret:
+        shell.say("shell.not-sent", style="warn")
+        return
+    digest = apop_digest(session.connection.stamp, secret)
+    stamp = show(session.connection.stamp, keep="")
+    shell.screen.lines(
+        [
+            [("", "    MD5( "), ("stamp", stamp), ("", " + "), ("secret", MASK), ("", " )")],
+            [("", "      = "), ("number", digest)],
+        ]
+    )
+    shell.draft = f"APOP {argument} {digest}"
+    shell.say("shell.apop-ready")
+
+
+async def _connect(shell: Shell, argument: str) -> None:
+    session = shell.session
+    marks = session.connection.maildrop.marks if session else frozenset()
+    if marks:
+        shell.say("shell.dropped-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
+    await shell.connect(argument or None)
+
+
+async def _drop(shell: Shell, argument: str) -> None:
+    session = shell.session
+    if session is None:
+        shell.say("shell.not-connected", style="warn")
+        return
+    marks = session.connection.maildrop.marks
+    shell.hang_up()
+    shell.say("shell.dropped", style="warn")
+    if marks:
+        shell.say("shell.dropped-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
+
+
+async def _save(shell: Shell, argument: str) -> None:
+    """Write the session as a redacted transcript: a new file, 0600, no link followed (sec-F1)."""
+    if not argument:
+        shell.say("shell.usage", style="warn", usage=usage(METAS["save"]))
+        return
+    path = Path(argument).expanduser()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        key = "shell.save-exists" if isinstance(error, FileExistsError) else "shell.save-failed"
+        shell.say(key, style="err", path=show(str(path)), reason=error.strerror or "")
+        shell.tally.usage = True
+        return
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in transcript_lines(shell.exchanges()))
+    shell.say("shell.saved", path=show(str(path)), count=len(shell.exchanges()))
+
+
+async def _quit(shell: Shell, argument: str) -> None:
+    await shell.leave()
+
+
+def _help_words() -> tuple[str, ...]:
+    return ("states", *COMMANDS, *State.__members__, *(tag for tag in CAPABILITIES if tag not in COMMANDS))
+
+
+METAS: Mapping[str, Meta] = MappingProxyType(
+    {
+        meta.name: meta
+        for meta in (
+            Meta("help", _help, "[WORD]", _help_words),
+            Meta("explain", _explain, "LINE", lambda: tuple(COMMANDS)),
+            Meta("state", _state),
+            Meta("mailbox", _mailbox),
+            Meta("ladder", _ladder),
+            Meta("more", _more, "[all]", lambda: ("all",)),
+            Meta("raw", _raw),
+            Meta("tls", _tls),
+            Meta("apop", _apop, "NAME"),
+            Meta("connect", _connect, "[HOST]"),
+            Meta("drop", _drop),
+            Meta("save", _save, "FILE"),
+            Meta("notes", _notes, "[full|brief|off]", lambda: ("full", "brief", "off")),
+            Meta("lang", _lang, "[en|zh-Hant]", lambda: tuple(LANGUAGES)),
+            Meta("reveal", _reveal, "[on|off]", lambda: ("on", "off")),
+            Meta("quit", _quit),
+        )
+    }
+)
+
+__all__ = ["METAS", "CallError", "Meta", "run_meta", "usage"]

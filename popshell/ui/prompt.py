@@ -1,0 +1,204 @@
+"""The prompt and the bottom toolbar: what is drawn while one types. It only formats state that is already there.
+
+The prompt is one line and has no frame, because terminals repeat it on each resize. The toolbar has three: the path of
+the states, the command being typed, the connection with the maildrop as known so far. In a low window it has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+
+from popshell.learn.catalog import Catalog, Words
+from popshell.learn.explain import warning
+from popshell.protocol.commandline import CommandLine, Context, parse
+from popshell.protocol.commands import State, legal
+from popshell.protocol.maildropview import MaildropView
+from popshell.ui import diagram
+from popshell.ui.shell import Shell
+from popshell.ui.wrap import Line, clip_line
+from popshell.visible import clip, show, width
+
+#: Seconds before autologout at which the countdown begins.
+COUNTDOWN = 60.0
+
+
+@dataclass(slots=True)
+class Typing:
+    """The line being typed, parsed once for each text and context: lexer, warning and toolbar share it."""
+
+    _key: tuple[str, Context] | None = None
+    _line: CommandLine | None = None
+
+    def line(self, text: str, context: Context) -> CommandLine:
+        key = (text, context)
+        if self._line is None or self._key is None or self._key[0] != text or self._key[1] is not context:
+            self._line = parse(text, context)
+            self._key = key
+        return self._line
+
+
+def formatted(line: Line) -> StyleAndTextTuples:
+    return [(f"class:{style}" if style else "", text) for style, text in line]
+
+
+def prompt_line(shell: Shell) -> Line:
+    """`AUTHORIZATION ▸ `; TLS and its lack of verification are named in it."""
+    state = shell.state
+    line: Line = [("state-here" if state is not State.CLOSED else "dim", state.value)]
+    session, place = shell.session, shell.call.place if shell.call else None
+    if session is not None and session.connection.tls:
+        insecure = place is not None and place.insecure
+        line += [("", " "), ("err" if insecure else "lock", shell.words(f"toolbar.{'insecure' if insecure else 'tls'}"))]
+    if session is not None and session.connection.challenged:
+        line += [("", " "), ("challenge", "AUTH +")]
+    return [*line, ("prompt", " > " if shell.screen.ascii else " ▸ ")]
+
+
+def hint(line: CommandLine, words: Words, ascii: bool) -> str:
+    """The first objection to the line being typed, for behind the cursor. Never blocks Enter."""
+    found = line.blunder or next(iter(line.diagnostics), None)
+    if found is None or found.code in ("empty", "missing-argument") or (found.code == "unknown-command" and _begun(line)):
+        return ""
+    return ("! " if ascii else "⚠ ") + warning(line, found.code, words)
+
+
+def _begun(line: CommandLine) -> bool:
+    """Whether an unknown keyword may still become a command."""
+    return len(line.tokens) == 1 and line.text == line.tokens[0].text and _is_beginning(line.name)
+
+
+@lru_cache(maxsize=64)
+def _is_beginning(name: str) -> bool:
+    from popshell.protocol.commands import COMMANDS
+
+    return any(command.startswith(name) for command in COMMANDS)
+
+
+class Toolbar:
+    """Draws the toolbar of one shell; `typed` gives the text at the prompt."""
+
+    def __init__(self, shell: Shell, catalog: Catalog, typing: Typing, typed: Callable[[], str]) -> None:
+        self._shell = shell
+        self._catalog = catalog
+        self._typing = typing
+        self._typed = typed
+
+    def __call__(self, rows: int, columns: int) -> list[Line]:
+        shell = self._shell
+        words = shell.words
+        command = self._command_line(words)
+        # Below 12 rows there is no room for a picture: the line on what is typed matters most.
+        if rows < 12:
+            return [clip_line(command, columns - 1)]
+        path = _path(shell.state, columns - 2, shell.screen.ascii, words)
+        drawn = [[("", " "), *path], command, self._place_line(words)]
+        return [clip_line(line, columns - 1) for line in drawn]
+
+    def _command_line(self, words: Words) -> Line:
+        """Syntax, what it does, how its reply ends, whether it is legal and can be undone."""
+        session = self._shell.session
+        text = self._typed()
+        if session is None:
+            return [("", " "), ("dim", words("toolbar.connect"))]
+        if session.connection.challenged:
+            return [("", " "), ("challenge", words("toolbar.challenge"))]
+        context = session.connection.context()
+        line = self._typing.line(text, context)
+        spec = line.spec
+        if text.startswith(":"):
+            return [("", " "), ("dim", _meta_help(text, words))]
+        if spec is None:
+            names = "  ".join(spec.name for spec in legal(context.state))
+            return [("", " "), ("dim", words("toolbar.legal-now", names=names))]
+        page = self._catalog.page(words.language, f"commands/{spec.name}")
+        dot = ("dim", " - " if self._shell.screen.ascii else " · ")
+        out: Line = [("", " "), ("command", spec.syntax), dot, ("", page.summary if page else ""), dot]
+        many = spec.expects_multi_line(len(line.tokens) - 1)
+        out += [("dim", words("reply.many" if many else "reply.one"))]
+        if context.state not in spec.transitions:
+            out += [dot, ("warn", words("toolbar.illegal"))]
+        else:
+            out += [dot, ("warn" if spec.undo.value == "never" else "dim", words(f"undo.{spec.undo.value}"))]
+        return out
+
+    def _place_line(self, words: Words) -> Line:
+        """Server, TLS, the maildrop as known so far, the time of the last exchange."""
+        shell = self._shell
+        call, session = shell.call, shell.session
+        dot = ("dim", " - " if shell.screen.ascii else " · ")
+        if call is None or session is None:
+            return [("", " "), ("dim", words("toolbar.connect"))]
+        place, connection = call.place, session.connection
+        out: Line = [("", " "), ("state", show(place.label, keep=""))]
+        if place.practice:
+            out = [("", " "), ("state", words("toolbar.practice")), ("dim", " " + show(place.label, keep=""))]
+        lock = "no-tls" if not connection.tls else "insecure" if place.insecure else "tls"
+        out += [dot, ({"no-tls": "dim", "tls": "lock"}.get(lock, "err"), words(f"toolbar.{lock}"))]
+        out += [dot, *_maildrop(connection.maildrop, words, dot)]
+        if session.replies_due:
+            due = connection.due()
+            name = due.command.name if due and due.command else "?"
+            out += [dot, ("warn", words("toolbar.due", command=show(name)))]
+        elif session.transcript:
+            out += [dot, ("dim", words("toolbar.time", time=f"{session.transcript[-1].milliseconds:.0f}"))]
+        if (left := seconds_left(shell)) is not None and left <= COUNTDOWN:
+            out += [dot, ("warn", words("toolbar.autologout", seconds=max(0, round(left))))]
+        return out
+
+
+def seconds_left(shell: Shell) -> float | None:
+    """Seconds to the practice server's autologout; None elsewhere."""
+    session, call = shell.session, shell.call
+    if session is None or call is None or call.place.autologout is None:
+        return None
+    return session.last_sent + call.place.autologout - session.now()
+
+
+def _maildrop(view: MaildropView, words: Words, dot: tuple[str, str]) -> Line:
+    if not view.open:
+        return [("dim", words("toolbar.maildrop-closed"))]
+    if view.count is None:
+        out: Line = [("", words("toolbar.maildrop-unknown"))]
+    else:
+        out = [("number", words("toolbar.maildrop", count=view.count))]
+        if view.octets is not None:
+            out += [("", " "), ("dim", words("toolbar.octets", octets=view.octets))]
+    if view.marks:
+        marks = sorted(view.marks)
+        listed = " ".join(f"✗{n}" for n in marks[:8]) + (" …" if len(marks) > 8 else "")
+        out += [dot, ("warn", words("toolbar.marks", marks=listed))]
+    return out
+
+
+def _path(state: State, columns: int, ascii: bool, words: Words) -> Line:
+    return _drawn_path(state, columns, ascii, words.language, words)
+
+
+_paths: dict[tuple[State, int, bool, str], Line] = {}
+
+
+def _drawn_path(state: State, columns: int, ascii: bool, language: str, words: Words) -> Line:
+    """The path is drawn once for each state and width: the toolbar is redrawn on every key."""
+    key = (state, columns, ascii, language)
+    if key not in _paths:
+        if len(_paths) > 64:
+            _paths.clear()
+        _paths[key] = diagram.path(state, columns, ascii, words)[0]
+    return _paths[key]
+
+
+def _meta_help(text: str, words: Words) -> str:
+    from popshell.ui.meta import METAS, usage
+
+    name = text[1:].partition(" ")[0].lower()
+    if name in METAS:
+        return f"{usage(METAS[name])}  {words(f'meta.{name}')}"
+    found = [f":{meta}" for meta in METAS if meta.startswith(name)]
+    return "  ".join(found)
+
+
+__all__ = ["Toolbar", "Typing", "clip", "formatted", "hint", "prompt_line", "seconds_left", "width"]

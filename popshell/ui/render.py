@@ -1,0 +1,129 @@
+"""Exchange, notes and meta answers become styled lines; nothing here writes. The streaming of long replies is stream.py's.
+
+Text of a peer goes through `visible.show` before it becomes a run. Lines are wrapped by our own rules (wrap.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from popshell.learn.explain import Note, Span
+from popshell.protocol.commandline import CommandLine, Role
+from popshell.protocol.exchange import Exchange
+from popshell.protocol.maildropview import MaildropView
+from popshell.protocol.response import Status
+from popshell.ui.ladder import Rung
+from popshell.ui.mailbox import MailRow
+from popshell.ui.wrap import Line, inline, wrap_runs
+from popshell.visible import show
+
+#: Notes stand below the text of a reply, right of its gutter.
+INDENT = "     "
+_SIGNS = {"ok": ("✔", "ok"), "err": ("✘", "err"), "warn": ("⚠", "warn"), "info": (" ", "note")}
+_PLAIN_SIGNS = {"ok": "*", "err": "*", "warn": "!", "info": " "}
+
+
+def note_lines(notes: Iterable[Note], columns: int, *, ascii: bool, cite: bool = True) -> list[Line]:
+    """The notes below a reply: a sign, the text, its source."""
+    lines: list[Line] = []
+    for note in notes:
+        sign, style = _SIGNS[note.sort]
+        if ascii:
+            sign = _PLAIN_SIGNS[note.sort]
+        runs = [(run_style or "note", text) for run_style, text in inline(show(note.text, keep=""))]
+        if cite and note.cite:
+            runs += [("", "  "), ("rfc", note.cite)]
+        wrapped = wrap_runs(runs, columns - 1, INDENT, INDENT)
+        if wrapped and sign.strip():
+            wrapped[0] = [("", "   "), (style, sign), ("", " "), *wrapped[0][1:]]
+        lines += wrapped
+    return lines
+
+
+def paragraph(text: str, columns: int, indent: str = "  ", style: str = "") -> list[Line]:
+    """A text of ours, wrapped; each of its lines is a paragraph."""
+    lines: list[Line] = []
+    for part in show(text, keep="\n").split("\n"):
+        lines += wrap_runs([(run or style, word) for run, word in inline(part)], columns - 1, indent, indent) or [[]]
+    return lines
+
+
+def token_style(line: CommandLine, index: int) -> str:
+    """The style of a token as it is typed and as it is shown once sent."""
+    token = line.tokens[index]
+    if token.role is Role.COMMAND:
+        return "command" if line.spec else "command-unknown"
+    if token.secret:
+        return "secret"
+    if token.role is Role.EXTRA:
+        return "extra"
+    return "number" if token.text.isdigit() and token.text.isascii() else "argument"
+
+
+def command_runs(line: CommandLine, mask: bool = True) -> Line:
+    """A command line in colours; secrets masked unless `mask` is False."""
+    runs: Line = []
+    at = 0
+    for index, token in enumerate(line.tokens):
+        runs.append(("", show(line.text[at : token.start], keep="")))
+        text = "••••" if token.secret and token.text and mask else show(token.text, keep="")
+        runs.append((token_style(line, index), text))
+        at = token.end
+    runs.append(("", show(line.text[at:], keep="")))
+    return [run for run in runs if run[1]]
+
+
+def span_lines(line: CommandLine, spans: Sequence[Span], columns: int) -> list[Line]:
+    """`:explain`: the line, then each token with its meaning."""
+    lines: list[Line] = [[("", "  "), *command_runs(line)], []]
+    for span in spans:
+        if span.token is None:
+            lines += paragraph(span.text, columns, "  ", "note")
+            continue
+        word = "••••" if span.token.secret else show(span.token.text, keep="")
+        style = token_style(line, line.tokens.index(span.token))
+        body = wrap_runs([("note", text) for _, text in inline(span.text)], columns - 1, "      ", "      ")
+        lines += [[("", "  "), (style, word)], *body]
+    return lines
+
+
+def rungs(exchanges: Iterable[Exchange]) -> list[Rung]:
+    """The session for `:ladder`, secrets masked."""
+    out: list[Rung] = []
+    for exchange in exchanges:
+        response = exchange.response
+        head = show(exchange.redact(exchange.status_line().decode("utf-8", "surrogateescape")), keep="")
+        if exchange.problem is not None:
+            head = head or exchange.problem.code
+        good = None if response is None or response.status is Status.CONTINUE else response.ok
+        lines = response.content.count(b"\r\n") if response and response.content is not None else None
+        sent = " / ".join(show(text, keep="") for text in exchange.sent_lines()) or None
+        before, after = exchange.before.value, exchange.after.value
+        out.append(Rung(sent, head, good, lines, before, after, exchange.milliseconds if exchange.finished else None))
+    return out
+
+
+def mail_rows(view: MaildropView) -> Iterable[MailRow]:
+    """The maildrop as known so far, a row a message."""
+    for number in view.numbers:
+        subject = view.subjects.get(number)
+        yield MailRow(
+            number,
+            view.sizes.get(number),
+            view.unique_ids.get(number),
+            show(decoded_words(subject), keep="") if subject is not None else None,
+            number in view.marks,
+        )
+
+
+def decoded_words(text: str) -> str:
+    """A header field with its encoded words decoded (RFC 2047); as it is if they cannot be."""
+    if "=?" not in text:
+        return text
+    from email.errors import MessageError  # only a mail with encoded words pays for the import
+    from email.header import decode_header, make_header
+
+    try:
+        return str(make_header(decode_header(text[:4096])))
+    except (MessageError, LookupError, ValueError):
+        return text

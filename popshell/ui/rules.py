@@ -1,0 +1,162 @@
+"""The highlighting rules: which stretch of a line is what. Live input, transcripts and replies all read these.
+
+Theory. A rule is a tiny function from one line to spans (start, end, name of a style), in order and without overlap;
+what no span covers is plain. Commands come parsed (`commandline.parse`), so the table is the only list of names;
+replies are matched by the few forms that RFC 1939 and RFC 2449 give them. Nothing here colours, writes or decides.
+
+Traps. Lines are text behind the filter, or lines that a formatter will escape: a view of `\\x1b` is seven plain
+characters here. Patterns are matched to whole lines, are linear, and take ASCII digits only. A line is of the kind that
+the *command* asked for: "+OK" inside a mail is no status.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from popshell.protocol.capabilities import CAPABILITIES
+from popshell.protocol.commandline import CommandLine, Role
+from popshell.protocol.commands import Kind
+
+#: What the lines of a multi-line reply are.
+BodyKind = Literal["listing", "uids", "mail", "capabilities", "text"]
+
+
+class Span(NamedTuple):
+    """`line[start:end]` is in the style `style`."""
+
+    start: int
+    end: int
+    style: str
+
+
+Spans = list[Span]
+
+STATUS = re.compile(r"(?P<ok>\+OK)(?= |\Z)|(?P<err>-ERR)(?= |\Z)|(?P<challenge>\+)(?= |\Z)")
+# RFC 2449 §3; only behind a status indicator.
+_CODE = re.compile(r"(?:\+OK|-ERR) (\[[^\[\]\s]+\])(?= |\Z)")
+# In the free text of a status line: the stamp of the greeting, and numbers that are words of their own.
+_TEXT = re.compile(
+    r"(?P<stamp><[^<>@\s]{1,200}@[^<>@\s]{1,200}>)|(?P<number>(?<![\w.:/@-])[0-9]{1,10}(?![\w:/@-]|\.[0-9]))",
+    re.ASCII,
+)
+LISTING = re.compile(r"(?P<number>[0-9]{1,10}) (?P<octets>[0-9]{1,15})(?= |\Z)")
+UIDS = re.compile(r"(?P<number>[0-9]{1,10}) (?P<uid>[!-~]{1,140})(?= |\Z)")
+# RFC 5322 §2.2: a field name is printable ASCII without colon. Behind the filter a backslash may be doubled.
+HEADER = re.compile(r"(?P<name>[!-9;-~]{1,100}:)(?P<value>.*)\Z", re.DOTALL)
+_CAPABILITY = re.compile(r"[!-~]+")
+
+#: The commands whose content has a form. A command that is not here answers text.
+BODIES: Mapping[str, BodyKind] = MappingProxyType(
+    {"LIST": "listing", "UIDL": "uids", "RETR": "mail", "TOP": "mail", "CAPA": "capabilities"}
+)
+
+_ARGUMENTS: Mapping[Kind, str] = MappingProxyType(
+    {Kind.MESSAGE: "number", Kind.LINES: "number", Kind.MECHANISM: "mechanism"}
+)
+
+
+def body_kind(command: str) -> BodyKind:
+    """What the lines are that `command`, in upper case, is answered with."""
+    return BODIES.get(command, "text")
+
+
+def command_spans(line: CommandLine) -> Spans:
+    """A typed line. A secret keeps its style whatever else it is."""
+    return list(_command(line))
+
+
+def _command(line: CommandLine) -> Iterator[Span]:
+    for token in line.tokens:
+        if token.secret:
+            style = "secret"
+        elif token.role is Role.COMMAND:
+            style = "command" if line.spec else "command-unknown"
+        elif token.param is None:
+            style = "extra" if line.spec else "argument"
+        else:
+            style = _ARGUMENTS.get(token.param.kind, "argument")
+        yield Span(token.start, token.end, style)
+
+
+def status_spans(line: str) -> Spans:
+    """A status line: indicator, response code, stamp, numbers. What is no status has no spans."""
+    status = STATUS.match(line)
+    if status is None:
+        return []
+    spans = [Span(*status.span(), status.lastgroup or "")]
+    if spans[0].style == "challenge":
+        return spans
+    code = _CODE.match(line)
+    if code:
+        spans.append(Span(*code.span(1), "code"))
+    for match in _TEXT.finditer(line, spans[-1].end):
+        spans.append(Span(*match.span(), match.lastgroup or ""))
+    return spans
+
+
+def listing_spans(line: str) -> Spans:
+    """A scan listing (RFC 1939 §5): message-number and octets."""
+    match = LISTING.match(line)
+    return [Span(*match.span("number"), "number"), Span(*match.span("octets"), "number")] if match else []
+
+
+def uid_spans(line: str) -> Spans:
+    """A unique-id listing (RFC 1939 §7): message-number and unique-id."""
+    match = UIDS.match(line)
+    return [Span(*match.span("number"), "number"), Span(*match.span("uid"), "uid")] if match else []
+
+
+def capability_spans(line: str) -> Spans:
+    """A capability (RFC 2449 §5): a tag that an RFC defines stands out, its numbers too."""
+    tag = _CAPABILITY.match(line)
+    if tag is None:
+        return []
+    spans = [Span(*tag.span(), "capability")] if tag[0].upper() in CAPABILITIES else []
+    return spans + [Span(*match.span(), "number") for match in _TEXT.finditer(line, tag.end()) if match["number"]]
+
+
+def header_spans(line: str) -> Spans:
+    """A line of a mail's header: field name and value, or the folded rest of a value (RFC 5322 §2.2.3)."""
+    if line[:1] in (" ", "\t"):
+        return [Span(0, len(line), "header-value")]
+    match = HEADER.match(line)
+    if match is None:
+        return []
+    return [Span(*match.span("name"), "header-name"), Span(*match.span("value"), "header-value")]
+
+
+def _no_spans(line: str) -> Spans:
+    return []
+
+
+_BODY_RULES: Mapping[BodyKind, Callable[[str], Spans]] = MappingProxyType(
+    {
+        "listing": listing_spans,
+        "uids": uid_spans,
+        "capabilities": capability_spans,
+        "mail": _no_spans,
+        "text": _no_spans,
+    }
+)
+
+
+def body_spans(kind: BodyKind, line: str, *, in_header: bool = False) -> Spans:
+    """One line of a multi-line reply as on the wire: the dot that byte-stuffing put there has a span of its own."""
+    rule = header_spans if in_header else _BODY_RULES[kind]
+    if not line.startswith("."):
+        return rule(line)
+    stuffing = Span(0, 1, "stuffing")
+    return [stuffing, *(Span(start + 1, end + 1, style) for start, end, style in rule(line[1:]))]
+
+
+def guess(line: str) -> BodyKind:
+    """What a line looks like where the command is not known: for fragments of transcripts only."""
+    if LISTING.fullmatch(line):
+        return "listing"
+    if UIDS.fullmatch(line):
+        return "uids"
+    tag = _CAPABILITY.match(line)
+    return "capabilities" if tag and tag[0] in CAPABILITIES else "text"

@@ -1,0 +1,487 @@
+"""Shell: what happens between a typed line and the screen, without keyboard or terminal. It only submits and shows.
+
+A front end (repl.py for a terminal, batch.py for pipes and `--plain`) brings a Screen and calls `run()` with each line.
+Everything that may destroy mail or give a password away on a real server is asked about here (the seat belt), and
+nowhere is a line refused for being wrong: its `-ERR` is the lesson.
+
+Traps. A reply may come when nobody waits (after Ctrl-C, or unasked): `late()` shows it above the prompt, in order. The
+server may close at any time. A "real" server is every connection that was not opened to this program's own practice
+server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from popshell.learn.catalog import Catalog, Words
+from popshell.learn.explain import Note, explain
+from popshell.protocol.commandline import CommandLine, parse
+from popshell.protocol.commands import State
+from popshell.protocol.connection import Challenge
+from popshell.protocol.exchange import Exchange
+from popshell.session import Event, Session, Unsendable
+from popshell.ui import diagram, render
+from popshell.ui.wrap import Line
+
+#: How long the server may take to close after QUIT, in seconds, before we close.
+CLOSING_TIME = 2.0
+#: After so many seconds the shell says what it waits for. Slow refusals are common: 5 s and more (interop.md).
+HANG_TIME = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a connection leads. `practice` is this program's own server only."""
+
+    label: str
+    practice: bool
+    loopback: bool
+    insecure: bool = False
+    #: the practice server's autologout in seconds, None if not known
+    autologout: float | None = None
+    #: STLS is to be given before anything else (`--tls stls`)
+    stls: bool = False
+
+
+@dataclass(slots=True)
+class Call:
+    """An open connection: its session, its place, and TLS facts for `:tls` once TLS is on."""
+
+    session: Session
+    place: Place
+    tls_facts: Callable[[], dict[str, object]] = dict
+
+
+class CallError(Exception):
+    """A connection that could not be made or was lost; `code` names words in `messages.toml`, `[net]`."""
+
+    def __init__(self, code: str, **facts: object) -> None:
+        super().__init__(code)
+        self.code = code
+        self.facts = facts
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How much of a reply was shown."""
+
+    lines: int
+    total: int
+
+    @property
+    def left(self) -> int:
+        return self.total - self.lines
+
+
+class Screen(Protocol):
+    """Where a Shell shows things; a terminal, plain text, or JSON."""
+
+    ascii: bool
+    interactive: bool
+
+    @property
+    def columns(self) -> int: ...
+
+    def lines(self, lines: Iterable[Line]) -> None:
+        """Show lines of our own, already safe."""
+
+    def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
+        """Show a line that is sent; None is an answer to a challenge."""
+
+    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> Shown:
+        """Show the reply of an Exchange, from content line `start`."""
+
+    def challenge(self, challenge: Challenge) -> None: ...
+
+    def record(self, exchange: Exchange, notes: list[Note]) -> None:
+        """The whole record, for screens that write records (JSON)."""
+
+    def interrupt(self, show: Callable[[], None]) -> None:
+        """Call `show` so that it does not garble a line that is being typed."""
+
+    async def ask(self, question: str) -> str:
+        """Ask; the answer as typed, "" if nobody can answer."""
+
+    async def ask_hidden(self, question: str) -> str | None:
+        """Ask for a secret; None if that is not possible here."""
+
+    def styled(self, text: str) -> None:
+        """Show a page that was laid out for `columns` already, escapes of ours included."""
+
+    def waiting(self, text: str) -> None: ...
+
+
+Dial = Callable[[str | None, Callable[[Event], None], Callable[[Exception | None], None]], Awaitable[Call]]
+
+
+@dataclass(slots=True)
+class Options:
+    """What the user chose; `:notes`, `:lang`, `:reveal` change it."""
+
+    language: str = "en"
+    notes: str = "full"
+    reveal: bool = False
+    yes: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What decides the exit code of a run without terminal."""
+
+    refused: bool = False
+    usage: bool = False
+    failed: bool = False
+
+    def exit_code(self) -> int:
+        return 3 if self.failed else 2 if self.usage else 1 if self.refused else 0
+
+
+class Leave(Exception):
+    """The user leaves the shell."""
+
+
+@dataclass(slots=True)
+class Shell:
+    """One shell: a catalog of words, a screen, a way to connect, and at most one open call."""
+
+    catalog: Catalog
+    screen: Screen
+    dial: Dial
+    options: Options
+    call: Call | None = None
+    tally: Tally = field(default_factory=Tally)
+    #: exchanges of earlier connections of this run, for `:save` and `:ladder`
+    earlier: list[Exchange] = field(default_factory=list)
+    #: the last long reply and how many of its lines were shown, for `:more`
+    cut_short: tuple[Exchange, int] | None = None
+    #: text that a meta command puts at the prompt, unsent
+    draft: str = ""
+    asked_dele: bool = False
+    _closing: asyncio.Event = field(default_factory=asyncio.Event)
+    _expected_end: bool = False
+    _upgrading: asyncio.Future[None] | None = None
+
+    # -- words and looks -----------------------------------------------------------------------------------------------
+
+    @property
+    def words(self) -> Words:
+        return self.catalog.words(self.options.language)
+
+    def say(self, key: str, *, style: str = "note", **facts: object) -> None:
+        """Show one of our own texts."""
+        self.screen.lines(render.paragraph(self.words(key, **facts), self.screen.columns, style=style))
+
+    @property
+    def session(self) -> Session | None:
+        return self.call.session if self.call and not self.call.session.ended else None
+
+    @property
+    def state(self) -> State:
+        return self.session.connection.state if self.session else State.CLOSED
+
+    def exchanges(self) -> list[Exchange]:
+        return [*self.earlier, *(self.call.session.transcript if self.call else ())]
+
+    # -- connecting ----------------------------------------------------------------------------------------------------
+
+    async def connect(self, where: str | None = None) -> bool:
+        """Open a connection and show the greeting; False, with the reason shown, if it failed."""
+        if self.call is not None:
+            self.earlier += self.call.session.transcript
+            self.hang_up()
+        self._closing = asyncio.Event()
+        self._expected_end = False
+        self.asked_dele = False
+        try:
+            self.call = await self.dial(where, self.late, self.ended)
+            place = self.call.place
+            self.say("shell.connected-practice" if place.practice else "shell.connected", place=place.label)
+            greeting = await self.reply_to(self.call.session.greeting)
+            await self.show(greeting)
+            if place.stls and self.session is not None:
+                await self._insist_on_stls()
+        except CallError as error:
+            self.fail(error)
+            return False
+        return self.session is not None
+
+    async def _insist_on_stls(self) -> None:
+        """`--tls stls`: STLS before anything else, shown as sent by the shell; without TLS there is no session (sec-T3)."""
+        assert self.session is not None
+        line = parse("STLS", self.session.connection.context())
+        self.screen.command(line, True, self.words("shell.sent-by-shell"))
+        event = await self.reply_to(self.session.submit("STLS"))
+        await self.show(event)
+        if self.session is None or not self.session.connection.tls:
+            self.hang_up()
+            raise CallError("stls-refused")
+
+    def fail(self, error: CallError) -> None:
+        """Show why a connection could not be made or was lost."""
+        self.tally.failed = True
+        key = f"net.{error.code}" if self.words.get(f"net.{error.code}") else "net.other"
+        facts = {"reason": error.code, "host": "?", "port": "?", **error.facts}
+        self.say(key, style="err", **facts)
+
+    def hang_up(self) -> None:
+        """Close the line without QUIT."""
+        if self.session is not None:
+            self._expected_end = True
+            self.session.hang_up()
+
+    def ended(self, error: Exception | None) -> None:
+        """The connection closed: by QUIT, by us, or all of a sudden."""
+        self._closing.set()
+        if self._expected_end:
+            return
+        session = self.call.session if self.call else None
+        marks = session.connection.maildrop.marks if session else frozenset()
+
+        def tell() -> None:
+            self.say("shell.server-closed", style="warn")
+            if marks:
+                self.say("shell.closed-with-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
+
+        self.screen.interrupt(tell)
+
+    # -- a line --------------------------------------------------------------------------------------------------------
+
+    async def run(self, text: str) -> None:
+        """Run one typed line: a meta command if it begins with a colon, else POP3. Raises Leave."""
+        if text.startswith(":"):
+            from popshell.ui.meta import run_meta
+
+            await run_meta(self, text)
+        else:
+            await self.send(text)
+
+    async def run_block(self, lines: list[str]) -> None:
+        """Run several lines; what CAPA allows to be pipelined goes out in one flight (RFC 2449 §6.6)."""
+        while lines:
+            session = self.session
+            flight = 1
+            if session and session.connection.capabilities and "PIPELINING" in session.connection.capabilities:
+                flight = self._flight(lines)
+            if flight > 1:
+                await self._send_flight(lines[:flight])
+            else:
+                await self.run(lines[0])
+            lines = lines[flight:]
+
+    def _flight(self, lines: list[str]) -> int:
+        """How many of the first lines may go out together: nothing may follow a line whose reply decides what is next."""
+        for count, text in enumerate(lines, 1):
+            line = parse(text)
+            if text.startswith(":") or line.spec is None or line.spec.name == "DELE":
+                return max(1, count - 1)
+            if line.spec.ends_pipeline:
+                return max(1, count - 1)
+        return len(lines)
+
+    async def _send_flight(self, lines: list[str]) -> None:
+        self.say("shell.pipelined", count=len(lines))
+        futures = []
+        for text in lines:
+            assert self.session is not None
+            line = parse(text, self.session.connection.context())
+            self.screen.command(line, True)
+            futures.append(self.session.submit(text))
+        for future in futures:
+            await self.show(await self.reply_to(future))
+
+    async def send(self, text: str) -> None:
+        """Send one line as typed and show what comes back."""
+        session = self.session
+        if session is None:
+            self.say("shell.not-connected", style="warn")
+            self.tally.failed = self.tally.failed or not self.screen.interactive
+            return
+        if session.connection.challenged:
+            self.screen.command(None, text != "*")
+            await self._exchange(session, text)
+            return
+        line = parse(text, session.connection.context())
+        text, line = await self._ask_for_password(session, text, line)
+        if not await self._allowed(session, line):
+            return
+        reveal = self.options.reveal and self.call is not None and self.call.place.practice
+        self.screen.command(line, not reveal)
+        await self._exchange(session, text)
+
+    async def _exchange(self, session: Session, text: str) -> None:
+        try:
+            future = session.submit(text)
+        except Unsendable:
+            self.say("shell.unsendable", style="err")
+            self.tally.usage = True
+            return
+        await self.show(await self.reply_to(future))
+
+    async def _ask_for_password(self, session: Session, text: str, line: CommandLine) -> tuple[str, CommandLine]:
+        """A bare PASS asks hidden; an empty answer sends it bare."""
+        spec = line.spec
+        if spec is None or spec.name != "PASS" or len(line.tokens) > 1 or line.has("must-follow"):
+            return text, line
+        secret = await self.screen.ask_hidden(self.words("shell.password"))
+        if secret:
+            text = f"{text.rstrip()} {secret}"
+            line = parse(text, session.connection.context())
+        return text, line
+
+    async def _allowed(self, session: Session, line: CommandLine) -> bool:
+        """The seat belt for real servers: DELE once, QUIT with marks each time, a password in clear text (sec-U7, T5)."""
+        place = self.call.place if self.call else None
+        if place is None or line.spec is None:
+            return True
+        state, view = session.connection.context().state, session.connection.maildrop
+        marks = ", ".join(map(str, sorted(view.marks)))
+        name = line.spec.name
+        if name == "QUIT" and view.marks and state is State.TRANSACTION:
+            if place.practice:
+                self.say("shell.quit-erases", style="warn", marks=marks, count=len(view.marks))
+                return True
+            return await self._consent("shell.ask-quit", marks=marks, count=len(view.marks), place=place.label)
+        if place.practice:
+            return True
+        if name == "DELE" and state is State.TRANSACTION and not self.asked_dele:
+            self.asked_dele = await self._consent("shell.ask-dele", place=place.label)
+            return self.asked_dele
+        secret = any(token.secret for token in line.tokens) or line.spec.continues
+        if secret and name != "APOP" and not session.connection.tls and not place.loopback:
+            return await self._consent("shell.ask-clear-text", place=place.label)
+        return True
+
+    async def _consent(self, key: str, **facts: object) -> bool:
+        if self.options.yes:
+            return True
+        if not self.screen.interactive:
+            self.say("shell.needs-yes", style="err", question=self.words(key, **facts))
+            self.tally.usage = True
+            return False
+        answer = await self.screen.ask(self.words(key, **facts))
+        agreed = answer.strip().lower() in ("yes", self.words("shell.yes"))
+        if not agreed:
+            self.say("shell.not-sent", style="warn")
+        return agreed
+
+    # -- replies -------------------------------------------------------------------------------------------------------
+
+    async def reply_to(self, future: asyncio.Future[Event | None]) -> Event | None:
+        """Wait for a reply; Ctrl-C cancels the waiting, not the reply (sec-U1)."""
+        try:
+            done, _ = await asyncio.wait({future}, timeout=HANG_TIME)
+            if not done and self.session is not None:
+                self._say_what_is_due()
+            return await future
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+
+    def _say_what_is_due(self) -> None:
+        """The hang watch: what has come of the reply so far, and what is missing."""
+        assert self.session is not None
+        due = self.session.connection.due()
+        if due is None:
+            return
+        name = due.command.name if due.command else self.words("problem.greeting")
+        if due.bare_lf_dot:
+            key = "shell.waiting-bare-lf"
+        elif due.octets:
+            key = "shell.waiting-terminator" if due.command and due.command.expects_multi_line else "shell.waiting-line"
+        else:
+            key = "shell.waiting" if due.command else "shell.waiting-greeting"
+        self.screen.waiting(self.words(key, command=name, lines=due.lines, octets=due.octets))
+
+    def late(self, event: Event) -> None:
+        """A reply that nobody waits for any more, or bytes that nobody asked for."""
+
+        def tell() -> None:
+            if isinstance(event, Exchange):
+                if event.problem is None and event.command is not None:
+                    self.say("shell.late", command=event.command.name)
+                self.show_exchange(event)
+            else:
+                self.screen.challenge(event)
+
+        self.screen.interrupt(tell)
+        if self.session is not None and self.session.connection.wants_tls:
+            self._upgrading = asyncio.ensure_future(self._upgrade(self.session))
+
+    async def show(self, event: Event | None) -> None:
+        """Show what came, and do what it asks for: TLS after STLS, the end after QUIT."""
+        if event is None:
+            return
+        if isinstance(event, Challenge):
+            self.screen.challenge(event)
+            self.say("shell.challenge" if self.options.notes == "full" else "shell.challenge-brief")
+            return
+        self.show_exchange(event)
+        session = self.session
+        if session is not None and session.connection.wants_tls:
+            await self._upgrade(session)
+        if event.name == "QUIT" and event.after in (State.UPDATE, State.CLOSED) and event.response is not None:
+            await self._see_the_end()
+
+    async def _upgrade(self, session: Session) -> None:
+        try:
+            await session.start_tls()
+        except Exception as error:
+            code = getattr(error, "code", "tls-failed")
+            facts = getattr(error, "facts", {})
+            self.hang_up()
+            self.fail(CallError(code, **facts))
+            return
+        facts = self.call.tls_facts() if self.call else {}
+        self.say("shell.tls-on", style="lock", **{"version": "TLS", "cipher": "", **facts})
+
+    async def _see_the_end(self) -> None:
+        self._expected_end = True
+        try:
+            await asyncio.wait_for(self._closing.wait(), CLOSING_TIME)
+        except TimeoutError:
+            self.hang_up()
+        self.say("shell.closed")
+
+    def show_exchange(self, exchange: Exchange) -> None:
+        """The reply, the notes, and the arrow if the state changed."""
+        notes = explain(exchange, self.catalog, self.options.language)
+        if exchange.problem is not None and exchange.problem.code != "unasked":
+            self.tally.failed = True
+        elif exchange.response is not None and not exchange.response.ok:
+            self.tally.refused = True
+            if exchange.is_greeting:
+                self.tally.failed = True
+        shown = self.screen.reply(exchange)
+        self.cut_short = (exchange, shown.lines) if shown.left > 0 else None
+        if self.cut_short:
+            self.say("shell.more", left=shown.left, total=shown.total)
+        columns = self.screen.columns
+        if self.options.notes != "off":
+            if self.options.notes == "brief":
+                notes = notes[:1]
+            lines = render.note_lines(notes, columns, ascii=self.screen.ascii, cite=self.options.notes == "full")
+            self.screen.lines(lines)
+        if exchange.before is not exchange.after:
+            name = exchange.command.name if exchange.command else None
+            drawn = diagram.arrow(exchange.before, exchange.after, name, columns - 3, self.screen.ascii, self.words)
+            self.screen.lines([[("", "  "), *line] for line in drawn])
+        self.screen.record(exchange, notes)
+        if exchange.name in ("HELP", "EXIT", "?", "LOGOUT") and self.screen.interactive:
+            self.say("shell.meta-hint")
+
+    # -- leaving -------------------------------------------------------------------------------------------------------
+
+    async def leave(self) -> None:
+        """Leave without QUIT; with marks set, name them and ask first. Raises Leave if it is so."""
+        session = self.session
+        marks = session.connection.maildrop.marks if session else frozenset()
+        if marks and self.screen.interactive:
+            listed = ", ".join(map(str, sorted(marks)))
+            answer = await self.screen.ask(self.words("shell.ask-leave", marks=listed, count=len(marks)))
+            if answer.strip().lower() not in ("y", "yes", self.words("shell.yes")):
+                return
+        self.hang_up()
+        raise Leave

@@ -1,0 +1,301 @@
+"""The one writer of replies: however large or hostile, a reply goes from the wire to the screen through here.
+
+Theory. A content is cut into blocks at CRLF; a block is filtered (`visible.show`), coloured and written in one go, the
+first one small, so that a first screen is there at once. What is regular is coloured as a whole block by a few calls
+of `str.replace` and `str.join`; only what is not (the header of a mail, long lines, odd rows) is taken line by line,
+by `ui.rules`. Both ways give the same output, and a test holds them to it.
+
+The margin is the mark that a server cannot draw (sec-R5): *every* row that is written begins with one, so a line that
+is wider than the window is cut into rows here, not by the terminal.
+
+| margin | --plain | the row is |
+|---|---|---|
+| ` S: ` | `S: ` | a line of the server |
+| ` S| ` | `S| ` | the rest of the line above |
+| ` S~ ` | `S~ ` | a word of ours on the line above |
+| `✔S: ` `✘S: ` `›S: ` `?S: ` | `[OK] S: ` ... | a status line: `+OK`, `-ERR`, `+`, none of them |
+| ` C: ` | `C: ` | a line of the client |
+
+Limits (sec-R6): `max_lines` rows, and at most eight times the octets that came in. The latter holds by construction:
+an octet is four characters at most, a row is 16 columns or wider, a margin is twelve characters with its colours. A
+line longer than `long_line` octets is cut, with a note; RFC 5322 §2.1.1 lets a line of a mail have 998, so what is
+legal is whole.
+
+Traps. A terminal counts columns by tables of its own. A block that is not ASCII, or a window narrower than our rows,
+is bracketed by "no automatic wrap" (DECAWM), so that no disagreement can begin a row without a margin. Only CRLF ends
+a line: a bare CR or LF is shown, never obeyed. A status line may echo a password: redact before, not here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from popshell.protocol.commandline import parse
+from popshell.ui import rules
+from popshell.ui.rules import BodyKind, Spans
+from popshell.ui.theme import Palette
+from popshell.visible import fold, show, whole_characters
+
+CRLF = b"\r\n"
+_FIRST_BLOCK = 4 * 1024
+_BLOCK = 64 * 1024
+_NARROWEST = 16
+_NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
+#: Blocks of nothing but these rows are coloured whole: pattern, style of the second word, widest row. No backslash:
+#: the filter doubles it.
+_REGULAR = {
+    "listing": (re.compile(rb"(?:[0-9]{1,10}+ [0-9]{1,15}+\r\n)++"), "number", 26),
+    "uids": (re.compile(rb"(?:[0-9]{1,10}+ [!-\[\]-~]{1,70}+\r\n)++"), "uid", 81),
+}
+_SIGNS = {"ok": ("✔", "[OK]"), "err": ("✘", "[ERR]"), "challenge": ("›", "[MORE]"), "warn": ("?", "[?]")}
+
+
+class Writer(Protocol):
+    """What of `sys.stdout` is used."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How replies are drawn. `columns` is None where no window is: then lines are not cut into rows."""
+
+    palette: Palette
+    columns: int | None = None
+    max_lines: int = 2000
+    long_line: int = 998
+    #: the note on a line that is cut; `{octets}` is how many are hidden
+    hidden: str = "+{octets} octets"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was shown of a content: `lines` of `total_lines`. Octets are the message's: byte-stuffing undone."""
+
+    lines: int
+    total_lines: int
+    octets: int
+    truncated: bool
+    #: how many lines are byte-stuffed
+    stuffed: int = 0
+
+
+def write_content(out: Writer, raw: bytes, kind: BodyKind, view: View, *, first: int = 0) -> Shown:
+    """Write a multi-line content as it came over the wire, terminator included; pass over `first` lines.
+
+    Without a terminator in `raw` none is drawn: the content is not whole. Behind what `max_lines` cuts off neither.
+    """
+    content = _Content(raw, kind)
+    rows = _Rows(kind, view)
+    shown = 0
+    for text, lines in content.drawn(rows, first, view.max_lines):
+        out.write(rows.guarded(text, text.isascii()))
+        if not shown:
+            out.flush()
+        shown += lines
+    total = raw.count(CRLF, 0, content.end) + (not raw.endswith(CRLF) and bool(raw))
+    stuffed = raw.count(b"\r\n.", 0, content.end) + raw.startswith(b".", 0, content.end)
+    truncated = first + shown < total
+    if content.terminated and not truncated:
+        out.write(rows.terminator() + "\n")
+    out.flush()
+    return Shown(shown, total, content.end - stuffed, truncated, stuffed)
+
+
+def pager(raw: bytes, kind: BodyKind, view: View, *, first: int = 0) -> Iterator[str]:
+    """The rows of a content, without line ends, drawn as they are asked for; `max_lines` does not count here."""
+    content = _Content(raw, kind)
+    rows = _Rows(kind, view)
+    for text, _ in content.drawn(rows, first, None):
+        yield from (rows.guarded(row, row.isascii()) for row in text[:-1].split("\n"))
+    if content.terminated:
+        yield rows.terminator()
+
+
+def status_line(raw: bytes | str, palette: Palette, columns: int | None = None) -> str:
+    """A status line with its sign in the margin, without line end; more than one row if it is wider than the window."""
+    line = show(raw.removesuffix(CRLF) if isinstance(raw, bytes) else raw.removesuffix("\r\n"), keep="")
+    spans = rules.status_spans(line)
+    style = spans[0].style if spans else "warn"
+    sign, word = (palette.paint(style, mark) for mark in _SIGNS[style])
+    head = f"{word} S: " if palette.plain else sign + _margin(palette, "S:")[1:]
+    return _framed(line, spans, head, View(palette, columns))
+
+
+def client_line(text: str, palette: Palette, columns: int | None = None) -> str:
+    """A line that the client sent, its secrets masked already, without line end."""
+    line = show(text, keep="")
+    head = _margin(palette, "C:", "gutter-client")
+    return _framed(line, rules.command_spans(parse(line)), head, View(palette, columns))
+
+
+def _framed(line: str, spans: Spans, head: str, view: View) -> str:
+    rows = _Rows("text", view)
+    return rows.guarded("\n".join(rows.line(line, spans, head)), line.isascii())
+
+
+def _margin(palette: Palette, mark: str, style: str = "gutter-server") -> str:
+    return f"{mark} " if palette.plain else f" {palette.paint(style, mark)} "
+
+
+class _Content:
+    """A raw content and where its parts begin."""
+
+    __slots__ = ("_header_end", "_raw", "end", "terminated")
+
+    def __init__(self, raw: bytes, kind: BodyKind) -> None:
+        self._raw = raw
+        self.terminated = raw == b".\r\n" or raw.endswith(b"\r\n.\r\n")
+        self.end = len(raw) - 3 * self.terminated
+        self._header_end = 0
+        if kind == "mail" and not raw.startswith(CRLF):
+            blank = raw.find(b"\r\n\r\n", 0, self.end)
+            self._header_end = blank + 2 if blank >= 0 else self.end
+
+    def drawn(self, rows: _Rows, first: int, limit: int | None) -> Iterator[tuple[str, int]]:
+        """Blocks of rows, each with the number of lines in it, up to `limit` rows."""
+        position, size = self._seek(first), _FIRST_BLOCK
+        while position < self.end and (limit is None or limit > 0):
+            in_header = position < self._header_end
+            stop = self._block_end(position, self._header_end if in_header else self.end, size)
+            octets = stop - position
+            if octets > size:  # one line: do not copy what will not be shown
+                octets -= 2 * self._raw.endswith(CRLF, position, stop)
+                head = self._raw[position : min(position + octets, position + rows.view.long_line)]
+                text, lines = rows.joined(rows.cut_line(head, octets, in_header)), 1
+            else:
+                text, lines = rows.block(self._raw[position:stop], in_header, limit)
+            yield text, lines
+            if limit is not None:
+                limit -= text.count("\n")
+            position, size = stop, _BLOCK
+
+    def _block_end(self, start: int, end: int, size: int) -> int:
+        """The end of the last line that is whole within `size`, or that of the first line."""
+        if end - start <= size:
+            return end
+        found = self._raw.rfind(CRLF, start, start + size)
+        if found < 0:
+            found = self._raw.find(CRLF, start + size - 1, end)
+        return found + 2 if found >= 0 else end
+
+    def _seek(self, lines: int) -> int:
+        position = 0
+        for _ in range(lines):
+            found = self._raw.find(CRLF, position, self.end)
+            if found < 0:
+                return self.end
+            position = found + 2
+        return position
+
+
+class _Rows:
+    """Draws lines of one kind as rows, each with its margin."""
+
+    __slots__ = ("_first", "_kind", "_more", "_palette", "_room", "_word", "view")
+
+    def __init__(self, kind: BodyKind, view: View) -> None:
+        self.view, self._kind, self._palette = view, kind, view.palette
+        self._first, self._more, self._word = (_margin(view.palette, mark) for mark in ("S:", "S|", "S~"))
+        margin = 3 if view.palette.plain else 4
+        self._room = None if view.columns is None else max(view.columns - margin, _NARROWEST)
+
+    def terminator(self) -> str:
+        return self._first + self._palette.paint("terminator", ".")
+
+    def guarded(self, text: str, ascii_only: bool) -> str:
+        """`text`, kept from being wrapped by the terminal where columns are uncertain."""
+        columns = self.view.columns
+        if columns is None or self._palette.plain or (ascii_only and columns >= _NARROWEST + 4):
+            return text
+        return f"{_NO_WRAP}{text}{_WRAP}"
+
+    @staticmethod
+    def joined(rows: list[str]) -> str:
+        return "\n".join(rows) + "\n"
+
+    def block(self, block: bytes, in_header: bool, limit: int | None) -> tuple[str, int]:
+        """Whole lines as rows, and how many lines; no more lines than fit into `limit` rows, but the last one whole."""
+        if limit is not None and block.count(CRLF) > limit:
+            block = CRLF.join(block.split(CRLF, limit)[:limit]) + CRLF
+        if not in_header and block.endswith(CRLF):
+            text = self._plain(block) if self._kind in ("mail", "text") else self._regular(block)
+            if text and (limit is None or text.count("\n") <= limit):
+                return text, block.count(CRLF)
+        rows: list[str] = []
+        lines = 0
+        for line in block.removesuffix(CRLF).split(CRLF):
+            rows += self.cut_line(line, len(line), in_header)
+            lines += 1
+            if limit is not None and len(rows) >= limit:
+                break
+        return self.joined(rows), lines
+
+    def _regular(self, block: bytes) -> str | None:
+        """A block of listings, coloured whole; None if a row is none."""
+        pattern, style, widest = _REGULAR.get(self._kind, (None, "", 0))
+        if pattern is None or not pattern.fullmatch(block) or (self._room is not None and self._room < widest):
+            return None
+        number_on, number_off = self._palette.around("number")
+        on, off = self._palette.around(style)
+        text = block[:-2].decode("ascii").replace(" ", f"{number_off} {on}")
+        text = text.replace("\r\n", f"{off}\n{self._first}{number_on}")
+        return f"{self._first}{number_on}{text}{off}\n"
+
+    def _plain(self, block: bytes) -> str | None:
+        """A block of text without spans, filtered whole; None if it holds a bare LF or a line to be cut."""
+        if block.count(b"\n") != block.count(CRLF):
+            return None
+        text = show(block.replace(CRLF, b"\n"))
+        ascii_only = text.isascii()
+        lines = text[:-1].split("\n")
+        longest = max(map(len, lines))
+        if longest * (1 if ascii_only else 4) > self.view.long_line:
+            return None
+        if self._room is not None:
+            fits = self._room if ascii_only else self._room // 2
+            if longest > fits or "\t" in text:
+                lines = [line if len(line) <= fits and "\t" not in line else self._folded(line) for line in lines]
+        begin = f"\n{self._first}"
+        dot = self._palette.paint("stuffing", ".")
+        text = f"{begin}{begin.join(lines)}\n"
+        return (text if dot == "." else text.replace(f"{begin}.", begin + dot))[1:]
+
+    def _folded(self, line: str) -> str:
+        return f"\n{self._more}".join(line[start:end] for start, end in self._cuts(line))
+
+    def cut_line(self, raw: bytes, octets: int, in_header: bool) -> list[str]:
+        """The rows of a line of `octets`, of which `raw` is the beginning: cut where it is too long."""
+        hidden = max(octets - self.view.long_line, 0)
+        if hidden:
+            raw = whole_characters(raw[: self.view.long_line])
+            hidden = octets - len(raw)
+        line = show(raw, keep="\t")
+        rows = self.line(line, rules.body_spans(self._kind, line, in_header=in_header), self._first)
+        if hidden:
+            note = self._palette.paint("note", self.view.hidden.replace("{octets}", f"{hidden:,}"))
+            rows.append(self._word + note)
+        return rows
+
+    def line(self, line: str, spans: Spans, head: str) -> list[str]:
+        """The rows of a line that passed the filter."""
+        return [
+            (self._more if start else head) + self._painted(line, spans, start, end) for start, end in self._cuts(line)
+        ]
+
+    def _painted(self, line: str, spans: Spans, start: int, end: int) -> str:
+        parts: list[str] = []
+        done = start
+        for span in spans:
+            left, right = max(span.start, start), min(span.end, end)
+            if left < right:
+                parts += line[done:left], self._palette.paint(span.style, line[left:right])
+                done = right
+        return "".join(parts) + line[done:end]
+
+    def _cuts(self, line: str) -> Iterator[tuple[int, int]]:
+        return fold(line, self._room) if self._room else iter(((0, len(line)),))

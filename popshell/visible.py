@@ -1,0 +1,232 @@
+r"""The one filter: what comes from outside goes in, text that is safe to show comes out (sec-R1, sec-R2).
+
+Theory. Servers, mails, lessons and file names reach a screen, a log or a file as text only through `show`. Nothing is
+removed: what a terminal would obey, or would not draw, is written out, so a learner sees what is there and nothing of
+it happens. `recover` turns the view back into the bytes, so the view hides nothing either.
+
+| shown as | stands for |
+|---|---|
+| `\xNN` | one octet: a C0 control, DEL, or an octet that is not UTF-8 |
+| `\uNNNN`, `\UNNNNNNNN` | one character: C1, format characters (bidi, zero width, BOM, soft hyphen, tags), ... |
+| `\t` `\n` `\r` | these three, where `keep` does not let them through |
+| `\\` | a backslash; the only visible character that is doubled, without which the others could be forged |
+
+Written out as characters are: every category Cf, Zl, Zp and Cs; what Unicode calls default-ignorable (variation
+selectors, fillers: nobody sees them, and they change the width of what stands before them); private use (no common
+meaning: fonts draw prompts with it, and one terminal draws pictures); noncharacters and the two ranges that Unicode
+keeps for more of the same. The ranges are a literal, so every Python shows the same; a test compares them with the
+Unicode tables of the Python it runs on. Unassigned characters pass: they may be new letters.
+
+Combining marks pass where they have a letter to stand on: not at the beginning of a line, where they would alter our
+own gutter, and no more than four in a row, because piled marks are drawn over the lines above.
+
+Traps. The view is UTF-8 text for *one* place: whoever cuts it and needs the octets again must cut between atoms
+(`ATOM`). A lone surrogate of a `str` stands for an octet if it is one of "surrogateescape" (os.fsdecode). After any
+decoding (base64, RFC 2047, JSON) the result passes here again (sec-R3). A carriage return is never let through: strip
+line ends first.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+
+#: One piece of a view that must not be cut in two: an escape or a character.
+ATOM = re.compile(r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})|(?s:.)")
+
+_KEEPABLE = "\n\t"
+_C0 = "".join(map(chr, range(0x20)))
+#: Ranges that are written out wherever they stand, beside C0 and the backslash; for a character class.
+_WRITTEN_OUT = (
+    "\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0"
+    "\ufff0-\ufffb\ufffe\uffff"
+)
+_WRITTEN_OUT_ASTRAL = re.compile(
+    "[\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0xF0000, 0x10000))
+    + "\U000f0000-\U0010ffff]"
+)
+#: Many ranges beyond U+FFFF make a class four times slower: these two hold them all, and `_write_out` looks closer.
+_SUSPECT_ASTRAL = "\U000110bd-\U0001d17a\U0001fffe-\U0010ffff"
+
+# Where marks are looked for. Scripts and symbols without any are passed over at once; in what is left, marks are no
+# `\w`, but Hangul vowels and finals are; then `is_mark` decides.
+_NO_MARKS = (
+    "\x00-\u02ff\u0370-\u0482\u048a-\u0590\u05d0-\u05ea\u0620-\u064a\u2010-\u205f\u20a0-\u20cf\u2100-\u2bff"
+    "\u2e00-\u3029\u3030-\u3098\u309b-\ua48f\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U0001f000-\U0001faff"
+)
+_MAYBE_MARK = f"(?:[^\\w{_NO_MARKS}]|[\u1160-\u11ff\ud7b0-\ud7ff])"
+_AT_LINE_START = re.compile(f"(?m:^){_MAYBE_MARK}+")
+_MOST_MARKS = 4
+_WORD_WITH_MARKS = re.compile(f"[^{_NO_MARKS}]{{{_MOST_MARKS + 1},}}")
+_PILE = re.compile(f"{_MAYBE_MARK}{{{_MOST_MARKS + 1},}}")
+_ESCAPE = re.compile(r"[^\\]+|\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
+
+_NAMED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_PLAIN_OCTET = {"\\": b"\\", "t": b"\t", "n": b"\n", "r": b"\r"}
+
+
+def show(data: bytes | str, *, keep: str = _KEEPABLE) -> str:
+    """`data` with everything unsafe written out. `keep` names the controls that pass: of LF and TAB, or none."""
+    unsafe, harmless = _filters(keep)
+    if isinstance(data, bytes):
+        if not data.translate(None, harmless):
+            return data.decode("ascii")
+        text = data.decode("utf-8", "surrogateescape")
+    else:
+        text = data
+    ascii_only = text.isascii()
+    if ascii_only and not text.encode("ascii").translate(None, harmless):
+        return text
+    text = unsafe.sub(_write_out, text)
+    if ascii_only:
+        return text
+    return _WORD_WITH_MARKS.sub(_look_for_piles, _AT_LINE_START.sub(_free, text))
+
+
+def recover(text: str) -> bytes:
+    """The octets that `show` was given, a `str` as UTF-8. Raises ValueError for what `show` never gives."""
+    octets = bytearray()
+    end = 0
+    while end < len(text):
+        match = _ESCAPE.match(text, end)
+        if match is None:
+            raise ValueError(f"stray backslash at {end}")
+        plain, octet, *characters = match.groups()
+        if plain:
+            octets += _PLAIN_OCTET[plain]
+        elif octet:
+            octets.append(int(octet, 16))
+        else:
+            digits = characters[0] or characters[1]
+            # "surrogatepass": a str may hold half a pair, and UTF-8 has three octets for it that no decoder takes.
+            octets += (chr(int(digits, 16)) if digits else match[0]).encode("utf-8", "surrogatepass")
+        end = match.end()
+    return bytes(octets)
+
+
+def width(text: str) -> int:
+    """How many columns a line of a view takes: never fewer than a terminal needs, a tab counted as eight.
+
+    Characters of ambiguous width count as one; where a terminal is set to draw them with two, this is too few.
+    """
+    columns = len(text) if text.isascii() else sum(map(_columns, text))
+    return columns + 7 * text.count("\t")
+
+
+def clip(text: str, columns: int) -> str:
+    """`text`, or as much of its beginning as fits into `columns` with an ellipsis behind it. It cuts between atoms."""
+    if width(text) <= columns:
+        return text
+    if columns < 1:
+        return ""
+    room, end = columns - 1, 0
+    for atom in ATOM.finditer(text):
+        room -= width(atom[0])
+        if room < 0:
+            break
+        end = atom.end()
+    return text[:end] + "…"
+
+
+def fold(text: str, columns: int) -> Iterator[tuple[int, int]]:
+    """Where each row begins and ends when `text` is cut at `columns`: no atom, and no letter with its marks, in two."""
+    if width(text) <= columns:
+        yield 0, len(text)
+        return
+    start = used = letter = before = 0  # `letter`: where the last letter begins; `before`: what was used up to it
+    for atom in ATOM.finditer(text):
+        if not is_mark(atom[0][0]):
+            letter, before = atom.start(), used
+        used += width(atom[0])
+        if used > columns and letter > start:
+            yield start, letter
+            start, used = letter, used - before
+    yield start, len(text)
+
+
+def whole_characters(octets: bytes) -> bytes:
+    """`octets` without the beginning of a UTF-8 character that was cut in two at their end."""
+    for length in range(1, min(3, len(octets)) + 1):
+        first = octets[-length]
+        if first >= 0xC0:
+            return octets if length > (first >= 0xC0) + (first >= 0xE0) + (first >= 0xF0) else octets[:-length]
+        if first < 0x80:
+            break
+    return octets
+
+
+def is_mark(character: str) -> bool:
+    """Whether a terminal may draw it on the character before it; what is unassigned may be a mark one day."""
+    return (
+        unicodedata.category(character) in ("Mn", "Mc", "Me", "Cn")
+        or "\u1160" <= character <= "\u11ff"
+        or "\ud7b0" <= character <= "\ud7ff"
+    )
+
+
+@lru_cache(maxsize=8)
+def _filters(keep: str) -> tuple[re.Pattern[str], bytes]:
+    """What is written out, as one character class; and the ASCII that passes, for the test that costs nothing."""
+    if not set(keep) <= set(_KEEPABLE):
+        raise ValueError("only LF and TAB can be kept")
+    controls = "".join(control for control in _C0 if control not in keep)
+    unsafe = re.compile(f"[{re.escape(controls)}{_WRITTEN_OUT}{_SUSPECT_ASTRAL}\\\\]+")
+    return unsafe, bytes(range(0x20, 0x7F)).replace(b"\\", b"") + keep.encode("ascii")
+
+
+def _name(character: str) -> str:
+    code = ord(character)
+    if code < 0x80:
+        return _NAMED.get(character) or f"\\x{code:02x}"
+    if 0xDC80 <= code <= 0xDCFF:  # "surrogateescape": an octet that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+#: The names of what an attacker can send cheaply, ready made: ASCII and octets that are not UTF-8.
+_NAMES = {chr(code): _name(chr(code)) for code in (*range(0x80), *range(0xDC80, 0xDD00))}
+
+
+def _write_out(match: re.Match[str]) -> str:
+    return "".join([_NAMES.get(character) or _name_of_suspect(character) for character in match[0]])
+
+
+def _name_of_suspect(character: str) -> str:
+    if character > "\uffff" and not _WRITTEN_OUT_ASTRAL.match(character):
+        return character
+    return _name(character)
+
+
+def _free(match: re.Match[str]) -> str:
+    """Write out the marks with which a line begins."""
+    run = match[0]
+    end = 0
+    while end < len(run) and is_mark(run[end]):
+        end += 1
+    return "".join(map(_name, run[:end])) + run[end:]
+
+
+def _look_for_piles(match: re.Match[str]) -> str:
+    return _PILE.sub(_level, match[0])
+
+
+def _level(match: re.Match[str]) -> str:
+    """Write out the marks that are piled too high."""
+    out = []
+    height = 0
+    for character in match[0]:
+        height = height + 1 if is_mark(character) else 0
+        out.append(_name(character) if height > _MOST_MARKS else character)
+    return "".join(out)
+
+
+@lru_cache(maxsize=8192)
+def _columns(character: str) -> int:
+    # Mc is counted: some terminals give it a column, some do not.
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
