@@ -224,9 +224,15 @@ def _level(match: re.Match[str]) -> str:
     return "".join(out)
 
 
+#: Narrow in the Unicode of older Pythons, wide since: trigrams, hexagrams, counting rods, letters of flags.
+_WIDE_SINCE = re.compile("[☰-☷⚊-⚏䷀-䷿\U0001d300-\U0001d356\U0001d360-\U0001d376\U0001f1e6-\U0001f1ff]")
+
+
 @lru_cache(maxsize=8192)
 def _columns(character: str) -> int:
-    # Mc is counted: some terminals give it a column, some do not.
-    if unicodedata.category(character) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    category = unicodedata.category(character)
+    if category in ("Mn", "Me"):
+        return 0  # Mc is counted: some terminals give it a column, some do not
+    if category == "Cn" or unicodedata.east_asian_width(character) in "WF":
+        return 2
+    return 2 if _WIDE_SINCE.match(character) else 1

@@ -119,7 +119,7 @@ class Words:
             return text
         return self._fallback.get(key) if self._fallback else None
 
-    def __call__(self, key: str, **facts: object) -> str:
+    def __call__(self, key: str, /, **facts: object) -> str:
         """The text of `key`. Raises KeyError: a missing key or fact is a fault of ours."""
         template = self.get(key)
         text = fill(template, facts) if template is not None else None

@@ -182,9 +182,7 @@ def _problem(exchange: Exchange, words: Words) -> Iterator[Note]:
         yield Note("info", words(f"speaks.{problem.speaks}"))
 
 
-def _ok(
-    exchange: Exchange, page: Page | None, words: Words, known: dict[str, object], cite: str
-) -> Iterator[Note]:
+def _ok(exchange: Exchange, page: Page | None, words: Words, known: dict[str, object], cite: str) -> Iterator[Note]:
     line = exchange.command
     assert line is not None
     keys = ["ok.note"]
@@ -229,6 +227,9 @@ def _err(
         text = fill(text or "", known)
         cite = citation(1939, "3")
     else:
+        if why == "wrong-state" and not (page and page.note("err.wrong-state")):
+            logged_in = exchange.before is State.TRANSACTION
+            why = f"wrong-state-{'after' if logged_in else 'before'}-login"
         text = _filled(page, known, f"err.{why}")
         if text is None and why != "code":
             template = words.get(f"why.{why}") or words.get("why.refused")

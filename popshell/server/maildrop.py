@@ -12,11 +12,16 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from popshell.protocol.wire import CRLF, stuff
 
 #: How much of a message is prepared at a time, in octets: a long one must not hold up the others.
 SLICE = 256 * 1024
+#: What a maildrop may hold (security.md, Limits), in octets and messages.
+LARGEST_MESSAGE = 25 * 1024 * 1024
+LARGEST_MAILDROP = 256 * 1024 * 1024
+MOST_MESSAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,21 @@ def from_files(files: Iterable[tuple[str, bytes]]) -> tuple[Message, ...]:
         # Two copies are two messages: their unique-ids differ (RFC 1939 §7).
         messages.append(Message(content, unique_id + (f".{seen[unique_id]}" if seen[unique_id] > 1 else "")))
     return tuple(messages)
+
+
+def read_directory(folder: Path) -> tuple[Message, ...]:
+    """The `.eml` files of a directory, read once. Raises OSError, and ValueError for what is too large to practise on."""
+    files: list[tuple[str, bytes]] = []
+    total = 0
+    for path in sorted(folder.iterdir()):
+        if path.suffix != ".eml" or not path.is_file():
+            continue
+        size = path.stat().st_size
+        total += size
+        if size > LARGEST_MESSAGE or total > LARGEST_MAILDROP or len(files) >= MOST_MESSAGES:
+            raise ValueError(f"{path.name}: too large (message 25 MiB, maildrop 256 MiB, 10,000 messages)")
+        files.append((path.name, path.read_bytes()))
+    return from_files(files)
 
 
 def stuffed_slices(content: bytes) -> Iterator[bytes]:

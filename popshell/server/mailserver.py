@@ -115,7 +115,7 @@ class MailServer:
         if self.new_stamp is not None:
             return self.new_stamp()
         self._count += 1
-        return f"<{os.getpid()}.{time.time_ns() // 1000}{self._count}@{self.host}>"
+        return f"<{os.getpid()}.{int(time.time())}{self._count:03}@{self.host}>"
 
     def session(self, *, tls: bool = False) -> ServerSession:
         return ServerSession(self, tls=tls)
@@ -199,6 +199,9 @@ class ServerSession:
                 if chunk is not None:
                     return chunk
                 self._chunks = None
+                # A reply that took long on a slow line is no silence of the client.
+                self._heard = self.server.clock()
+                self._line_since = self._heard if self._lines.pending else None
             if self.closing or self.starts_tls or self._dead:
                 return None
             line = self._lines.next_line()

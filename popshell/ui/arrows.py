@@ -98,8 +98,11 @@ def read(words: Words) -> Machine:
 def fold(labels: Sequence[str], room: int, joint: str = " ") -> list[str]:
     """The labels in as few lines of `room` columns as they need, of equal length if possible; none is cut."""
     lines = fill(labels, room, joint)
-    while len(lines) > 1 and len(tighter := fill(labels, room - 1, joint)) == len(lines):
-        lines, room = tighter, room - 1
+    for narrower in range(room - 1, 0, -1):
+        tighter = fill(labels, narrower, joint)
+        if len(tighter) > len(lines) or any(columns(line) > narrower for line in tighter):
+            break
+        lines = tighter
     return lines
 
 
@@ -116,7 +119,7 @@ def fill(labels: Sequence[str], room: int, joint: str) -> list[str]:
 
 _ASCII = str.maketrans(
     dict(zip("─━═┄│┃┊║▶◀▲▼↺·…—✔✘✗", "-==.||:#><^v@|~-+xx", strict=True))
-    | dict.fromkeys("┌┐└┘├┤┬┴╭╮╰┗┛╟╧╤╪", "+")
+    | dict.fromkeys("┌┐└┘├┤┬┴╭╮╰┗┛╟╧╤╞╡", "+")
     | dict.fromkeys("╔╗╚╝", "#")
 )
 

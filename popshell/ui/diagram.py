@@ -132,14 +132,14 @@ def _walk(
 
 
 def _possible(line: Line, here: State, width: int) -> list[Line]:
-    """What may be given now, in two lines under the name of the state; nothing where there is no room."""
+    """What may be given now, in at most two lines under the name of the state; nothing where there is no room."""
     names = [spec.name for spec in legal(here)]
-    for left in (_middle(line, here) - len(here.value) // 2, 2):
-        lines = fold(names, width - left - 2)
-        if names and len(lines) <= 2 and max(map(len, lines)) <= width - left - 2:
-            marks = [(LINE, " " * left + "╰ "), (LINE, " " * (left + 2))]
-            return [[mark, (LEGAL, text)] for mark, text in zip(marks, lines, strict=False)]
-    return []
+    left = _middle(line, here) - len(here.value) // 2
+    lines = fold(names, width - left - 2)
+    if not names or len(lines) > 2:
+        return []
+    marks = [(LINE, " " * left + "╰ "), (LINE, " " * (left + 2))]
+    return [[mark, (LEGAL, text)] for mark, text in zip(marks, lines, strict=False)]
 
 
 def _back(line: Line, before: State, after: State, label: str) -> list[Line]:

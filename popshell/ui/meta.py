@@ -20,8 +20,8 @@ from popshell.protocol.commands import COMMANDS, State, legal
 from popshell.protocol.sasl import apop_digest
 from popshell.session import transcript_lines
 from popshell.ui import diagram, render
-from popshell.ui.shell import CallError, Shell
-from popshell.ui.wrap import Line, columns, pad
+from popshell.ui.shell import Shell
+from popshell.ui.wrap import Line, columns, pad, wrap_runs
 from popshell.visible import show
 
 Run = Callable[[Shell, str], Awaitable[None]]
@@ -113,7 +113,7 @@ def _list_metas(shell: Shell, metas: list[Meta]) -> None:
     room = shell.screen.columns - widest - 5
     rows: list[Line] = []
     for meta in metas:
-        wrapped = render.wrap_runs([("note", shell.words(f"meta.{meta.name}"))], room)
+        wrapped = wrap_runs([("note", shell.words(f"meta.{meta.name}"))], room)
         for at, line in enumerate(wrapped):
             rows.append([("", "    "), ("command", pad(usage(meta) if at == 0 else "", widest)), *line])
     shell.screen.lines(rows)
@@ -181,7 +181,9 @@ async def _raw(shell: Shell, argument: str) -> None:
         shell.say("shell.nothing-yet")
         return
     last = exchanges[-1]
-    lines: list[Line] = [[("gutter-client", "  C> "), ("", f"{show(text, keep='')}\\r\\n")] for text in last.sent_lines()]
+    lines: list[Line] = [
+        [("gutter-client", "  C> "), ("", f"{show(text, keep='')}\\r\\n")] for text in last.sent_lines()
+    ]
     most = 40
     rows = last.received.split(b"\n")
     for row in [row + b"\n" for row in rows[:-1][:most]] + ([rows[-1]] if rows[-1] else []):
@@ -334,4 +336,4 @@ METAS: Mapping[str, Meta] = MappingProxyType(
     }
 )
 
-__all__ = ["METAS", "CallError", "Meta", "run_meta", "usage"]
+__all__ = ["METAS", "Meta", "run_meta", "usage"]

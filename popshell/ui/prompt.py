@@ -52,7 +52,10 @@ def prompt_line(shell: Shell) -> Line:
     session, place = shell.session, shell.call.place if shell.call else None
     if session is not None and session.connection.tls:
         insecure = place is not None and place.insecure
-        line += [("", " "), ("err" if insecure else "lock", shell.words(f"toolbar.{'insecure' if insecure else 'tls'}"))]
+        line += [
+            ("", " "),
+            ("err" if insecure else "lock", shell.words(f"toolbar.{'insecure' if insecure else 'tls'}")),
+        ]
     if session is not None and session.connection.challenged:
         line += [("", " "), ("challenge", "AUTH +")]
     return [*line, ("prompt", " > " if shell.screen.ascii else " ▸ ")]
@@ -61,7 +64,11 @@ def prompt_line(shell: Shell) -> Line:
 def hint(line: CommandLine, words: Words, ascii: bool) -> str:
     """The first objection to the line being typed, for behind the cursor. Never blocks Enter."""
     found = line.blunder or next(iter(line.diagnostics), None)
-    if found is None or found.code in ("empty", "missing-argument") or (found.code == "unknown-command" and _begun(line)):
+    if (
+        found is None
+        or found.code in ("empty", "missing-argument")
+        or (found.code == "unknown-command" and _begun(line))
+    ):
         return ""
     return ("! " if ascii else "⚠ ") + warning(line, found.code, words)
 

@@ -30,6 +30,9 @@ from popshell.ui.wrap import Line
 CLOSING_TIME = 2.0
 #: After so many seconds the shell says what it waits for. Slow refusals are common: 5 s and more (interop.md).
 HANG_TIME = 3.0
+#: After so many seconds without a whole reply nobody waits any longer (security.md, Limits).
+REPLY_TIME = 60.0
+GREETING_TIME = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,9 @@ class Screen(Protocol):
         """Show the reply of an Exchange, from content line `start`."""
 
     def challenge(self, challenge: Challenge) -> None: ...
+
+    def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
+        """Show the arrow that was taken."""
 
     def record(self, exchange: Exchange, notes: list[Note]) -> None:
         """The whole record, for screens that write records (JSON)."""
@@ -198,7 +204,8 @@ class Shell:
         try:
             self.call = await self.dial(where, self.late, self.ended)
             place = self.call.place
-            self.say("shell.connected-practice" if place.practice else "shell.connected", place=place.label)
+            if not place.practice or self.earlier:  # the banner has told of the first connection
+                self.say("shell.connected-practice" if place.practice else "shell.connected", place=place.label)
             greeting = await self.reply_to(self.call.session.greeting)
             await self.show(greeting)
             if place.stls and self.session is not None:
@@ -251,12 +258,15 @@ class Shell:
 
     async def run(self, text: str) -> None:
         """Run one typed line: a meta command if it begins with a colon, else POP3. Raises Leave."""
-        if text.startswith(":"):
-            from popshell.ui.meta import run_meta
+        try:
+            if text.startswith(":"):
+                from popshell.ui.meta import run_meta
 
-            await run_meta(self, text)
-        else:
-            await self.send(text)
+                await run_meta(self, text)
+            else:
+                await self.send(text)
+        except CallError as error:
+            self.fail(error)
 
     async def run_block(self, lines: list[str]) -> None:
         """Run several lines; what CAPA allows to be pipelined goes out in one flight (RFC 2449 §6.6)."""
@@ -371,14 +381,25 @@ class Shell:
 
     async def reply_to(self, future: asyncio.Future[Event | None]) -> Event | None:
         """Wait for a reply; Ctrl-C cancels the waiting, not the reply (sec-U1)."""
+        session = self.session
+        limit = GREETING_TIME if session and session.greeting is future else REPLY_TIME
         try:
             done, _ = await asyncio.wait({future}, timeout=HANG_TIME)
-            if not done and self.session is not None:
+            if not done and session is not None:
                 self._say_what_is_due()
-            return await future
+                await asyncio.wait({future}, timeout=limit - HANG_TIME)
         except asyncio.CancelledError:
             future.cancel()
             raise
+        if future.done():
+            return future.result()
+        future.cancel()
+        if not self.screen.interactive:
+            self.hang_up()
+            raise CallError("reply-timeout", seconds=round(limit))
+        due = session.connection.due() if session else None
+        self.say("shell.interrupted", style="warn", command=due.command.name if due and due.command else "?")
+        return None
 
     def _say_what_is_due(self) -> None:
         """The hang watch: what has come of the reply so far, and what is missing."""
@@ -467,7 +488,7 @@ class Shell:
         if exchange.before is not exchange.after:
             name = exchange.command.name if exchange.command else None
             drawn = diagram.arrow(exchange.before, exchange.after, name, columns - 3, self.screen.ascii, self.words)
-            self.screen.lines([[("", "  "), *line] for line in drawn])
+            self.screen.state_changed(exchange.before, exchange.after, drawn)
         self.screen.record(exchange, notes)
         if exchange.name in ("HELP", "EXIT", "?", "LOGOUT") and self.screen.interactive:
             self.say("shell.meta-hint")

@@ -44,11 +44,11 @@ _FIRST_BLOCK = 4 * 1024
 _BLOCK = 64 * 1024
 _NARROWEST = 16
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
-#: Blocks of nothing but these rows are coloured whole: pattern, style of the second word, widest row. No backslash:
-#: the filter doubles it.
+#: Blocks of nothing but these rows are coloured whole; with them, the style of the second word. No backslash: the
+#: filter doubles it.
 _REGULAR = {
-    "listing": (re.compile(rb"(?:[0-9]{1,10}+ [0-9]{1,15}+\r\n)++"), "number", 26),
-    "uids": (re.compile(rb"(?:[0-9]{1,10}+ [!-\[\]-~]{1,70}+\r\n)++"), "uid", 81),
+    "listing": (re.compile(rb"(?:[0-9]{1,10}+ [0-9]{1,15}+\r\n)++"), "number"),
+    "uids": (re.compile(rb"(?:[0-9]{1,10}+ [!-\[\]-~]{1,70}+\r\n)++"), "uid"),
 }
 _SIGNS = {"ok": ("✔", "[OK]"), "err": ("✘", "[ERR]"), "challenge": ("›", "[MORE]"), "warn": ("?", "[?]")}
 
@@ -89,17 +89,17 @@ def write_content(out: Writer, raw: bytes, kind: BodyKind, view: View, *, first:
 
     Without a terminator in `raw` none is drawn: the content is not whole. Behind what `max_lines` cuts off neither.
     """
-    content = _Content(raw, kind)
+    content = _Content(raw, kind, first)
     rows = _Rows(kind, view)
     shown = 0
-    for text, lines in content.drawn(rows, first, view.max_lines):
+    for text, lines in content.drawn(rows, view.max_lines):
         out.write(rows.guarded(text, text.isascii()))
         if not shown:
             out.flush()
         shown += lines
-    total = raw.count(CRLF, 0, content.end) + (not raw.endswith(CRLF) and bool(raw))
+    total = content.passed + shown + content.left()
     stuffed = raw.count(b"\r\n.", 0, content.end) + raw.startswith(b".", 0, content.end)
-    truncated = first + shown < total
+    truncated = content.position < content.end
     if content.terminated and not truncated:
         out.write(rows.terminator() + "\n")
     out.flush()
@@ -108,9 +108,9 @@ def write_content(out: Writer, raw: bytes, kind: BodyKind, view: View, *, first:
 
 def pager(raw: bytes, kind: BodyKind, view: View, *, first: int = 0) -> Iterator[str]:
     """The rows of a content, without line ends, drawn as they are asked for; `max_lines` does not count here."""
-    content = _Content(raw, kind)
+    content = _Content(raw, kind, first)
     rows = _Rows(kind, view)
-    for text, _ in content.drawn(rows, first, None):
+    for text, _ in content.drawn(rows, None):
         yield from (rows.guarded(row, row.isascii()) for row in text[:-1].split("\n"))
     if content.terminated:
         yield rows.terminator()
@@ -138,16 +138,20 @@ def _framed(line: str, spans: Spans, head: str, view: View) -> str:
     return rows.guarded("\n".join(rows.line(line, spans, head)), line.isascii())
 
 
+def _joined(rows: list[str]) -> str:
+    return "\n".join(rows) + "\n"
+
+
 def _margin(palette: Palette, mark: str, style: str = "gutter-server") -> str:
     return f"{mark} " if palette.plain else f" {palette.paint(style, mark)} "
 
 
 class _Content:
-    """A raw content and where its parts begin."""
+    """A raw content, where its parts begin, and how far it is drawn: up to `position`, `passed` lines over."""
 
-    __slots__ = ("_header_end", "_raw", "end", "terminated")
+    __slots__ = ("_header_end", "_raw", "end", "passed", "position", "terminated")
 
-    def __init__(self, raw: bytes, kind: BodyKind) -> None:
+    def __init__(self, raw: bytes, kind: BodyKind, first: int) -> None:
         self._raw = raw
         self.terminated = raw == b".\r\n" or raw.endswith(b"\r\n.\r\n")
         self.end = len(raw) - 3 * self.terminated
@@ -155,42 +159,46 @@ class _Content:
         if kind == "mail" and not raw.startswith(CRLF):
             blank = raw.find(b"\r\n\r\n", 0, self.end)
             self._header_end = blank + 2 if blank >= 0 else self.end
+        self.position = self.passed = 0
+        while self.passed < first and self.position < self.end:
+            self.position = self._line_end(self.position, self.end)
+            self.passed += 1
 
-    def drawn(self, rows: _Rows, first: int, limit: int | None) -> Iterator[tuple[str, int]]:
+    def left(self) -> int:
+        """How many lines are not drawn."""
+        if self.position == self.end:
+            return 0
+        return self._raw.count(CRLF, self.position, self.end) + (not self._raw.endswith(CRLF, 0, self.end))
+
+    def drawn(self, rows: _Rows, limit: int | None) -> Iterator[tuple[str, int]]:
         """Blocks of rows, each with the number of lines in it, up to `limit` rows."""
-        position, size = self._seek(first), _FIRST_BLOCK
-        while position < self.end and (limit is None or limit > 0):
-            in_header = position < self._header_end
-            stop = self._block_end(position, self._header_end if in_header else self.end, size)
-            octets = stop - position
+        size = _FIRST_BLOCK
+        while self.position < self.end and (limit is None or limit > 0):
+            in_header = self.position < self._header_end
+            stop = self._block_end(self._header_end if in_header else self.end, size)
+            octets = stop - self.position
             if octets > size:  # one line: do not copy what will not be shown
-                octets -= 2 * self._raw.endswith(CRLF, position, stop)
-                head = self._raw[position : min(position + octets, position + rows.view.long_line)]
-                text, lines = rows.joined(rows.cut_line(head, octets, in_header)), 1
+                line = octets - 2 * self._raw.endswith(CRLF, self.position, stop)
+                head = self._raw[self.position : self.position + min(line, rows.view.long_line)]
+                text, lines = _joined(rows.cut_line(head, line, in_header)), 1
             else:
-                text, lines = rows.block(self._raw[position:stop], in_header, limit)
+                text, lines, octets = rows.block(self._raw[self.position : stop], in_header, limit)
+            self.position += octets
             yield text, lines
             if limit is not None:
                 limit -= text.count("\n")
-            position, size = stop, _BLOCK
+            size = _BLOCK
 
-    def _block_end(self, start: int, end: int, size: int) -> int:
-        """The end of the last line that is whole within `size`, or that of the first line."""
-        if end - start <= size:
+    def _block_end(self, end: int, size: int) -> int:
+        """The end of the last line that is whole within `size`, or else that of the first line."""
+        if end - self.position <= size:
             return end
-        found = self._raw.rfind(CRLF, start, start + size)
-        if found < 0:
-            found = self._raw.find(CRLF, start + size - 1, end)
-        return found + 2 if found >= 0 else end
+        found = self._raw.rfind(CRLF, self.position, self.position + size)
+        return found + 2 if found >= 0 else self._line_end(self.position + size - 1, end)
 
-    def _seek(self, lines: int) -> int:
-        position = 0
-        for _ in range(lines):
-            found = self._raw.find(CRLF, position, self.end)
-            if found < 0:
-                return self.end
-            position = found + 2
-        return position
+    def _line_end(self, start: int, end: int) -> int:
+        found = self._raw.find(CRLF, start, end)
+        return found + 2 if found >= 0 else end
 
 
 class _Rows:
@@ -214,31 +222,32 @@ class _Rows:
             return text
         return f"{_NO_WRAP}{text}{_WRAP}"
 
-    @staticmethod
-    def joined(rows: list[str]) -> str:
-        return "\n".join(rows) + "\n"
-
-    def block(self, block: bytes, in_header: bool, limit: int | None) -> tuple[str, int]:
-        """Whole lines as rows, and how many lines; no more lines than fit into `limit` rows, but the last one whole."""
-        if limit is not None and block.count(CRLF) > limit:
+    def block(self, block: bytes, in_header: bool, limit: int | None) -> tuple[str, int, int]:
+        """Whole lines as rows, how many lines and octets; the line that reaches `limit` is drawn whole."""
+        lines = block.count(CRLF)
+        if limit is not None and lines > limit:
             block = CRLF.join(block.split(CRLF, limit)[:limit]) + CRLF
+            lines = limit
         if not in_header and block.endswith(CRLF):
             text = self._plain(block) if self._kind in ("mail", "text") else self._regular(block)
             if text and (limit is None or text.count("\n") <= limit):
-                return text, block.count(CRLF)
+                return text, lines, len(block)
         rows: list[str] = []
-        lines = 0
+        lines = octets = 0
         for line in block.removesuffix(CRLF).split(CRLF):
             rows += self.cut_line(line, len(line), in_header)
             lines += 1
+            octets += len(line) + 2
             if limit is not None and len(rows) >= limit:
                 break
-        return self.joined(rows), lines
+        return _joined(rows), lines, min(octets, len(block))
 
     def _regular(self, block: bytes) -> str | None:
         """A block of listings, coloured whole; None if a row is none."""
-        pattern, style, widest = _REGULAR.get(self._kind, (None, "", 0))
-        if pattern is None or not pattern.fullmatch(block) or (self._room is not None and self._room < widest):
+        pattern, style = _REGULAR.get(self._kind, (None, ""))
+        if pattern is None or not pattern.fullmatch(block):
+            return None
+        if self._room is not None and max(map(len, block.split(CRLF))) > self._room:
             return None
         number_on, number_off = self._palette.around("number")
         on, off = self._palette.around(style)
@@ -248,9 +257,10 @@ class _Rows:
 
     def _plain(self, block: bytes) -> str | None:
         """A block of text without spans, filtered whole; None if it holds a bare LF or a line to be cut."""
-        if block.count(b"\n") != block.count(CRLF):
+        unix = block.replace(CRLF, b"\n")
+        if unix.count(b"\n") != len(block) - len(unix):
             return None
-        text = show(block.replace(CRLF, b"\n"))
+        text = show(unix)
         ascii_only = text.isascii()
         lines = text[:-1].split("\n")
         longest = max(map(len, lines))

@@ -20,15 +20,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import Protocol
 
 #: A stretch of text in one style; the style is a name that the theme knows, or "".
 Run = tuple[str, str]
 #: One line on the screen.
 Line = list[Run]
-#: Gives the text for a key in the language of the reader.
-Words = Callable[[str], str]
+
+
+class Words(Protocol):
+    """Gives the text for a key in the language of the reader, its placeholders filled with facts."""
+
+    def __call__(self, key: str, /, **facts: object) -> str: ...
+
 
 CODE = "code"
 EMPHASIS = "emphasis"
@@ -52,7 +58,7 @@ _INLINE = re.compile(r"`(?P<code>[^`\n]+)`|(?<![0-9A-Za-z*])\*(?P<emphasis>(?=\S
 
 @lru_cache(maxsize=8192)
 def _cell(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+    if unicodedata.category(character) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 

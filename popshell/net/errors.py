@@ -1,0 +1,127 @@
+"""What can go wrong on the way to a server, as stable codes. `messages.toml` has the words, `[net]`.
+
+There is one exception, NetError. Its facts are plain texts and numbers for the placeholders of a message; texts that a
+peer or a certificate chose are among them, so they are shown through `popshell.visible` only. `host` and `port` stand
+in all of them that come from `connect()`.
+
+| code | what happened | further facts |
+|---|---|---|
+| `no-such-host` | the name has no address | |
+| `name-service` | nobody answers questions about names just now | `seconds` |
+| `refused` | nothing listens on that port | `addresses` |
+| `unreachable` | no way there: no route, network or host down, forbidden by a firewall here | `addresses`, `reason` |
+| `timeout` | no answer to the first packet | `addresses`, `seconds` |
+| `reset` | the peer broke the connection off (RST) | `peer`, `reason` |
+| `lost` | the network under a standing connection failed | `peer`, `reason` |
+| `closed` | something was to be written when the connection had ended | |
+| `handshake-timeout` | the TLS handshake does not come to an end | `seconds` |
+| `closed-in-handshake` | the peer closed instead of shaking hands | |
+| `not-tls` | the peer answered in clear text: the port does not speak TLS, or something was slipped in behind `+OK` | |
+| `tls-too-old` | no TLS version that both would speak (we: 1.2 and up) | |
+| `handshake-refused` | the peer sent a TLS alert | `reason` |
+| `handshake-failed` | anything else in the handshake | `reason` |
+| `tls-broken` | a record that does not decrypt, later | `peer`, `reason` |
+| `certificate-expired` | it, or one above it, is past its date | `name`, `verify_code`, `verify_message` |
+| `certificate-not-yet-valid` | it, or one above it, begins in the future | the same |
+| `certificate-unknown` | signed by nobody we trust, or by itself | the same |
+| `certificate-wrong-host` | it is for other names than the one asked for | the same |
+| `certificate-other` | any other objection of the verifier | the same |
+| `ca-file-unreadable` | the file of `--ca` cannot be read | `path`, `reason` |
+| `ca-file-no-certificate` | there is no certificate in it | `path` |
+| `stls-injection` | bytes in clear text behind the `+OK` to STLS (sec-T2) | `octets` |
+| `port-in-use` | the listener's port is taken | |
+| `port-forbidden` | ports below 1024 need a privilege that we lack | |
+| `cannot-listen` | any other reason why the port cannot be had | `reason` |
+
+`reason` is the symbol of an errno (`EHOSTUNREACH`) or of OpenSSL (`SSLV3_ALERT_HANDSHAKE_FAILURE`), to search for.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+
+Fact = str | int | float
+
+#: OpenSSL's verification results (x509_vfy.h) that have a code of their own; the rest is `certificate-other`.
+_CERTIFICATE_CODES = {
+    9: "certificate-not-yet-valid",
+    10: "certificate-expired",
+    2: "certificate-unknown",  # unable to get issuer certificate
+    18: "certificate-unknown",  # self-signed
+    19: "certificate-unknown",  # self-signed in the chain
+    20: "certificate-unknown",  # unable to get local issuer certificate
+    21: "certificate-unknown",  # unable to verify the first certificate
+    62: "certificate-wrong-host",
+    64: "certificate-wrong-host",  # IP address mismatch
+}
+
+#: OpenSSL's reasons that say the answer was no TLS record at all; which one depends on its version and on the bytes.
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL"})
+_TOO_OLD = frozenset(
+    {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"},
+)
+
+
+class NetError(Exception):
+    """A failure of the network, TLS or a certificate. `code` is stable; `facts` fill its message."""
+
+    def __init__(self, code: str, **facts: Fact) -> None:
+        super().__init__(code)
+        self.code = code
+        self.facts = facts
+
+    def __repr__(self) -> str:
+        return f"NetError({self.code!r}, {self.facts!r})"
+
+
+def symbol(error: BaseException) -> str:
+    """The searchable name of what the system or OpenSSL says: `ECONNRESET`, `WRONG_VERSION_NUMBER`."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason
+    number = error.errno if isinstance(error, OSError) else None
+    return errno.errorcode.get(number or 0, type(error).__name__)
+
+
+def dialling(error: OSError) -> str:
+    """The code for one address that could not be reached."""
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return "refused" if isinstance(error, ConnectionRefusedError) else "unreachable"
+
+
+def looking_up(error: Exception) -> str:
+    """The code for a name that was not resolved."""
+    unanswered = isinstance(error, TimeoutError) or (
+        isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+    )
+    return "name-service" if unanswered else "no-such-host"
+
+
+def handshaking(error: Exception) -> str:
+    """The code for a TLS handshake that failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _CERTIFICATE_CODES.get(error.verify_code, "certificate-other")
+    if isinstance(error, TimeoutError):
+        return "handshake-timeout"
+    if isinstance(error, ssl.SSLEOFError | ConnectionError):
+        return "closed-in-handshake"
+    reason = symbol(error)
+    if reason in _NOT_TLS:
+        return "not-tls"
+    if reason in _TOO_OLD:
+        return "tls-too-old"
+    return "handshake-refused" if "_ALERT_" in reason else "handshake-failed"
+
+
+def ending(error: BaseException) -> str:
+    """The code for a standing connection that ended badly."""
+    if isinstance(error, ssl.SSLError):
+        return "tls-broken"
+    return "reset" if isinstance(error, ConnectionError) else "lost"
+
+
+def listening(error: OSError) -> str:
+    """The code for a port that could not be had."""
+    return {errno.EADDRINUSE: "port-in-use", errno.EACCES: "port-forbidden"}.get(error.errno or 0, "cannot-listen")

@@ -1,0 +1,64 @@
+"""History: what was typed, without any secret, in a file that only its owner can read (sec-K3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from prompt_toolkit.auto_suggest import AutoSuggest, Suggestion
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory
+
+#: How much of an old history is read, in octets, and how many entries a suggestion looks at: a key must stay cheap.
+TAIL = 64 * 1024
+LOOK_BACK = 500
+
+
+class ShellHistory(FileHistory):
+    """A FileHistory of mode 0600 that never takes a line with a secret; `is_secret` judges the line as it was typed."""
+
+    def __init__(self, path: Path, is_secret: Callable[[str], bool]) -> None:
+        self._is_secret = is_secret
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Before the first write: FileHistory itself would take the umask.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
+        os.chmod(path, 0o600)
+        super().__init__(str(path))
+
+    def append_string(self, string: str) -> None:
+        """Overridden here, not in `store_string`, so that memory and search are clean as well."""
+        if not self._is_secret(string):
+            super().append_string(string)
+
+    def load_history_strings(self) -> Iterable[str]:
+        """The newest entries first, from the tail of the file."""
+        with open(self.filename, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL))
+            rows = file.read().decode("utf-8", "replace").split("\n")
+        if size > TAIL:
+            rows = rows[next((at for at, row in enumerate(rows) if row.startswith("# ")), len(rows)) :]
+        entries: list[str] = []
+        lines: list[str] = []
+        for row in [*rows, "#"]:
+            if row.startswith("+"):
+                lines.append(row[1:])
+            elif lines:
+                entries.append("\n".join(lines))
+                lines = []
+        return reversed(entries)
+
+
+class RecentSuggest(AutoSuggest):
+    """The newest entry that goes on from what is typed; looks at the last LOOK_BACK entries only."""
+
+    def get_suggestion(self, buffer: Buffer, document: Document) -> Suggestion | None:
+        text = document.text
+        if not text.strip() or "\n" in text:
+            return None
+        for entry in reversed(buffer.history.get_strings()[-LOOK_BACK:]):
+            if entry.startswith(text) and "\n" not in entry and entry != text:
+                return Suggestion(entry[len(text) :])
+        return None

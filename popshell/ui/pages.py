@@ -1,0 +1,227 @@
+"""A page of `lessons/` on the screen (`:help RETR`): facts derived from the tables, then the Markdown body.
+
+rich lays out frame and table; the text is wrapped by wrap.py first, since rich would begin lines with 。 and split
+`-ERR`. Loaded for the first page only: rich and markdown-it cost 100 ms. Links are shown with their target, never as
+terminal links (sec-D5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import StringIO
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from popshell.learn.catalog import Page, Words
+from popshell.learn.explain import citation
+from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
+from popshell.protocol.commands import COMMANDS, CommandSpec, MultiLine, State, transitions
+from popshell.ui import stream
+from popshell.ui.theme import COLOURED, COLOURLESS, Palette, rich_theme
+from popshell.ui.wrap import Line, Run, wrap_runs
+from popshell.visible import show
+
+_MOST_COLUMNS = 92
+
+
+def render(page: Page, path: str, words: Words, columns: int, ascii: bool, palette: Palette | None = None) -> str:
+    """The page as text for `columns`, with escapes where `palette` has colour."""
+    palette = palette or (COLOURLESS if ascii else COLOURED)
+    width = min(columns - 1, _MOST_COLUMNS)
+    out = StringIO()
+    console = Console(
+        file=out,
+        width=width,
+        theme=rich_theme(palette),
+        force_terminal=palette.colour,
+        color_system="standard" if palette.colour else None,
+        no_color=not palette.colour,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        safe_box=ascii,
+    )
+    kind, _, name = path.partition("/")
+    title = _title(kind, name)
+    head = Text(title, "command")
+    head.append(f"  {words(f'page.{_KINDS[kind]}')}", "dim")
+    if palette.plain:
+        console.print(Text(f"== {title}: {show(page.summary)} =="))
+    else:
+        from rich import box
+
+        console.print(
+            Panel(
+                Text(show(page.summary)),
+                title=head,
+                title_align="left",
+                border_style="dim",
+                box=box.ASCII if ascii else box.ROUNDED,
+            )
+        )
+    console.print(_facts(kind, name, page, words, width))
+    for line in _body(page.body, width - 2, palette, words):
+        console.print(_text(line), no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
+    return out.getvalue()
+
+
+_KINDS = {"commands": "command", "codes": "code", "capabilities": "capability", "states": "state"}
+
+
+def _title(kind: str, name: str) -> str:
+    if kind == "codes":
+        return next((f"[{row.code}]" for row in RESPONSE_CODES.values() if row.page == name), name)
+    return name
+
+
+def _text(line: Line) -> Text:
+    text = Text()
+    for style, part in line:
+        text.append(part, style or None)
+    return text
+
+
+# -- facts from the tables ----------------------------------------------------------------------------------------------
+
+
+def _facts(kind: str, name: str, page: Page, words: Words, width: int) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 1), pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    room = width - 20
+    for label, value in _rows(kind, name, page, words):
+        wrapped = wrap_runs([value] if isinstance(value, tuple) else [("", value)], room)
+        table.add_row(words(f"page.{label}") if label else "", Text("\n").join(_text(line) for line in wrapped))
+    return table
+
+
+def _rows(kind: str, name: str, page: Page, words: Words) -> Iterator[tuple[str, str | Run]]:
+    if kind == "commands":
+        yield from _command_rows(COMMANDS[name], page, words)
+    elif kind == "capabilities":
+        row = CAPABILITIES[name]
+        yield "announced-in", " / ".join(s.value for s in State if s in row.announced)
+        yield "source", ("rfc", citation(row.rfc, row.section))
+    elif kind == "codes":
+        code = next(row for row in RESPONSE_CODES.values() if row.page == name)
+        yield "source", ("rfc", citation(code.rfc, code.section))
+    else:
+        state = State(name)
+        for arrow in transitions():
+            if arrow.before is state and arrow.after is not state:
+                label = " · ".join(arrow.commands)
+                yield "leads-to", f"{arrow.after.value}  {label}"
+
+
+def _command_rows(spec: CommandSpec, page: Page, words: Words) -> Iterator[tuple[str, str | Run]]:
+    if spec.historic:
+        yield "", ("warn", words("page.history"))
+    yield "syntax", ("command", spec.syntax)
+    for at, param in enumerate(spec.params):
+        yield "" if at else "arguments", f"{param.name}: {show(page.note(f'args.{param.name}') or '')}"
+    arrows = [a.value if a is b else f"{a.value} → {b.value}" for a, b in spec.transitions.items()]
+    yield "states", " / ".join(arrows)
+    if spec.multi_line is MultiLine.WITHOUT_ARGUMENT:
+        yield (
+            "reply",
+            f"{spec.name}: {words('reply.many')}; {spec.syntax.replace('[', '').replace(']', '')}: {words('reply.one')}",
+        )
+    else:
+        yield "reply", words("reply.many" if spec.multi_line is MultiLine.ALWAYS else "reply.one")
+    yield "undo", words(f"undo.{spec.undo.value}")
+    if spec.capability:
+        yield "announced-by", f"CAPA: {spec.capability}"
+    yield "source", ("rfc", citation(spec.rfc, spec.section))
+    if spec.see:
+        yield "see-also", ("rfc", ", ".join(citation(*where) for where in spec.see))
+
+
+# -- the body -----------------------------------------------------------------------------------------------------------
+
+
+def _body(markdown: str, width: int, palette: Palette, words: Words) -> Iterator[Line]:
+    """Markdown as styled lines: headings, paragraphs, lists, quotes and fenced blocks; everything else as its text."""
+    indent, first = "  ", ""
+    heading = False
+    for token in MarkdownIt("commonmark").parse(markdown):
+        match token.type:
+            case "heading_open":
+                heading = True
+                yield []
+            case "heading_close":
+                heading = False
+            case "list_item_open":
+                first = f"{token.info}{token.markup} " if token.info else "• " if not palette.plain else "- "
+                indent += "  "
+            case "list_item_close":
+                indent = indent[:-2]
+            case "paragraph_open" if not first:
+                yield []
+            case "inline":
+                runs = list(_inline(token, "emphasis" if heading else ""))
+                if heading:
+                    yield from wrap_runs(runs, width, " ", " ")
+                else:
+                    lead = indent[:-2] + first if first else indent
+                    yield from wrap_runs(runs, width, lead, indent)
+                    first = ""
+            case "fence" | "code_block":
+                yield []
+                yield from _fence(token, indent, width, palette, words)
+
+
+def _inline(token: Token, style: str) -> Iterator[Run]:
+    current, target = style, ""
+    for child in token.children or ():
+        match child.type:
+            case "text":
+                yield current, show(child.content)
+            case "code_inline":
+                yield "code", show(child.content)
+            case "softbreak" | "hardbreak":
+                yield current, " "
+            case "em_open" | "strong_open":
+                current = "emphasis"
+            case "em_close" | "strong_close":
+                current = style
+            case "link_open":
+                target = str(child.attrGet("href") or "")
+            case "link_close":
+                yield "dim", f" <{show(target)}>" if target else ""
+            case "image" | "html_inline":
+                yield current, show(child.content)
+
+
+def _fence(token: Token, indent: str, width: int, palette: Palette, words: Words) -> Iterator[Line]:
+    word, _, info = token.info.partition(" ")
+    if word == "pop3" and info.startswith("quoted"):
+        source = info.partition(" ")[2].strip().strip('"')
+        yield [("dim", f"{indent}{words('page.quoted', source=show(source))}")]
+    for row in token.content.rstrip("\n").split("\n"):
+        yield [("", indent), *_dialogue(row)] if word == "pop3" else [("", indent), ("code", show(row))]
+
+
+def _dialogue(row: str) -> Line:
+    from popshell.ui import rules
+
+    text = show(row)
+    mark, rest = text[:3], text[3:]
+    if mark == "C: ":
+        return [("gutter-client", mark), ("command", rest)]
+    if mark != "S: ":
+        return [("dim", text)]
+    line: Line = [("gutter-server", mark)]
+    at = 0
+    for span in rules.status_spans(rest):
+        line += [("", rest[at : span.start]), (span.style, rest[span.start : span.end])]
+        at = span.end
+    return [run for run in [*line, ("", rest[at:])] if run[1]]
+
+
+__all__ = ["render", "stream"]

@@ -1,0 +1,427 @@
+"""The loop on a terminal: read a line, give it to the Shell, show. One asyncio loop, one writer, no patch_stdout.
+
+Traps, measured. patch_stdout reorders output, so we print when no prompt is live and use run_in_terminal when one is.
+prompt_toolkit removes our SIGINT handler unless told not to (`handle_sigint=False`). Keys that arrive in one packet
+behind Enter are a paste, whatever the terminal calls them: they are asked about, never run (sec-U3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prompt_toolkit.application.run_in_terminal import run_in_terminal
+from prompt_toolkit.document import Document
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.layout.processors import (
+    AfterInput,
+    Processor,
+    Transformation,
+    TransformationInput,
+)
+from prompt_toolkit.lexers import Lexer
+from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
+
+from popshell.learn.catalog import Catalog
+from popshell.protocol.commandline import CommandLine, Context, parse
+from popshell.ui import theme
+from popshell.ui.completer import Known, ShellCompleter
+from popshell.ui.history import RecentSuggest, ShellHistory
+from popshell.ui.prompt import COUNTDOWN, Toolbar, Typing, formatted, hint, prompt_line, seconds_left
+from popshell.ui.render import token_style
+from popshell.ui.screen import TerminalScreen
+from popshell.ui.shell import Leave, Shell
+from popshell.ui.tty import Terminal
+
+_EXPLAIN = ":explain "
+
+
+class Stopped(Exception):
+    """A signal asks the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class ReplScreen(TerminalScreen):
+    """A TerminalScreen that knows the live prompt."""
+
+    repl: Repl
+
+    def interrupt(self, show: Callable[[], None]) -> None:
+        self.repl.interrupt(show)
+
+    async def ask(self, question: str) -> str:
+        return await self.repl.ask(question) or ""
+
+    async def ask_hidden(self, question: str) -> str | None:
+        return await self.repl.ask(question, hidden=True)
+
+
+class Repl:
+    """The interactive front end of one Shell."""
+
+    def __init__(self, shell: Shell, catalog: Catalog, history: Path | None, name: str = "", vi: bool = False) -> None:
+        self.shell = shell
+        self._typing = Typing()
+        self._terminal = Terminal(0)
+        self._task: asyncio.Task[None] | None = None
+        self._interruptions: list[Callable[[], None]] = []
+        self._draining: asyncio.Task[None] | None = None
+        self._stopped: int | None = None
+        self._style = theme.prompt_style(shell.screen.palette)  # type: ignore[attr-defined]
+        self._toolbar = Toolbar(shell, catalog, self._typing, self._typed)
+        self._session: PromptSession[str] = PromptSession(
+            message=lambda: formatted(prompt_line(shell)),
+            lexer=_ShellLexer(self),
+            completer=ShellCompleter(lambda: self._known(name), catalog),
+            complete_while_typing=False,
+            complete_style=CompleteStyle.COLUMN,
+            history=self._history(history),
+            auto_suggest=RecentSuggest(),
+            enable_history_search=False,
+            bottom_toolbar=self._draw_toolbar,
+            input_processors=[_Mask(self), AfterInput(self._hint)],
+            key_bindings=self._keys(),
+            erase_when_done=True,
+            enable_suspend=False,
+            style=self._style,
+            include_default_pygments_style=False,
+            editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
+        )
+        self._asking: PromptSession[str] | None = None
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    async def run(self, where: str | None) -> int:
+        """Run until the user leaves. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        watch = loop.create_task(self._watch())
+        self._install_signals(loop)
+        self._terminal.quiet()
+        try:
+            await self._foreground(self.shell.connect(where))
+            while self._stopped is None:
+                text = await self._read()
+                if text is not None:
+                    await self._foreground(self._submit(text))
+        except (Leave, EOFError):
+            pass
+        except Stopped:
+            pass
+        finally:
+            watch.cancel()
+            self.shell.hang_up()
+            self._terminal.restore()
+        return 0 if self._stopped is None else 128 + self._stopped
+
+    async def _read(self) -> str | None:
+        """One prompt; None after Ctrl-C. Ctrl-D leaves, asking first where marks would be lost."""
+        ahead = self._terminal.typed_ahead()
+        draft, self.shell.draft = self.shell.draft or ahead.rstrip("\n"), ""
+        if "\n" in ahead:
+            self.shell.say("shell.draft-kept")
+        try:
+            text = await self._session.prompt_async(default=draft, handle_sigint=False)
+        except KeyboardInterrupt:
+            return None
+        except EOFError:
+            await self.shell.leave()
+            return None
+        finally:
+            self._terminal.quiet()
+        return text
+
+    async def _submit(self, text: str) -> None:
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n").split("\n")
+        if len(lines) > 1:
+            await self._submit_block(lines)
+        elif text.startswith(":"):
+            self.shell.screen.lines([[("dim", f" {_safe(self.masked_text(text))}")]])
+            await self.shell.run(text)
+        elif text or (self.shell.session and self.shell.session.connection.challenged):
+            await self.shell.run(text)
+
+    async def _submit_block(self, lines: list[str]) -> None:
+        """A pasted block is shown and asked about before anything goes out."""
+        shell = self.shell
+        shell.say("shell.pasted", count=len(lines))
+        for text in lines:
+            shell.screen.lines([[("", "    "), ("", _safe(self.masked_text(text)))]])
+        answer = await shell.screen.ask(shell.words("shell.ask-paste", count=len(lines)))
+        if answer.strip().lower() in ("y", "yes", shell.words("shell.yes")):
+            await shell.run_block(lines)
+        else:
+            shell.draft = "\n".join(lines)
+            shell.say("shell.paste-kept")
+
+    async def _foreground(self, work: Any) -> None:
+        """Run `work` so that Ctrl-C gives the prompt back (sec-U1)."""
+        self._task = asyncio.ensure_future(work)
+        try:
+            await self._task
+        except asyncio.CancelledError:
+            if self._stopped is not None:
+                raise Stopped(self._stopped) from None
+            session = self.shell.session
+            due = session.connection.due() if session else None
+            if due is not None:
+                name = due.command.name if due.command else self.shell.words("problem.greeting")
+                self.shell.say("shell.interrupted", style="warn", command=_safe(name))
+        finally:
+            self._task = None
+
+    async def _watch(self) -> None:
+        """Redraw the toolbar each second of the last minute before autologout."""
+        while True:
+            left = seconds_left(self.shell)
+            wait = 5.0 if left is None or left > COUNTDOWN + 5 else 1.0
+            await asyncio.sleep(wait)
+            if left is not None and left <= COUNTDOWN + 1 and self._session.app.is_running:
+                self._session.app.invalidate()
+
+    # -- signals -------------------------------------------------------------------------------------------------------
+
+    def _install_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.add_signal_handler(signal.SIGINT, self._interrupted)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+
+    def _live(self) -> PromptSession[str] | None:
+        for session in (self._asking, self._session):
+            if session is not None and session.app.is_running:
+                return session
+        return None
+
+    def _interrupted(self) -> None:
+        live = self._live()
+        if live is not None:
+            live.app.exit(exception=KeyboardInterrupt())
+        elif self._task is not None:
+            self._task.cancel()
+
+    def _stop(self, number: int) -> None:
+        """SIGTERM, SIGHUP, SIGQUIT: leave without QUIT, the terminal as it was found (sec-U4)."""
+        self._stopped = number
+        live = self._live()
+        if live is not None:
+            live.app.exit(exception=Stopped(number))
+        elif self._task is not None:
+            self._task.cancel()
+
+    def _suspend(self) -> None:
+        """Ctrl-Z: give the terminal back as it was found, stop, and take it again."""
+        self._terminal.restore()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._terminal.quiet()
+
+    # -- what the prompt asks ------------------------------------------------------------------------------------------
+
+    def context(self) -> Context:
+        session = self.shell.session
+        return session.connection.context() if session else Context(self.shell.state)
+
+    def typed_line(self, text: str) -> tuple[int, CommandLine]:
+        """The POP3 line in what is typed, and where it begins: `:explain PASS x` and `:PASS x` hold secrets, too."""
+        start = len(_EXPLAIN) if text.startswith(_EXPLAIN) else 1 if text.startswith(":") else 0
+        return start, self._typing.line(text[start:], self.context())
+
+    def _typed(self) -> str:
+        return self._session.default_buffer.document.current_line if self._session.app.is_running else ""
+
+    def challenged(self) -> bool:
+        return bool(self.shell.session and self.shell.session.connection.challenged)
+
+    def has_secret(self, text: str) -> bool:
+        """Whether any line of what was typed holds a secret; such a text is never stored."""
+        if self.challenged():
+            return True
+        return any(
+            token.secret and token.text for row in text.split("\n") for token in self.typed_line(row)[1].tokens
+        ) or _logs_in(text)
+
+    def masked_text(self, text: str) -> str:
+        start, line = self.typed_line(text)
+        return text[:start] + line.redacted()
+
+    def _hint(self) -> StyleAndTextTuples:
+        text = self._session.default_buffer.text
+        if not text or text.startswith(":") or "\n" in text or self.challenged() or self.shell.session is None:
+            return []
+        said = hint(self._typing.line(text, self.context()), self.shell.words, self.shell.screen.ascii)
+        return [("class:warn", f"   {said}")] if said else []
+
+    def _known(self, name: str) -> Known:
+        session = self.shell.session
+        capabilities = session.connection.capabilities if session else None
+        return Known(self.context(), capabilities, self.shell.options.language, name)
+
+    def _history(self, path: Path | None) -> History:
+        if path is not None:
+            with contextlib.suppress(OSError):
+                return ShellHistory(path, self.has_secret)
+        return _MemoryHistory(self.has_secret)
+
+    def _draw_toolbar(self) -> StyleAndTextTuples:
+        size = self._session.app.output.get_size()
+        lines = self._toolbar(size.rows, size.columns)
+        out: StyleAndTextTuples = []
+        for at, line in enumerate(lines):
+            out += [("", "\n")] if at else []
+            out += formatted(line)
+        return out
+
+    # -- asking and interrupting ---------------------------------------------------------------------------------------
+
+    async def ask(self, question: str, *, hidden: bool = False) -> str | None:
+        """Ask for one line; None after Ctrl-C or Ctrl-D. Not stored anywhere."""
+        self._terminal.typed_ahead()  # what was typed before the question is no answer to it
+        self._asking = PromptSession(history=InMemoryHistory(), style=self._style, enable_suspend=False)
+        message: StyleAndTextTuples = [("class:warn", f" {question}")]
+        try:
+            return await self._asking.prompt_async(message, is_password=hidden, handle_sigint=False)
+        except (KeyboardInterrupt, EOFError):
+            return None
+        finally:
+            self._asking = None
+            self._terminal.quiet()
+
+    def interrupt(self, show: Callable[[], None]) -> None:
+        """Call `show` above a live prompt, in order; at once if there is none."""
+        if self._live() is None and not self._interruptions:
+            show()
+            return
+        self._interruptions.append(show)
+        if self._draining is None or self._draining.done():
+            self._draining = asyncio.ensure_future(self._drain())
+
+    async def _drain(self) -> None:
+        while self._interruptions:
+            shows, self._interruptions = self._interruptions, []
+
+            def tell(shows: list[Callable[[], None]] = shows) -> None:
+                for show in shows:
+                    show()
+
+            if self._live() is None:
+                tell()
+            else:
+                await run_in_terminal(tell)
+
+    # -- keys ----------------------------------------------------------------------------------------------------------
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+
+        @keys.add(Keys.BracketedPaste)
+        def paste(event: KeyPressEvent) -> None:
+            """Pasted lines stay in the buffer; Enter then shows them and asks."""
+            text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+            event.current_buffer.insert_text(text.rstrip("\n") if "\n" in text.rstrip("\n") else text.rstrip("\n"))
+
+        @keys.add("enter", filter=Condition(lambda: self._session.app.is_running))
+        def enter(event: KeyPressEvent) -> None:
+            """Enter runs; but with keys of the same packet behind it, it is a line end of a paste."""
+            if any(press.key == Keys.ControlM or len(press.key) == 1 for press in event.key_processor.input_queue):
+                event.current_buffer.insert_text("\n")
+            else:
+                event.current_buffer.validate_and_handle()
+
+        @keys.add("c-z")
+        def suspend(event: KeyPressEvent) -> None:
+            run_in_terminal(self._suspend)
+
+        return keys
+
+
+def _safe(text: str) -> str:
+    from popshell.visible import show
+
+    return show(text, keep="")
+
+
+def _logs_in(text: str) -> bool:
+    """Whether a typed text is a login line, even one without its secret yet (sec-K3: PASS, APOP, AUTH never stored)."""
+    return any(
+        (spec := parse(row.lstrip(": ")).spec) is not None and any(param.secret for param in spec.params)
+        for row in text.split("\n")
+    )
+
+
+class _MemoryHistory(InMemoryHistory):
+    def __init__(self, is_secret: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._is_secret = is_secret
+
+    def append_string(self, string: str) -> None:
+        if not self._is_secret(string):
+            super().append_string(string)
+
+
+class _ShellLexer(Lexer):
+    """Colours from the one parse: tokens by their role, objections underlined."""
+
+    def __init__(self, repl: Repl) -> None:
+        self._repl = repl
+
+    def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
+        rows = document.lines
+
+        def row(number: int) -> StyleAndTextTuples:
+            if number >= len(rows):
+                return []
+            text = rows[number]
+            if self._repl.challenged():
+                return [("class:secret", text)]
+            start, line = self._repl.typed_line(text)
+            out: StyleAndTextTuples = [("class:dim", text[:start])]
+            at = 0
+            wrong = [] if start else [d for d in line.diagnostics if not d.mild]
+            for index, token in enumerate(line.tokens):
+                out.append(("", text[start + at : start + token.start]))
+                style = token_style(line, index) if not start or token.secret else "dim"
+                under = any(d.start <= token.start and token.end <= d.end for d in wrong)
+                out.append(
+                    (f"class:{style}{' underline' if under else ''}", text[start + token.start : start + token.end])
+                )
+                at = token.end
+            out.append(("", text[start + at :]))
+            return out
+
+        return row
+
+    def invalidation_hash(self) -> Any:
+        return self._repl.context()
+
+
+class _Mask(Processor):
+    """Shows secrets as bullets of the same number, so that the cursor stays right (sec-K2)."""
+
+    def __init__(self, repl: Repl) -> None:
+        self._repl = repl
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        repl = self._repl
+        place = repl.shell.call.place if repl.shell.call else None
+        if repl.shell.options.reveal and place is not None and place.practice:
+            return Transformation(transformation_input.fragments)
+        dot = "*" if repl.shell.screen.ascii else "•"
+        challenged = repl.challenged() and transformation_input.document.text != "*"
+        out: StyleAndTextTuples = []
+        for fragment in transformation_input.fragments:
+            style, text = fragment[0], fragment[1]
+            secret = "class:secret" in style and (challenged or not repl.challenged())
+            out.append((style, dot * len(text) if secret else text))
+        return Transformation(out)

@@ -1,0 +1,175 @@
+"""Screens: where a Shell shows things. One for a terminal, one for plain text, one for JSON.
+
+Only this module and the REPL write to standard output. Peer text goes through stream.py, our own through the palette.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TextIO
+
+from popshell.learn.explain import Note
+from popshell.protocol.commandline import MASK, CommandLine
+from popshell.protocol.commands import State
+from popshell.protocol.connection import Challenge
+from popshell.protocol.exchange import Exchange
+from popshell.ui import rules, stream
+from popshell.ui.shell import Shown
+from popshell.ui.theme import PLAIN, Palette
+from popshell.ui.wrap import Line
+
+#: Lines of a reply that a terminal shows before `:more` is needed.
+MOST_LINES = 200
+#: Lines of a broken reply that are shown.
+_EVIDENCE = 20
+
+
+class TerminalScreen:
+    """Coloured text on a terminal. The REPL adds questions and keeps the prompt whole (`ask`, `interrupt`)."""
+
+    interactive: bool = True
+
+    def __init__(self, palette: Palette, *, ascii: bool = False, out: TextIO | None = None) -> None:
+        self.palette = palette
+        self.ascii = ascii
+        self.out = out or sys.stdout
+        self.most = MOST_LINES
+
+    @property
+    def columns(self) -> int:
+        return max(20, shutil.get_terminal_size((80, 24)).columns)
+
+    def _window(self) -> int | None:
+        return self.columns
+
+    def lines(self, lines: Iterable[Line]) -> None:
+        paint = self.palette.paint
+        text = "".join("".join(paint(s, t) if s else t for s, t in line).rstrip() + "\n" for line in lines)
+        self.out.write(text)
+        self.out.flush()
+
+    def styled(self, text: str) -> None:
+        self.out.write(text)
+        self.out.flush()
+
+    def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
+        text = ("*" if not masked else MASK) if line is None else line.redacted() if masked else line.text
+        drawn = stream.client_line(text, self.palette, self._window())
+        self.out.write(drawn + (self.palette.paint("note", f"   ({note})") if note else "") + "\n")
+        self.out.flush()
+
+    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> Shown:
+        if exchange.problem is not None and exchange.problem.code != "unasked":
+            return self._evidence(exchange)
+        if start == 0:
+            received = exchange.received
+            for _ in exchange.steps:
+                received = received.partition(b"\r\n")[2]
+            first = received.partition(b"\r\n")[0].decode("utf-8", "surrogateescape")
+            self.out.write(stream.status_line(exchange.redact(first), self.palette, self._window()) + "\n")
+        raw = exchange.raw_content()
+        if not raw:
+            self.out.flush()
+            return Shown(0, 0)
+        view = stream.View(self.palette, self._window(), self.most if most is None else most)
+        shown = stream.write_content(self.out, raw, rules.body_kind(exchange.name), view, first=start)
+        return Shown(shown.lines, shown.total_lines - start)
+
+    def _evidence(self, exchange: Exchange) -> Shown:
+        """What arrived before the fault, as far as it helps."""
+        rows = exchange.received.removesuffix(b"\r\n").split(b"\r\n") if exchange.received else []
+        for row in rows[:_EVIDENCE]:
+            text = exchange.redact(row[:512].decode("utf-8", "surrogateescape"))
+            self.out.write(stream.status_line(text, self.palette, self._window()) + "\n")
+        self.out.flush()
+        return Shown(len(rows), len(rows))
+
+    def challenge(self, challenge: Challenge) -> None:
+        text = b"+ " + challenge.line if challenge.line else b"+ "
+        self.out.write(stream.status_line(text, self.palette, self._window()) + "\n")
+        self.out.flush()
+
+    def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
+        self.lines([[("", "  "), *line] for line in drawn])
+
+    def record(self, exchange: Exchange, notes: list[Note]) -> None:
+        """A terminal shows, it does not record."""
+
+    def interrupt(self, show: Callable[[], None]) -> None:
+        show()
+
+    async def ask(self, question: str) -> str:
+        return ""
+
+    async def ask_hidden(self, question: str) -> str | None:
+        return None
+
+    def waiting(self, text: str) -> None:
+        self.lines([[("note", f"     {text}")]])
+
+
+class PlainScreen(TerminalScreen):
+    """Words instead of signs, no escapes, no cap: for pipes, dumb terminals and screen readers."""
+
+    def __init__(self, out: TextIO | None = None, *, interactive: bool = False) -> None:
+        super().__init__(PLAIN, ascii=True, out=out)
+        self.most = 1 << 40
+        self.interactive = interactive
+        #: where answers come from when a person sits at the terminal: the same lines as the commands
+        self.answers: AsyncIterator[str] | None = None
+
+    async def ask(self, question: str) -> str:
+        self.out.write(question)
+        self.out.flush()
+        return await anext(self.answers, "") if self.answers is not None else ""
+
+    async def ask_hidden(self, question: str) -> str | None:
+        if not self.interactive:
+            return None
+        from getpass import getpass
+
+        return await asyncio.get_running_loop().run_in_executor(None, getpass, question)
+
+    @property
+    def columns(self) -> int:
+        return 80
+
+    def _window(self) -> int | None:
+        return None
+
+    def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
+        self.out.write(f"[STATE: {after.value}]\n")
+        self.out.flush()
+
+
+class JsonScreen(PlainScreen):
+    """One JSON object a line for each Exchange (docs/reference-json.md); our own words go to standard error."""
+
+    def __init__(self, out: TextIO | None = None, words_to: TextIO | None = None) -> None:
+        super().__init__(words_to or sys.stderr)
+        self._records = out or sys.stdout
+
+    def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
+        """Part of the record."""
+
+    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> Shown:
+        return Shown(0, 0)
+
+    def challenge(self, challenge: Challenge) -> None:
+        """Part of the record."""
+
+    def lines(self, lines: Iterable[Line]) -> None:
+        """Notes are part of the record; nothing of them is shown twice."""
+
+    def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
+        """Part of the record."""
+
+    def record(self, exchange: Exchange, notes: list[Note]) -> None:
+        out = exchange.to_json() | {"notes": [{"sort": n.sort, "text": n.text, "cite": n.cite or None} for n in notes]}
+        # ASCII escapes keep CR, LF, NEL, U+2028 and every control character out of the line (sec-F3).
+        self._records.write(json.dumps(out, ensure_ascii=True) + "\n")
+        self._records.flush()

@@ -1,0 +1,225 @@
+"""The practice server and raw sockets for tests: no sleeping, a clock that is set by hand, and a loop that must be silent.
+
+A Wire is a client that does nothing of its own: it sends what it is told, reads what is there, and can end a connection
+in the ways that real ones end: FIN, half-closed, RST.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import ssl
+import struct
+import tomllib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from popshell.net.listener import Listener
+from popshell.server.maildrop import Message, from_files
+from popshell.server.mailserver import Limits, MailServer
+
+ROOT = Path(__file__).resolve().parents[2]
+MAILDROP = ROOT / "lessons" / "maildrops" / "default"
+STAMP = "<1896.697170952@popshell.example>"
+USER, PASSWORD = "learner", "secret"
+
+
+@dataclass
+class Clock:
+    """The practice server's clock; it moves when a test moves it."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def default_files() -> list[tuple[str, bytes]]:
+    return [(path.name, path.read_bytes()) for path in sorted(MAILDROP.glob("*.eml"))]
+
+
+def default_messages() -> tuple[Message, ...]:
+    return from_files(default_files())
+
+
+def texts(language: str) -> dict[str, str]:
+    return tomllib.loads((ROOT / "lessons" / language / "replies.toml").read_text(encoding="utf-8"))
+
+
+def mail_server(messages: tuple[Message, ...] | None = None, **more: Any) -> MailServer:
+    """The server of the lessons: account learner, password secret, the default maildrop."""
+    more.setdefault("new_stamp", lambda: STAMP)
+    return MailServer(
+        {USER: PASSWORD},
+        {"en": "English", "zh-Hant": "繁體中文"},
+        texts,
+        default_messages() if messages is None else messages,
+        **more,
+    )
+
+
+@asynccontextmanager
+async def listening(server: MailServer, **how: Any) -> AsyncIterator[tuple[Listener, int]]:
+    """The server on a loopback port; `how` goes to `Listener.start`."""
+    listener = Listener(server)
+    _, port = await listener.start(**how)
+    try:
+        yield listener, port
+    finally:
+        await listener.close()
+        assert listener.connections == 0
+
+
+def run(coroutine: Coroutine[Any, Any, None], seconds: float = 30) -> None:
+    """Run a test. What asyncio would only log fails it, and so does a socket that nobody closed."""
+    complaints: list[dict[str, Any]] = []
+
+    async def guarded() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        async with asyncio.timeout(seconds):
+            await coroutine
+
+    asyncio.run(guarded())
+    gc.collect()  # an unclosed transport warns when it is collected, and warnings are errors
+    assert complaints == []
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until the condition holds; `run` bounds it."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+class Wire:
+    """A raw client socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.got = bytearray()
+
+    @classmethod
+    async def dial(cls, port: int, *, source: str = "127.0.0.1", receive_buffer: int | None = None) -> Wire:
+        sock = socket.socket()
+        sock.setblocking(False)
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.bind((source, 0))
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        return cls(sock)
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.sock, data)
+
+    async def receive(self, most: int = 65536) -> bytes:
+        """What is there, b"" at the end; a reset is an end, too."""
+        try:
+            return await asyncio.get_running_loop().sock_recv(self.sock, most)
+        except ConnectionResetError:
+            return b""
+
+    async def upto(self, end: bytes = b"\r\n") -> bytes:
+        """Everything up to and with `end`. Fails at the end of the stream."""
+        while end not in self.got:
+            data = await self.receive()
+            assert data, bytes(self.got)
+            self.got += data
+        head, _, rest = bytes(self.got).partition(end)
+        self.got[:] = rest
+        return head + end
+
+    async def ask(self, line: str, end: bytes = b"\r\n") -> bytes:
+        await self.send(line.encode() + b"\r\n")
+        return await self.upto(end)
+
+    async def log_in(self) -> None:
+        assert (await self.upto()).startswith(b"+OK")
+        assert (await self.ask(f"USER {USER}")).startswith(b"+OK")
+        assert (await self.ask(f"PASS {PASSWORD}")).startswith(b"+OK")
+
+    async def rest(self) -> bytes:
+        """Everything up to the end of the stream."""
+        while data := await self.receive():
+            self.got += data
+        rest = bytes(self.got)
+        self.got.clear()
+        return rest
+
+    def half_close(self) -> None:
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """End with RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class TlsWire(Wire):
+    """A Wire under TLS, the handshake in the test's hands."""
+
+    def __init__(self, wire: Wire, context: ssl.SSLContext, name: str = "127.0.0.1") -> None:
+        super().__init__(wire.sock)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+
+    async def shake_hands(self, right_behind: bytes = b"") -> None:
+        """Shake hands; `right_behind` goes out in the same packet as the client's last flight."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await super().send(self._outgoing.read())
+                data = await super().receive()
+                assert data, "closed in the handshake"
+                self._incoming.write(data)
+            else:
+                break
+        if right_behind:
+            self._tls.write(right_behind)
+        if self._outgoing.pending:
+            await super().send(self._outgoing.read())
+
+    async def send(self, data: bytes) -> None:
+        self._tls.write(data)
+        await super().send(self._outgoing.read())
+
+    async def receive(self, most: int = 65536) -> bytes:
+        while True:
+            try:
+                return self._tls.read(most)
+            except ssl.SSLWantReadError:
+                data = await super().receive(most)
+                if not data:
+                    return b""
+                self._incoming.write(data)
+
+
+def trusting(pem: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=pem)
+    return context
+
+
+__all__ = [
+    "PASSWORD",
+    "STAMP",
+    "USER",
+    "Clock",
+    "Limits",
+    "TlsWire",
+    "Wire",
+    "default_files",
+    "default_messages",
+    "listening",
+    "mail_server",
+    "run",
+    "texts",
+    "trusting",
+    "until",
+]
