@@ -95,6 +95,7 @@ def test_header(line: str, expected: list[tuple[str, str]]) -> None:
         ("STAT", [("STAT", "command")]),
         ("retr 1", [("retr", "command"), ("1", "number")]),
         ("TOP 1 0", [("TOP", "command"), ("1", "number"), ("0", "number")]),
+        ("LIST all", [("LIST", "command"), ("all", "argument")]),
         ("USER bob", [("USER", "command"), ("bob", "argument")]),
         ("PASS two words", [("PASS", "command"), ("two words", "secret")]),
         ("APOP bob 0123", [("APOP", "command"), ("bob", "argument"), ("0123", "secret")]),

@@ -67,7 +67,7 @@ async def _help(shell: Shell, argument: str) -> None:
         await _state(shell, "")
         return
     if wanted.startswith(":") and wanted[1:] in METAS:
-        _list_metas(shell, [METAS[wanted[1:]]])
+        shell.screen.lines(_meta_rows(shell, [METAS[wanted[1:]]]))
         return
     path = page_for(wanted, bracketed=argument.strip().startswith("["))
     page = shell.catalog.page(language, path) if path else None
@@ -75,7 +75,7 @@ async def _help(shell: Shell, argument: str) -> None:
         shell.say("shell.no-page", style="warn", name=show(wanted))
         shell.tally.usage = True
         return
-    shell.screen.styled(layout.render(page, path or "", shell.words, shell.screen.columns, shell.screen.ascii))
+    shell.page(layout.render(page, path or "", shell.words, shell.screen.columns, shell.screen.ascii))
 
 
 def page_for(wanted: str, *, bracketed: bool = False) -> str | None:
@@ -96,19 +96,19 @@ def page_for(wanted: str, *, bracketed: bool = False) -> str | None:
 
 
 def _overview(shell: Shell) -> None:
-    shell.say("shell.help-intro", style="")
-    state = shell.state
-    shell.say("shell.help-legal", style="emphasis", state=state.value)
-    rows: list[Line] = []
+    words, width, state = shell.words, shell.screen.columns, shell.state
+    lines = render.paragraph(words("shell.help-intro"), width)
+    lines += render.paragraph(words("shell.help-legal", state=state.value), width, style="emphasis")
     for spec in legal(state):
-        page = shell.catalog.page(shell.options.language, f"commands/{spec.name}")
-        rows.append([("", "    "), ("command", pad(spec.syntax, 34)), ("note", page.summary if page else "")])
-    shell.screen.lines(rows or [[("note", "    :connect")]])
-    shell.say("shell.help-metas", style="emphasis")
-    _list_metas(shell, list(METAS.values()))
+        page = shell.catalog.page(words.language, f"commands/{spec.name}")
+        lines.append([("", "    "), ("command", pad(spec.syntax, 34)), ("note", page.summary if page else "")])
+    if state is State.CLOSED:
+        lines.append([("", "    "), ("command", ":connect")])
+    lines += render.paragraph(words("shell.help-metas"), width, style="emphasis")
+    shell.page(shell.screen.drawn([*lines, *_meta_rows(shell, list(METAS.values()))]))
 
 
-def _list_metas(shell: Shell, metas: list[Meta]) -> None:
+def _meta_rows(shell: Shell, metas: list[Meta]) -> list[Line]:
     widest = max(columns(usage(meta)) for meta in metas) + 2
     room = shell.screen.columns - widest - 5
     rows: list[Line] = []
@@ -116,7 +116,7 @@ def _list_metas(shell: Shell, metas: list[Meta]) -> None:
         wrapped = wrap_runs([("note", shell.words(f"meta.{meta.name}"))], room)
         for at, line in enumerate(wrapped):
             rows.append([("", "    "), ("command", pad(usage(meta) if at == 0 else "", widest)), *line])
-    shell.screen.lines(rows)
+    return rows
 
 
 def usage(meta: Meta) -> str:
@@ -163,6 +163,14 @@ async def _ladder(shell: Shell, argument: str) -> None:
 
 
 async def _more(shell: Shell, argument: str) -> None:
+    if shell.page_rest:
+        rest = shell.page_rest
+        if argument == "all":
+            shell.screen.styled("".join(rest))
+            shell.page_rest = []
+        else:
+            shell.page("".join(rest))
+        return
     if shell.cut_short is None:
         shell.say("shell.no-more")
         return

@@ -15,7 +15,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from popshell.learn.catalog import Catalog, Words
 from popshell.learn.explain import warning
 from popshell.protocol.commandline import CommandLine, Context, parse
-from popshell.protocol.commands import State, legal
+from popshell.protocol.commands import State, Undo, legal
 from popshell.protocol.maildropview import MaildropView
 from popshell.ui import diagram
 from popshell.ui.shell import Shell
@@ -97,40 +97,40 @@ class Toolbar:
     def __call__(self, rows: int, columns: int) -> list[Line]:
         shell = self._shell
         words = shell.words
-        command = self._command_line(words)
+        command, effect = self._command_lines(words)
         # Below 12 rows there is no room for a picture: the line on what is typed matters most.
         if rows < 12:
             return [clip_line(command, columns - 1)]
-        path = _path(shell.state, columns - 2, shell.screen.ascii, words)
-        drawn = [[("", " "), *path], command, self._place_line(words)]
+        path: Line = [("", " "), *_path(shell.state, columns - 2, shell.screen.ascii, words)]
+        drawn = [path, command, effect, self._place_line(words)] if rows >= 20 else [path, command]
         return [clip_line(line, columns - 1) for line in drawn]
 
-    def _command_line(self, words: Words) -> Line:
-        """Syntax, what it does, how its reply ends, whether it is legal and can be undone."""
+    def _command_lines(self, words: Words) -> tuple[Line, Line]:
+        """Syntax and what it does; then whether it is legal now, how its reply ends, and whether it can be undone."""
         session = self._shell.session
         text = self._typed()
+        metas: Line = [("", " "), ("dim", words("toolbar.metas"))]
+        if text.startswith(":"):
+            return [("", " "), ("dim", _meta_help(text, words))], []
         if session is None:
-            return [("", " "), ("dim", words("toolbar.connect"))]
+            return [("", " "), ("dim", words("toolbar.connect"))], metas
         if session.connection.challenged:
-            return [("", " "), ("challenge", words("toolbar.challenge"))]
+            return [("", " "), ("challenge", words("toolbar.challenge"))], []
         context = session.connection.context()
         line = self._typing.line(text, context)
         spec = line.spec
-        if text.startswith(":"):
-            return [("", " "), ("dim", _meta_help(text, words))]
         if spec is None:
             names = "  ".join(spec.name for spec in legal(context.state))
-            return [("", " "), ("dim", words("toolbar.legal-now", names=names))]
+            return [("", " "), ("dim", words("toolbar.legal-now", names=names))], metas
         page = self._catalog.page(words.language, f"commands/{spec.name}")
         dot = ("dim", " - " if self._shell.screen.ascii else " · ")
-        out: Line = [("", " "), ("command", spec.syntax), dot, ("", page.summary if page else ""), dot]
         many = spec.expects_multi_line(len(line.tokens) - 1)
-        out += [("dim", words("reply.many" if many else "reply.one"))]
-        if context.state not in spec.transitions:
-            out += [dot, ("warn", words("toolbar.illegal"))]
-        else:
-            out += [dot, ("warn" if spec.undo.value == "never" else "dim", words(f"undo.{spec.undo.value}"))]
-        return out
+        found = line.blunder if not line.has("missing-argument") or context.state not in spec.transitions else None
+        legality = ("warn", warning(line, found.code, words)) if found else ("ok", words("toolbar.legal"))
+        undo = ("warn" if spec.undo is Undo.NEVER else "dim", words(f"undo.{spec.undo.value}"))
+        command: Line = [("", " "), ("command", spec.syntax), dot, ("", page.summary if page else "")]
+        reply = ("dim", words("reply.many" if many else "reply.one"))
+        return command, [("", " "), legality, dot, reply, dot, undo]
 
     def _place_line(self, words: Words) -> Line:
         """Server, TLS, the maildrop as known so far, the time of the last exchange."""

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from popshell.protocol.capabilities import CAPABILITIES
-from popshell.protocol.commandline import CommandLine, Role
+from popshell.protocol.commandline import NUMBER, CommandLine, Role
 from popshell.protocol.commands import Kind
 
 #: What the lines of a multi-line reply are.
@@ -78,6 +78,8 @@ def _command(line: CommandLine) -> Iterator[Span]:
             style = "extra" if line.spec else "argument"
         else:
             style = _ARGUMENTS.get(token.param.kind, "argument")
+            if style == "number" and not NUMBER.match(token.text):
+                style = "argument"
         yield Span(token.start, token.end, style)
 
 

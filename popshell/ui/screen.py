@@ -46,10 +46,16 @@ class TerminalScreen:
     def _window(self) -> int | None:
         return self.columns
 
-    def lines(self, lines: Iterable[Line]) -> None:
+    @property
+    def rows(self) -> int:
+        return max(5, shutil.get_terminal_size((80, 24)).lines)
+
+    def drawn(self, lines: Iterable[Line]) -> str:
         paint = self.palette.paint
-        text = "".join("".join(paint(s, t) if s else t for s, t in line).rstrip() + "\n" for line in lines)
-        self.out.write(text)
+        return "".join("".join(paint(s, t) if s else t for s, t in line).rstrip() + "\n" for line in lines)
+
+    def lines(self, lines: Iterable[Line]) -> None:
+        self.out.write(self.drawn(lines))
         self.out.flush()
 
     def styled(self, text: str) -> None:
@@ -137,6 +143,10 @@ class PlainScreen(TerminalScreen):
     @property
     def columns(self) -> int:
         return 80
+
+    @property
+    def rows(self) -> int:
+        return 1 << 20
 
     def _window(self) -> int | None:
         return None

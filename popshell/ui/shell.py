@@ -88,6 +88,13 @@ class Screen(Protocol):
     @property
     def columns(self) -> int: ...
 
+    @property
+    def rows(self) -> int:
+        """How many lines can be seen at once."""
+
+    def drawn(self, lines: Iterable[Line]) -> str:
+        """Lines of our own as text, escapes of ours included."""
+
     def lines(self, lines: Iterable[Line]) -> None:
         """Show lines of our own, already safe."""
 
@@ -163,6 +170,8 @@ class Shell:
     earlier: list[Exchange] = field(default_factory=list)
     #: the last long reply and how many of its lines were shown, for `:more`
     cut_short: tuple[Exchange, int] | None = None
+    #: the lines of a long page that were not shown yet, for `:more`
+    page_rest: list[str] = field(default_factory=list)
     #: text that a meta command puts at the prompt, unsent
     draft: str = ""
     asked_dele: bool = False
@@ -179,6 +188,16 @@ class Shell:
     def say(self, key: str, *, style: str = "note", **facts: object) -> None:
         """Show one of our own texts."""
         self.screen.lines(render.paragraph(self.words(key, **facts), self.screen.columns, style=style))
+
+    def page(self, text: str) -> None:
+        """Show a text that is laid out already, a windowful at a time."""
+        rows = text.splitlines(keepends=True)
+        most = self.screen.rows - 6
+        first = len(rows) if len(rows) <= most + 2 else most
+        self.screen.styled("".join(rows[:first]))
+        self.page_rest, self.cut_short = rows[first:], None
+        if self.page_rest:
+            self.say("shell.more", left=len(self.page_rest), total=len(rows))
 
     @property
     def session(self) -> Session | None:
@@ -477,6 +496,7 @@ class Shell:
                 self.tally.failed = True
         shown = self.screen.reply(exchange)
         self.cut_short = (exchange, shown.lines) if shown.left > 0 else None
+        self.page_rest = []
         if self.cut_short:
             self.say("shell.more", left=shown.left, total=shown.total)
         columns = self.screen.columns

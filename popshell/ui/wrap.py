@@ -19,10 +19,10 @@ the ASCII forms are the way out.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Protocol
+
+from popshell.visible import ATOM, width
 
 #: A stretch of text in one style; the style is a name that the theme knows, or "".
 Run = tuple[str, str]
@@ -56,26 +56,19 @@ _HELD = re.compile(
 _INLINE = re.compile(r"`(?P<code>[^`\n]+)`|(?<![0-9A-Za-z*])\*(?P<emphasis>(?=\S)[^*\n]*[^*\s])\*(?![0-9A-Za-z*])")
 
 
-@lru_cache(maxsize=8192)
-def _cell(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
 def columns(text: str) -> int:
     """How many columns `text` takes on a terminal. It must be safe already: no control characters."""
-    return len(text) if text.isascii() else sum(map(_cell, text))
+    return width(text)
 
 
 def line_columns(line: Line) -> int:
     """How many columns the line takes."""
-    return sum(columns(text) for _, text in line)
+    return sum(width(text) for _, text in line)
 
 
 def pad(text: str, columns: int) -> str:
     """`text` with blanks at its right, `columns` wide; returned as it is where it is wider."""
-    return text + " " * (columns - sum(map(_cell, text)))
+    return text + " " * (columns - width(text))
 
 
 def clip(text: str, columns: int, mark: str = "…") -> str:
@@ -84,20 +77,19 @@ def clip(text: str, columns: int, mark: str = "…") -> str:
 
 
 def clip_line(line: Line, columns: int, mark: str = "…") -> Line:
-    """As `clip`, for styled runs; the mark takes the style of what it stands for."""
-    if sum(_cell(character) for _, text in line for character in text) <= columns:
+    """As `clip`, for styled runs; the mark takes the style of what it stands for. No escape of the filter is cut."""
+    if line_columns(line) <= columns:
         return line
-    room = columns - sum(map(_cell, mark))
+    room = columns - width(mark)
     clipped: Line = []
     for style, text in line:
         end = 0
-        while end < len(text) and room >= _cell(text[end]):
-            room -= _cell(text[end])
-            end += 1
-        clipped.append((style, text[:end]))
-        if end < len(text):
-            clipped[-1] = (style, text[:end] + mark[: max(columns, 0)])
-            break
+        for atom in ATOM.finditer(text):
+            room -= width(atom[0])
+            if room < 0:
+                return [*clipped, (style, text[:end] + mark[: max(columns, 0)])]
+            end = atom.end()
+        clipped.append((style, text))
     return clipped
 
 
@@ -127,7 +119,7 @@ def wrap(text: str, columns: int, indent: str = "", hanging: str = "") -> list[s
 def wrap_runs(runs: Iterable[Run], columns: int, indent: str = "", hanging: str = "") -> list[Line]:
     """As `wrap`, for styled runs: every piece keeps its style, and a run of code is held together."""
     text, styles = _join(runs)
-    first, rest = (max(columns - sum(map(_cell, prefix)), 2) for prefix in (indent, hanging))
+    first, rest = (max(columns - width(prefix), 2) for prefix in (indent, hanging))
     lines: list[Line] = []
     for start, end in _spans(text, _breaks(text, styles), first, rest):
         prefix = hanging if lines else indent
@@ -139,14 +131,16 @@ def _join(runs: Iterable[Run]) -> tuple[str, list[str]]:
     """The text of all runs and the style of each character, with newlines turned into white space."""
     cells = [(character, style) for style, part in runs for character in part]
     kept: list[tuple[str, str]] = []
+    indented = False  # in the blanks behind a newline
     for index, (character, style) in enumerate(cells):
-        if character in "\n\t\r":
+        if character == " " and indented:
+            continue
+        indented = character in "\n\t\r"
+        if indented:
             following = next((c for c, _ in cells[index:] if not c.isspace()), " ")
-            if not kept or kept[-1][0] == " " or _cell(kept[-1][0]) == _cell(following) == 2:
+            if not kept or kept[-1][0] == " " or width(kept[-1][0]) == width(following) == 2:
                 continue
             character = " "
-        elif character == " " and index and cells[index - 1][0] in "\n\t\r":
-            continue  # the indentation of the next line in the source
         kept.append((character, style))
     return "".join(character for character, _ in kept), [style for _, style in kept]
 
@@ -171,9 +165,9 @@ def _breaks(text: str, styles: list[str]) -> list[bool]:
 def _may_break(before: str, after: str, blank: bool) -> bool:
     if blank:
         return after not in _NEVER_FIRST and before not in _NEVER_LAST
-    if after in _CLOSING or before in _OPENING or _cell(after) == 0:
+    if after in _CLOSING or before in _OPENING or width(after) == 0:
         return False
-    return _cell(before) == 2 or _cell(after) == 2 or before == "—"
+    return width(before) == 2 or width(after) == 2 or before == "—"
 
 
 def _spans(text: str, allowed: list[bool], first: int, rest: int) -> Iterator[tuple[int, int]]:
@@ -195,7 +189,7 @@ def _fill(text: str, allowed: list[bool], start: int, room: int) -> int:
     for index in range(start, len(text)):
         if allowed[index]:
             best = index
-        used += _cell(text[index])
+        used += width(text[index])
         if used > room and text[index] != " ":
             return best if best > start else _hard_cut(text, start, index)
     return len(text)
@@ -207,7 +201,7 @@ def _hard_cut(text: str, start: int, overflow: int) -> int:
     if blank > start:
         return blank
     for index in range(overflow, start, -1):
-        if text[index] not in _CLOSING and text[index - 1] not in _OPENING and _cell(text[index]):
+        if text[index] not in _CLOSING and text[index - 1] not in _OPENING and width(text[index]):
             return index
     return max(overflow, start + 1)
 

@@ -1,0 +1,924 @@
+"""Transport: every NetError code is brought about on loopback; TLS facts; injection; flow; cancelling."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import errno
+import hashlib
+import os
+import re
+import socket
+import ssl
+import struct
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from interop.practice import listening, mail_server, run, until
+from interop.scripted import Act, Answer, playing
+
+from popshell.net import errors
+from popshell.net.errors import NetError
+from popshell.net.listener import Listener
+from popshell.net.tls import client_context
+from popshell.net.transport import Deadlines, Target, TlsMode, Transport, connect
+
+CA = trustme.CA()
+PEM = CA.cert_pem.bytes().decode()
+SOON = Deadlines(connect=0.2, handshake=0.2)
+
+
+@dataclass
+class Ear:
+    """What a Transport told: `data` and `ends`."""
+
+    data: bytearray = field(default_factory=bytearray)
+    ends: list[Exception | None] = field(default_factory=list)
+
+    def hear(self, data: bytes) -> None:
+        assert not self.ends
+        self.data += data
+
+    async def upto(self, end: bytes) -> bytes:
+        await until(lambda: end in self.data or self.ends)
+        head, found, rest = bytes(self.data).partition(end)
+        assert found, bytes(self.data)
+        self.data[:] = rest
+        return head + found
+
+
+async def dial(port: int, ear: Ear | None = None, *, deadlines: Deadlines | None = None, **target: Any) -> Transport:
+    ear = ear or Ear()
+    target.setdefault("tls", TlsMode.NONE)
+    place = Target(target.pop("host", "127.0.0.1"), port, **target)
+    return await connect(place, on_data=ear.hear, on_close=ear.ends.append, deadlines=deadlines)
+
+
+async def hang_up(transport: Transport) -> None:
+    transport.abort()
+    await transport.wait_closed()
+
+
+def leaf(**how: Any) -> ssl.SSLContext:
+    """The server's end with a certificate made to order."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    names = how.pop("names", ("127.0.0.1",))
+    how.pop("ca", CA).issue_cert(*names, **how).configure_cert(context)
+    return context
+
+
+@asynccontextmanager
+async def tls_server(context: ssl.SSLContext) -> Any:
+    """TLS from the first byte, and a greeting."""
+    async with playing([Act.TLS, b"+OK\r\n"], context) as port:
+        yield port
+
+
+# What works
+
+
+def test_clear_text() -> None:
+    async def body() -> None:
+        async with playing([b"+OK ready\r\n", b"+OK 0 0\r\n", (b"+OK bye\r\n", Act.CLOSE)]) as port:
+            ear = Ear()
+            transport = await dial(port, ear)
+            assert not ear.data, "nothing is told before connect() has returned"
+            assert (transport.peer, transport.loopback, transport.tls) == (f"127.0.0.1:{port}", True, None)
+            assert await ear.upto(b"\r\n") == b"+OK ready\r\n"
+            transport.write(b"STAT\r\n")
+            assert await ear.upto(b"\r\n") == b"+OK 0 0\r\n"
+            assert (transport.bytes_in, transport.bytes_out) == (20, 6)
+            other = Ear()
+            transport.on_data = other.hear
+            transport.write(b"QUIT\r\n")
+            await transport.wait_closed()
+            assert bytes(other.data) == b"+OK bye\r\n"
+            assert (bytes(ear.data), ear.ends) == (b"", [None])
+            transport.close()
+            transport.abort()
+            await transport.wait_closed()
+            assert ear.ends == [None], "the end is told once"
+
+    run(body())
+
+
+def test_small_writes_are_not_held_back() -> None:
+    async def body() -> None:
+        async with playing([b"+OK\r\n"]) as port:
+            transport = await dial(port)
+            sock = transport._line.get_extra_info("socket")  # type: ignore[union-attr]
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            await hang_up(transport)
+
+    run(body())
+
+
+@pytest.mark.parametrize("mode", [TlsMode.IMPLICIT, TlsMode.STLS])
+def test_tls_facts(mode: TlsMode) -> None:
+    async def body() -> None:
+        async with listening(mail_server(), implicit_tls=mode is TlsMode.IMPLICIT) as (listener, port):
+            ear = Ear()
+            transport = await dial(port, ear, tls=mode, ca_data=listener.certificate_pem())
+            assert not ear.data
+            await ear.upto(b"\r\n")
+            if mode is TlsMode.STLS:
+                assert transport.tls is None
+                transport.write(b"STLS\r\n")
+                await ear.upto(b"\r\n")
+                assert await transport.start_tls(after=transport.bytes_in) is transport.tls
+            facts = transport.tls
+            assert facts is not None
+            assert facts.verified
+            assert (facts.version, facts.cipher[:4]) == ("TLSv1.3", "TLS_")
+            assert facts.names == ("localhost", "127.0.0.1", "0:0:0:0:0:0:0:1")
+            assert "organizationName=trustme" in facts.subject
+            assert facts.subject != facts.issuer
+            assert facts.not_after is not None
+            assert facts.not_after.tzinfo is datetime.UTC
+            der = transport._line.get_extra_info("ssl_object").getpeercert(binary_form=True)  # type: ignore[union-attr]
+            assert facts.fingerprint == hashlib.sha256(der).hexdigest()
+            transport.write(b"CAPA\r\n")
+            assert b"STLS" not in await ear.upto(b"\r\n.\r\n")
+            transport.write(b"QUIT\r\n")
+            await transport.wait_closed()
+            assert ear.ends == [None]
+            assert transport.tls is facts, "facts outlive the connection"
+
+    run(body())
+
+
+def test_a_name_is_sent_and_checked() -> None:
+    asked: list[str | None] = []
+    context = leaf(names=("pop.example.org",))
+    context.sni_callback = lambda _session, name, _context: asked.append(name)
+
+    async def body() -> None:
+        async with tls_server(context) as port:
+            for name in ("pop.example.org", "pop.example.org."):
+                transport = await dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, server_name=name)
+                await hang_up(transport)
+        assert asked == ["pop.example.org", "pop.example.org"]
+
+    run(body())
+
+
+def test_insecure_reports_the_fingerprint() -> None:
+    certificate = CA.issue_cert("elsewhere.example", not_after=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    der = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
+
+    async def body() -> None:
+        async with tls_server(context) as port:
+            transport = await dial(port, tls=TlsMode.IMPLICIT, insecure=True)
+            assert transport.tls is not None
+            assert not transport.tls.verified
+            assert transport.tls.fingerprint == hashlib.sha256(der).hexdigest()
+            assert (transport.tls.subject, transport.tls.names, transport.tls.not_after) == ("", (), None)
+            await hang_up(transport)
+
+    run(body())
+
+
+def test_ca_file_adds_to_the_system_store(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("what people paste above it\n" + PEM)
+    der = tmp_path / "ca.der"
+    der.write_bytes(ssl.PEM_cert_to_DER_cert(PEM))
+    system = client_context(None, "", False).cert_store_stats()["x509"]
+    for path in (file, der):
+        assert client_context(path, "", False).cert_store_stats()["x509"] == system + 1
+    alone = client_context(None, PEM, False)
+    assert alone.cert_store_stats()["x509"] == 1, "a pinned certificate is trusted alone"
+    for context in (alone, client_context(file, "", False)):
+        assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
+        assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+    async def body() -> None:
+        async with tls_server(leaf()) as port:
+            transport = await dial(port, tls=TlsMode.IMPLICIT, ca_file=file)
+            assert transport.tls is not None
+            assert transport.tls.verified
+            await hang_up(transport)
+
+    run(body())
+
+
+def test_ipv6() -> None:
+    async def body() -> None:
+        listener = Listener(mail_server())
+        try:
+            host, port = await listener.start("::1")
+        except NetError:
+            pytest.skip("no IPv6 on loopback")
+        ear = Ear()
+        transport = await dial(port, ear, host="::1", tls=TlsMode.STLS, ca_data=listener.certificate_pem())
+        assert (host, transport.peer, transport.loopback) == ("::1", f"[::1]:{port}", True)
+        await ear.upto(b"\r\n")
+        transport.write(b"STLS\r\n")
+        await ear.upto(b"\r\n")
+        assert (await transport.start_tls(after=transport.bytes_in)).verified
+        await hang_up(transport)
+        await listener.close()
+
+    run(body())
+
+
+def test_a_name_with_two_addresses_is_tried_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`localhost` is often ::1 first, and the server listens on 127.0.0.1 only."""
+
+    async def body() -> None:
+        async with playing([b"+OK\r\n"]) as port:
+            real = socket.getaddrinfo
+            with socket.socket() as unused:
+                unused.bind(("127.0.0.1", 0))
+                dead = unused.getsockname()[1]
+
+            def two(host: str, *rest: Any, flags: int = 0, **more: Any) -> Any:
+                if flags & socket.AI_NUMERICHOST:
+                    return real(host, *rest, flags=flags, **more)
+                return [
+                    (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", dead)),
+                    (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+                ]
+
+            monkeypatch.setattr(socket, "getaddrinfo", two)
+            transport = await dial(port, host="two.example")
+            assert transport.peer == f"127.0.0.1:{port}"
+            await hang_up(transport)
+
+    run(body())
+
+
+# Everything that can go wrong: one case a code, and a code has a case
+
+Case = Callable[[Path, pytest.MonkeyPatch], Awaitable[NetError]]
+CASES: dict[str, list[Case]] = {}
+
+
+def case(code: str) -> Callable[[Case], Case]:
+    def note(function: Case) -> Case:
+        CASES.setdefault(code, []).append(function)
+        return function
+
+    return note
+
+
+async def failure(opening: Awaitable[Transport]) -> NetError:
+    with pytest.raises(NetError) as caught:
+        await opening
+    return caught.value
+
+
+async def end_of(ear: Ear) -> NetError:
+    await until(lambda: ear.ends)
+    assert len(ear.ends) == 1
+    assert isinstance(ear.ends[0], NetError)
+    return ear.ends[0]
+
+
+async def tls_failure(script: list[Answer], **how: Any) -> NetError:
+    """Implicit TLS to a script that is no TLS server."""
+    async with playing(script) as port:
+        return await failure(dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, **how))
+
+
+async def certificate_failure(**how: Any) -> NetError:
+    async with tls_server(leaf(**how)) as port:
+        error = await failure(dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM))
+    assert error.facts["name"] == "127.0.0.1"
+    return error
+
+
+@case("no-such-host")
+async def _unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    def nothing(host: str, *rest: Any, **more: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nothing)
+    return await failure(dial(110, host="pop.example"))
+
+
+@case("no-such-host")
+async def _no_name_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await failure(dial(110, host="a..b"))
+
+
+@case("name-service")
+async def _resolver_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    def again(host: str, *rest: Any, flags: int = 0, **more: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME if flags else socket.EAI_AGAIN, "")
+
+    monkeypatch.setattr(socket, "getaddrinfo", again)
+    return await failure(dial(110, host="pop.example"))
+
+
+@case("name-service")
+async def _resolver_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    import threading
+
+    release = threading.Event()
+
+    def hang(host: str, *rest: Any, flags: int = 0, **more: Any) -> Any:
+        if not flags:
+            release.wait(20)
+        raise socket.gaierror(socket.EAI_NONAME, "")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        return await failure(dial(110, host="pop.example", deadlines=SOON))
+    finally:
+        release.set()
+
+
+@case("refused")
+async def _refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        error = await failure(dial(port))
+    assert error.facts["addresses"] == f"127.0.0.1:{port}"
+    return error
+
+
+@case("unreachable")
+async def _unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    # A multicast group is no TCP peer: the system refuses by itself, nothing goes out.
+    error = await failure(dial(110, host="224.0.0.1"))
+    assert str(error.facts["reason"]).startswith("E")
+    return error
+
+
+@case("timeout")
+async def _timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    """A full backlog drops the first packet, like a firewall does."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        port = deaf.getsockname()[1]
+        waiting: list[Transport] = []
+        try:
+            for _ in range(8):
+                waiting.append(await dial(port, deadlines=SOON))
+        except NetError as error:
+            return error
+        finally:
+            for transport in waiting:
+                await hang_up(transport)
+    raise AssertionError("the backlog was never full")
+
+
+@case("reset")
+async def _reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    async with playing([b"+OK\r\n", Act.RESET]) as port:
+        ear = Ear()
+        transport = await dial(port, ear)
+        await ear.upto(b"\r\n")
+        transport.write(b"STAT\r\n")
+        return await end_of(ear)
+
+
+@case("lost")
+async def _lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    async with playing([b"+OK\r\n"]) as port:
+        ear = Ear()
+        transport = await dial(port, ear)
+        # What asyncio calls when the system reports it; a network cannot be unplugged on loopback.
+        transport._line._fatal_error(OSError(errno.ENETDOWN, "Network is down"))  # type: ignore[union-attr]
+        error = await end_of(ear)
+        assert error.facts["reason"] == "ENETDOWN"
+        return error
+
+
+@case("closed")
+async def _closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    async with playing([(b"+OK\r\n", Act.CLOSE)]) as port:
+        ear = Ear()
+        transport = await dial(port, ear)
+        await until(lambda: ear.ends)
+        with pytest.raises(NetError) as caught:
+            transport.write(b"STAT\r\n")
+        assert transport.bytes_out == 0
+        return caught.value
+
+
+@case("handshake-timeout")
+async def _silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await tls_failure([()], deadlines=SOON)
+
+
+@case("closed-in-handshake")
+async def _hung_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await tls_failure([Act.CLOSE])
+
+
+@case("closed-in-handshake")
+async def _reset_in_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await tls_failure([Act.RESET])
+
+
+@case("not-tls")
+async def _greeting_in_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await tls_failure([b"+OK POP3 ready\r\n"])
+
+
+@case("not-tls")
+async def _imap_in_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await tls_failure([b"* OK [CAPABILITY IMAP4rev1] ready\r\n"])
+
+
+@case("not-tls")
+async def _clear_text_after_stls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    """Injected a moment later than `stls-injection`: it meets the handshake, which it spoils."""
+    async with playing([b"+OK\r\n", (b"+OK begin\r\n",)]) as port:
+        ear = Ear()
+        transport = await dial(port, ear, tls=TlsMode.STLS, ca_data=PEM)
+        await ear.upto(b"\r\n")
+        transport.write(b"STLS\r\n")
+        await ear.upto(b"\r\n")
+        transport.pause()
+        after = transport.bytes_in
+        sock = transport._line.get_extra_info("socket")  # type: ignore[union-attr]
+        other = _other_end(sock)
+        other.send(b"+OK injected\r\n")
+        await until(lambda: _readable(sock))
+        error = await failure(transport.start_tls(after=after))  # type: ignore[arg-type]
+        assert ear.ends == [error]
+        assert not ear.data
+        return error
+
+
+@case("tls-too-old")
+async def _old_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    # A fatal alert, protocol_version (RFC 8446 §6.2), as an old server sends it.
+    return await tls_failure([bytes.fromhex("15030100020246")])
+
+
+@case("tls-too-old")
+async def _old_hello(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    # A ServerHello of TLS 1.0 (RFC 2246 §7.4.1.3): version 3.1, 32 octets, no session, a cipher, no compression.
+    hello = bytes.fromhex("0301") + bytes(range(32)) + bytes.fromhex("00002f00")
+    record = bytes.fromhex("02") + len(hello).to_bytes(3) + hello
+    return await tls_failure([bytes.fromhex("160301") + len(record).to_bytes(2) + record])
+
+
+@case("handshake-refused")
+async def _alert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    error = await tls_failure([bytes.fromhex("15030300020228")])  # fatal, handshake_failure
+    assert "HANDSHAKE_FAILURE" in str(error.facts["reason"])
+    return error
+
+
+@case("handshake-failed")
+async def _nonsense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await tls_failure([bytes.fromhex("1603030004ff000000")])  # a handshake message that does not exist
+
+
+@case("handshake-failed")
+async def _impossible_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    async with playing([b""]) as port:
+        return await failure(dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, server_name=".example"))
+
+
+@case("tls-broken")
+async def _broken_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    async with tls_server(leaf()) as port:
+        ear = Ear()
+        transport = await dial(port, ear, tls=TlsMode.IMPLICIT, ca_data=PEM)
+        transport.write(b"NOOP\r\n")
+        await ear.upto(b"\r\n")
+        _other_end(transport._line.get_extra_info("socket")).send(b"+OK in clear\r\n")  # type: ignore[union-attr]
+        error = await end_of(ear)
+        assert not ear.data, "clear text inside TLS reached the reader"
+        return error
+
+
+@case("certificate-expired")
+async def _expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    error = await certificate_failure(not_after=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+    assert error.facts["verify_code"] == 10
+    return error
+
+
+@case("certificate-not-yet-valid")
+async def _not_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await certificate_failure(not_before=datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC))
+
+
+@case("certificate-unknown")
+async def _unknown_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await certificate_failure(ca=trustme.CA())
+
+
+@case("certificate-unknown")
+async def _system_store_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    async with tls_server(leaf()) as port:
+        return await failure(dial(port, tls=TlsMode.IMPLICIT))
+
+
+@case("certificate-unknown")
+async def _self_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    async with tls_server(_context_of(*_certificate_made_by_hand(client_only=False))) as port:
+        error = await failure(dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM))
+    assert error.facts["verify_code"] == 18
+    return error
+
+
+@case("certificate-wrong-host")
+async def _wrong_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    async with tls_server(leaf(names=("pop.example.org",))) as port:
+        error = await failure(dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, server_name="mail.example.org"))
+    assert (error.facts["name"], error.facts["verify_code"]) == ("mail.example.org", 62)
+    return error
+
+
+@case("certificate-wrong-host")
+async def _wrong_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await certificate_failure(names=("localhost",))
+
+
+@case("certificate-other")
+async def _for_clients_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    """A certificate that may not be used by servers (verify code 26)."""
+    made = _certificate_made_by_hand(client_only=True)
+    async with tls_server(_context_of(*made)) as port:
+        return await failure(dial(port, tls=TlsMode.IMPLICIT, ca_data=made[0].decode()))
+
+
+@case("ca-file-unreadable")
+async def _no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    error = await failure(dial(1, tls=TlsMode.IMPLICIT, ca_file=tmp_path / "none.pem"))
+    assert error.facts == {"path": str(tmp_path / "none.pem"), "reason": "ENOENT"}
+    return error
+
+
+@case("ca-file-unreadable")
+async def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await failure(dial(1, tls=TlsMode.STLS, ca_file=tmp_path))
+
+
+@case("ca-file-no-certificate")
+async def _empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    (tmp_path / "empty.pem").touch()
+    return await failure(dial(1, tls=TlsMode.STLS, ca_file=tmp_path / "empty.pem"))
+
+
+@case("ca-file-no-certificate")
+async def _key_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    (tmp_path / "key.pem").write_bytes(CA.private_key_pem.bytes())
+    return await failure(dial(1, tls=TlsMode.IMPLICIT, insecure=True, ca_file=tmp_path / "key.pem"))
+
+
+@case("stls-injection")
+async def _injection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    """`+OK` and a forged reply in one packet (CVE-2021-22947): aborted before the handshake, nothing of ours goes out."""
+    heard: list[bytes] = []
+    async with playing([b"+OK\r\n", b"+OK begin\r\n+OK injected\r\n"], heard=heard) as port:
+        ear = Ear()
+        transport = await dial(port, ear, tls=TlsMode.STLS, ca_data=PEM)
+        await ear.upto(b"\r\n")
+        before = transport.bytes_in
+        transport.write(b"STLS\r\n")
+        await until(lambda: transport.bytes_in > before)
+        error = await failure(transport.start_tls(after=before + len(b"+OK begin\r\n")))  # type: ignore[arg-type]
+        assert error.facts["octets"] == len(b"+OK injected\r\n")
+        assert ear.ends == [error]
+        assert transport.closed
+        assert transport.tls is None
+        assert heard == [b"STLS"]
+        return error
+
+
+@case("port-in-use")
+async def _taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    async with playing([]) as port:
+        return await _no_listener(port)
+
+
+@case("port-forbidden")
+async def _forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    def refuse(self: socket.socket, address: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)  # root may bind them all
+    return await _no_listener(110)
+
+
+@case("cannot-listen")
+async def _not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    listener = Listener(mail_server())
+    with pytest.raises(NetError) as caught:
+        await listener.start("192.0.2.1", beyond_loopback=True)  # TEST-NET-1: no machine has it
+    return caught.value
+
+
+async def _no_listener(port: int) -> NetError:
+    with pytest.raises(NetError) as caught:
+        await Listener(mail_server()).start(port=port)
+    assert caught.value.facts["port"] == port
+    return caught.value
+
+
+def documented() -> Iterator[str]:
+    """The codes of the table in errors.py."""
+    for row in (errors.__doc__ or "").splitlines():
+        if match := re.match(r"\| `([a-z-]+)`", row):
+            yield match[1]
+
+
+@pytest.mark.parametrize(
+    ("code", "number"), [(code, number) for code in documented() for number in range(max(1, len(CASES.get(code, ()))))]
+)
+def test_failure(code: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        error = await CASES[code][number](tmp_path, monkeypatch)
+        assert error.code == code, error
+        assert code in documented_facts()
+        assert documented_facts()[code] <= error.facts.keys(), error
+        assert all(isinstance(fact, str | int | float) for fact in error.facts.values())
+
+    run(body())
+
+
+def test_cases_are_documented() -> None:
+    assert set(CASES) == set(documented())
+
+
+def documented_facts() -> dict[str, set[str]]:
+    rows = [row.split("|") for row in (errors.__doc__ or "").splitlines() if row.startswith("| `")]
+    facts: dict[str, set[str]] = {}
+    before: set[str] = set()
+    for row in rows:
+        if row[3].strip() != "the same":
+            before = set(re.findall(r"`([a-z_]+)`", row[3]))
+        facts[row[1].strip(" `")] = before
+    return facts
+
+
+def _certificate_made_by_hand(client_only: bool) -> tuple[bytes, bytes]:
+    """A certificate that signed itself, and its key: what trustme does not make."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "by hand")])
+    use = ExtendedKeyUsageOID.CLIENT_AUTH if client_only else ExtendedKeyUsageOID.SERVER_AUTH
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+        .not_valid_after(datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC))
+        .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+
+
+def _context_of(certificate: bytes, key: bytes) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with trustme.Blob(key + certificate).tempfile() as path:
+        context.load_cert_chain(path)
+    return context
+
+
+def _other_end(sock: Any) -> Any:
+    """The server's socket of a connection inside this process: what an attacker on the way can write to."""
+    import gc
+
+    for thing in gc.get_objects():
+        if isinstance(thing, asyncio.Transport):
+            other = thing.get_extra_info("socket")
+            if other is not None and other.fileno() >= 0 and _ends(other) == _ends(sock)[::-1]:
+                return socket.socket(fileno=os.dup(other.fileno()))
+    raise AssertionError("no such connection")
+
+
+def _ends(sock: Any) -> tuple[Any, Any]:
+    try:
+        return sock.getsockname(), sock.getpeername()
+    except OSError:
+        return (None, None)
+
+
+def _readable(sock: Any) -> bool:
+    import select
+
+    return bool(select.select([sock.fileno()], [], [], 0)[0])
+
+
+# STLS
+
+
+def test_octets_that_come_before_the_handshake_begins_count() -> None:
+    """Not in one packet with `+OK`, but before the shell has got round to start_tls."""
+
+    async def body() -> None:
+        async with playing([b"+OK\r\n", b"+OK begin\r\n", b""]) as port:
+            ear = Ear()
+            transport = await dial(port, ear, tls=TlsMode.STLS, ca_data=PEM)
+            await ear.upto(b"\r\n")
+            transport.write(b"STLS\r\n")
+            await ear.upto(b"\r\n")
+            after = transport.bytes_in
+            _other_end(transport._line.get_extra_info("socket")).send(b"x")  # type: ignore[union-attr]
+            await until(lambda: transport.bytes_in > after)
+            error = await failure(transport.start_tls(after=after))  # type: ignore[arg-type]
+            assert (error.code, error.facts["octets"]) == ("stls-injection", 1)
+
+    run(body())
+
+
+def test_a_refused_certificate_after_stls_ends_the_connection() -> None:
+    heard: list[bytes] = []
+
+    async def body() -> None:
+        script: list[Answer] = [b"+OK\r\n", (b"+OK begin\r\n", Act.TLS)]
+        async with playing(script, leaf(names=("localhost",)), heard) as port:
+            ear = Ear()
+            transport = await dial(port, ear, tls=TlsMode.STLS, ca_data=PEM)
+            await ear.upto(b"\r\n")
+            transport.write(b"STLS\r\n")
+            await ear.upto(b"\r\n")
+            error = await failure(transport.start_tls(after=transport.bytes_in))  # type: ignore[arg-type]
+            assert error.code == "certificate-wrong-host"
+            assert ear.ends == [error]
+            assert transport.closed
+            with pytest.raises(NetError, match="closed"):
+                transport.write(b"PASS secret\r\n")
+            assert heard == [b"STLS"], "nothing went on in clear text"
+
+    run(body())
+
+
+def test_stls_typed_by_hand_needs_no_promise_beforehand() -> None:
+    """`--tls none`, and then the learner types STLS: whom to trust is settled only then."""
+
+    async def body() -> None:
+        async with listening(mail_server()) as (listener, port):
+            ear = Ear()
+            transport = await dial(port, ear)
+            await ear.upto(b"\r\n")
+            transport.write(b"STLS\r\n")
+            await ear.upto(b"\r\n")
+            transport.target = Target("127.0.0.1", port, TlsMode.NONE, ca_data=listener.certificate_pem())
+            assert (await transport.start_tls(after=transport.bytes_in)).verified
+            await hang_up(transport)
+
+    run(body())
+
+
+def test_what_comes_with_the_end_of_the_handshake_is_told_after_it() -> None:
+    """An implicit-TLS server greets in the packet that ends the handshake; asyncio delivers that before start_tls ends."""
+
+    async def body() -> None:
+        async with listening(mail_server(), implicit_tls=True) as (listener, port):
+            for _ in range(20):
+                seen: list[bool] = []
+                box: list[Transport] = []
+                ear = Ear()
+
+                def hear(data: bytes, seen: list[bool] = seen, box: list[Transport] = box, ear: Ear = ear) -> None:
+                    seen.append(bool(box) and box[0].tls is not None)
+                    ear.hear(data)
+
+                target = Target("127.0.0.1", port, TlsMode.IMPLICIT, ca_data=listener.certificate_pem())
+                box.append(await connect(target, on_data=hear, on_close=ear.ends.append))
+                await ear.upto(b"\r\n")
+                assert all(seen)
+                await hang_up(box[0])
+
+    run(body())
+
+
+# Flow, endings, cancelling
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_pause_holds_the_peer_back(tls: bool) -> None:
+    async def body() -> None:
+        size = 24 * 1024 * 1024
+        script: list[Answer] = [Act.TLS, b"x" * size] if tls else [b"", b"x" * size]
+        async with playing(script, leaf()) as port:
+            count = 0
+
+            def hear(data: bytes) -> None:
+                nonlocal count
+                count += len(data)
+                transport.pause()
+
+            mode = TlsMode.IMPLICIT if tls else TlsMode.NONE
+            target = Target("127.0.0.1", port, mode, ca_data=PEM)
+            transport = await connect(target, on_data=hear, on_close=lambda error: None)
+            transport.write(b"RETR 1\r\n")
+            await until(lambda: count)
+            paused_at = count
+            for _ in range(200):
+                await asyncio.sleep(0)
+            # TLS may hand over what it had decrypted already.
+            assert count <= paused_at + 1024 * 1024
+            while count < size:
+                transport.resume()
+                await asyncio.sleep(0)
+            assert count == size == transport.bytes_in
+            await hang_up(transport)
+
+    run(body())
+
+
+@pytest.mark.parametrize("stage", ["connecting", "shaking hands", "upgrading"])
+def test_cancelling_leaves_nothing_open(stage: str) -> None:
+    async def body() -> None:
+        if stage == "connecting":
+            with socket.socket() as deaf:
+                deaf.bind(("127.0.0.1", 0))
+                deaf.listen(0)
+                port = deaf.getsockname()[1]
+                fill = [socket.socket() for _ in range(4)]
+                for sock in fill:
+                    sock.setblocking(False)
+                    sock.connect_ex(("127.0.0.1", port))
+                await _cancel(asyncio.ensure_future(dial(port)))
+                for sock in fill:
+                    sock.close()
+            return
+        async with playing([b"" if stage == "shaking hands" else b"+OK\r\n", b"+OK\r\n"]) as port:
+            if stage == "shaking hands":
+                await _cancel(asyncio.ensure_future(dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM)))
+                return
+            ear = Ear()
+            transport = await dial(port, ear, tls=TlsMode.STLS, ca_data=PEM)
+            transport.write(b"STLS\r\n")
+            await ear.upto(b"\r\n+OK\r\n")
+            await _cancel(asyncio.ensure_future(transport.start_tls(after=transport.bytes_in)))
+            assert transport.closed
+            assert ear.ends == [None]
+
+    run(body())
+
+
+async def _cancel(task: asyncio.Future[Any]) -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_abort_sends_rst_or_fin_and_is_told_once() -> None:
+    async def body() -> None:
+        async with playing([b"+OK\r\n"]) as port:
+            ear = Ear()
+            transport = await dial(port, ear)
+            transport.abort()
+            assert not ear.ends, "the end is never told from within abort()"
+            await transport.wait_closed()
+            assert ear.ends == [None]
+
+    run(body())
+
+
+def test_a_bug_in_the_owner_ends_the_connection_and_is_reported() -> None:
+    async def body() -> None:
+        complaints: list[Any] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context["exception"]))
+        async with playing([b"+OK\r\n"]) as port:
+            ends: list[Exception | None] = []
+
+            def hear(data: bytes) -> None:
+                raise ZeroDivisionError
+
+            await connect(Target("127.0.0.1", port, TlsMode.NONE), on_data=hear, on_close=ends.append)
+            await until(lambda: ends)
+            assert isinstance(ends[0], ZeroDivisionError)
+            assert isinstance(complaints[0], ZeroDivisionError)
+
+    run(body())
+
+
+def test_linger_is_not_ours_to_set() -> None:
+    """abort() must not leave SO_LINGER on a socket that close() would then use."""
+
+    async def body() -> None:
+        async with playing([b"+OK\r\n"]) as port:
+            transport = await dial(port)
+            sock = transport._line.get_extra_info("socket")  # type: ignore[union-attr]
+            assert struct.unpack("ii", sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))[0] == 0
+            await hang_up(transport)
+
+    run(body())

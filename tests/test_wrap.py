@@ -1,0 +1,180 @@
+"""wrap.py: columns, line breaks in two languages, styles that survive them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from popshell.ui.wrap import CODE, EMPHASIS, clip, clip_line, columns, inline, pad, plain, wrap, wrap_runs
+
+ENGLISH = (
+    "`DELE` only marks a message: 120 octets are erased when `QUIT` leads to UPDATE (RFC 1939 §6). If the line is lost "
+    "— nothing is erased, and `-ERR [SYS/TEMP]` or -ERR says so; byte-stuffing too."
+)
+CHINESE = (
+    "`DELE` 只是「標記」訊息：`QUIT` 之後，伺服器進入 UPDATE 狀態才真正刪除 120 個位元組（RFC 1939 §6）。"
+    "如果連線中斷——例如斷線……那麼什麼都不會刪除！回覆是 -ERR，第 3 封訊息仍然存在；byte-stuffing 也一樣。"
+)
+NEVER_FIRST = "，。、；：？！」』）》〉％…—～・"
+NEVER_LAST = "「『（《〈"
+
+#: What a line end must not part, wherever it fits into a line.
+WHOLE = (
+    "`DELE`",
+    "`QUIT`",
+    "-ERR",
+    "`-ERR [SYS/TEMP]`",
+    "RFC 1939 §6",
+    "120 octets",
+    "120 個位元組",
+    "第 3 封",
+    "byte-stuffing",
+)
+
+
+def parted(text: str, lines: list[str]) -> list[str]:
+    """Which of WHOLE stand in `text` but in no single line of `lines`."""
+    return [whole for whole in WHOLE if whole in text and not any(whole in line for line in lines)]
+
+
+def ill_begun(lines: list[str]) -> list[str]:
+    """The lines that begin or end as no line may."""
+    return [line for line in lines if line.lstrip(" ")[0] in NEVER_FIRST or line[-1] in NEVER_LAST]
+
+
+class TestColumns:
+    @pytest.mark.parametrize(
+        ("text", "width"),
+        [("", 0), ("STAT", 4), ("授權階段", 8), ("ＵＳＥＲ", 8), ("e\u0301", 1), ("─▶·…§", 5), ("信箱ab", 6)],
+    )
+    def test_known(self, text: str, width: int) -> None:
+        assert columns(text) == width
+
+    def test_pad(self) -> None:
+        assert pad("授權", 6) == "授權  "
+        assert pad("授權", 3) == "授權"
+
+    @pytest.mark.parametrize(
+        ("text", "width", "clipped"),
+        [
+            ("TRANSACTION", 11, "TRANSACTION"),
+            ("TRANSACTION", 6, "TRANS…"),
+            ("交易階段", 8, "交易階段"),
+            ("交易階段", 7, "交易階…"),
+            ("交易階段", 6, "交易…"),
+            ("交易", 1, "…"),
+            ("交易", 0, ""),
+            ("", -1, ""),
+        ],
+    )
+    def test_clip(self, text: str, width: int, clipped: str) -> None:
+        assert clip(text, width) == clipped
+
+    def test_clip_keeps_styles(self) -> None:
+        assert clip_line([("", "ab\\x1b[2J")], 6) == [("", "ab…")]
+        assert clip_line([("a", "交易"), ("b", "階段"), ("c", "x")], 7) == [("a", "交易"), ("b", "階…")]
+
+
+class TestWrap:
+    @pytest.mark.parametrize("text", [ENGLISH, CHINESE])
+    @pytest.mark.parametrize("width", range(24, 81))
+    def test_rules(self, text: str, width: int) -> None:
+        lines = wrap(text, width, "✘ ", "  ")
+        assert max(map(columns, lines)) <= width
+        assert parted(text, lines) == []
+        assert ill_begun([line[2:] for line in lines]) == []
+
+    def test_these_checks_can_fail(self) -> None:
+        cut = [CHINESE[i : i + 9] for i in range(0, len(CHINESE), 9)]
+        assert "120 個位元組" in parted(CHINESE, cut)
+        assert ill_begun(["訊息「", "，伺服器"]) == ["訊息「", "，伺服器"]
+        assert "-ERR" in parted("say -ERR", ["say -", "ERR"])
+
+    def test_english(self) -> None:
+        assert wrap("Log in: USER, then PASS.  See RFC 1939 §7 for byte-stuffing.", 24) == [
+            "Log in: USER, then PASS.",
+            "See RFC 1939 §7 for",
+            "byte-stuffing.",
+        ]
+
+    def test_chinese(self) -> None:
+        assert wrap("標記為刪除的郵件，在 `QUIT` 之後才會消失。", 18, "✘ ", "  ") == [
+            "✘ 標記為刪除的郵",
+            "  件，在 `QUIT` 之",
+            "  後才會消失。",
+        ]
+
+    def test_punctuation_takes_its_character_along(self) -> None:
+        assert wrap("一二三四，五", 8) == ["一二三", "四，五"]
+        assert wrap("一二三「四」", 8) == ["一二三", "「四」"]
+        assert wrap("（一）（二）", 6) == ["（一）", "（二）"]
+        assert wrap("一二……三", 5) == ["一", "二……", "三"]
+
+    @pytest.mark.parametrize(
+        "text", ["a -ERR", "a +OK", "a `b c d`", "a RFC 1939 §5", "a 3.5 ms", "a 12 封", "a x-y-z"]
+    )
+    def test_held_together(self, text: str) -> None:
+        first, rest = text[0], text[2:]
+        assert wrap(text, columns(text) - 1) == [first, rest]
+
+    def test_no_number_keeps_the_end_of_a_sentence(self) -> None:
+        assert wrap("see RFC 1939. Then more", 14) == ["see RFC 1939.", "Then more"]
+
+    def test_too_long_is_cut_hard_and_nothing_is_lost(self) -> None:
+        assert wrap("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
+        assert wrap("a `one two` b", 5) == ["a", "`one", "two`", "b"]
+        assert wrap("授權", 1) == ["授", "權"]
+        assert wrap("xxxxxxxxxx，", 10) == ["xxxxxxxxx", "x，"]
+
+    def test_a_newline_is_a_blank_but_not_in_chinese(self) -> None:
+        assert wrap("one\n  two", 20) == ["one two"]
+        assert wrap("授權\n  階段", 20) == ["授權階段"]
+        assert wrap("用\nSTAT", 20) == ["用 STAT"]
+
+    def test_nothing(self) -> None:
+        assert wrap("", 20) == wrap("  ", 20) == []
+
+    @given(st.text(st.sampled_from("ab -，。「」（授權`…—§1 \n*\u0301")), st.integers(2, 30))
+    @example("1 ", 2)
+    def test_any_text(self, text: str, width: int) -> None:
+        lines = wrap(text, width)
+        assert all(columns(line) <= width and line.strip() for line in lines)
+        assert "".join("".join(lines).split()) == "".join(text.split())
+
+
+class TestRuns:
+    def test_inline(self) -> None:
+        note = "`DELE` only *marks* it; 2*3*4, `LANG *`, a ` and a * stay."
+        assert inline(note) == [
+            (CODE, "DELE"),
+            ("", " only "),
+            (EMPHASIS, "marks"),
+            ("", " it; 2*3*4, "),
+            (CODE, "LANG *"),
+            ("", ", a ` and a * stay."),
+        ]
+        assert inline("只是*標記*而已") == [("", "只是"), (EMPHASIS, "標記"), ("", "而已")]
+        assert inline("") == []
+
+    def test_styles_survive(self) -> None:
+        runs = inline("`DELE` only *marks a message* here")
+        assert wrap_runs(runs, 16, "> ", "| ") == [
+            [("", "> "), (CODE, "DELE"), ("", " only")],
+            [("", "| "), (EMPHASIS, "marks a")],
+            [("", "| "), (EMPHASIS, "message"), ("", " here")],
+        ]
+
+    def test_code_is_not_broken_and_takes_its_punctuation_along(self) -> None:
+        lines = wrap_runs(inline("回覆是 `-ERR [IN-USE]`，請稍候"), 18)
+        assert plain(lines).splitlines() == ["回覆是", "-ERR [IN-USE]，請", "稍候"]
+
+    @given(
+        st.lists(st.tuples(st.sampled_from(["", CODE, EMPHASIS]), st.text("ab 授，。-1", max_size=9))),
+        st.integers(2, 30),
+    )
+    def test_every_character_keeps_its_style(self, runs: list[tuple[str, str]], width: int) -> None:
+        def characters(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+            return [(style, character) for style, text in parts for character in text if character != " "]
+
+        assert characters([run for line in wrap_runs(runs, width) for run in line]) == characters(runs)
