@@ -57,10 +57,11 @@ class Due:
 class _Turn:
     """The exchange under way. `line` is None for the greeting."""
 
-    __slots__ = ("line", "received", "response", "sent", "started", "steps", "waiting")
+    __slots__ = ("ahead", "line", "received", "response", "sent", "started", "steps", "waiting")
 
-    def __init__(self, line: CommandLine | None, sent: bytes, started: float) -> None:
+    def __init__(self, line: CommandLine | None, sent: bytes, started: float, ahead: int = 0) -> None:
         self.line = line
+        self.ahead = ahead  # how many replies were due when the line was sent
         self.sent = sent
         self.started = started
         self.received = bytearray()
@@ -87,7 +88,7 @@ class Connection:
         self._limits = limits or ReplyLimits()
         self._replies = ReplyReader(self._limits)
         self._lines = LineReader(longest_line)
-        self._queue: deque[tuple[bytes, float]] = deque()
+        self._queue: deque[tuple[bytes, float, int]] = deque()
         self._turn: _Turn | None = _Turn(None, b"", now)
         self._tainted = False
         self._secrets: tuple[str, ...] = ()
@@ -103,7 +104,7 @@ class Connection:
             if isinstance(line, bytes):
                 if self._turn is None and len(self._replies):
                     self._tainted = True  # what is here came before its command: never its reply
-                self._queue.append((line, now))
+                self._queue.append((line, now, self.pending))
                 self._start_next()
         return self._read(now)
 
@@ -170,7 +171,7 @@ class Connection:
         """What the next line sent will meet, if every line before it succeeds: for judging while one types."""
         state, follows, done, tls, maildrop = self.state, self.follows, self.done, self.tls, self.maildrop
         lines = [self._turn.line] if self._turn and self._turn.line else []
-        for raw, _ in self._queue:
+        for raw, _, _ in self._queue:
             lines.append(parse(raw.decode("utf-8", "surrogateescape"), Context(state, follows, tls, done)))
         if self._turn is not None and self._turn.line is None:
             state = State.AUTHORIZATION
@@ -192,7 +193,7 @@ class Connection:
         """Let the next queued line take its turn: as an answer if a challenge waits, else as a command."""
         turn = self._turn
         if turn is not None and turn.waiting is not None and self._queue:
-            raw, _ = self._queue.popleft()
+            raw, _, _ = self._queue.popleft()
             turn.steps.append(Step(turn.waiting, raw))
             turn.sent += raw + CRLF
             turn.waiting = None
@@ -200,10 +201,10 @@ class Connection:
             if text != "*":
                 self._remember((text, *hidden_in_base64(text)))
         elif turn is None and self._queue and not self.wants_tls:
-            raw, now = self._queue.popleft()
+            raw, now, ahead = self._queue.popleft()
             line = parse(raw.decode("utf-8", "surrogateescape"), self._context())
             self._remember(line.secrets)
-            self._turn = _Turn(line, raw + CRLF, now)
+            self._turn = _Turn(line, raw + CRLF, now, ahead)
 
     def _remember(self, secrets: tuple[str, ...]) -> None:
         known = {*self._secrets, *(secret for secret in secrets if secret)}
@@ -352,6 +353,7 @@ class Connection:
             maildrop_before=seen,
             maildrop=self.maildrop,
             secrets=self._secrets,
+            ahead=turn.ahead,
             started=turn.started,
             finished=now,
         )

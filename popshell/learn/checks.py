@@ -1,0 +1,317 @@
+"""CHECKS: the closed list of what an exercise can ask for, over what happened and what the maildrop holds.
+
+A check looks at effects in the record, never at how something was typed. It is data: one name and one value, read once
+when the lesson is loaded; there are no expressions and no patterns (sec-D4). A check kind is one entry here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+from popshell.protocol.commands import COMMANDS, State
+from popshell.protocol.exchange import Exchange
+from popshell.protocol.wire import stuffed_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What happened after an exercise's `start`, and how things stand."""
+
+    exchanges: tuple[Exchange, ...] = ()
+    state: State = State.CLOSED
+    tls: bool = False
+    marks: frozenset[int] = frozenset()
+    #: the numbers, at the exercise's beginning, of the messages that the server's maildrop still holds
+    maildrop: tuple[int, ...] = ()
+    dropped: bool = False
+    waited: float = 0.0
+    answer: str | None = None
+    #: whether the prediction was right; None if there was none
+    predicted: bool | None = None
+
+    @property
+    def commands(self) -> list[Exchange]:
+        return [e for e in self.exchanges if e.command is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: its kind and the value to compare with."""
+
+    name: str
+    value: Any
+
+    def holds(self, evidence: Evidence) -> bool:
+        return CHECKS[self.name].holds(self.value, evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckKind:
+    """How the value of a check is read (raises ValueError) and when it holds."""
+
+    read: Callable[[Any], Any]
+    holds: Callable[[Any, Evidence], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """The fields of `replied`; None does not matter."""
+
+    command: str | None = None
+    ok: bool | None = None
+    state: str | None = None
+    after: str | None = None
+    argument: str | None = None
+    line: str | None = None
+    code: str | None = None
+    tls: bool | None = None
+    many: bool | None = None
+    stuffed: bool | None = None
+    cancelled: bool | None = None
+    least: int = 1
+
+    def fits(self, exchange: Exchange) -> bool:
+        line, response = exchange.command, exchange.response
+        if line is None or response is None:
+            return False
+        argument = line.arguments[0] if line.arguments and not line.tokens[1].secret else None
+        seen: dict[str, object] = {
+            "command": line.name,
+            "ok": response.ok,
+            "state": exchange.before.value,
+            "after": exchange.after.value,
+            "argument": argument,
+            "line": " ".join(line.text.upper().split()),
+            "code": response.code,
+            "tls": exchange.tls,
+            "many": response.content is not None,
+            "stuffed": stuffed_lines(exchange.raw_content()) > 0,
+            "cancelled": bool(exchange.steps) and exchange.steps[-1].answer == b"*",
+        }
+        return all(wanted is None or seen[name] == wanted for name, wanted in self.wanted().items())
+
+    def wanted(self) -> dict[str, object]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "least"}
+
+
+def _replied(value: Any) -> Replied:
+    known = {f.name for f in fields(Replied)}
+    if not isinstance(value, dict) or not value:
+        raise ValueError('`replied` is a table such as { command = "STAT", ok = true }')
+    if stray := sorted(value.keys() - known):
+        raise ValueError(f"`replied` has no field `{stray[0]}`; it has {', '.join(sorted(known))}")
+    for name in ("ok", "tls", "many", "stuffed", "cancelled"):
+        if not isinstance(value.get(name, True), bool):
+            raise ValueError(f"`{name}` of `replied` is true or false")
+    if not isinstance(value.get("least", 1), int):
+        raise ValueError("`least` of `replied` is a number")
+    made = dict(value)
+    if "command" in made:
+        made["command"] = _command(made["command"])
+    for name in ("state", "after"):
+        if name in made:
+            made[name] = _state(made[name]).value
+    if "argument" in made:
+        made["argument"] = str(made["argument"])
+    if "line" in made:
+        made["line"] = " ".join(str(made["line"]).upper().split())
+    if "code" in made:
+        made["code"] = str(made["code"]).upper()
+    return Replied(**made)
+
+
+def _command(value: Any) -> str:
+    """A command's name. Slips that an exercise asks for on purpose are allowed: any word in capitals."""
+    if not isinstance(value, str) or not value or value != value.upper() or " " in value:
+        raise ValueError(f"{value!r} is no command: one word in capitals")
+    return value
+
+
+def _known_command(value: Any) -> str:
+    if value not in COMMANDS:
+        raise ValueError(f"{value!r} is no command of POP3")
+    return str(value)
+
+
+def _commands(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError("a list of commands is wanted")
+    return tuple(_known_command(name) for name in value)
+
+
+def _state(value: Any) -> State:
+    try:
+        return State(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is no state: {', '.join(s.value for s in State)}") from None
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in value):
+        raise ValueError("a list of message-numbers is wanted")
+    return tuple(value)
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("a number is wanted")
+    return value
+
+
+def _true(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false is wanted")
+    return value
+
+
+def _in_order(value: tuple[str, ...], evidence: Evidence) -> bool:
+    succeeded = iter(e.name for e in evidence.commands if e.ok)
+    return all(any(name == wanted for name in succeeded) for wanted in value)
+
+
+def _retrieved(value: tuple[int, ...], evidence: Evidence) -> bool:
+    got = {e.command.message for e in evidence.commands if e.command and e.name == "RETR" and e.ok}
+    return got == set(value)
+
+
+def _flight(value: int, evidence: Evidence) -> bool:
+    """A line that was sent while n replies were due is the last of a flight of n + 1."""
+    return any(e.ahead + 1 >= value for e in evidence.commands)
+
+
+CHECKS: Mapping[str, CheckKind] = MappingProxyType(
+    {
+        "replied": CheckKind(_replied, lambda v, e: sum(v.fits(x) for x in e.exchanges) >= v.least),
+        "sent_first": CheckKind(_command, lambda v, e: bool(e.commands) and e.commands[0].name == v),
+        "in_order": CheckKind(_commands, _in_order),
+        "never": CheckKind(_commands, lambda v, e: not any(x.name in v for x in e.commands)),
+        "at_most": CheckKind(_number, lambda v, e: len(e.commands) <= v),
+        "state": CheckKind(_state, lambda v, e: e.state is v),
+        "marks": CheckKind(_numbers, lambda v, e: e.marks == frozenset(v)),
+        "retrieved": CheckKind(_numbers, _retrieved),
+        "maildrop": CheckKind(_numbers, lambda v, e: e.maildrop == tuple(sorted(v))),
+        "tls": CheckKind(_true, lambda v, e: e.tls == v),
+        "dropped": CheckKind(_true, lambda v, e: e.dropped == v),
+        "waited": CheckKind(_number, lambda v, e: e.waited >= v),
+        "flight": CheckKind(_number, _flight),
+    }
+)
+
+
+def read_check(raw: Mapping[str, Any]) -> Check:
+    """A check from a lesson's head: one name, one value. Raises ValueError, in words for the author."""
+    if len(raw) != 1:
+        raise ValueError("a check has one name and one value")
+    (name, value) = next(iter(raw.items()))
+    kind = CHECKS.get(name)
+    if kind is None:
+        raise ValueError(f"there is no check `{name}`; there are {', '.join(CHECKS)}")
+    try:
+        return Check(name, kind.read(value))
+    except ValueError as error:
+        raise ValueError(f"check `{name}`: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What an exercise sets at the practice server; the fields are those of `server.mailserver.Conditions`."""
+
+    in_use: bool = False
+    login_delay: int | None = None
+    temp_failure: bool = False
+    perm_failure: bool = False
+    update_fails: bool = False
+    require_tls: bool = False
+    without: frozenset[str] = field(default_factory=frozenset)
+    line_goes_dead_after: int | None = None
+
+    def settings(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def read_conditions(raw: Mapping[str, Any]) -> Conditions:
+    """The conditions of an exercise. Raises ValueError, in words for the author."""
+    known = {f.name for f in fields(Conditions)}
+    if stray := sorted(raw.keys() - known):
+        raise ValueError(f"there is no condition `{stray[0]}`; there are {', '.join(sorted(known))}")
+    made = dict(raw)
+    for name, value in raw.items():
+        if name == "without":
+            if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+                raise ValueError("`without` is a list of capabilities")
+            made[name] = frozenset(value)
+        elif name in ("login_delay", "line_goes_dead_after"):
+            _number(value)
+        else:
+            _true(value)
+    return Conditions(**made)
+
+
+def normal(answer: str) -> str:
+    """An answer as it is compared: width (ＯＫ, ７), case and blanks do not count."""
+    return " ".join(unicodedata.normalize("NFKC", answer).casefold().split())
+
+
+def answer_is_right(answers: tuple[str, ...], seen: bool, evidence: Evidence) -> bool:
+    """Whether the answer given is one of `answers`, and (if `seen`) stands in a reply, so that the server was asked."""
+    if evidence.answer is None or normal(evidence.answer) not in {normal(a) for a in answers}:
+        return False
+    return not seen or any(_stands_in(answer, e) for answer in answers for e in evidence.exchanges)
+
+
+def _stands_in(answer: str, exchange: Exchange) -> bool:
+    text = normal(exchange.received[:65536].decode("utf-8", "replace"))
+    return normal(answer) in text
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a learner expects of a line: status, the state after it, one line or many."""
+
+    ok: bool | None = None
+    state: State | None = None
+    many: bool | None = None
+
+    @property
+    def complete(self) -> bool:
+        return None not in (self.ok, self.state, self.many)
+
+    def faults(self, exchange: Exchange) -> list[str]:
+        """What it got wrong: of `status`, `state`, `lines`."""
+        response = exchange.response
+        if response is None:
+            return ["status", "state", "lines"]
+        seen = {
+            "status": (self.ok, response.ok),
+            "state": (self.state, exchange.after),
+            "lines": (self.many, response.content is not None),
+        }
+        return [name for name, (said, was) in seen.items() if said != was]
+
+
+_WORDS: Mapping[str, tuple[str, Any]] = {
+    "+ok": ("ok", True),
+    "ok": ("ok", True),
+    "-err": ("ok", False),
+    "err": ("ok", False),
+    "one": ("many", False),
+    "many": ("many", True),
+    "一行": ("many", False),
+    "多行": ("many", True),
+    "單行": ("many", False),
+    **{state.value.casefold(): ("state", state) for state in State},
+}
+
+
+def read_prediction(text: str) -> Prediction:
+    """`+OK TRANSACTION many`, in any order, parts may be missing; unknown words are passed over."""
+    said: dict[str, Any] = {}
+    for word in normal(text).replace(",", " ").replace("、", " ").split():
+        if word in _WORDS:
+            name, value = _WORDS[word]
+            said[name] = value
+    return Prediction(**said)

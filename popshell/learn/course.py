@@ -1,0 +1,237 @@
+"""Course: the order of lessons, and a learner's progress on disk.
+
+Progress is plain JSON in the user's data directory, mode 0600, keyed by course, lesson and exercise id. It is written
+whole to a new file that then takes the old one's place, so a crash in mid-write loses the last exercise at most. Two
+shells at once: each write reads the file anew under a lock and changes its own entry only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from popshell.learn.catalog import Catalog
+from popshell.learn.lesson import Exercise, Lesson, LessonError, read_lesson
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A course: its id and its lessons' names in order."""
+
+    id: str
+    lessons: tuple[str, ...]
+
+    def find(self, wanted: str) -> str | None:
+        """The name of the lesson that `wanted` means: `06-dots`, `dots`, `6`."""
+        for at, name in enumerate(self.lessons, 1):
+            if wanted in (name, name.partition("-")[2], str(at), name.partition("-")[0]):
+                return name
+        return None
+
+
+def read_course(catalog: Catalog) -> Course:
+    """Read `course.toml`. Raises LessonError."""
+    import tomllib
+
+    import msgspec
+
+    from popshell.learn.shape import CourseShape
+
+    try:
+        raw = msgspec.convert(tomllib.loads(catalog.read("course.toml")), CourseShape)
+    except FileNotFoundError:
+        raise LessonError("course.toml", 0, "there is no course.toml", "missing-course") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise LessonError("course.toml", 0, str(error)) from None
+    if not raw.lessons:
+        raise LessonError("course.toml", 1, "the course has no lessons")
+    for name in raw.lessons:
+        if not name or "/" in name or "\\" in name or name.startswith("."):
+            raise LessonError("course.toml", 1, f"{name!r} is no lesson's name", "leaves-folder")
+    return Course(raw.id, tuple(raw.lessons))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an exercise stands: `state` is "", "solved" or "skipped"."""
+
+    state: str = ""
+    tries: int = 0
+    hints: int = 0
+    solution: bool = False
+
+    @property
+    def done(self) -> bool:
+        return bool(self.state)
+
+
+class Progress:
+    """What a learner has done. `damaged` names the file that was set aside because it could not be read, if any."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self.damaged: Path | None = None
+        self._data = self._read()
+
+    def standing(self, course: str, lesson: str, exercise: str) -> Standing:
+        raw = self._entry(self._data, course, lesson).get(exercise, {})
+        return Standing(
+            str(raw.get("state", "")), int(raw.get("tries", 0)), int(raw.get("hints", 0)), bool(raw.get("solution"))
+        )
+
+    def record(self, course: str, lesson: str, exercise: str, **changes: object) -> None:
+        """Change one exercise's entry. Numbers in `changes` are written as they are, not added."""
+
+        def change(data: dict[str, Any]) -> None:
+            entry = self._entry(data, course, lesson, make=True).setdefault(exercise, {})
+            entry.update(changes)
+            entry["at"] = int(self._clock())
+
+        self._write(change)
+
+    def place(self, course: str) -> tuple[str, str] | None:
+        """Lesson and exercise where the learner left, if they did."""
+        found = self._data.get("courses", {}).get(course, {}).get("place")
+        return (str(found[0]), str(found[1])) if isinstance(found, list) and len(found) == 2 else None
+
+    def leave_at(self, course: str, lesson: str, exercise: str) -> None:
+        def change(data: dict[str, Any]) -> None:
+            data.setdefault("courses", {}).setdefault(course, {})["place"] = [lesson, exercise]
+
+        self._write(change)
+
+    def forget(self, course: str, lesson: str | None = None) -> None:
+        """Forget a lesson's progress, or the course's."""
+
+        def change(data: dict[str, Any]) -> None:
+            if lesson is None:
+                data.get("courses", {}).pop(course, None)
+            else:
+                data.get("courses", {}).get(course, {}).get("lessons", {}).pop(lesson, None)
+
+        self._write(change)
+
+    @staticmethod
+    def _entry(data: dict[str, Any], course: str, lesson: str, *, make: bool = False) -> dict[str, Any]:
+        if make:
+            lessons = data.setdefault("courses", {}).setdefault(course, {}).setdefault("lessons", {})
+            found: dict[str, Any] = lessons.setdefault(lesson, {})
+            return found
+        found = data.get("courses", {}).get(course, {}).get("lessons", {}).get(lesson, {})
+        return found if isinstance(found, dict) else {}
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            text = self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {"version": VERSION, "courses": {}}
+        except (OSError, UnicodeDecodeError):
+            return self._set_aside()
+        try:
+            data = json.loads(text)
+        except ValueError:
+            return self._set_aside()
+        if not isinstance(data, dict) or data.get("version") != VERSION or not _sound(data):
+            return self._set_aside()
+        return data
+
+    def _set_aside(self) -> dict[str, Any]:
+        """A damaged file is kept beside the new one, and said."""
+        aside = self._path.with_name(f"{self._path.name}.damaged-{int(self._clock())}")
+        with contextlib.suppress(OSError):
+            os.replace(self._path, aside)
+            self.damaged = aside
+        return {"version": VERSION, "courses": {}}
+
+    def _write(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Read anew, change, write whole, replace: under a lock that another shell waits for."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(self._path.with_name(self._path.name + ".lock")):
+            data = self._read()
+            change(data)
+            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(data, file, ensure_ascii=False, indent=1, sort_keys=True)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, self._path)
+        self._data = data
+
+
+def _sound(data: dict[str, Any]) -> bool:
+    """Whether a progress file has the shape that we write."""
+    courses = data.get("courses")
+    if not isinstance(courses, dict):
+        return False
+    for course in courses.values():
+        if not isinstance(course, dict) or not isinstance(course.get("lessons", {}), dict):
+            return False
+        for lesson in course.get("lessons", {}).values():
+            if not isinstance(lesson, dict):
+                return False
+            for entry in lesson.values():
+                if not isinstance(entry, dict) or not all(isinstance(entry.get(n, 0), int) for n in ("tries", "hints")):
+                    return False
+    return True
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; where the system has none, go without."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Lessons:
+    """The lessons of a course, read when they are first needed."""
+
+    def __init__(self, catalog: Catalog, course: Course) -> None:
+        self._catalog = catalog
+        self.course = course
+        self._read: dict[tuple[str, str], Lesson] = {}
+
+    def get(self, name: str, language: str) -> Lesson:
+        """Raises LessonError."""
+        if (name, language) not in self._read:
+            self._read[name, language] = read_lesson(self._catalog, name, language)
+        return self._read[name, language]
+
+    def first_open(self, progress: Progress, language: str) -> tuple[str, str] | None:
+        """Where to go on: where one left if that is still open, else the first open exercise; None at the end."""
+        left = progress.place(self.course.id)
+        if left is not None and left[0] in self.course.lessons:
+            lesson = self.get(left[0], language)
+            if lesson.exercise(left[1]) and not progress.standing(self.course.id, lesson.id, left[1]).done:
+                return left
+        for name in self.course.lessons:
+            found = self.open_in(name, progress, language)
+            if found is not None:
+                return name, found.id
+        return None
+
+    def open_in(self, name: str, progress: Progress, language: str, after: str = "") -> Exercise | None:
+        """The first exercise of a lesson that is still open; those behind `after` come first."""
+        lesson = self.get(name, language)
+        ids = [exercise.id for exercise in lesson.exercises]
+        turn = ids.index(after) + 1 if after in ids else 0
+        order = (*lesson.exercises[turn:], *lesson.exercises[:turn])
+        return next((e for e in order if not progress.standing(self.course.id, lesson.id, e.id).done), None)

@@ -1,0 +1,238 @@
+"""Lesson: one Markdown file per language becomes frozen data. Nothing in it is evaluated (sec-D1).
+
+The English file holds the facts (exercises, checks, solutions) and English prose; a translation holds prose only. Shape
+and unknown fields are checked by msgspec, which is imported when the first lesson is read.
+
+docs/reference-lessons.md is the format for authors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from popshell.learn.catalog import Catalog, PageError, read_page
+from popshell.learn.checks import Check, Conditions, read_check, read_conditions
+
+#: No file of a course is larger (sec-D2).
+LARGEST = 1 << 20
+
+
+class ExerciseKind(Enum):
+    DO = "do"
+    PREDICT = "predict"
+    ANSWER = "answer"
+    REPAIR = "repair"
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A wrong turn that has a text of its own."""
+
+    lines: tuple[str, ...]
+    say: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exercise:
+    """The facts of one exercise; its words are in `Prose`."""
+
+    id: str
+    kind: ExerciseKind
+    maildrop: str
+    account: tuple[str, str]
+    conditions: Conditions
+    start: tuple[str, ...]
+    line: str
+    answers: tuple[str, ...]
+    seen: bool
+    failed: tuple[str, ...]
+    checks: tuple[Check, ...]
+    solution: tuple[str, ...]
+    wrong: tuple[Wrong, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """The words of one exercise."""
+
+    task: str = ""
+    hints: tuple[str, ...] = ()
+    solved: str = ""
+    wrong: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """The first sentence of the task, for the toolbar."""
+        first = re.split(r"(?<=[.!?])\s|(?<=[。！？])|\n\n", self.task.strip(), maxsplit=1)[0]
+        return " ".join(first.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One lesson in one language. `stale` is True if the translation is older than its English text."""
+
+    name: str
+    id: str
+    title: str
+    teaches: tuple[str, ...]
+    exercises: tuple[Exercise, ...]
+    text: str
+    prose: Mapping[str, Prose]
+    stale: bool = False
+
+    def exercise(self, identity: str) -> Exercise | None:
+        return next((e for e in self.exercises if e.id == identity), None)
+
+
+class LessonError(ValueError):
+    """A lesson that cannot be read. `line` is the line of the file, 0 if unknown; `code` names a text of `[lint]`."""
+
+    def __init__(self, path: str, line: int, reason: str, code: str = "bad-head") -> None:
+        super().__init__(f"{path}:{line}: {reason}")
+        self.path, self.line, self.reason, self.code = path, line, reason, code
+
+
+def fingerprint(english: str) -> str:
+    """What `translated_from` holds: a short hash of the English file."""
+    return hashlib.sha256(english.encode()).hexdigest()[:16]
+
+
+def read_lesson(catalog: Catalog, name: str, language: str) -> Lesson:
+    """The lesson `NN-name` in `language`, its prose in English where there is no translation. Raises LessonError."""
+    try:
+        english = _text(catalog, f"en/{name}.md")
+    except FileNotFoundError:
+        raise LessonError(f"en/{name}.md", 0, "there is no such lesson", "missing-lesson") from None
+    page = _split(f"en/{name}.md", english)
+    head = _shape(f"en/{name}.md", english, dict(page.head))
+    exercises = tuple(_exercise(f"en/{name}.md", english, raw, head) for raw in head.exercise)
+    text, prose = read_prose(page.body)
+    title, stale = head.title, False
+    if language != "en":
+        try:
+            translated = _text(catalog, f"{language}/{name}.md")
+        except FileNotFoundError:
+            stale = True
+        else:
+            page = _split(f"{language}/{name}.md", translated)
+            title = str(page.head.get("title", title))
+            stale = page.head.get("translated_from") != fingerprint(english)
+            text, prose = read_prose(page.body)
+    return Lesson(name, head.id, title, tuple(head.teaches), exercises, text, prose, stale)
+
+
+def _text(catalog: Catalog, path: str) -> str:
+    try:
+        text = catalog.read(path)
+    except UnicodeDecodeError as error:
+        raise LessonError(path, 0, f"the file is not UTF-8: {error.reason}") from None
+    if len(text) > LARGEST:
+        raise LessonError(path, 0, "the file is larger than 1 MiB", "too-large")
+    return text
+
+
+def _split(path: str, text: str) -> Any:
+    try:
+        return read_page(path, text)
+    except PageError as error:
+        found = re.match(r".*?:(\d+): (.*)", str(error), re.S)
+        raise LessonError(path, int(found[1]) if found else 0, found[2] if found else str(error)) from None
+
+
+def _shape(path: str, text: str, head: dict[str, Any]) -> Any:
+    """The head as typed data; msgspec's own message with the line that it speaks of."""
+    import msgspec
+
+    from popshell.learn.shape import Head
+
+    try:
+        return msgspec.convert(head, Head)
+    except msgspec.ValidationError as error:
+        raise LessonError(path, line_of(text, str(error)), str(error)) from None
+
+
+def _exercise(path: str, text: str, raw: Any, head: Any) -> Exercise:
+    """Names become things: kinds, checks, conditions. Raises LessonError."""
+    at = line_of(text, "", identity=raw.id)
+    try:
+        kind = ExerciseKind(raw.kind)
+        name, colon, password = raw.account.partition(":")
+        if not (name and colon and password):
+            raise ValueError("an account is name:password")
+        return Exercise(
+            raw.id,
+            kind,
+            raw.maildrop or head.maildrop,
+            (name, password),
+            read_conditions(raw.conditions),
+            tuple(raw.start),
+            raw.line,
+            tuple(raw.answer),
+            raw.seen,
+            tuple(raw.failed),
+            tuple(read_check(check) for check in raw.check),
+            tuple(raw.solution),
+            tuple(Wrong(tuple(wrong.lines), wrong.say) for wrong in raw.wrong),
+        )
+    except ValueError as error:
+        raise LessonError(path, at, f"exercise {raw.id}: {error}") from None
+
+
+def line_of(text: str, message: str, identity: str = "") -> int:
+    """The line that a message of msgspec speaks of (`... - at $.exercise[2].check`), or where an exercise begins."""
+    rows = text.split("\n")
+    if identity:
+        wanted = re.compile(rf"""\s*id\s*=\s*["']{re.escape(identity)}["']""")
+        return next((at for at, row in enumerate(rows, 1) if wanted.match(row) and at > 2), 1)
+    index = re.search(r"\$\.exercise\[(\d+)\]", message)
+    start = 1
+    if index:
+        starts = [at for at, row in enumerate(rows, 1) if row.strip() == "[[exercise]]"]
+        start = starts[int(index[1])] if int(index[1]) < len(starts) else 1
+    word = re.search(r"field `([^`]+)`", message) or re.search(r"\.([a-z_]+)(?:\[\.*\d*\])?`?$", message)
+    if word:
+        for at in range(start, len(rows) + 1):
+            if re.match(rf"\s*{re.escape(word[1])}\s*=", rows[at - 1]):
+                return at
+    return start
+
+
+_HEADING = re.compile(r"(#{2,3}) +(.*?)\s*$")
+
+
+def read_prose(body: str) -> tuple[str, dict[str, Prose]]:
+    """Cut the Markdown into the lesson's text and the prose of each exercise. Headings inside fences are text."""
+    parts: list[tuple[str, str, list[str]]] = [("", "", [])]
+    fenced = False
+    identity = ""
+    for row in body.split("\n"):
+        if row.lstrip().startswith("```"):
+            fenced = not fenced
+        found = None if fenced else _HEADING.match(row)
+        if found and found[1] == "##":
+            identity = found[2]
+            parts.append((identity, "task", []))
+        elif found and identity:
+            parts.append((identity, found[2], []))
+        else:
+            parts[-1][2].append(row)
+    prose: dict[str, Prose] = {}
+    for identity, what, rows in parts[1:]:
+        text = "\n".join(rows).strip()
+        known = prose.get(identity, Prose())
+        word, _, key = what.partition(" ")
+        if word == "task":
+            known = Prose(text, known.hints, known.solved, known.wrong)
+        elif word == "hint":
+            known = Prose(known.task, (*known.hints, text), known.solved, known.wrong)
+        elif word == "solved":
+            known = Prose(known.task, known.hints, text, known.wrong)
+        elif word == "wrong":
+            known = Prose(known.task, known.hints, known.solved, {**known.wrong, key.strip(): text})
+        prose[identity] = known
+    return "\n".join(parts[0][2]).strip(), prose

@@ -1,0 +1,193 @@
+"""Rehearsal: one exercise played on the practice server without sockets. Lint proves lessons by it; `enter` is shared
+with the live shell, so that both see the same server.
+
+The clock and the stamp are fixed. `:wait` moves the clock; nothing sleeps.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable
+
+from popshell.learn.catalog import LANGUAGES, Catalog
+from popshell.learn.checks import Evidence, answer_is_right, read_prediction
+from popshell.learn.lesson import Exercise, ExerciseKind
+from popshell.protocol.commands import State
+from popshell.protocol.connection import Challenge, Connection
+from popshell.protocol.exchange import Exchange
+from popshell.protocol.sasl import apop_digest
+from popshell.protocol.wire import CRLF
+from popshell.server.maildrop import from_files
+from popshell.server.mailserver import Conditions, MailServer, ServerSession
+
+#: The stamp of every rehearsal: RFC 1939 §7's example clock, on our host.
+STAMP = "<1896.697170952@popshell.example>"
+
+
+def exercise_server(
+    catalog: Catalog, exercise: Exercise, clock: Callable[[], float], new_stamp: Callable[[], str] | None = None
+) -> MailServer:
+    """A fresh practice server as the exercise wants it. Raises FileNotFoundError for a maildrop that is not there."""
+    name, password = exercise.account
+    return MailServer(
+        {name: password},
+        LANGUAGES,
+        catalog.replies,
+        from_files(catalog.maildrop_files(exercise.maildrop)),
+        conditions=Conditions(**exercise.conditions.settings()),
+        clock=clock,
+        new_stamp=new_stamp,
+    )
+
+
+def placed(text: str, exercise: Exercise, stamp: str | None) -> str:
+    """`text` with the placeholders of a lesson's lines filled in."""
+    name, password = exercise.account
+    plain = base64.b64encode(f"\0{name}\0{password}".encode()).decode("ascii")
+    return (
+        text.replace("<stamp>", stamp or "")
+        .replace("<apop>", apop_digest(stamp or "", password))
+        .replace("<auth-plain>", plain)
+    )
+
+
+def left_of(server: MailServer, exercise: Exercise) -> tuple[int, ...]:
+    """The numbers, at the exercise's beginning, of the messages that the maildrop still holds."""
+    kept = {message.unique_id for message in server.maildrop_of(exercise.account[0]).messages}
+    return tuple(number for number, message in enumerate(server.messages, 1) if message.unique_id in kept)
+
+
+def is_solved(exercise: Exercise, evidence: Evidence) -> bool:
+    """The one judgement: by effect, whatever way was taken."""
+    if exercise.kind is ExerciseKind.PREDICT and not evidence.predicted:
+        return False
+    if exercise.kind is ExerciseKind.ANSWER and not answer_is_right(exercise.answers, exercise.seen, evidence):
+        return False
+    return all(check.holds(evidence) for check in exercise.checks)
+
+
+class Rehearsal:
+    """An exercise under way. `type()` takes what a learner would type; `solved` judges after each line."""
+
+    def __init__(self, catalog: Catalog, exercise: Exercise) -> None:
+        self.exercise = exercise
+        self.exchanges: list[Exchange] = []
+        self._now = 0.0
+        self.server = exercise_server(catalog, exercise, lambda: self._now, lambda: STAMP)
+        self._session: ServerSession | None = None
+        self.connection = Connection()
+        self._answer: str | None = None
+        self._held = False
+        self._predicted: bool | None = None
+        self._dropped = False
+        self._waited = 0.0
+        self._connect()
+        for line in exercise.start:
+            self.type(line)
+        self.start = tuple(self.exchanges)
+        self.exchanges.clear()
+        self._dropped, self._waited = False, 0.0
+
+    def play(self, lines: Iterable[str]) -> bool:
+        """Type all `lines`; whether the exercise is solved then."""
+        for line in lines:
+            self.type(line)
+        return self.solved
+
+    @property
+    def solved(self) -> bool:
+        return is_solved(self.exercise, self.evidence())
+
+    def evidence(self) -> Evidence:
+        connection = self.connection
+        return Evidence(
+            tuple(self.exchanges),
+            State.CLOSED if connection.closed else connection.state,
+            connection.tls and not connection.closed,
+            connection.maildrop.marks if not connection.closed else frozenset(),
+            left_of(self.server, self.exercise),
+            self._dropped,
+            self._waited,
+            self._answer,
+            self._predicted,
+        )
+
+    def type(self, text: str) -> None:
+        """What Enter would do with `text`."""
+        text = placed(text, self.exercise, self.connection.stamp)
+        word, _, rest = text.partition(" ")
+        if word == ":answer":
+            self._take_answer(rest)
+        elif word == ":wait":
+            self._wait(float(rest or 0))
+        elif word == ":drop":
+            self._hang_up()
+        elif word == ":connect":
+            self._hang_up()
+            self._connect()
+        elif word == ":apop":
+            stamp = self.connection.stamp
+            self._send([f"APOP {rest} {apop_digest(stamp or '', self.exercise.account[1])}"])
+        elif text.startswith(":"):
+            return  # looking at something changes nothing
+        elif self._holds(text):
+            self._held = True
+        else:
+            self._send(text.split("\n"))
+
+    def _holds(self, text: str) -> bool:
+        exercise = self.exercise
+        return (
+            exercise.kind is ExerciseKind.PREDICT
+            and self._predicted is None
+            and " ".join(text.upper().split()) == " ".join(exercise.line.upper().split())
+        )
+
+    def _take_answer(self, text: str) -> None:
+        self._answer = text
+        if self.exercise.kind is ExerciseKind.PREDICT:
+            before = len(self.exchanges)
+            self._held = False
+            self._send([placed(self.exercise.line, self.exercise, self.connection.stamp)])
+            said = self.exchanges[before] if len(self.exchanges) > before else None
+            self._predicted = said is not None and not read_prediction(text).faults(said)
+
+    def _connect(self) -> None:
+        self._session = self.server.session()
+        self.connection = Connection(self._now)
+        self._pump()
+
+    def _send(self, lines: list[str]) -> None:
+        if self.connection.closed or self._session is None:
+            return
+        data = b"".join(line.encode("utf-8", "surrogateescape") + CRLF for line in lines)
+        self._take(self.connection.sent(data, self._now))
+        self._session.feed(data)
+        self._pump()
+
+    def _pump(self) -> None:
+        session = self._session
+        assert session is not None
+        while (chunk := session.next_chunk()) is not None:
+            self._take(self.connection.received(chunk, self._now))
+        if session.starts_tls:
+            session.tls_started()
+            self.connection.tls_started()
+        if session.closing:
+            self._take(self.connection.close(self._now))
+
+    def _take(self, events: list[Exchange | Challenge]) -> None:
+        self.exchanges += [event for event in events if isinstance(event, Exchange)]
+
+    def _wait(self, seconds: float) -> None:
+        self._now += seconds
+        self._waited += seconds
+        if self._session is not None and not self.connection.closed and self._session.expire():
+            self._dropped = True
+            self._take(self.connection.close(self._now))
+
+    def _hang_up(self) -> None:
+        if self._session is not None and not self.connection.closed:
+            self._dropped = True
+            self._session.lost()
+            self._take(self.connection.close(self._now))
