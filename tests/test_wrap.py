@@ -124,6 +124,7 @@ class TestWrap:
     def test_too_long_is_cut_hard_and_nothing_is_lost(self) -> None:
         assert wrap("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
         assert wrap("a `one two` b", 5) == ["a", "`one", "two`", "b"]
+        assert wrap("`one two`", 7) == ["`one", "two`"]
         assert wrap("授權", 1) == ["授", "權"]
         assert wrap("xxxxxxxxxx，", 10) == ["xxxxxxxxx", "x，"]
 

@@ -67,7 +67,8 @@ class Machine:
 
     def loses(self, place: State) -> bool:
         """Whether a line that is lost in `place` leads past UPDATE."""
-        return any(taken.commands and (taken.before, taken.after) == (place, State.UPDATE) for taken in self.arrows)
+        into = any(taken.commands and (taken.before, taken.after) == (place, State.UPDATE) for taken in self.arrows)
+        return into and place is not State.UPDATE
 
     def ways_home(self, place: State) -> Iterator[Post]:
         """The arrows from `place` home."""

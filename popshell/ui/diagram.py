@@ -84,9 +84,8 @@ def machine(state: State, columns: int, ascii: bool, words: Words) -> list[Line]
     lines = wide(drawn, state, columns) or stacked(drawn, state, columns)
     for other in drawn.others():
         label = OR.join(drawn.labels(other.before, other.after))
-        lines += wrap_runs(
-            [(STATE, other.before.value), (LINE, " ─▶ "), (STATE, other.after.value), (COMMAND, f" ({label})")], columns
-        )
+        names: Line = [(STATE, other.before.value), (LINE, " ─▶ "), (STATE, other.after.value)]
+        lines += wrap_runs([*names, (COMMAND, f" ({label})")], columns, "  ", "    ")
     lines += wrap_runs([(HERE, f"[{state.value}]"), (NOTE, " " + words("diagram.here"))], columns, "  ", "  ")
     if any(map(drawn.loses, drawn.row)):
         note = [(style or NOTE, text) for style, text in inline(words("diagram.lost_note"))]

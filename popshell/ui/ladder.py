@@ -113,7 +113,7 @@ def _drawn(steps: Sequence[_Step], width: int, ascii: bool, words: Words) -> lis
     timed = width >= _WIDE
     first = 9 if timed else 1
     inside = 28 if width >= 100 else 20 if timed else 17
-    client = pad(clip(words("ladder.client"), inside), inside + 1)
+    client = pad(words("ladder.client"), inside + 1)
     margin = f"{'ms':>7}  " if timed else " "
     lines: list[Line] = [[("dim", margin), (PLACE, client + words("ladder.server"))]]
     for step in steps:

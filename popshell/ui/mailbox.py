@@ -24,7 +24,10 @@ from popshell.visible import show
 #: How many messages are listed at most.
 LIMIT = 50
 _AROUND = 2
-_HEADED, _LEAST_ID, _UNKNOWN = 44, 8, "?"
+#: From how many columns on there is a head, and how few are worth a unique-id or a subject.
+_HEADED, _LEAST = 44, 8
+_UNKNOWN = "?"
+_NO_SUBJECT: Line = [("", "")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,10 @@ def _drawn(choice: _Choice, width: int, ascii: bool, words: Words) -> list[Line]
         rows.insert(0, [("dim", words(f"mailbox.{name}") if name else "") for name in names])
     gap = "  " if headed else " "
     widths = [max(columns(row[index][1]) for row in rows) for index in range(4)]
-    if sum(widths[:3]) + 3 * len(gap) + _LEAST_ID > width:
+    if sum(widths[:3]) + 3 * len(gap) + _LEAST > width:
         widths[3:] = []
-    lines = [_align(row, widths, gap) for row in rows]
+    subjects = sum(widths) + 4 * len(gap) + _LEAST <= width
+    lines = [_align(row if subjects else row[:-1] + _NO_SUBJECT, widths, gap) for row in rows]
     out, lines = (lines[:1], lines[1:]) if headed else ([], lines)
     seen = 0
     for (place, _), line in zip(choice.rows, lines, strict=True):
@@ -152,7 +156,7 @@ def _align(cells: Line, widths: Sequence[int], gap: str) -> Line:
         blanks = " " * (width - columns(text))
         line += [("", blanks), (style, text)] if index < 2 else [(style, pad(text, width))]
     style, text = cells[-1]
-    return [*line, ("", gap), (style, text)] if text and len(widths) > 3 else line
+    return [*line, ("", gap), (style, text)] if text else line
 
 
 def _left_out(messages: int, ascii: bool, words: Words) -> Line:

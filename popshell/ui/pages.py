@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import StringIO
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -21,7 +19,7 @@ from popshell.learn.catalog import Page, Words
 from popshell.learn.explain import citation
 from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
 from popshell.protocol.commands import COMMANDS, CommandSpec, MultiLine, State, transitions
-from popshell.ui import stream
+from popshell.ui import markdown
 from popshell.ui.theme import COLOURED, COLOURLESS, Palette, rich_theme
 from popshell.ui.wrap import Line, Run, wrap_runs
 from popshell.visible import show
@@ -66,7 +64,7 @@ def render(page: Page, path: str, words: Words, columns: int, ascii: bool, palet
             )
         )
     console.print(_facts(kind, name, page, words, width))
-    for line in _body(page.body, width - 2, palette, words):
+    for line in markdown.layout(page.body, width - 2, palette.plain, words):
         console.print(_text(line), no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
     return out.getvalue()
 
@@ -140,88 +138,3 @@ def _command_rows(spec: CommandSpec, page: Page, words: Words) -> Iterator[tuple
     yield "source", ("rfc", citation(spec.rfc, spec.section))
     if spec.see:
         yield "see-also", ("rfc", ", ".join(citation(*where) for where in spec.see))
-
-
-# -- the body -----------------------------------------------------------------------------------------------------------
-
-
-def _body(markdown: str, width: int, palette: Palette, words: Words) -> Iterator[Line]:
-    """Markdown as styled lines: headings, paragraphs, lists, quotes and fenced blocks; everything else as its text."""
-    indent, first = "  ", ""
-    heading = False
-    for token in MarkdownIt("commonmark").parse(markdown):
-        match token.type:
-            case "heading_open":
-                heading = True
-                yield []
-            case "heading_close":
-                heading = False
-            case "list_item_open":
-                first = f"{token.info}{token.markup} " if token.info else "• " if not palette.plain else "- "
-                indent += "  "
-            case "list_item_close":
-                indent = indent[:-2]
-            case "paragraph_open" if not first:
-                yield []
-            case "inline":
-                runs = list(_inline(token, "emphasis" if heading else ""))
-                if heading:
-                    yield from wrap_runs(runs, width, " ", " ")
-                else:
-                    lead = indent[:-2] + first if first else indent
-                    yield from wrap_runs(runs, width, lead, indent)
-                    first = ""
-            case "fence" | "code_block":
-                yield []
-                yield from _fence(token, indent, width, palette, words)
-
-
-def _inline(token: Token, style: str) -> Iterator[Run]:
-    current, target = style, ""
-    for child in token.children or ():
-        match child.type:
-            case "text":
-                yield current, show(child.content)
-            case "code_inline":
-                yield "code", show(child.content)
-            case "softbreak" | "hardbreak":
-                yield current, " "
-            case "em_open" | "strong_open":
-                current = "emphasis"
-            case "em_close" | "strong_close":
-                current = style
-            case "link_open":
-                target = str(child.attrGet("href") or "")
-            case "link_close":
-                yield "dim", f" <{show(target)}>" if target else ""
-            case "image" | "html_inline":
-                yield current, show(child.content)
-
-
-def _fence(token: Token, indent: str, width: int, palette: Palette, words: Words) -> Iterator[Line]:
-    word, _, info = token.info.partition(" ")
-    if word == "pop3" and info.startswith("quoted"):
-        source = info.partition(" ")[2].strip().strip('"')
-        yield [("dim", f"{indent}{words('page.quoted', source=show(source))}")]
-    for row in token.content.rstrip("\n").split("\n"):
-        yield [("", indent), *_dialogue(row)] if word == "pop3" else [("", indent), ("code", show(row))]
-
-
-def _dialogue(row: str) -> Line:
-    from popshell.ui import rules
-
-    text = show(row)
-    mark, rest = text[:3], text[3:]
-    if mark == "C: ":
-        return [("gutter-client", mark), ("command", rest)]
-    if mark != "S: ":
-        return [("dim", text)]
-    line: Line = [("gutter-server", mark)]
-    at = 0
-    for span in rules.status_spans(rest):
-        line += [("", rest[at : span.start]), (span.style, rest[span.start : span.end])]
-        at = span.end
-    return [run for run in [*line, ("", rest[at:])] if run[1]]
-
-
-__all__ = ["render", "stream"]

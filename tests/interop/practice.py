@@ -1,4 +1,4 @@
-"""The practice server and raw sockets for tests: no sleeping, a clock that is set by hand, and a loop that must be silent.
+"""The practice server and raw sockets for tests: no sleeping, a clock set by hand, a loop that must be silent.
 
 A Wire is a client that does nothing of its own: it sends what it is told, reads what is there, and can end a connection
 in the ways that real ones end: FIN, half-closed, RST.

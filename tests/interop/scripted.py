@@ -1,12 +1,13 @@
 """A server that plays a script: a greeting, then one answer for each line that it is sent, whatever the line is.
 
-An answer is a row of acts: bytes to send, CLOSE (FIN), RESET (RST), a PIECEMEAL (one packet an octet), or TLS. It is how
+An answer is a row of acts: bytes to send, CLOSE (FIN), RESET (RST), Piecemeal (one packet an octet), or TLS. It is how
 tests show a client what real servers did, byte for byte, without those servers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -56,6 +57,11 @@ class ScriptedServer(asyncio.Protocol):
             self._heard.append(line)
             self._answer()
 
+    def inject(self, data: bytes) -> None:
+        """Send past our own TLS, as somebody on the way can."""
+        assert self._transport is not None
+        os.write(self._transport.get_extra_info("socket").fileno(), data)
+
     def _answer(self) -> None:
         if self._answers:
             answer = self._answers.pop(0)
@@ -96,11 +102,14 @@ class ScriptedServer(asyncio.Protocol):
 
 @asynccontextmanager
 async def playing(
-    script: Sequence[Answer], tls: ssl.SSLContext | None = None, heard: list[bytes] | None = None
+    script: Sequence[Answer],
+    tls: ssl.SSLContext | None = None,
+    heard: list[bytes] | None = None,
+    made: list[ScriptedServer] | None = None,
 ) -> AsyncIterator[int]:
-    """The script on a loopback port, played anew for each connection."""
+    """The script on a loopback port, played anew for each connection; `made` collects those."""
     lines: list[bytes] = [] if heard is None else heard
-    made: list[ScriptedServer] = []
+    made = [] if made is None else made
 
     def one() -> ScriptedServer:
         made.append(ScriptedServer(script, tls, lines))
