@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from popshell import __version__
 from popshell.learn.catalog import LANGUAGES, Catalog, PageError, Words, bundled, choose_language
@@ -27,9 +27,13 @@ from popshell.net.transport import Target, TlsMode, Transport, connect
 from popshell.server.maildrop import from_files, read_directory
 from popshell.server.mailserver import SERVED, Conditions, Limits, MailServer
 from popshell.session import Event, Session
-from popshell.ui.shell import Call, CallError, Leave, Options, Place, Shell
+from popshell.ui.shell import Call, CallError, Leave, Options, Place, Screen, Shell
 
-SUBCOMMANDS = ("serve", "lint")
+if TYPE_CHECKING:
+    from popshell.learn.lesson import Exercise
+    from popshell.ui.tutor import Tutor
+
+SUBCOMMANDS = ("learn", "lesson", "serve", "lint")
 DEFAULT_ACCOUNT = ("learner", "secret")
 OK, REFUSED, USAGE, FAILED = 0, 1, 2, 3
 
@@ -70,14 +74,17 @@ def parser(words: Words) -> argparse.ArgumentParser:
     option("--account", action="append", metavar="NAME:PASSWORD")
     option("--require-tls", action="store_true")
     option("--fix-dialogues", action="store_true")
+    option("--mark-translated", action="store_true")
     option("--version", "-V", action="version", version=f"popshell {__version__}")
     option("--help", "-h", action="help")
     return made
 
 
 _USAGE = """popshell [OPTIONS] [HOST | HOST:PORT | pop://USER@HOST:PORT]
+       popshell learn [LESSON]
        popshell serve [--port P] [--maildrop DIR] [--account NAME:PASSWORD] [--require-tls]
-       popshell lint [DIR] [--fix-dialogues]"""
+       popshell lint [DIR] [--fix-dialogues] [--mark-translated]
+       popshell lesson new NAME [--lessons DIR]"""
 
 
 def run(argv: list[str]) -> int:
@@ -140,7 +147,7 @@ def _dispatch(arguments: argparse.Namespace, catalog: Catalog, language: str) ->
         raise Usage(words("cli.no-lessons", path=str(arguments.lessons)))
     subcommand = arguments.words[0] if arguments.words and arguments.words[0] in SUBCOMMANDS else ""
     rest = arguments.words[1:] if subcommand else arguments.words
-    if len(rest) > (0 if subcommand == "serve" else 1):
+    if len(rest) > {"serve": 0, "lesson": 2}.get(subcommand, 1):
         raise Usage(words("cli.too-many", word=rest[-1]))
     if arguments.port is not None and subcommand != "serve":
         raise Usage(words("cli.only-with", option="--port", command="serve"))
@@ -149,11 +156,21 @@ def _dispatch(arguments: argparse.Namespace, catalog: Catalog, language: str) ->
     if subcommand == "lint":
         from popshell.learn.lint import run_lint
 
-        return run_lint(Path(rest[0]) if rest else None, words, fix=arguments.fix_dialogues)
+        return run_lint(
+            Path(rest[0]) if rest else None, words, fix=arguments.fix_dialogues, mark=arguments.mark_translated
+        )
+    if subcommand == "lesson":
+        from popshell.learn.scaffold import new_lesson
+
+        if len(rest) != 2 or rest[0] != "new":
+            raise Usage(words("cli.lesson-new"))
+        return new_lesson(arguments.lessons or Path("lessons"), rest[1], words)
     server = _server(arguments, catalog, words, served=subcommand == "serve")
     if subcommand == "serve":
         return asyncio.run(_serve(server, arguments.port or 0, words))
     address = None
+    if subcommand == "learn":
+        return _start(arguments, catalog, language, server, None, learn=rest[0] if rest else "")
     if rest:
         try:
             address = parse_address(rest[0], TlsMode(arguments.tls) if arguments.tls else None)
@@ -210,60 +227,103 @@ async def _serve(server: MailServer, port: int, words: Words) -> int:
 
 
 def _start(
-    arguments: argparse.Namespace, catalog: Catalog, language: str, server: MailServer, address: Address | None
+    arguments: argparse.Namespace,
+    catalog: Catalog,
+    language: str,
+    server: MailServer,
+    address: Address | None,
+    learn: str | None = None,
 ) -> int:
-    """Choose a front end and run the shell."""
+    """Choose a front end and run the shell; `learn` names a lesson, "" is where the learner left."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     plain = arguments.plain or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
     options = Options(language=language, yes=arguments.yes)
-    dialer = Dialer(server, address, arguments.ca, arguments.insecure, arguments.tls)
+    clock = Clock()
+    server.clock = clock
+    dialer = Dialer(server, address, arguments.ca, arguments.insecure, arguments.tls, clock)
     if not plain and os.name == "nt":
         _complain(catalog.words(language)("shell.windows"))
         plain = True
     if plain:
-        return asyncio.run(_plain(arguments, catalog, options, dialer, terminal))
-    return asyncio.run(_interactive(arguments, catalog, options, dialer))
+        return asyncio.run(_plain(arguments, catalog, options, dialer, terminal, learn))
+    return asyncio.run(_interactive(arguments, catalog, options, dialer, learn))
 
 
-async def _interactive(arguments: argparse.Namespace, catalog: Catalog, options: Options, dialer: Dialer) -> int:
+async def _interactive(
+    arguments: argparse.Namespace, catalog: Catalog, options: Options, dialer: Dialer, learn: str | None
+) -> int:
     from popshell.ui.repl import Repl, ReplScreen
     from popshell.ui.theme import Palette, colour_allowed
 
     screen = ReplScreen(Palette(colour_allowed(os.environ, True)), ascii=arguments.ascii)
-    shell = Shell(catalog, screen, dialer.dial, options)
+    shell = _shell(catalog, screen, dialer, options)
     name = dialer.address.user if dialer.address else next(iter(dialer.server.accounts))
     repl = Repl(shell, catalog, _history_path(), name, vi=arguments.vi)
     screen.repl = repl
     shell.say("shell.banner", version=__version__, style="emphasis")
-    if dialer.address is None:
-        await dialer.open_practice()
-        account, password = next(iter(dialer.server.accounts.items()))
-        shell.say("shell.banner-practice", name=account, password=password, place=dialer.practice_label)
-    elif dialer.address.user:
+    if learn is None and dialer.address is None:
+        await _introduce(shell, dialer)
+    elif dialer.address is not None and dialer.address.user:
         shell.draft = f"USER {dialer.address.user}"
     try:
-        return await repl.run(None)
+        return await repl.run(lambda: _begin(shell, learn))
     finally:
         await dialer.close()
 
 
+async def _introduce(shell: Shell, dialer: Dialer) -> None:
+    """Name the practice server, its account and its password."""
+    await dialer.open_practice()
+    account, password = next(iter(dialer.server.accounts.items()))
+    shell.say("shell.banner-practice", name=account, password=password, place=dialer.practice_label)
+
+
+async def _begin(shell: Shell, learn: str | None) -> bool:
+    """Connect; with `learn`, begin the course there or where the learner left."""
+    if learn is None:
+        return await shell.connect()
+    return await shell.learn(learn)
+
+
+def _shell(catalog: Catalog, screen: Screen, dialer: Dialer, options: Options) -> Shell:
+    shell = Shell(catalog, screen, dialer.dial, options)
+    shell.fork = dialer.fork
+    shell.make_tutor = lambda made: _tutor(made, catalog, dialer)
+    return shell
+
+
+def _tutor(shell: Shell, catalog: Catalog, dialer: Dialer) -> Tutor:
+    """Begin the course: read its order and the learner's progress. Raises LessonError."""
+    import platformdirs
+
+    from popshell.learn.course import Lessons, Progress, read_course
+    from popshell.ui.tutor import Tutor
+
+    course = read_course(catalog)
+    progress = Progress(Path(platformdirs.user_data_path("popshell")) / "progress.json")
+    return Tutor(shell, Lessons(catalog, course), progress, Stage(dialer, catalog))
+
+
 async def _plain(
-    arguments: argparse.Namespace, catalog: Catalog, options: Options, dialer: Dialer, terminal: bool
+    arguments: argparse.Namespace,
+    catalog: Catalog,
+    options: Options,
+    dialer: Dialer,
+    terminal: bool,
+    learn: str | None,
 ) -> int:
     """No redraw, no escapes; every line of standard input runs (sec-U5)."""
     from popshell.batch import lines_of
     from popshell.ui.screen import JsonScreen, PlainScreen
 
     screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal)
-    shell = Shell(catalog, screen, dialer.dial, options)
+    shell = _shell(catalog, screen, dialer, options)
     if terminal:
         shell.say("shell.plain-hint", version=__version__)
-        if dialer.address is None:
-            await dialer.open_practice()
-            account, password = next(iter(dialer.server.accounts.items()))
-            shell.say("shell.banner-practice", name=account, password=password, place=dialer.practice_label)
+        if learn is None and dialer.address is None:
+            await _introduce(shell, dialer)
     try:
-        if await shell.connect():
+        if await _begin(shell, learn):
             lines = lines_of(sys.stdin.buffer)
             screen.answers = lines
             async for text in lines:
@@ -293,6 +353,7 @@ class Dialer:
     ca: Path | None
     insecure: bool
     tls: str | None
+    clock: Clock
     listener: Listener | None = None
     practice: tuple[str, int] | None = None
 
@@ -313,6 +374,21 @@ class Dialer:
     async def close(self) -> None:
         if self.listener is not None:
             await self.listener.close()
+
+    def use(self, server: MailServer) -> None:
+        """Let new connections of the practice server meet `server`."""
+        self.server = server
+        if self.listener is not None:
+            self.listener.server = server
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.ahead += seconds
+        if self.listener is not None:
+            self.listener.check_timers()
+
+    def fork(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What the open maildrop would hold after QUIT, and after the line going dead."""
+        return next(m for m in self.server.maildrops.values() if m.in_use).fork()
 
     async def dial(
         self, where: str | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
@@ -337,7 +413,7 @@ class Dialer:
             transport = await connect(target, on_data=line.data, on_close=line.closed)
         except NetError as error:
             raise CallError(error.code, **error.facts) from None
-        session = Session(time.monotonic, late, ended, tls=transport.tls is not None)
+        session = Session(self.clock, late, ended, tls=transport.tls is not None)
         line.take(transport, session)
         place = Place(
             address.label if address else self.practice_label,
@@ -348,6 +424,42 @@ class Dialer:
             stls=target.tls is TlsMode.STLS,
         )
         return Call(session, place, line.facts)
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds of the monotonic clock, moved ahead by `:wait`; the practice server and its client share it."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+@dataclass(slots=True)
+class Stage:
+    """The practice server as a lesson needs it (ui/tutor.py)."""
+
+    dialer: Dialer
+    catalog: Catalog
+    exercise: Exercise | None = None
+
+    async def open(
+        self, exercise: Exercise, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
+    ) -> Call:
+        from popshell.learn.rehearsal import exercise_server
+
+        self.exercise = exercise
+        self.dialer.use(exercise_server(self.catalog, exercise, self.dialer.clock))
+        return await self.dialer.dial("practice", late, ended)
+
+    def left(self) -> tuple[int, ...]:
+        from popshell.learn.rehearsal import left_of
+
+        return left_of(self.dialer.server, self.exercise) if self.exercise else ()
+
+    def pass_time(self, seconds: float) -> None:
+        self.dialer.pass_time(seconds)
 
 
 class _Line:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import itertools
 import random
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ STAMP = "<1896.697170952@popshell.example>"
 NAME, SECRET = "learner", "secret"
 
 
-# -- the practice server ------------------------------------------------------------------------------------------------
+# -- the practice server -----------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -112,7 +113,7 @@ def logged_in(server: MailServer | None = None, **options: Any) -> ServerSession
     return session
 
 
-# -- dialogues: both directions in one order, cut in every way ----------------------------------------------------------
+# -- dialogues: both directions in one order, cut in every way ---------------------------------------------------------
 
 #: A move of a dialogue: "C" or "S" with bytes; "tls" when the handshake is done; "close" when the line is.
 Move = tuple[str, bytes]
@@ -141,7 +142,19 @@ class Outcome:
     end: dict[str, object] = field(default_factory=dict)
 
 
-_FACTS = ("state", "tls", "stamp", "capabilities", "maildrop", "done", "follows", "broken", "closed", "wants_tls", "pending")
+_FACTS = (
+    "state",
+    "tls",
+    "stamp",
+    "capabilities",
+    "maildrop",
+    "done",
+    "follows",
+    "broken",
+    "closed",
+    "wants_tls",
+    "pending",
+)
 
 
 def replay(moves: Sequence[Move], cut: Cutter, limits: ReplyLimits | None = None) -> Outcome:
@@ -184,7 +197,7 @@ def at_random(rng: random.Random) -> Cutter:
     return cut
 
 
-# -- dialogues made by chance -------------------------------------------------------------------------------------------
+# -- dialogues made by chance ------------------------------------------------------------------------------------------
 
 #: Small enough that a dialogue of a few hundred octets crosses each of them.
 TIGHT = ReplyLimits(status_line=48, content_line=24, content=96, capability_lines=3, listing_lines=3)
@@ -205,14 +218,29 @@ _FAULTS = (
     b"HTTP/1.1 400\r\n", b"\x15\x03\x01\x00", b"\x16\x03", b"+ \r\n", b"+OK " + b"x" * 60, b"\n", b"+OK\r\r\n",
 )  # fmt: skip
 _ROWS = (
-    b"1 120", b"2 200", b"1 uid-1", b".", b"..", b".x", b"", b"Subject: hello", b"USER", b"a\rb", b"c\nd", b"\r", b"\n.\n",
-    b"x" * 9, b"y" * 23, b"z" * 40, b"\x00\xff",
+    b"1 120", b"2 200", b"1 uid-1", b".", b"..", b".x", b"", b"Subject: hello", b"USER", b"a\rb", b"c\nd", b"\r",
+    b"\n.\n", b"x" * 9, b"y" * 23, b"z" * 40, b"\x00\xff",
 )  # fmt: skip
-_NOISE = (b"\r", b"\n", b".", b"\r\n", b"+OK", b"-ERR", b"+", b" ", b"x", b"\r\n.\r\n", b"+OK\r\n", b".\r\n", b"\x16", b"\x03")
+_NOISE = (
+    b"\r",
+    b"\n",
+    b".",
+    b"\r\n",
+    b"+OK",
+    b"-ERR",
+    b"+",
+    b" ",
+    b"x",
+    b"\r\n.\r\n",
+    b"+OK\r\n",
+    b".\r\n",
+    b"\x16",
+    b"\x03",
+)
 
 
 def random_dialogue(rng: random.Random) -> list[Move]:
-    """A dialogue of a few turns: pipelined, challenged, unasked for, faulty; mostly sound, so that it gets somewhere."""
+    """A dialogue of a few turns: pipelined, challenged, unasked for, faulty; mostly sound, so it gets somewhere."""
     moves: list[Move] = []
     if rng.random() < 0.95:
         moves.append(("S", rng.choice(_STATUS[:3]) + CRLF))
@@ -246,7 +274,11 @@ def _reply(rng: random.Random, line: bytes) -> bytes:
         return rng.choice(_FAULTS)
     reply = rng.choice(_STATUS) + CRLF
     word = line.upper().split(b" ")[0]
-    if reply.startswith(b"+OK") and word in (b"CAPA", b"LIST", b"UIDL", b"RETR", b"TOP", b"LANG", b"XTND") and rng.random() < 0.9:
+    if (
+        reply.startswith(b"+OK")
+        and word in (b"CAPA", b"LIST", b"UIDL", b"RETR", b"TOP", b"LANG", b"XTND")
+        and rng.random() < 0.9
+    ):
         rows = [rng.choice(_ROWS) for _ in range(rng.choice((0, 1, 2, 3, 5)))]
         reply += b"".join((b"." + row if row.startswith(b".") else row) + CRLF for row in rows)
         reply += b".\r\n" if rng.random() < 0.95 else b""
@@ -276,5 +308,16 @@ def differing_cutting(rng: random.Random, cuttings: int) -> str | None:
     for name, cutter in cutters:
         found = replay(moves, cutter, limits)
         if found != wanted:
-            return f"{name}: {merged(moves)}\nlimits {limits}\nwhole {wanted}\n\ncut   {found}"
+            return f"{name}: {merged(moves)}\n{limits}\n{first_difference(wanted, found)}"
     return None
+
+
+def first_difference(wanted: Outcome, found: Outcome) -> str:
+    for at, pair in enumerate(itertools.zip_longest(wanted.events, found.events)):
+        if pair[0] != pair[1]:
+            return f"event {at}:\n  whole {_told(pair[0])}\n  cut   {_told(pair[1])}"
+    return f"at the end:\n  whole {wanted.end}\n  cut   {found.end}"
+
+
+def _told(event: Event | None) -> str:
+    return f"{event} {getattr(event, 'sent', b'')!r} {getattr(event, 'received', b'')!r} {getattr(event, 'ahead', '')}"

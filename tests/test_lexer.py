@@ -121,3 +121,14 @@ def test_a_mail_that_quotes_a_dialogue_stays_a_mail() -> None:
     assert (Text, "+OK 2 320") in found
     assert (TOKENS["err"], "-ERR") not in found
     assert found.count((TOKENS["ok"], "+OK")) == 2
+
+
+@pytest.mark.parametrize(
+    "transcript",
+    [
+        "C: RETR 1\nS: +OK\nC: STAT\nS: +OK 2 320\n",  # the mail was left out
+        "C: RETR 1\n...\nC: STAT\nS: +OK\nS: +OK 2 320\n",  # the reply was left out
+    ],
+)
+def test_what_is_left_out_is_not_waited_for(transcript: str) -> None:
+    assert list(Pop3Lexer().get_tokens(transcript)).count((TOKENS["ok"], "+OK")) == 2

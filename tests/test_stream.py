@@ -69,6 +69,11 @@ def test_a_mail_shows_header_stuffing_and_terminator() -> None:
     ]
 
 
+def test_a_mail_without_header_has_none() -> None:
+    assert "\x1b[36m" not in drawn(b"\r\na: b\r\n\r\nc: d\r\n.\r\n", "mail", View(COLOURED))
+    assert drawn(b"a: b\r\nc: d\r\n", "mail", View(COLOURED)).count("\x1b[36m") == 2
+
+
 def test_an_empty_content() -> None:
     assert drawn(b".\r\n") == " S: .\n"
     assert shown(b".\r\n") == Shown(0, 0, 0, False)
@@ -207,7 +212,8 @@ WIRE = st.lists(
         ),
         st.binary(max_size=30),
         st.text(max_size=20).map(lambda text: text.encode()),
-        st.integers(900, 1100).map(lambda size: b"z" * size),
+        st.sampled_from([b"z" * size for size in (16, 17, 77, 249, 250, 997, 998, 999)] + [b"\t" * 9]),
+        st.integers(1, 60).map(lambda size: "信".encode() * size),
     ).map(lambda line: line.replace(b"\r\n", b"")),
     max_size=12,
 )

@@ -81,12 +81,13 @@ class Rehearsal:
         self._predicted: bool | None = None
         self._dropped = False
         self._waited = 0.0
+        self._solved = False
         self._connect()
         for line in exercise.start:
             self.type(line)
         self.start = tuple(self.exchanges)
         self.exchanges.clear()
-        self._dropped, self._waited = False, 0.0
+        self._dropped, self._waited, self._answer, self._solved = False, 0.0, None, False
 
     def play(self, lines: Iterable[str]) -> bool:
         """Type all `lines`; whether the exercise is solved then."""
@@ -96,7 +97,8 @@ class Rehearsal:
 
     @property
     def solved(self) -> bool:
-        return is_solved(self.exercise, self.evidence())
+        """Whether it was solved at any moment: what comes after does not undo it, as in the shell."""
+        return self._solved
 
     def evidence(self) -> Evidence:
         connection = self.connection
@@ -134,6 +136,9 @@ class Rehearsal:
             self._held = True
         else:
             self._send(text.split("\n"))
+        self._solved = self._solved or is_solved(self.exercise, self.evidence())
+        if not self._solved:
+            self._answer = None  # an answer counts when it is given, not later
 
     def _holds(self, text: str) -> bool:
         exercise = self.exercise

@@ -50,6 +50,9 @@ class Token:
     param: Param | None = None
     secret: bool = False
 
+    def __repr__(self) -> str:
+        return f"Token({self.start}, {self.end}, {MASK if self.secret else self.text!r}, {self.role.value})"
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
@@ -84,10 +87,14 @@ class CommandLine:
     diagnostics: tuple[Diagnostic, ...]
     state: State
 
+    def __repr__(self) -> str:
+        # Tracebacks and logs print it: no secret (sec-K5).
+        return f"CommandLine({self.redacted()!r}, {[d.code for d in self.diagnostics]}, {self.state.value})"
+
     @property
     def name(self) -> str:
         """The keyword in upper case; "" if there is none."""
-        return self.tokens[0].text.upper() if self.tokens else ""
+        return upper(self.tokens[0].text) if self.tokens else ""
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -113,7 +120,7 @@ class CommandLine:
         for token in self.tokens:
             if token.secret and token.text:
                 found.append(token.text)
-                if token.param and token.param.kind is Kind.INITIAL:
+                if token.param is None or token.param.kind not in (Kind.SECRET, Kind.DIGEST):
                     found.extend(hidden_in_base64(token.text))
         return tuple(sorted(set(found), key=len, reverse=True))
 
@@ -134,15 +141,30 @@ class CommandLine:
         return next((d for d in self.diagnostics if not d.mild), None)
 
 
+def upper(word: str) -> str:
+    """ASCII in upper case, anything else as it is: `str.upper()` makes PASS of `pa\xdf` and LIST of `l\u0131st`."""
+    return word.upper() if word.isascii() else word
+
+
 def hidden_in_base64(text: str) -> tuple[str, ...]:
     """The words inside a SASL response: decoded, cut at NUL; () if it is no base64."""
     try:
         decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return ()
-    *names, last = decoded.split(b"\0")
-    # In PLAIN the first two fields are names (RFC 4616 §2); only the last is secret. Elsewhere all of it is.
-    return (last.decode("utf-8", "surrogateescape"),) if last and len(names) != 1 else ()
+    # In PLAIN the first two fields are names (RFC 4616 §2); only the last is secret, also where the first NUL was
+    # forgotten. Elsewhere all of it is.
+    last = decoded.rpartition(b"\0")[2]
+    return (last.decode("utf-8", "surrogateescape"),) if last else ()
+
+
+def _holds_password(word: str) -> bool:
+    """Whether `word` is a message of PLAIN, wherever it stands: behind a mistyped AUTH, or where no challenge came."""
+    try:
+        fields = base64.b64decode(word, validate=True).split(b"\0")
+    except (binascii.Error, ValueError):
+        return False
+    return len(fields) == 3 and all(fields[1:])
 
 
 def parse(text: str, context: Context | None = None) -> CommandLine:
@@ -157,7 +179,7 @@ def parse(text: str, context: Context | None = None) -> CommandLine:
         end += 1
     if start == end:
         return CommandLine(text, None, (), (*notes, Diagnostic("empty", 0, len(text))), context.state)
-    spec = COMMANDS.get(text[start:end].upper())
+    spec = COMMANDS.get(upper(text[start:end]))
     tokens = [Token(start, end, text[start:end], Role.COMMAND)]
     _arguments(text, end, spec, context, tokens, notes)
     _judge(text, spec, context, tokens, notes)
@@ -174,11 +196,13 @@ def _arguments(
 ) -> None:
     """Cut the rest of the line into arguments and give each its parameter."""
     params = spec.params if spec else ()
-    # A slip of the verb right after USER still carries the password: `PAS secret`, `PASSsecret` (sec-K3).
+    # A slip of the verb right after USER still carries the password: `PAS secret`, `PASSsecret`, `secret` (sec-K3).
     slip = spec is None and context.follows == "USER"
-    if slip and position - tokens[0].start > 4:
-        head = tokens[0].start + 4
-        tokens[0] = Token(tokens[0].start, head, text[tokens[0].start : head], Role.COMMAND)
+    verb = tokens[0]
+    if (slip and len(verb.text) > 4) or (spec is None and _holds_password(verb.text)):
+        # Keywords have three or four letters (RFC 1939 §3): what is longer is no keyword, and may be the secret itself.
+        head = verb.start + 4 if verb.text[:4].upper() == "PASS" else verb.start
+        tokens[0] = Token(verb.start, head, text[verb.start : head], Role.COMMAND)
         tokens.append(Token(head, len(text), text[head:], Role.ARGUMENT, secret=True))
         return
     if slip or (params and params[0].kind is Kind.SECRET):
@@ -206,8 +230,9 @@ def _arguments(
         if position > start:
             param = params[count] if count < len(params) else None
             role = Role.ARGUMENT if param else Role.EXTRA
+            word = text[start:position]
             secret = bool(param and param.secret) or (param is None and any(p.secret for p in params))
-            tokens.append(Token(start, position, text[start:position], role, param, secret))
+            tokens.append(Token(start, position, word, role, param, secret or _holds_password(word)))
             count += 1
 
 
@@ -220,7 +245,7 @@ def _judge(text: str, spec: CommandSpec | None, context: Context, tokens: list[T
 
     if any(ch in "\r\n\0" for ch in text):
         notes.append(Diagnostic("control", 0, len(text)))
-    if len(text.encode("utf-8", "surrogateescape")) + 2 > LONGEST_LINE:
+    if _octets(text) + 2 > LONGEST_LINE:
         notes.append(Diagnostic("too-long", 0, len(text)))
     if spec is None:
         object_to("unknown-command")
@@ -272,6 +297,13 @@ def _objections(token: Token, context: Context) -> list[tuple[str, bool]]:
     if not text.isascii() and "UTF8" not in context.done:
         found.append(("non-ascii", True))
     return found
+
+
+def _octets(text: str) -> int:
+    try:
+        return len(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # a surrogate that stands for no octet: it cannot be sent, but it can be judged
+        return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _is_base64(text: str) -> bool:

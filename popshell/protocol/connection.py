@@ -21,6 +21,7 @@ from popshell.protocol.maildropview import MaildropView
 from popshell.protocol.response import Response, Status, read_status, stamp
 from popshell.protocol.wire import CRLF, LineReader, ReplyLimits, ReplyReader, WireError, unstuff
 
+_INDICATORS = (b"+OK", b"-ERR")
 #: What another protocol's first bytes look like; a hint for the user, not a decision.
 _SPEAKS = (
     (b"* ", "imap"),
@@ -101,11 +102,11 @@ class Connection:
             return []
         self._lines.feed(data)
         while (line := self._lines.next_line()) is not False:
-            if isinstance(line, bytes):
-                if self._turn is None and len(self._replies):
-                    self._tainted = True  # what is here came before its command: never its reply
-                self._queue.append((line, now, self.pending))
-                self._start_next()
+            if self._my_turn and len(self._replies):
+                self._tainted = True  # what is here came before its command: never its reply
+            # One that is too long to keep has its reply all the same.
+            self._queue.append((line if isinstance(line, bytes) else b"", now, self.pending))
+            self._start_next()
         return self._read(now)
 
     def received(self, data: bytes, now: float = 0.0) -> list[Exchange | Challenge]:
@@ -147,6 +148,11 @@ class Connection:
     def pending(self) -> int:
         """How many replies are due, the greeting included."""
         return len(self._queue) + (self._turn is not None)
+
+    @property
+    def _my_turn(self) -> bool:
+        """Whether the server has nothing to say before the client sends a line."""
+        return self._turn is None or self._turn.waiting is not None
 
     @property
     def challenged(self) -> bool:
@@ -220,14 +226,12 @@ class Connection:
                 break
             turn = self._turn
             try:
-                if turn is None or self._tainted:
+                if turn is None or turn.waiting is not None or self._tainted:
                     line = self._replies.status_line()
                     if line is None:
                         break
                     self._tainted = False
                     out.append(self._unasked(line, now))
-                elif turn.waiting is not None:
-                    break
                 else:
                     event = self._advance(turn, now)
                     if event is None:
@@ -268,7 +272,7 @@ class Connection:
     def _objection(self, turn: _Turn, raw: bytes, response: Response | None) -> Problem | None:
         if response is None:
             word = raw[:5].split()[:1]
-            if word and word[0].upper() in (b"+OK", b"-ERR"):
+            if word and word[0] not in _INDICATORS and word[0].upper() in _INDICATORS:
                 return Problem("lower-case")
             return Problem("not-pop3", next((name for head, name in _SPEAKS if raw.startswith(head)), ""))
         if response.status is Status.CONTINUE and not (turn.line and turn.line.spec and turn.line.spec.continues):

@@ -45,7 +45,7 @@ class Step:
     """One `+ ` of the server and the line that answered it (RFC 5034 §4)."""
 
     challenge: bytes
-    answer: bytes
+    answer: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,12 @@ class Exchange:
     #: seconds on the caller's clock: when the line went out (for a greeting: when the connection stood) and when the reply was whole
     started: float = field(default=0.0, compare=False)
     finished: float = field(default=0.0, compare=False)
+
+    def __repr__(self) -> str:
+        # Tracebacks and logs print it: no secret (sec-K5).
+        reply = f"{self.response.status.value} {self.redact(self.response.text)}" if self.response else None
+        moved = f"{self.before.value} -> {self.after.value}"
+        return f"Exchange({self.sent_lines()}, {reply!r}, {moved}, {self.problem}, {len(self.received)} octets)"
 
     @property
     def is_greeting(self) -> bool:
@@ -105,6 +111,10 @@ class Exchange:
                 text = text.replace(secret, MASK)
         return text
 
+    def _safe_code(self, code: str) -> str:
+        """A response code stands in upper case, so a secret echoed in it does, too."""
+        return MASK if any(len(secret) > 2 and secret.upper() in code for secret in self.secrets) else code
+
     def sent_lines(self) -> list[str]:
         """The lines that went out, secrets masked."""
         if self.command is None:
@@ -118,7 +128,7 @@ class Exchange:
             "version": JSON_VERSION,
             "command": None,
             "status": response.status.value if response else None,
-            "code": response.code or None if response else None,
+            "code": self._safe_code(response.code) or None if response else None,
             "text": self.redact(response.text) if response else None,
             "lines": None,
             "before": self.before.value,
@@ -136,14 +146,13 @@ class Exchange:
                 "diagnostics": [d.code for d in self.command.diagnostics],
             }
         if self.steps:
-            out["challenges"] = [step.challenge.decode("utf-8", "surrogateescape") for step in self.steps]
+            out["challenges"] = [self.redact(step.challenge.decode("utf-8", "surrogateescape")) for step in self.steps]
         if response and response.lines is not None:
             out["lines"] = [line.decode("utf-8", "surrogateescape") for line in response.lines]
         if self.problem:
             out["problem"] = {"code": self.problem.code, "speaks": self.problem.speaks or None}
             if response is None:
-                head = self.received[:1024].decode("utf-8", "surrogateescape")
-                out["text"] = self.redact(head)
+                out["text"] = self.redact(self.received.decode("utf-8", "surrogateescape"))[:1024]
         return out
 
 

@@ -21,7 +21,7 @@ class Status(enum.Enum):
 
 
 # RFC 2449 §3: resp-level = 1*rchar, rchar = %x21-2E / %x30-5C / %x5E-7F; levels are separated by "/".
-_CODE = re.compile(r"\[([\x21-\x2e\x30-\x5c\x5e-\x7f]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7f]+)*)\](?: |\Z)")
+_CODE = re.compile(r"\[([\x21-\x2e\x30-\x5c\x5e-\x7f]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7f]+)*)\] ?")
 _DROP = re.compile(r"([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)")
 _SCAN = re.compile(r"\+?([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)")
 _UNIQUE = re.compile(r"([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: |\Z)")
@@ -85,7 +85,7 @@ class Response:
 
     def header_field(self, name: str) -> str | None:
         """The first field `name` of a message's header, unfolded, still encoded (RFC 5322 §2.2). Reads 64 KiB at most."""
-        head = (self.content or b"")[:65536].partition(b"\r\n\r\n")[0]
+        head = (b"\r\n" + (self.content or b"")[:65536]).partition(b"\r\n\r\n")[0]
         wanted = name.lower().encode() + b":"
         rows = head.split(b"\r\n")
         for at, row in enumerate(rows):

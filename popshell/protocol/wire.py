@@ -127,9 +127,10 @@ class ReplyReader:
             # A CRLF may straddle the last scan: begin one octet early, at most one is then counted anew only if whole.
             start = self._scanned - 1 if self._scanned and buffer[self._scanned - 1] == 13 else self._scanned
             rows = buffer.count(CRLF, start, stop)
-            if self._rows + rows > most_rows:
+            most = most_rows + 1  # the terminator's line is none of the listing
+            if self._rows + rows > most:
                 at = start
-                for _ in range(most_rows - self._rows + 1):
+                for _ in range(most - self._rows + 1):
                     at = buffer.find(CRLF, at, stop) + 2
                 crossed.append((at, "too-many-lines"))
             self._rows += rows
@@ -161,6 +162,11 @@ class LineReader:
     def pending(self) -> bool:
         """Whether anything is left that is not a whole line yet, or is one not taken yet."""
         return bool(self._buffer) or self._discarding
+
+    @property
+    def head(self) -> bytes:
+        """The first two octets of the line that comes next."""
+        return b"" if self._discarding else bytes(self._buffer[:2])
 
     def clear(self) -> None:
         self._buffer.clear()

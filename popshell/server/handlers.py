@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from popshell.protocol.capabilities import CAPABILITIES
-from popshell.protocol.commandline import NUMBER, CommandLine
+from popshell.protocol.commandline import NUMBER, CommandLine, upper
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.sasl import (
     MECHANISMS,
@@ -71,7 +71,7 @@ def apop(session: ServerSession, line: CommandLine) -> Reply:
 
 
 def auth(session: ServerSession, line: CommandLine) -> Reply:
-    mechanism = MECHANISMS.get(line.arguments[0].upper())
+    mechanism = MECHANISMS.get(upper(line.arguments[0]))
     if mechanism is None or mechanism not in session.mechanisms:
         if mechanism is not None and session.needs_tls:
             return error("tls-required")
@@ -262,6 +262,8 @@ def _message(session: ServerSession, line: CommandLine) -> tuple[int, Message | 
 
 def _readable(session: ServerSession, line: CommandLine) -> tuple[int, Message | Reply]:
     number, message = _message(session, line)
+    if not session.serves("UTF8"):
+        return number, message  # it knows nothing of RFC 6856 and sends what it has
     if isinstance(message, Message) and message.needs_utf8 and "UTF8" not in session.done:
         return number, error("needs-utf8", "UTF8")
     return number, message

@@ -39,14 +39,19 @@ class Message:
     @property
     def needs_utf8(self) -> bool:
         """Whether its header holds octets outside ASCII (RFC 6532), which may be sent in UTF-8 mode only (RFC 6856 §2.1)."""
-        return not self.content.partition(CRLF + CRLF)[0].isascii()
+        return not self.content[: self._body].isascii()
+
+    @property
+    def _body(self) -> int:
+        """Where the body begins: behind the first empty line, or nowhere."""
+        if self.content.startswith(CRLF):
+            return 2  # no header at all
+        end = self.content.find(CRLF + CRLF)
+        return end + 4 if end >= 0 else self.octets
 
     def top(self, lines: int) -> bytes:
         """Header, empty line and the first `lines` lines of the body (RFC 1939 §7, TOP)."""
-        end = self.content.find(CRLF + CRLF)
-        if end < 0:
-            return self.content
-        end += 4
+        end = self._body
         for _ in range(lines):
             found = self.content.find(CRLF, end)
             if found < 0:
@@ -93,7 +98,7 @@ def stuffed_slices(content: bytes) -> Iterator[bytes]:
     at_line_start = True
     while start < len(content):
         end = min(start + SLICE, len(content))
-        if end < len(content) and content[end - 1] == 13:
+        if content[end - 1 : end + 1] == CRLF:
             end += 1
         piece = content[start:end]
         stuffed = piece.replace(b"\r\n.", b"\r\n..")
@@ -123,6 +128,22 @@ class Maildrop:
     @property
     def in_use(self) -> bool:
         return self._holder is not None
+
+    def fork(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The message-numbers of the open session that would be left by QUIT, and by the line going dead.
+
+        Played on copies: the session itself is untouched.
+        """
+        outcomes = []
+        for update in (True, False):
+            copy = Maildrop(self._holder.messages if self._holder else self.messages)
+            opened = copy.open()
+            assert opened is not None
+            opened.marks |= self._holder.marks if self._holder else set()
+            opened.update() if update else opened.release()
+            kept = {message.unique_id for message in copy.messages}
+            outcomes.append(tuple(n for n, m in enumerate(opened.messages, 1) if m.unique_id in kept))
+        return outcomes[0], outcomes[1]
 
     def open(self) -> OpenMaildrop | None:
         """Take the lock and number the messages; None if another session holds it."""

@@ -184,10 +184,10 @@ class ServerSession:
         """Store what the peer sent; nothing is served yet."""
         if self.closing or self._dead:
             return
-        if self._first and data.startswith(b"\x16\x03"):
+        self._lines.feed(data)
+        if self._first and self._lines.head == b"\x16\x03":
             self.closing = True  # a TLS hello on a clear-text port: no reply would be understood
             return
-        self._lines.feed(data)
         if self._line_since is None and self._lines.pending:
             self._line_since = self.server.clock()
 
@@ -286,7 +286,8 @@ class ServerSession:
     def wait_after_failure(self) -> None:
         limits = self.server.limits
         if limits.login_wait:
-            wait = min(limits.login_wait * 2 ** (self.failed_logins - 1), limits.login_wait_most)
+            doublings = min(self.failed_logins - 1, 30)  # without a bound it overflows a float at the 1,025th
+            wait = min(limits.login_wait * 2**doublings, limits.login_wait_most)
             self._wake = self.server.clock() + wait
 
     # -- serving -----------------------------------------------------------------------------------------------------
@@ -310,6 +311,8 @@ class ServerSession:
             return
         if raw is None:
             self.awaiting = None
+            # As a first line it may be HTTP with a long path: what follows would be served (sec-V11).
+            self.closing = first
             reply = Reply(False, "too-long")
             spec = None
         elif self.awaiting is not None:
@@ -375,7 +378,8 @@ class ServerSession:
         return f"{'+OK' if reply.ok else '-ERR'} {code}{text}\r\n".encode()
 
     def serves_code(self, code: str) -> bool:
-        return "RESP-CODES" not in self.server.conditions.without
+        without = self.server.conditions.without
+        return "RESP-CODES" not in without and not (code == "AUTH" and "AUTH-RESP-CODE" in without)
 
 
 def rehearse(

@@ -14,7 +14,7 @@ from markdown_it.token import Token
 from popshell.learn.catalog import Words
 from popshell.ui import rules
 from popshell.ui.wrap import Line, Run, wrap_runs
-from popshell.visible import show
+from popshell.visible import tame
 
 
 def layout(markdown: str, width: int, plain: bool, words: Words) -> Iterator[Line]:
@@ -53,9 +53,9 @@ def _inline(token: Token, style: str) -> Iterator[Run]:
     for child in token.children or ():
         match child.type:
             case "text":
-                yield current, show(child.content)
+                yield current, tame(child.content)
             case "code_inline":
-                yield "code", show(child.content)
+                yield "literal", tame(child.content)
             case "softbreak" | "hardbreak":
                 yield current, " "
             case "em_open" | "strong_open":
@@ -65,22 +65,22 @@ def _inline(token: Token, style: str) -> Iterator[Run]:
             case "link_open":
                 target = str(child.attrGet("href") or "")
             case "link_close":
-                yield "dim", f" <{show(target)}>" if target else ""
+                yield "dim", f" <{tame(target)}>" if target else ""
             case "image" | "html_inline":
-                yield current, show(child.content)
+                yield current, tame(child.content)
 
 
 def _fence(token: Token, indent: str, width: int, plain: bool, words: Words) -> Iterator[Line]:
     word, _, info = token.info.partition(" ")
     if word == "pop3" and info.startswith("quoted"):
         source = info.partition(" ")[2].strip().strip('"')
-        yield [("dim", f"{indent}{words('page.quoted', source=show(source))}")]
+        yield [("dim", f"{indent}{words('page.quoted', source=tame(source))}")]
     for row in token.content.rstrip("\n").split("\n"):
-        yield [("", indent), *_dialogue(row)] if word == "pop3" else [("", indent), ("code", show(row))]
+        yield [("", indent), *_dialogue(row)] if word == "pop3" else [("", indent), ("literal", tame(row))]
 
 
 def _dialogue(row: str) -> Line:
-    text = show(row)
+    text = tame(row)
     mark, rest = text[:3], text[3:]
     if mark == "C: ":
         return [("gutter-client", mark), ("command", rest)]
@@ -92,4 +92,3 @@ def _dialogue(row: str) -> Line:
         line += [("", rest[at : span.start]), (span.style, rest[span.start : span.end])]
         at = span.end
     return [run for run in [*line, ("", rest[at:])] if run[1]]
-

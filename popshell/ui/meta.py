@@ -7,10 +7,11 @@ completion and the reference are derived from the table.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from popshell.learn.catalog import LANGUAGES, match_language
 from popshell.learn.explain import explain_line, pages
@@ -23,6 +24,9 @@ from popshell.ui import diagram, render
 from popshell.ui.shell import Shell
 from popshell.ui.wrap import Line, columns, pad, wrap_runs
 from popshell.visible import show
+
+if TYPE_CHECKING:
+    from popshell.ui.tutor import Tutor
 
 Run = Callable[[Shell, str], Awaitable[None]]
 
@@ -291,13 +295,21 @@ async def _drop(shell: Shell, argument: str) -> None:
     shell.say("shell.dropped", style="warn")
     if marks:
         shell.say("shell.dropped-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
+    if shell.tutor is not None:
+        shell.tutor.line_lost()
 
 
 async def _save(shell: Shell, argument: str) -> None:
-    """Write the session as a redacted transcript: a new file, 0600, no link followed (sec-F1)."""
+    """Write the session as a redacted transcript."""
+    if _write(shell, argument, "save", lambda: transcript_lines(shell.exchanges())):
+        shell.say("shell.saved", path=show(argument), count=len(shell.exchanges()))
+
+
+def _write(shell: Shell, argument: str, meta: str, lines: Callable[[], Iterable[str]]) -> bool:
+    """Write a new file, 0600; what exists is left alone and no link is followed (sec-F1)."""
     if not argument:
-        shell.say("shell.usage", style="warn", usage=usage(METAS["save"]))
-        return
+        shell.say("shell.usage", style="warn", usage=usage(METAS[meta]))
+        return False
     path = Path(argument).expanduser()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
@@ -306,14 +318,111 @@ async def _save(shell: Shell, argument: str) -> None:
         key = "shell.save-exists" if isinstance(error, FileExistsError) else "shell.save-failed"
         shell.say(key, style="err", path=show(str(path)), reason=error.strerror or "")
         shell.tally.usage = True
-        return
+        return False
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in transcript_lines(shell.exchanges()))
-    shell.say("shell.saved", path=show(str(path)), count=len(shell.exchanges()))
+        file.writelines(f"{line}\n" for line in lines())
+    return True
 
 
 async def _quit(shell: Shell, argument: str) -> None:
     await shell.leave()
+
+
+# -- the course ---------------------------------------------------------------------------------------------------------
+
+
+def _tutor(shell: Shell) -> Tutor | None:
+    """The course; begun on the first of its commands. None, and said, if it cannot be read."""
+    if shell.tutor is None and shell.make_tutor is not None:
+        from popshell.learn.lesson import LessonError
+
+        try:
+            shell.tutor = shell.make_tutor(shell)
+        except LessonError as error:
+            shell.say("tutor.unreadable", style="err", reason=show(str(error)))
+            return None
+    if shell.tutor is None:
+        shell.say("tutor.no-course", style="warn")
+    return shell.tutor
+
+
+def _lessons_do(act: Callable[[Tutor, str], Awaitable[None] | None]) -> Run:
+    """A meta command of the course. A lesson that cannot be read is said, not raised."""
+
+    async def run(shell: Shell, argument: str) -> None:
+        from popshell.learn.lesson import LessonError
+
+        tutor = _tutor(shell)
+        if tutor is None:
+            return
+        try:
+            done = act(tutor, argument)
+            if done is not None:
+                await done
+        except LessonError as error:
+            shell.say("tutor.unreadable", style="err", reason=show(str(error)))
+
+    return run
+
+
+async def begin_course(shell: Shell, lesson: str) -> bool:
+    """`popshell learn`: False, with the reason shown, if the course cannot begin."""
+    from popshell.learn.lesson import LessonError
+
+    tutor = _tutor(shell)
+    try:
+        return tutor is not None and (await tutor.begin(lesson or None) or await shell.connect("practice"))
+    except LessonError as error:
+        shell.say("tutor.unreadable", style="err", reason=show(str(error)))
+        shell.tally.usage = True
+        return False
+
+
+async def _lesson(tutor: Tutor, argument: str) -> None:
+    if argument or tutor.lesson is None:
+        await tutor.begin(argument or None)
+    else:
+        tutor.show_lesson()
+        tutor.show_task()
+
+
+async def _again(tutor: Tutor, argument: str) -> None:
+    if tutor.exercise is None:
+        tutor.shell.say("tutor.no-exercise", style="warn")
+    else:
+        await tutor.again()
+
+
+def _wait(tutor: Tutor, argument: str) -> None:
+    if not argument.isascii() or not argument.isdigit() or len(argument) > 6:
+        tutor.shell.say("shell.usage", style="warn", usage=usage(METAS["wait"]))
+    else:
+        tutor.wait(float(argument))
+
+
+def _certificate(tutor: Tutor, argument: str) -> None:
+    lines = tutor.certificate()
+    if lines is not None and _write(tutor.shell, argument, "certificate", lambda: lines):
+        tutor.shell.say("tutor.certificate-written", path=show(argument))
+
+
+async def _fork(shell: Shell, argument: str) -> None:
+    """What the maildrop would be after QUIT, and after the line going dead, side by side."""
+    if shell.fork is None or shell.session is None or not shell.session.connection.maildrop.open:
+        shell.say("shell.no-fork", style="warn")
+        return
+    after_quit, after_loss = shell.fork()
+    words = shell.words
+    left, right = words("shell.fork-quit"), words("shell.fork-lost")
+    half = max(20, (shell.screen.columns - 6) // 2)
+    rows: list[Line] = [[("emphasis", "  " + pad(left, half)), ("emphasis", right)]]
+    numbers = sorted({*after_quit, *after_loss})
+    for number in numbers:
+        stays, gone = words("shell.fork-stays", number=number), words("shell.fork-gone", number=number)
+        cells = [(stays, "") if number in kept else (gone, "warn") for kept in (after_quit, after_loss)]
+        rows.append([("", "  "), (cells[0][1], pad(cells[0][0], half)), (cells[1][1], cells[1][0])])
+    shell.screen.lines(rows)
+    shell.say("shell.fork-note")
 
 
 def _help_words() -> tuple[str, ...]:
@@ -339,6 +448,20 @@ METAS: Mapping[str, Meta] = MappingProxyType(
             Meta("notes", _notes, "[full|brief|off]", lambda: ("full", "brief", "off")),
             Meta("lang", _lang, "[en|zh-Hant]", lambda: tuple(LANGUAGES)),
             Meta("reveal", _reveal, "[on|off]", lambda: ("on", "off")),
+            Meta("fork", _fork),
+            Meta("lessons", _lessons_do(lambda tutor, argument: tutor.list_lessons())),
+            Meta("lesson", _lessons_do(_lesson), "[NAME]"),
+            Meta("next", _lessons_do(lambda tutor, argument: tutor.next())),
+            Meta("hint", _lessons_do(lambda tutor, argument: tutor.hint())),
+            Meta("answer", _lessons_do(lambda tutor, argument: tutor.answer(argument)), "TEXT"),
+            Meta("solution", _lessons_do(lambda tutor, argument: tutor.solution())),
+            Meta("skip", _lessons_do(lambda tutor, argument: tutor.skip())),
+            Meta("again", _lessons_do(_again)),
+            Meta("wait", _lessons_do(_wait), "SECONDS"),
+            Meta(
+                "reset", _lessons_do(lambda tutor, argument: tutor.reset(argument == "all")), "[all]", lambda: ("all",)
+            ),
+            Meta("certificate", _lessons_do(_certificate), "FILE"),
             Meta("quit", _quit),
         )
     }

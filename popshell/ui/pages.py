@@ -22,7 +22,7 @@ from popshell.protocol.commands import COMMANDS, CommandSpec, MultiLine, State, 
 from popshell.ui import markdown
 from popshell.ui.theme import COLOURED, COLOURLESS, Palette, rich_theme
 from popshell.ui.wrap import Line, Run, wrap_runs
-from popshell.visible import show
+from popshell.visible import tame
 
 _MOST_COLUMNS = 92
 
@@ -50,13 +50,13 @@ def render(page: Page, path: str, words: Words, columns: int, ascii: bool, palet
     head = Text(title, "command")
     head.append(f"  {words(f'page.{_KINDS[kind]}')}", "dim")
     if palette.plain:
-        console.print(Text(f"== {title}: {show(page.summary)} =="))
+        console.print(Text(f"== {title}: {tame(page.summary)} =="))
     else:
         from rich import box
 
         console.print(
             Panel(
-                Text(show(page.summary)),
+                Text(tame(page.summary)),
                 title=head,
                 title_align="left",
                 border_style="dim",
@@ -122,7 +122,7 @@ def _command_rows(spec: CommandSpec, page: Page, words: Words) -> Iterator[tuple
         yield "", ("warn", words("page.history"))
     yield "syntax", ("command", spec.syntax)
     for at, param in enumerate(spec.params):
-        yield "" if at else "arguments", f"{param.name}: {show(page.note(f'args.{param.name}') or '')}"
+        yield "" if at else "arguments", f"{param.name}: {tame(page.note(f'args.{param.name}') or '')}"
     arrows = [a.value if a is b else f"{a.value} → {b.value}" for a, b in spec.transitions.items()]
     yield "states", " / ".join(arrows)
     if spec.multi_line is MultiLine.WITHOUT_ARGUMENT:

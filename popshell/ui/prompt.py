@@ -109,7 +109,8 @@ class Toolbar:
         """Syntax and what it does; then whether it is legal now, how its reply ends, and whether it can be undone."""
         session = self._shell.session
         text = self._typed()
-        metas: Line = [("", " "), ("dim", words("toolbar.metas"))]
+        tutor = self._shell.tutor
+        metas: Line = (tutor.toolbar() if tutor else []) or [("", " "), ("dim", words("toolbar.metas"))]
         if text.startswith(":"):
             return [("", " "), ("dim", _meta_help(text, words))], []
         if session is None:

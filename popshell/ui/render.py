@@ -15,7 +15,7 @@ from popshell.protocol.response import Status
 from popshell.ui.ladder import Rung
 from popshell.ui.mailbox import MailRow
 from popshell.ui.wrap import Line, inline, wrap_runs
-from popshell.visible import show
+from popshell.visible import show, tame
 
 #: Notes stand below the text of a reply, right of its gutter.
 INDENT = "     "
@@ -30,7 +30,7 @@ def note_lines(notes: Iterable[Note], columns: int, *, ascii: bool, cite: bool =
         sign, style = _SIGNS[note.sort]
         if ascii:
             sign = _PLAIN_SIGNS[note.sort]
-        runs = [(run_style or "note", text) for run_style, text in inline(show(note.text, keep=""))]
+        runs = [(run_style or "note", text) for run_style, text in inline(tame(note.text))]
         if cite and note.cite:
             runs += [("", "  "), ("rfc", note.cite)]
         wrapped = wrap_runs(runs, columns - 1, INDENT, INDENT)
@@ -43,7 +43,7 @@ def note_lines(notes: Iterable[Note], columns: int, *, ascii: bool, cite: bool =
 def paragraph(text: str, columns: int, indent: str = "  ", style: str = "") -> list[Line]:
     """A text of ours, wrapped; each of its lines is a paragraph."""
     lines: list[Line] = []
-    for part in show(text, keep="\n").split("\n"):
+    for part in tame(text).split("\n"):
         lines += wrap_runs([(run or style, word) for run, word in inline(part)], columns - 1, indent, indent) or [[]]
     return lines
 
@@ -82,7 +82,7 @@ def span_lines(line: CommandLine, spans: Sequence[Span], columns: int) -> list[L
             continue
         word = "••••" if span.token.secret else show(span.token.text, keep="")
         style = token_style(line, line.tokens.index(span.token))
-        body = wrap_runs([("note", text) for _, text in inline(span.text)], columns - 1, "      ", "      ")
+        body = wrap_runs([("note", text) for _, text in inline(tame(span.text))], columns - 1, "      ", "      ")
         lines += [[("", "  "), (style, word)], *body]
     return lines
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +104,14 @@ class Repl:
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
-    async def run(self, where: str | None) -> int:
-        """Run until the user leaves. Returns the exit code."""
+    async def run(self, begin: Callable[[], Awaitable[bool]]) -> int:
+        """Run `begin`, then read lines until the user leaves. Returns the exit code."""
         loop = asyncio.get_running_loop()
         watch = loop.create_task(self._watch())
         self._install_signals(loop)
         self._terminal.quiet()
         try:
-            await self._foreground(self.shell.connect(where))
+            await self._foreground(begin())
             while self._stopped is None:
                 text = await self._read()
                 if text is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from popshell.learn.catalog import Catalog, Words
 from popshell.learn.explain import Note, explain
@@ -25,6 +25,9 @@ from popshell.protocol.exchange import Exchange
 from popshell.session import Event, Session, Unsendable
 from popshell.ui import diagram, render
 from popshell.ui.wrap import Line
+
+if TYPE_CHECKING:
+    from popshell.ui.tutor import Tutor
 
 #: How long the server may take to close after QUIT, in seconds, before we close.
 CLOSING_TIME = 2.0
@@ -172,6 +175,11 @@ class Shell:
     cut_short: tuple[Exchange, int] | None = None
     #: the lines of a long page that were not shown yet, for `:more`
     page_rest: list[str] = field(default_factory=list)
+    #: the course, once one was begun; `make_tutor` begins it
+    tutor: Tutor | None = None
+    make_tutor: Callable[[Shell], Tutor] | None = None
+    #: what the practice server's maildrop would hold after QUIT, and after the line going dead (`:fork`)
+    fork: Callable[[], tuple[tuple[int, ...], tuple[int, ...]]] | None = None
     #: text that a meta command puts at the prompt, unsent
     draft: str = ""
     asked_dele: bool = False
@@ -217,16 +225,28 @@ class Shell:
         if self.call is not None:
             self.earlier += self.call.session.transcript
             self.hang_up()
+        return await self.take_call(self.dial(where, self.late, self.ended))
+
+    async def learn(self, lesson: str) -> bool:
+        """Begin the course at `lesson`, or where the learner left (""). False, with the reason shown, if it cannot be."""
+        from popshell.ui.meta import begin_course
+
+        return await begin_course(self, lesson)
+
+    async def take_call(self, dialled: Awaitable[Call], *, quiet: bool = False) -> bool:
+        """Take a connection that is being opened; `quiet` shows nothing of its beginning (lessons play theirs)."""
         self._closing = asyncio.Event()
         self._expected_end = False
         self.asked_dele = False
         try:
-            self.call = await self.dial(where, self.late, self.ended)
+            self.call = await dialled
             place = self.call.place
-            if not place.practice or self.earlier:  # the banner has told of the first connection
+            # The banner has told of the first connection, a lesson of its own.
+            if not quiet and (not place.practice or (self.earlier and self.tutor is None)):
                 self.say("shell.connected-practice" if place.practice else "shell.connected", place=place.label)
             greeting = await self.reply_to(self.call.session.greeting)
-            await self.show(greeting)
+            if not quiet:
+                await self.show(greeting)
             if place.stls and self.session is not None:
                 await self._insist_on_stls()
         except CallError as error:
@@ -263,6 +283,7 @@ class Shell:
         self._closing.set()
         if self._expected_end:
             return
+        lost = self.tutor
         session = self.call.session if self.call else None
         marks = session.connection.maildrop.marks if session else frozenset()
 
@@ -270,6 +291,8 @@ class Shell:
             self.say("shell.server-closed", style="warn")
             if marks:
                 self.say("shell.closed-with-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
+            if lost is not None:
+                lost.line_lost()
 
         self.screen.interrupt(tell)
 
@@ -335,6 +358,8 @@ class Shell:
         line = parse(text, session.connection.context())
         text, line = await self._ask_for_password(session, text, line)
         if not await self._allowed(session, line):
+            return
+        if self.tutor is not None and self.tutor.holds(line):
             return
         reveal = self.options.reveal and self.call is not None and self.call.place.practice
         self.screen.command(line, not reveal)
@@ -510,6 +535,8 @@ class Shell:
             drawn = diagram.arrow(exchange.before, exchange.after, name, columns - 3, self.screen.ascii, self.words)
             self.screen.state_changed(exchange.before, exchange.after, drawn)
         self.screen.record(exchange, notes)
+        if self.tutor is not None:
+            self.tutor.saw(exchange)
         if exchange.name in ("HELP", "EXIT", "?", "LOGOUT") and self.screen.interactive:
             self.say("shell.meta-hint")
 

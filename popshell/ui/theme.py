@@ -33,6 +33,7 @@ STYLES: Mapping[str, str] = MappingProxyType(
         "err": "bold red",
         "challenge": "bold yellow",
         "code": "magenta",
+        "literal": "bold",
         "stamp": "yellow",
         "number": "cyan",
         "uid": "yellow",

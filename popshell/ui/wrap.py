@@ -36,7 +36,7 @@ class Words(Protocol):
     def __call__(self, key: str, /, **facts: object) -> str: ...
 
 
-CODE = "code"
+CODE = "literal"
 EMPHASIS = "emphasis"
 
 # Full-width punctuation keeps its place even across a blank; the ASCII signs only where no blank stands between.

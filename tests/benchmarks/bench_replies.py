@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 from popshell.ui.stream import View, write_content
 from popshell.ui.theme import COLOURED
+from popshell.visible import show
 
 ALL = 10**9
 WHOLE = View(COLOURED, columns=80, max_lines=ALL)
@@ -100,11 +101,17 @@ def measure(rounds: int) -> dict[str, tuple[float, float]]:
     list_small, list_large, uid_large = listing(1_000), listing(100_000), uids(100_000)
     mail_large, mail_chinese = mail(10 * MEGABYTE), chinese(10 * MEGABYTE)
     long_line = b"Subject: x\r\n\r\n" + b"x" * (10 * MEGABYTE) + b"\r\n.\r\n"
+    hits = mail_large.replace(b"W", b"\\")
     return {
-        "R1 first block of LIST, 100,000 lines / 1,000 lines": median(
+        "filter alone, 10 MB of ASCII / plain": median(lambda: show(mail_large), lambda: plain(mail_large), rounds),
+        "filter alone, 10 MB with backslashes / plain": median(lambda: show(hits), lambda: plain(hits), rounds),
+        "filter alone, 10 MB of Chinese / plain": median(
+            lambda: show(mail_chinese), lambda: plain(mail_chinese), rounds
+        ),
+        "R1 first screen of LIST, 100,000 lines / 1,000 lines": median(
             first_screen(list_large, "listing"), first_screen(list_small, "listing"), 5 * rounds
         ),
-        "R1 24 rows of LIST, 100,000 lines / 1,000 lines": median(
+        "R1 the same, and all lines counted for the footer": median(
             lambda: write_content(out, list_large, "listing", SCREEN),
             lambda: write_content(out, list_small, "listing", SCREEN),
             5 * rounds,

@@ -1,0 +1,215 @@
+"""wire: lines, limits, byte-stuffing. Cases stand once; each is read whole, in pieces, and with bytes behind it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import Cutter, chunks_of, whole
+
+from popshell.protocol.wire import (
+    LineReader,
+    ReplyLimits,
+    ReplyReader,
+    WireError,
+    stuff,
+    stuffed_lines,
+    unstuff,
+)
+
+PROFILE = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+CUTTERS = [whole, *map(chunks_of, (1, 2, 3, 5, 7, 4096))]
+SMALL = ReplyLimits(status_line=10, content_line=5, content=20)
+
+#: what arrives -> what is read first, or the fault and the bytes that show it
+STATUS_LINES = [
+    (b"+OK\r\n", b"+OK\r\n"),
+    (b"\r\n", b"\r\n"),
+    (b"+OK\r\r\n", b"+OK\r\r\n"),
+    (b"+OK 1 2 3\r\n", ("status-too-long", b"+OK 1 2 3\r")),
+    (b"+OK 1 23\r\n", b"+OK 1 23\r\n"),  # ten octets: the limit itself
+    (b"+OK 1 2345678", ("status-too-long", b"+OK 1 2345")),
+    (b"+OK\n", ("bare-lf", b"+OK\n")),
+    (b"\n", ("bare-lf", b"\n")),
+    (b"+OK\r \n", ("bare-lf", b"+OK\r \n")),
+    (b"\x16\x03\x01", ("tls", b"\x16\x03")),
+    (b"\x15\x03\x03\n", ("tls", b"\x15\x03")),
+    (b"\x15+OK\r\n", b"\x15+OK\r\n"),
+    (b"", None),
+    (b"+OK\r", None),
+    (b"\x16", None),
+]
+
+CONTENTS = [
+    (b".\r\n", b".\r\n"),
+    (b"a\r\n.\r\n", b"a\r\n.\r\n"),
+    (b"..\r\n.\r\n", b"..\r\n.\r\n"),
+    (b"\r\n\r\n.\r\n", b"\r\n\r\n.\r\n"),
+    (b".x\r\n.\r\n", b".x\r\n.\r\n"),  # a lone stuffed dot is not the end
+    (b"12345\r\n.\r\n", b"12345\r\n.\r\n"),  # the longest line
+    (b"123456\r\n.\r\n", ("line-too-long", b"123456\r")),
+    (b"1\r\n123456", None),
+    (b"1\r\n1234567", ("line-too-long", b"1\r\n1234567")),
+    (b"1234\r\n1234\r\n1234\r\n.\r\n", ("content-too-long", b"1234\r\n1234\r\n1234\r\n.\r\n"[:21])),
+    (b"1234\r\n1234\r\n123\r\n.\r\n", b"1234\r\n1234\r\n123\r\n.\r\n"),  # twenty octets: the limit itself
+    (b"1234\r\n1234\r\n1234\r\n12", None),
+    (b"1234\r\n1234\r\n1234567\r\n12", ("line-too-long", b"1234\r\n1234\r\n1234567")),
+    (b"1\n.\n\r\n.\r\n", b"1\n.\n\r\n.\r\n"),  # P2: only CRLF.CRLF ends it
+    (b"1\n.\r\n", None),
+    (b"\n.\r\n", None),
+    (b"a\r.\r\n", None),
+    (b"a\r\n.\r", None),
+    (b"a\r\n.", None),
+]
+
+
+def read(reader: ReplyReader, data: bytes, cut: Cutter, take: str, *args: object) -> object:
+    for piece in cut(data):
+        reader.feed(piece)
+        try:
+            found = getattr(reader, take)(*args)
+        except WireError as error:
+            return error.code, error.raw
+        if found is not None:
+            return found
+    return None
+
+
+@pytest.mark.parametrize("cut", CUTTERS)
+@pytest.mark.parametrize("behind", [b"", b"+OK\r\n", b"\n", b".\r\n"])
+class TestReplyReader:
+    @pytest.mark.parametrize(("data", "wanted"), STATUS_LINES)
+    def test_status_line(self, data: bytes, wanted: object, behind: bytes, cut: Cutter) -> None:
+        if wanted is None and behind:
+            return  # what is behind would belong to it
+        assert read(ReplyReader(SMALL), data + behind, cut, "status_line") == wanted
+
+    @pytest.mark.parametrize(("data", "wanted"), CONTENTS)
+    def test_content(self, data: bytes, wanted: object, behind: bytes, cut: Cutter) -> None:
+        if wanted is None and behind:
+            return
+        assert read(ReplyReader(SMALL), data + behind, cut, "content", None) == wanted
+
+    @pytest.mark.parametrize("rows", range(6))
+    def test_rows_of_a_listing_are_counted_without_the_terminator(self, rows: int, behind: bytes, cut: Cutter) -> None:
+        content = b"".join(b"%d 1\r\n" % n for n in range(rows)) + b".\r\n"
+        wanted = content if rows <= 3 else ("too-many-lines", content[: 5 * 5] if rows > 4 else content)
+        assert read(ReplyReader(ReplyLimits()), content + behind, cut, "content", 3) == wanted
+
+    def test_rows_that_end_in_cr_lf_halves(self, behind: bytes, cut: Cutter) -> None:
+        assert read(ReplyReader(ReplyLimits()), b"\r\r\n\r\n.\r\n" + behind, cut, "content", 2) == b"\r\r\n\r\n.\r\n"
+
+
+def test_a_long_line_of_mail_is_taken() -> None:
+    """2,048 octets break real mail (odoo#10920); the default takes a line of 1 MiB."""
+    content = b"x" * (1024 * 1024) + b"\r\n.\r\n"
+    assert read(ReplyReader(ReplyLimits()), content, whole, "content", None) == content
+    assert read(ReplyReader(ReplyLimits()), b"x" + content, whole, "content", None)[0] == "line-too-long"  # type: ignore[index]
+
+
+def test_what_is_left_can_be_taken() -> None:
+    reader = ReplyReader(ReplyLimits())
+    reader.feed(b"+OK\r\nrest")
+    assert reader.status_line() == b"+OK\r\n"
+    assert (reader.held, len(reader), reader.take_all(), len(reader)) == (b"rest", 4, b"rest", 0)
+
+
+# -- lines of a client ------------------------------------------------------------------------------------------------
+
+LONG = b"x" * 30
+LINES = [
+    (b"", []),
+    (b"QUIT", []),  # V1: without CRLF at the end of the stream it is nothing
+    (b"QUIT\r", []),
+    (b"QUIT\n", []),
+    (b"\r\n", [b""]),
+    (b"STAT\r\nNOOP\r\n", [b"STAT", b"NOOP"]),
+    (b"STAT\nNOP\r\n", [b"STAT\nNOP"]),
+    (b"STAT\rNOP\r\n", [b"STAT\rNOP"]),
+    (b"STAT\r\r\n", [b"STAT\r"]),
+    (b"12345678\r\n", [b"12345678"]),  # ten octets: the limit itself
+    (b"123456789\r\n", [None]),
+    (LONG + b"\r\nNOOP\r\n", [None, b"NOOP"]),
+    (LONG + b"DELE 1\r\n", [None]),  # V1: the tail is no command
+    (LONG + b"\r", []),
+    (LONG + b"\r\r\r\nNOOP\r\n", [None, b"NOOP"]),
+    (LONG + b"\n\r" + LONG + b"\r\n\r\n", [None, b""]),
+    (LONG + b"\r\n" + LONG + b"\r\n", [None, None]),
+]
+
+
+@pytest.mark.parametrize("cut", CUTTERS)
+@pytest.mark.parametrize(("data", "wanted"), LINES)
+def test_line_reader(data: bytes, wanted: list[bytes | None], cut: Cutter) -> None:
+    reader = LineReader(10)
+    found = []
+    for piece in cut(data):
+        reader.feed(piece)
+        while (line := reader.next_line()) is not False:
+            found.append(line)
+    assert found == wanted
+    assert reader.pending == (not data.endswith(b"\r\n") and data != b"")
+    reader.clear()
+    assert not reader.pending
+
+
+@pytest.mark.parametrize("cut", CUTTERS)
+def test_an_endless_line_is_not_kept(cut: Cutter) -> None:
+    reader = LineReader(10)
+    for _ in range(100):
+        for piece in cut(b"x" * 100):
+            reader.feed(piece)
+            assert reader.next_line() is False
+        assert len(reader._buffer) <= 10
+    assert reader.pending
+    assert reader.head == b""
+
+
+def test_head() -> None:
+    reader = LineReader(10)
+    assert reader.head == b""
+    reader.feed(b"\x16")
+    assert reader.head == b"\x16"
+    reader.feed(b"\x03\x01")
+    assert reader.head == b"\x16\x03"
+
+
+# -- byte-stuffing (RFC 1939 §3) -------------------------------------------------------------------------------------
+
+STUFFED = [
+    (b"", b"", 0),
+    (b".\r\n", b"..\r\n", 1),
+    (b"..\r\n", b"...\r\n", 1),
+    (b".x\r\n", b"..x\r\n", 1),
+    (b"a\r\n.\r\n.b\r\n", b"a\r\n..\r\n..b\r\n", 2),
+    (b"a.\r\n b.\r\n", b"a.\r\n b.\r\n", 0),
+    (b"a\n.\r\n", b"a\n.\r\n", 0),
+    (b"a\r.\r\n", b"a\r.\r\n", 0),
+    (b"\r\n.\r\n\r\n", b"\r\n..\r\n\r\n", 1),
+]
+
+
+@pytest.mark.parametrize(("content", "sent", "dots"), STUFFED)
+def test_stuffing(content: bytes, sent: bytes, dots: int) -> None:
+    assert stuff(content) == sent
+    assert unstuff(sent + b".\r\n") == content
+    assert stuffed_lines(sent + b".\r\n") == dots
+
+
+LINE_BYTES = st.text(alphabet=".\r\nab", max_size=12).map(str.encode)
+CONTENT = st.lists(LINE_BYTES, max_size=8).map(lambda lines: b"".join(line + b"\r\n" for line in lines))
+
+
+@PROFILE
+@given(CONTENT)
+def test_unstuff_undoes_stuff(content: bytes) -> None:
+    sent = stuff(content) + b".\r\n"
+    assert unstuff(sent) == content
+    reader = ReplyReader(ReplyLimits())
+    reader.feed(sent + b"+OK\r\n")
+    assert reader.content(None) == sent
+
+
+def test_every_line_loses_one_dot_whatever_follows() -> None:
+    """P6: curl and poplib keep the dot of `.x`; RFC 1939 §3 takes it off."""
+    assert unstuff(b".x\r\n.y\r\n.\r\n") == b"x\r\ny\r\n"
