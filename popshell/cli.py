@@ -13,8 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from importlib.resources.abc import Traversable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -30,6 +29,8 @@ from popshell.session import Event, Session
 from popshell.ui.shell import Call, CallError, Leave, Options, Place, Screen, Shell
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from popshell.learn.lesson import Exercise
     from popshell.ui.tutor import Tutor
 
@@ -240,7 +241,7 @@ def _start(
     options = Options(language=language, yes=arguments.yes)
     clock = Clock()
     server.clock = clock
-    dialer = Dialer(server, address, arguments.ca, arguments.insecure, arguments.tls, clock)
+    dialer = Dialer(server, address, arguments, clock)
     if not plain and os.name == "nt":
         _complain(catalog.words(language)("shell.windows"))
         plain = True
@@ -258,7 +259,7 @@ async def _interactive(
     screen = ReplScreen(Palette(colour_allowed(os.environ, True)), ascii=arguments.ascii)
     shell = _shell(catalog, screen, dialer, options)
     name = dialer.address.user if dialer.address else next(iter(dialer.server.accounts))
-    repl = Repl(shell, catalog, _history_path(), name, vi=arguments.vi)
+    repl = Repl(shell, catalog, _history_path, name, vi=arguments.vi)
     screen.repl = repl
     shell.say("shell.banner", version=__version__, style="emphasis")
     if learn is None and dialer.address is None:
@@ -344,18 +345,18 @@ def _history_path() -> Path:
     return Path(platformdirs.user_state_path("popshell")) / "history"
 
 
-@dataclass(slots=True)
 class Dialer:
     """Opens connections for the Shell: to the practice server inside, or to a real one."""
 
-    server: MailServer
-    address: Address | None
-    ca: Path | None
-    insecure: bool
-    tls: str | None
-    clock: Clock
-    listener: Listener | None = None
-    practice: tuple[str, int] | None = None
+    def __init__(self, server: MailServer, address: Address | None, arguments: argparse.Namespace, clock: Clock) -> None:
+        self.server = server
+        self.address = address
+        self.ca: Path | None = arguments.ca
+        self.insecure: bool = arguments.insecure
+        self.tls: str | None = arguments.tls
+        self.clock = clock
+        self.listener: Listener | None = None
+        self.practice: tuple[str, int] | None = None
 
     @property
     def practice_label(self) -> str:
@@ -426,23 +427,23 @@ class Dialer:
         return Call(session, place, line.facts)
 
 
-@dataclass(slots=True)
 class Clock:
     """Seconds of the monotonic clock, moved ahead by `:wait`; the practice server and its client share it."""
 
-    ahead: float = 0.0
+    def __init__(self) -> None:
+        self.ahead = 0.0
 
     def __call__(self) -> float:
         return time.monotonic() + self.ahead
 
 
-@dataclass(slots=True)
 class Stage:
     """The practice server as a lesson needs it (ui/tutor.py)."""
 
-    dialer: Dialer
-    catalog: Catalog
-    exercise: Exercise | None = None
+    def __init__(self, dialer: Dialer, catalog: Catalog) -> None:
+        self.dialer = dialer
+        self.catalog = catalog
+        self.exercise: Exercise | None = None
 
     async def open(
         self, exercise: Exercise, late: Callable[[Event], None], ended: Callable[[Exception | None], None]

@@ -59,10 +59,7 @@ _NO_MARKS = (
     "\u2e00-\u3029\u3030-\u3098\u309b-\ua48f\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U0001f000-\U0001faff"
 )
 _MAYBE_MARK = f"(?:[^\\w{_NO_MARKS}]|[\u1160-\u11ff\ud7b0-\ud7ff])"
-_AT_LINE_START = re.compile(f"(?m:^){_MAYBE_MARK}+")
 _MOST_MARKS = 4
-_WORD_WITH_MARKS = re.compile(f"[^{_NO_MARKS}]{{{_MOST_MARKS + 1},}}")
-_PILE = re.compile(f"{_MAYBE_MARK}{{{_MOST_MARKS + 1},}}")
 _ESCAPE = re.compile(r"[^\\]+|\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 
 _NAMED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -84,7 +81,8 @@ def show(data: bytes | str, *, keep: str = _KEEPABLE) -> str:
     text = unsafe.sub(_write_out, text)
     if ascii_only:
         return text
-    return _WORD_WITH_MARKS.sub(_look_for_piles, _AT_LINE_START.sub(_free, text))
+    at_line_start, word, pile = _places_of_marks()
+    return word.sub(lambda match: pile.sub(_level, match[0]), at_line_start.sub(_free, text))
 
 
 def tame(text: str) -> str:
@@ -183,6 +181,18 @@ def _filters(keep: str) -> tuple[re.Pattern[str], bytes]:
     return unsafe, bytes(range(0x20, 0x7F)).replace(b"\\", b"") + keep.encode("ascii")
 
 
+@lru_cache(maxsize=1)
+def _places_of_marks() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """Where a line may begin with marks, words that may hold many, and piles of them. Not compiled before the first
+    text that is not ASCII: these classes would be half of the time that importing this file takes."""
+    many = f"{{{_MOST_MARKS + 1},}}"
+    return (
+        re.compile(f"(?m:^){_MAYBE_MARK}+"),
+        re.compile(f"[^{_NO_MARKS}]{many}"),
+        re.compile(f"{_MAYBE_MARK}{many}"),
+    )
+
+
 def _name(character: str) -> str:
     code = ord(character)
     if code < 0x80:
@@ -213,10 +223,6 @@ def _free(match: re.Match[str]) -> str:
     while end < len(run) and is_mark(run[end]):
         end += 1
     return "".join(map(_name, run[:end])) + run[end:]
-
-
-def _look_for_piles(match: re.Match[str]) -> str:
-    return _PILE.sub(_level, match[0])
 
 
 def _level(match: re.Match[str]) -> str:

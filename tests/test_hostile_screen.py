@@ -21,7 +21,7 @@ from popshell.ui.rules import BodyKind
 from popshell.ui.stream import View, client_line, pager, status_line, write_content
 from popshell.ui.theme import COLOURED, COLOURLESS, PLAIN
 
-PROFILE = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+PROFILE = settings(max_examples=120, deadline=None, derandomize=True, database=None)
 KINDS: tuple[BodyKind, ...] = ("listing", "uids", "mail", "capabilities", "text")
 SEQUENCE = re.compile(r"\x1b\[(?:[0-9;]*m|\?7[lh])")
 ABOVE = [f"above {n}" for n in range(5)]
@@ -41,7 +41,7 @@ class Terminal(pyte.Screen):
     def __init__(self, columns: int = 80) -> None:
         self.asked: list[str] = []
         self.bells = 0
-        super().__init__(columns, 90)
+        super().__init__(columns, 50)
         self._stream = pyte.Stream(self)
         self.clipboard = 0
         self.feed("\n".join(ABOVE) + "\n")
@@ -72,13 +72,14 @@ def contained(text: str, columns: int = 80) -> None:
     before = terminal.state()
     terminal.feed(text)
     assert terminal.state() == before
-    assert [row.rstrip() for row in terminal.display[:5]] == ABOVE
+    display = terminal.display
+    assert [row.rstrip() for row in display[:5]] == ABOVE
     used = range(5, terminal.cursor.y)
     assert len(used) == text.count("\n"), "the terminal has wrapped, or was moved"
     for y in used:
         cells = "".join(terminal.buffer[y][x].data for x in range(4))
         assert cells in MARGINS, f"row {y} begins with {cells!r}"
-    assert not "".join(terminal.display[terminal.cursor.y :]).strip()
+    assert not "".join(display[terminal.cursor.y :]).strip()
 
 
 def careless(payload: bytes) -> str:
@@ -180,13 +181,12 @@ WRITERS: dict[str, Callable[[bytes, View], str]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_lines_stay_in_their_rows(name: str) -> None:
-    for palette in (COLOURED, COLOURLESS):
-        for write in WRITERS.values():
-            text = write(HOSTILE[name], View(palette, columns=80, max_lines=60))
-            assert_inert(text)
-            rows = text.split("\n")
-            if len(rows) <= 80:
-                contained(text)
+    for write in WRITERS.values():
+        assert_inert(write(HOSTILE[name], View(COLOURLESS, columns=80, max_lines=30)))
+        text = write(HOSTILE[name], View(COLOURED, columns=80, max_lines=30))
+        assert_inert(text)
+        if text.count("\n") <= 40:  # what fits; the over-long status line does not
+            contained(text)
 
 
 def unguarded(text: str) -> str:
@@ -214,7 +214,7 @@ def test_a_harmless_line_passes_the_look_even_carelessly() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_plain_mode_writes_no_escape_sequence(name: str) -> None:
     for write in WRITERS.values():
-        text = write(HOSTILE[name], View(PLAIN, columns=80, max_lines=60))
+        text = write(HOSTILE[name], View(PLAIN, columns=80, max_lines=30))
         assert "\x1b" not in text
         for row in text.rstrip("\n").split("\n"):
             assert re.match(r"(?:\[(?:OK|ERR|MORE|\?)\] )?[SC][:|~] ", row)

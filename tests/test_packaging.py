@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.parser import Parser
 from pathlib import Path
 
@@ -214,8 +214,9 @@ class TestLessonsAreFound:
 
 class TestProgram:
     @pytest.fixture(params=["clone", "unpacked", "wheel"])
-    def place(self, request: pytest.FixtureRequest) -> Iterator[Path]:
-        yield request.getfixturevalue(request.param)
+    def place(self, request: pytest.FixtureRequest) -> Path:
+        path: Path = request.getfixturevalue(request.param)
+        return path
 
     def test_tells_its_version(self, place: Path, tmp_path: Path) -> None:
         assert python("-m", "popshell", "--version", path=place, cwd=tmp_path) == f"popshell {popshell.__version__}\n"

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -27,6 +28,9 @@ FORBIDDEN = ("rich", "pygments", "email", "markdown_it")
 #: What TLS needs, made when TLS is first wanted: 70 ms that no other start pays.
 FORBIDDEN_TOO = ("trustme", "cryptography", "msgspec")
 SECONDS = 30.0
+#: The program asks where the cursor is.
+_WHERE = b"\x1b[6n"
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 def imported(importtime: str) -> list[str]:
@@ -67,7 +71,6 @@ def interactive(log: Path, home: Path) -> Iterator[int]:
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
-        "PROMPT_TOOLKIT_NO_CPR": "1",
     }
     with log.open("wb") as errors:
         child = subprocess.Popen(
@@ -90,15 +93,26 @@ def interactive(log: Path, home: Path) -> Iterator[int]:
         os.close(ours)
 
 
-def read_until(terminal: int, wanted: str) -> str:
-    """What the program writes, up to `wanted`."""
+def read_until(terminal: int, *wanted: str) -> None:
+    """Read what the program writes until all of `wanted` stands there in this order, escapes left out."""
     seen = b""
+    text = ""
     end = time.monotonic() + SECONDS
-    while wanted not in seen.decode("utf-8", "ignore"):
+    while not re.search(".*".join(map(re.escape, wanted)), text, re.DOTALL):
         ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
-        assert ready, seen.decode("utf-8", "replace")
-        seen += os.read(terminal, 65536)
-    return seen.decode("utf-8", "ignore")
+        assert ready, text
+        piece = os.read(terminal, 65536)
+        if _WHERE in piece:
+            os.write(terminal, b"\x1b[10;1R")  # as a terminal does: without an answer there is no toolbar
+        seen += piece
+        text = _ESCAPES.sub("", seen.decode("utf-8", "ignore"))
+
+
+def drain(terminal: int) -> None:
+    """Read until the program has gone: Linux then says EIO, macOS the end of the file."""
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +121,11 @@ def first_prompt(tmp_path_factory: pytest.TempPathFactory) -> str:
     home = tmp_path_factory.mktemp("home")
     log = home / "imports.txt"
     with interactive(log, home) as terminal:
-        read_until(terminal, "AUTHORIZATION ▸")
-        read_until(terminal, ":quit")  # the toolbar's row of meta commands
+        # The prompt, then the toolbar's row of meta commands.
+        read_until(terminal, "AUTHORIZATION ▸", ":quit")
         written = log.read_text()
         os.write(terminal, b":quit\r")
+        drain(terminal)
     return written
 
 

@@ -9,7 +9,6 @@ Trap: `urlsplit` leaves `user;AUTH=+APOP` whole, and unquoting before splitting 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from popshell.net.transport import TlsMode
 
@@ -60,6 +59,8 @@ def parse_address(text: str, tls: TlsMode | None = None) -> Address:
             tls = TlsMode.IMPLICIT
         else:
             tls = TlsMode.NONE if local else TlsMode.STLS
+    from urllib.parse import unquote
+
     # RFC 2384 §4: `<user>;auth=<auth>`; what is quoted is unquoted only now.
     return Address(host, port, tls, unquote(user.partition(";")[0]))
 

@@ -199,12 +199,16 @@ def _arguments(
     # A slip of the verb right after USER still carries the password: `PAS secret`, `PASSsecret`, `secret` (sec-K3).
     slip = spec is None and context.follows == "USER"
     verb = tokens[0]
-    if (slip and len(verb.text) > 4) or (spec is None and _holds_password(verb.text)):
+    if slip and len(verb.text) > 4:
         # Keywords have three or four letters (RFC 1939 §3): what is longer is no keyword, and may be the secret itself.
         head = verb.start + 4 if verb.text[:4].upper() == "PASS" else verb.start
         tokens[0] = Token(verb.start, head, text[verb.start : head], Role.COMMAND)
         tokens.append(Token(head, len(text), text[head:], Role.ARGUMENT, secret=True))
         return
+    if spec is None and _holds_password(verb.text):
+        # The answer to a challenge that did not come: there is no keyword.
+        tokens[0] = Token(verb.start, verb.start, "", Role.COMMAND)
+        tokens.append(Token(verb.start, verb.end, verb.text, Role.EXTRA, secret=True))
     if slip or (params and params[0].kind is Kind.SECRET):
         if position < len(text):
             if text[position] == "\t":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,21 +20,39 @@ LOOK_BACK = 500
 class ShellHistory(FileHistory):
     """A FileHistory of mode 0600 that never takes a line with a secret; `is_secret` judges the line as it was typed."""
 
-    def __init__(self, path: Path, is_secret: Callable[[str], bool]) -> None:
+    def __init__(self, where: Callable[[], Path], is_secret: Callable[[str], bool]) -> None:
+        """`where` is asked when the history is first read or written: finding the place costs a few milliseconds."""
         self._is_secret = is_secret
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Before the first write: FileHistory itself would take the umask.
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
-        os.chmod(path, 0o600)
-        super().__init__(str(path))
+        self._where = where
+        self._path = ""
+        super().__init__("")
+
+    @property
+    def filename(self) -> str:
+        """The file, made on first use; "" if it cannot be had, and then nothing is kept."""
+        if not self._path:
+            with contextlib.suppress(OSError):
+                self._path = _made(self._where())
+        return self._path
+
+    @filename.setter
+    def filename(self, value: str) -> None:
+        """FileHistory sets it; we know better."""
 
     def append_string(self, string: str) -> None:
         """Overridden here, not in `store_string`, so that memory and search are clean as well."""
         if not self._is_secret(string):
             super().append_string(string)
 
+    def store_string(self, string: str) -> None:
+        if self.filename:
+            with contextlib.suppress(OSError):
+                super().store_string(string)
+
     def load_history_strings(self) -> Iterable[str]:
         """The newest entries first, from the tail of the file."""
+        if not self.filename:
+            return []
         with open(self.filename, "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - TAIL))
@@ -49,6 +68,14 @@ class ShellHistory(FileHistory):
                 entries.append("\n".join(lines))
                 lines = []
         return reversed(entries)
+
+
+def _made(path: Path) -> str:
+    """Make the file 0600 before the first write: FileHistory itself would take the umask."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
+    os.chmod(path, 0o600)
+    return str(path)
 
 
 class RecentSuggest(AutoSuggest):

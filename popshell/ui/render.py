@@ -6,16 +6,19 @@ Text of a peer goes through `visible.show` before it becomes a run. Lines are wr
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from popshell.learn.explain import Note, Span
 from popshell.protocol.commandline import CommandLine, Role
 from popshell.protocol.exchange import Exchange
 from popshell.protocol.maildropview import MaildropView
 from popshell.protocol.response import Status
-from popshell.ui.ladder import Rung
-from popshell.ui.mailbox import MailRow
 from popshell.ui.wrap import Line, inline, wrap_runs
 from popshell.visible import show, tame
+
+if TYPE_CHECKING:
+    from popshell.ui.ladder import Rung
+    from popshell.ui.mailbox import MailRow
 
 #: Notes stand below the text of a reply, right of its gutter.
 INDENT = "     "
@@ -89,6 +92,8 @@ def span_lines(line: CommandLine, spans: Sequence[Span], columns: int) -> list[L
 
 def rungs(exchanges: Iterable[Exchange]) -> list[Rung]:
     """The session for `:ladder`, secrets masked."""
+    from popshell.ui.ladder import Rung
+
     out: list[Rung] = []
     for exchange in exchanges:
         response = exchange.response
@@ -105,6 +110,8 @@ def rungs(exchanges: Iterable[Exchange]) -> list[Rung]:
 
 def mail_rows(view: MaildropView) -> Iterable[MailRow]:
     """The maildrop as known so far, a row a message."""
+    from popshell.ui.mailbox import MailRow
+
     for number in view.numbers:
         subject = view.subjects.get(number)
         yield MailRow(

@@ -8,7 +8,6 @@ behind Enter are a paste, whatever the terminal calls them: they are asked about
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -72,7 +71,7 @@ class ReplScreen(TerminalScreen):
 class Repl:
     """The interactive front end of one Shell."""
 
-    def __init__(self, shell: Shell, catalog: Catalog, history: Path | None, name: str = "", vi: bool = False) -> None:
+    def __init__(self, shell: Shell, catalog: Catalog, history: Callable[[], Path] | None, name: str = "", vi: bool = False) -> None:
         self.shell = shell
         self._typing = Typing()
         self._terminal = Terminal(0)
@@ -268,11 +267,8 @@ class Repl:
         capabilities = session.connection.capabilities if session else None
         return Known(self.context(), capabilities, self.shell.options.language, name)
 
-    def _history(self, path: Path | None) -> History:
-        if path is not None:
-            with contextlib.suppress(OSError):
-                return ShellHistory(path, self.has_secret)
-        return _MemoryHistory(self.has_secret)
+    def _history(self, where: Callable[[], Path] | None) -> History:
+        return ShellHistory(where, self.has_secret) if where is not None else _MemoryHistory(self.has_secret)
 
     def _draw_toolbar(self) -> StyleAndTextTuples:
         size = self._session.app.output.get_size()

@@ -6,7 +6,6 @@ Only this module and the REPL write to standard output. Peer text goes through s
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -134,11 +133,21 @@ class PlainScreen(TerminalScreen):
         return await anext(self.answers, "") if self.answers is not None else ""
 
     async def ask_hidden(self, question: str) -> str | None:
-        if not self.interactive:
+        if not self.interactive or self.answers is None:
             return None
-        from getpass import getpass
+        try:
+            from popshell.ui.tty import Terminal
+        except ImportError:  # Windows
+            from getpass import getpass
 
-        return await asyncio.get_running_loop().run_in_executor(None, getpass, question)
+            return await asyncio.get_running_loop().run_in_executor(None, getpass, question)
+        self.out.write(question)
+        self.out.flush()
+        # Not getpass: the reader of the commands waits at the same terminal, and one of both would get the password.
+        with Terminal(0).unseen():
+            secret = await anext(self.answers, None)
+        self.out.write("\n")
+        return secret
 
     @property
     def columns(self) -> int:
@@ -179,6 +188,8 @@ class JsonScreen(PlainScreen):
         """Part of the record."""
 
     def record(self, exchange: Exchange, notes: list[Note]) -> None:
+        import json  # nobody else needs it
+
         out = exchange.to_json() | {"notes": [{"sort": n.sort, "text": n.text, "cite": n.cite or None} for n in notes]}
         # ASCII escapes keep CR, LF, NEL, U+2028 and every control character out of the line (sec-F3).
         self._records.write(json.dumps(out, ensure_ascii=True) + "\n")

@@ -12,7 +12,8 @@ server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -185,6 +186,9 @@ class Shell:
     asked_dele: bool = False
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
     _expected_end: bool = False
+    #: a reply is waited for or being shown; that the line closed with it is told behind it, by `_untold`
+    _showing: bool = False
+    _untold: Callable[[], None] | None = None
     _upgrading: asyncio.Future[None] | None = None
 
     # -- words and looks -----------------------------------------------------------------------------------------------
@@ -244,14 +248,21 @@ class Shell:
             # The banner has told of the first connection, a lesson of its own.
             if not quiet and (not place.practice or (self.earlier and self.tutor is None)):
                 self.say("shell.connected-practice" if place.practice else "shell.connected", place=place.label)
-            greeting = await self.reply_to(self.call.session.greeting)
-            if not quiet:
-                await self.show(greeting)
-            if place.stls and self.session is not None:
-                await self._insist_on_stls()
+            with self._in_order():
+                greeting = await self.reply_to(self.call.session.greeting)
+                if not quiet:
+                    await self.show(greeting)
+                if place.stls and self.session is not None:
+                    await self._insist_on_stls()
         except CallError as error:
             self.fail(error)
             return False
+        except asyncio.CancelledError:
+            # Ctrl-C before TLS is on: nothing may go out in clear text (sec-T3).
+            if self.session is not None and self.call is not None and self.call.place.stls:
+                self.hang_up()
+                self.fail(CallError("stls-refused"))
+            raise
         return self.session is not None
 
     async def _insist_on_stls(self) -> None:
@@ -259,8 +270,7 @@ class Shell:
         assert self.session is not None
         line = parse("STLS", self.session.connection.context())
         self.screen.command(line, True, self.words("shell.sent-by-shell"))
-        event = await self.reply_to(self.session.submit("STLS"))
-        await self.show(event)
+        await self.show(await self.reply_to(self.session.submit("STLS")))
         if self.session is None or not self.session.connection.tls:
             self.hang_up()
             raise CallError("stls-refused")
@@ -294,7 +304,23 @@ class Shell:
             if lost is not None:
                 lost.line_lost()
 
-        self.screen.interrupt(tell)
+        if self._showing:
+            self._untold = tell
+        else:
+            self.screen.interrupt(tell)
+
+    @contextlib.contextmanager
+    def _in_order(self) -> Iterator[None]:
+        """First the reply, then that the line closed with it, whichever is heard first; after QUIT it must close."""
+        outer, self._showing = self._showing, True
+        try:
+            yield
+        finally:
+            self._showing = outer
+            if not outer and self._untold is not None:
+                tell, self._untold = self._untold, None
+                if not self._expected_end:
+                    self.screen.interrupt(tell)
 
     # -- a line --------------------------------------------------------------------------------------------------------
 
@@ -314,20 +340,31 @@ class Shell:
         """Run several lines; what CAPA allows to be pipelined goes out in one flight (RFC 2449 §6.6)."""
         while lines:
             session = self.session
+            if session is None and not lines[0].startswith(":"):
+                self.say("shell.not-connected", style="warn")
+                self._keep(lines)
+                return
             flight = 1
             if session and session.connection.capabilities and "PIPELINING" in session.connection.capabilities:
                 flight = self._flight(lines)
-            if flight > 1:
-                await self._send_flight(lines[:flight])
-            else:
-                await self.run(lines[0])
-            lines = lines[flight:]
+            now, lines = lines[:flight], lines[flight:]
+            try:
+                await (self._send_flight(now) if flight > 1 else self.run(now[0]))
+            except asyncio.CancelledError:
+                self._keep(lines)
+                raise
+
+    def _keep(self, lines: list[str]) -> None:
+        """Lines that were not sent go back to the prompt."""
+        if lines:
+            self.draft = "\n".join(lines)
+            self.say("shell.paste-kept")
 
     def _flight(self, lines: list[str]) -> int:
         """How many of the first lines may go out together: nothing may follow a line whose reply decides what is next."""
         for count, text in enumerate(lines, 1):
             line = parse(text)
-            if text.startswith(":") or line.spec is None or line.spec.name == "DELE":
+            if text.startswith(":") or line.spec is None or line.spec.name == "DELE" or line.has("control"):
                 return max(1, count - 1)
             if line.spec.ends_pipeline:
                 return max(1, count - 1)
@@ -336,13 +373,16 @@ class Shell:
     async def _send_flight(self, lines: list[str]) -> None:
         self.say("shell.pipelined", count=len(lines))
         futures = []
-        for text in lines:
-            assert self.session is not None
-            line = parse(text, self.session.connection.context())
-            self.screen.command(line, True)
-            futures.append(self.session.submit(text))
-        for future in futures:
-            await self.show(await self.reply_to(future))
+        with self._in_order():
+            for text in lines:
+                if self.session is None:
+                    break  # why is told with the replies to the lines before it
+                line = parse(text, self.session.connection.context())
+                self.screen.command(line, True)
+                with contextlib.suppress(ConnectionError):
+                    futures.append(self.session.submit(text))
+            for future in futures:
+                await self.show(await self.reply_to(future))
 
     async def send(self, text: str) -> None:
         """Send one line as typed and show what comes back."""
@@ -372,7 +412,12 @@ class Shell:
             self.say("shell.unsendable", style="err")
             self.tally.usage = True
             return
-        await self.show(await self.reply_to(future))
+        except ConnectionError:  # the line closed while something was asked
+            self.say("shell.not-connected", style="warn")
+            self.tally.failed = True
+            return
+        with self._in_order():
+            await self.show(await self.reply_to(future))
 
     async def _ask_for_password(self, session: Session, text: str, line: CommandLine) -> tuple[str, CommandLine]:
         """A bare PASS asks hidden; an empty answer sends it bare."""
@@ -388,11 +433,11 @@ class Shell:
     async def _allowed(self, session: Session, line: CommandLine) -> bool:
         """The seat belt for real servers: DELE once, QUIT with marks each time, a password in clear text (sec-U7, T5)."""
         place = self.call.place if self.call else None
-        if place is None or line.spec is None:
+        if place is None:
             return True
         state, view = session.connection.context().state, session.connection.maildrop
         marks = ", ".join(map(str, sorted(view.marks)))
-        name = line.spec.name
+        name = line.spec.name if line.spec else ""
         if name == "QUIT" and view.marks and state is State.TRANSACTION:
             if place.practice:
                 self.say("shell.quit-erases", style="warn", marks=marks, count=len(view.marks))
@@ -403,7 +448,8 @@ class Shell:
         if name == "DELE" and state is State.TRANSACTION and not self.asked_dele:
             self.asked_dele = await self._consent("shell.ask-dele", place=place.label)
             return self.asked_dele
-        secret = any(token.secret for token in line.tokens) or line.spec.continues
+        # A slip of PASS holds the password as well, and AUTH will ask for one.
+        secret = any(token.secret for token in line.tokens) or (line.spec is not None and line.spec.continues)
         if secret and name != "APOP" and not session.connection.tls and not place.loopback:
             return await self._consent("shell.ask-clear-text", place=place.label)
         return True

@@ -11,7 +11,10 @@ import contextlib
 import os
 import re
 import select
+import signal
 import termios
+from collections.abc import Iterator
+from types import FrameType
 
 _ESCAPES = re.compile(r"\x1b\[200~|\x1b\[201~|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|\x1b.?")
 
@@ -36,6 +39,27 @@ class Terminal:
         """As it was found."""
         with contextlib.suppress(termios.error, OSError):
             termios.tcsetattr(self._fd, termios.TCSADRAIN, self._found)
+
+    @contextlib.contextmanager
+    def unseen(self) -> Iterator[None]:
+        """No echo for one line, where nothing else changes the terminal (`--plain`); a signal puts it back, too."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.restore()
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+        kept = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
+        try:
+            with contextlib.suppress(termios.error, OSError):
+                settings = termios.tcgetattr(self._fd)
+                settings[3] &= ~termios.ECHO
+                termios.tcsetattr(self._fd, termios.TCSANOW, settings)
+            yield
+        finally:
+            self.restore()
+            for number, handler in kept.items():
+                signal.signal(number, handler)
 
     def typed_ahead(self) -> str:
         """What was typed since the last prompt: lines end with LF, escape sequences are left out, backspace obeyed."""

@@ -1,0 +1,80 @@
+"""What lint says: a Finding is a fault by its code and facts, a Fault is the same in words for the author.
+
+RULES is the closed list of codes; each has its text in `messages.toml`, `[lint]`, and a broken copy in
+`tests/test_lint.py` that shows it to fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+_NO_FACTS: Mapping[str, object] = MappingProxyType({})
+
+RULES = (
+    # files
+    "missing-file",
+    "stray-file",
+    "too-large",
+    "leaves-folder",
+    "not-utf-8",
+    "byte-order-mark",
+    "line-ends",
+    # heads and tables of words
+    "bad-head",
+    "bad-toml",
+    "unknown-key",
+    "missing-key",
+    "keys-differ",
+    "not-text",
+    "summary-wide",
+    "unknown-place",
+    "places-differ",
+    "stray-brace",
+    # dialogues
+    "bad-fence",
+    "open-fence",
+    "bad-line",
+    "untrue",
+    "after-close",
+    "dialogues-differ",
+    # citations
+    "bad-citation",
+    "no-such-rfc",
+    "no-such-section",
+    "table-citation",
+    "uncited",
+    # bodies
+    "no-text",
+    "stray-heading",
+    "heading-order",
+    "missing-heading",
+    "deviation-unsaid",
+    "deviation-unknown",
+    "simplified",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault before it has words. `line` is 0 where the whole file is meant."""
+
+    path: str
+    line: int
+    code: str
+    facts: Mapping[str, object] = field(default_factory=lambda: _NO_FACTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault in words: what is wrong, and what to do."""
+
+    path: str
+    line: int
+    code: str
+    text: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}" if self.line else self.path
+        return f"{where}: {self.text} ({self.code})"
