@@ -138,9 +138,9 @@ def take() -> tuple[list[str], tuple[int, int]]:
             wait(lambda text: "▸" in text and ":quit" in text.splitlines()[-2])
             for keys, wanted in SESSION:
                 ask("send-keys", "-l", keys)
-                wait(
-                    lambda text, wanted=wanted, sent=keys.endswith("\r"): wanted in text and (_ready(text) or not sent)
-                )
+                wait(lambda text, wanted=wanted: wanted in text)
+                if keys.endswith("\r"):
+                    wait(_ready)
             lines = ask("capture-pane", "-e", "-p", "-N").split("\n")[:ROWS]
             column, row = ask("display-message", "-p", "#{cursor_x} #{cursor_y}").split()
             return lines, (int(column), int(row))
@@ -188,7 +188,8 @@ def svg(lines: list[str], cursor: tuple[int, int]) -> str:
         f' viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-labelledby="t d">',
         f'<title id="t">{escape(TITLE)}</title>',
         f'<desc id="d">{escape(ALTERNATIVE)}</desc>',
-        f'<rect x="0.5" y="0.5" width="{width - 1:.0f}" height="{height - 1:.0f}" rx="9" fill="{PAPER}" stroke="{EDGE}"/>',
+        f'<rect x="0.5" y="0.5" width="{width - 1:.0f}" height="{height - 1:.0f}" rx="9"'
+        f' fill="{PAPER}" stroke="{EDGE}"/>',
         f'<path d="M1 {BAR}H{width - 1:.0f}" stroke="{EDGE}"/>',
         *(f'<circle cx="{MARGIN + 4 + 18 * n}" cy="{BAR / 2:g}" r="5" fill="{DOTS}"/>' for n in range(3)),
         f'<text x="{width / 2:.0f}" y="{BAR / 2 + 4.5:g}" fill="{FAINT}" font-size="13" text-anchor="middle"'
@@ -201,7 +202,7 @@ def svg(lines: list[str], cursor: tuple[int, int]) -> str:
             if look.reverse:
                 x, y = at(column, number)
                 out.append(
-                    f'<rect x="{x}" y="{y}" width="{len(text) * WIDE + 0.3:.2f}" height="{HIGH}" fill="{look.paint}"/>'
+                    f'<rect x="{x}" y="{y}" width="{len(text) * WIDE + 0.3:.2f}" height="{HIGH + 0.3:.2f}" fill="{look.paint}"/>'
                 )
             if not text.strip():
                 continue

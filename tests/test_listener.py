@@ -84,7 +84,7 @@ def test_a_whole_session() -> None:
             wire = await Wire.dial(port)
             await wire.log_in()
             assert await wire.ask("STAT") == b"+OK 1 24\r\n"
-            assert (await wire.ask("RETR 1", "\r\n.\r\n".encode())).endswith(b"\r\nbody\r\n.\r\n")
+            assert (await wire.ask("RETR 1", b"\r\n.\r\n")).endswith(b"\r\nbody\r\n.\r\n")
             [peer] = listener._peers
             assert peer._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert (await wire.ask("QUIT")).startswith(b"+OK")

@@ -1,4 +1,7 @@
-"""`popshell lesson new NAME`: a lesson that passes lint, to be changed into one's own."""
+"""`popshell lesson new NAME`: a lesson that passes lint, to be changed into one's own.
+
+It is a copy of `lesson-template.md`, which is proved like every other lesson.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,11 @@ import re
 import sys
 from pathlib import Path
 
-from popshell.learn.catalog import LANGUAGES, Words
+from popshell.learn.catalog import LANGUAGES, Catalog, Words, bundled
 from popshell.learn.lesson import fingerprint
 
 _NAME = re.compile(r"[0-9]{2}-[a-z0-9][a-z0-9-]*\Z")
-
-_HEAD = """+++
-id = "{id}"
-title = "{title}"
-teaches = ["STAT", "DELE"]
-
-[[exercise]]
-id = "count"
-kind = "answer"
-start = ["USER learner", "PASS secret"]
-answer = ["7"]
-solution = ["STAT", ":answer 7"]
-wrong = [{{ lines = [":answer 6"], say = "one-short" }}]
-
-[[exercise]]
-id = "mark"
-kind = "do"
-start = ["USER learner", "PASS secret"]
-solution = ["DELE 2"]
-check = [{{ marks = [2] }}]
-+++
-"""
+_TEMPLATE = "lesson-template"
 
 
 def new_lesson(folder: Path, name: str, words: Words) -> int:
@@ -44,19 +26,21 @@ def new_lesson(folder: Path, name: str, words: Words) -> int:
     if taken is not None:
         sys.stderr.write(words("scaffold.exists", path=str(taken)) + "\n")
         return 2
-    identity = name.partition("-")[2]
-    english = _HEAD.format(id=identity, title=words("scaffold.title")) + _PROSE["en"]
+    catalog = Catalog((bundled(),))
+    english = catalog.read(f"en/{_TEMPLATE}.md").replace('id = "template"', f'id = "{name.partition("-")[2]}"', 1)
+    mark = f'translated_from = "{fingerprint(english)}"'
     try:
         for tag, path in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            head = f'+++\ntitle = "{_TITLES[tag]}"\ntranslated_from = "{fingerprint(english)}"\n+++\n'
-            path.write_text(english if tag == "en" else head + _PROSE[tag], encoding="utf-8")
+            text = english
+            if tag != "en":
+                text = re.sub(r'(?m)^translated_from = ".*"$', mark, catalog.read(f"{tag}/{_TEMPLATE}.md"), count=1)
+            path.write_text(text, encoding="utf-8")
+            sys.stdout.write(words("scaffold.made", path=str(path)) + "\n")
         _name_in_course(folder / "course.toml", name, folder.resolve().name)
     except OSError as error:
         sys.stderr.write(words("scaffold.failed", reason=error.strerror or "") + "\n")
         return 2
-    for path in files.values():
-        sys.stdout.write(words("scaffold.made", path=str(path)) + "\n")
     return 0
 
 

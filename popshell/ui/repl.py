@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prompt_toolkit.application.run_in_terminal import run_in_terminal
 from prompt_toolkit.document import Document
-from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
+from prompt_toolkit.filters import has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -32,7 +33,8 @@ from prompt_toolkit.lexers import Lexer
 from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
 from popshell.learn.catalog import Catalog
-from popshell.protocol.commandline import CommandLine, Context, parse
+from popshell.protocol.commandline import MASK, CommandLine, Context, parse
+from popshell.protocol.commands import COMMANDS
 from popshell.ui import theme
 from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.history import RecentSuggest, ShellHistory
@@ -42,7 +44,7 @@ from popshell.ui.screen import TerminalScreen
 from popshell.ui.shell import Leave, Shell
 from popshell.ui.tty import Terminal
 
-_EXPLAIN = ":explain "
+_BLANKS = " \t"
 
 
 class Stopped(Exception):
@@ -104,13 +106,17 @@ class Repl:
     # -- the loop ------------------------------------------------------------------------------------------------------
 
     async def run(self, begin: Callable[[], Awaitable[bool]]) -> int:
-        """Run `begin`, then read lines until the user leaves. Returns the exit code."""
+        """Run `begin`, then read lines until the user leaves. Returns the exit code.
+
+        If `begin` fails, its reason is shown already, and there is nothing to go on with.
+        """
         loop = asyncio.get_running_loop()
         watch = loop.create_task(self._watch())
         self._install_signals(loop)
         self._terminal.quiet()
         try:
-            await self._foreground(begin())
+            if await self._foreground(begin()) is False:
+                return self.shell.tally.exit_code()
             while self._stopped is None:
                 text = await self._read()
                 if text is not None:
@@ -156,8 +162,8 @@ class Repl:
         """A pasted block is shown and asked about before anything goes out."""
         shell = self.shell
         shell.say("shell.pasted", count=len(lines))
-        for text in lines:
-            shell.screen.lines([[("", "    "), ("", _safe(self.masked_text(text)))]])
+        for text in self.masked_text("\n".join(lines)).split("\n"):
+            shell.screen.lines([[("", "    "), ("", _safe(text))]])
         answer = await shell.screen.ask(shell.words("shell.ask-paste", count=len(lines)))
         if answer.strip().lower() in ("y", "yes", shell.words("shell.yes")):
             await shell.run_block(lines)
@@ -165,11 +171,11 @@ class Repl:
             shell.draft = "\n".join(lines)
             shell.say("shell.paste-kept")
 
-    async def _foreground(self, work: Any) -> None:
-        """Run `work` so that Ctrl-C gives the prompt back (sec-U1)."""
+    async def _foreground(self, work: Awaitable[Any]) -> Any:
+        """Run `work` so that Ctrl-C gives the prompt back (sec-U1); None then."""
         self._task = asyncio.ensure_future(work)
         try:
-            await self._task
+            return await self._task
         except asyncio.CancelledError:
             if self._stopped is not None:
                 raise Stopped(self._stopped) from None
@@ -178,6 +184,7 @@ class Repl:
             if due is not None:
                 name = due.command.name if due.command else self.shell.words("problem.greeting")
                 self.shell.say("shell.interrupted", style="warn", command=_safe(name))
+            return None
         finally:
             self._task = None
 
@@ -205,25 +212,32 @@ class Repl:
         return None
 
     def _interrupted(self) -> None:
-        live = self._live()
-        if live is not None:
-            live.app.exit(exception=KeyboardInterrupt())
-        elif self._task is not None:
-            self._task.cancel()
+        self._break_off(KeyboardInterrupt())
 
     def _stop(self, number: int) -> None:
         """SIGTERM, SIGHUP, SIGQUIT: leave without QUIT, the terminal as it was found (sec-U4)."""
         self._stopped = number
+        self._break_off(Stopped(number))
+
+    def _break_off(self, reason: BaseException) -> None:
+        """End what is under way: the live prompt, or the task in the foreground."""
         live = self._live()
         if live is not None:
-            live.app.exit(exception=Stopped(number))
+            # A closing window sends SIGHUP twice; prompt_toolkit raises at the second end of a prompt.
+            with contextlib.suppress(Exception):
+                live.app.exit(exception=reason)
         elif self._task is not None:
             self._task.cancel()
 
     def _suspend(self) -> None:
         """Ctrl-Z: give the terminal back as it was found, stop, and take it again."""
+        loop = asyncio.get_running_loop()
         self._terminal.restore()
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # Its default action, on the whole job, as the kernel would: nobody could wake us if no shell controls this job,
+        # and then it does nothing.
+        loop.remove_signal_handler(signal.SIGTSTP)
+        os.kill(0, signal.SIGTSTP)
+        loop.add_signal_handler(signal.SIGTSTP, self._suspend)
         self._terminal.quiet()
 
     # -- what the prompt asks ------------------------------------------------------------------------------------------
@@ -234,8 +248,27 @@ class Repl:
 
     def typed_line(self, text: str) -> tuple[int, CommandLine]:
         """The POP3 line in what is typed, and where it begins: `:explain PASS x` and `:PASS x` hold secrets, too."""
-        start = len(_EXPLAIN) if text.startswith(_EXPLAIN) else 1 if text.startswith(":") else 0
-        return start, self._typing.line(text[start:], self.context())
+        return self._typed_row(text, self.context())
+
+    def _typed_row(self, text: str, context: Context) -> tuple[int, CommandLine]:
+        start = _start(text)
+        if start and not "explain".startswith(text[1:start].strip().lower()):
+            context = replace(context, follows="")  # the word behind another meta command is no slip of PASS
+        return start, self._typing.line(text[start:], context)
+
+    def typed_rows(self, text: str) -> Iterator[tuple[str, int, CommandLine | None]]:
+        """The rows of what was typed or pasted, each judged behind the ones before it; None is an answer to a challenge."""
+        context, answer = self.context(), self.challenged()
+        for row in text.split("\n"):
+            if answer:
+                yield row, 0, None
+                answer = False
+                continue
+            start, line = self._typed_row(row, context)
+            yield row, start, line
+            if start == 0 and line.spec is not None:
+                context = replace(context, follows=line.spec.name)
+                answer = line.spec.continues and len(line.tokens) == 2
 
     def _typed(self) -> str:
         return self._session.default_buffer.document.current_line if self._session.app.is_running else ""
@@ -244,16 +277,19 @@ class Repl:
         return bool(self.shell.session and self.shell.session.connection.challenged)
 
     def has_secret(self, text: str) -> bool:
-        """Whether any line of what was typed holds a secret; such a text is never stored."""
-        if self.challenged():
-            return True
-        return any(
-            token.secret and token.text for row in text.split("\n") for token in self.typed_line(row)[1].tokens
-        ) or _logs_in(text)
+        """Whether any line of what was typed holds a secret or logs in; such a text is never stored (sec-K3)."""
+        for _, start, line in self.typed_rows(text):
+            if line is None or any(token.secret and token.text for token in line.tokens):
+                return True
+            if not start and _logs_in(line.text):
+                return True
+        return False
 
     def masked_text(self, text: str) -> str:
-        start, line = self.typed_line(text)
-        return text[:start] + line.redacted()
+        return "\n".join(
+            row[:start] + line.redacted() if line else row if row == "*" else MASK
+            for row, start, line in self.typed_rows(text)
+        )
 
     def _hint(self) -> StyleAndTextTuples:
         text = self._session.default_buffer.text
@@ -284,10 +320,15 @@ class Repl:
     async def ask(self, question: str, *, hidden: bool = False) -> str | None:
         """Ask for one line; None after Ctrl-C or Ctrl-D. Not stored anywhere."""
         self._terminal.typed_ahead()  # what was typed before the question is no answer to it
-        self._asking = PromptSession(history=InMemoryHistory(), style=self._style, enable_suspend=False)
+        self._asking = PromptSession(
+            history=InMemoryHistory(), style=self._style, enable_suspend=False, erase_when_done=hidden
+        )
         message: StyleAndTextTuples = [("class:warn", f" {question}")]
         try:
-            return await self._asking.prompt_async(message, is_password=hidden, handle_sigint=False)
+            answer = await self._asking.prompt_async(message, is_password=hidden, handle_sigint=False)
+            if hidden:  # what stays on the screen does not tell the length
+                self.shell.screen.lines([[("warn", f" {question}"), ("secret", MASK if answer else "")]])
+            return answer
         except (KeyboardInterrupt, EOFError):
             return None
         finally:
@@ -325,9 +366,9 @@ class Repl:
         def paste(event: KeyPressEvent) -> None:
             """Pasted lines stay in the buffer; Enter then shows them and asks."""
             text = event.data.replace("\r\n", "\n").replace("\r", "\n")
-            event.current_buffer.insert_text(text.rstrip("\n") if "\n" in text.rstrip("\n") else text.rstrip("\n"))
+            event.current_buffer.insert_text(text.rstrip("\n"))
 
-        @keys.add("enter", filter=Condition(lambda: self._session.app.is_running))
+        @keys.add("enter", filter=has_focus(DEFAULT_BUFFER))
         def enter(event: KeyPressEvent) -> None:
             """Enter runs; but with keys of the same packet behind it, it is a line end of a paste."""
             if any(press.key == Keys.ControlM or len(press.key) == 1 for press in event.key_processor.input_queue):
@@ -348,12 +389,21 @@ def _safe(text: str) -> str:
     return show(text, keep="")
 
 
+def _start(text: str) -> int:
+    """Where a POP3 line begins in a meta command: behind its name, or behind a colon that was typed by habit."""
+    if not text.startswith(":"):
+        return 0
+    rest = text[1:].lstrip(_BLANKS)
+    word = rest.replace("\t", " ").partition(" ")[0]
+    if word.upper() not in COMMANDS:
+        rest = rest[len(word) :].lstrip(_BLANKS)
+    return len(text) - len(rest)
+
+
 def _logs_in(text: str) -> bool:
-    """Whether a typed text is a login line, even one without its secret yet (sec-K3: PASS, APOP, AUTH never stored)."""
-    return any(
-        (spec := parse(row.lstrip(": ")).spec) is not None and any(param.secret for param in spec.params)
-        for row in text.split("\n")
-    )
+    """Whether a line logs in, even without its secret, and even behind a blank and a colon: it never becomes history."""
+    words = text.replace("\t", " ").replace(":", " ").split()
+    return any((spec := COMMANDS.get(word.upper())) and any(p.secret for p in spec.params) for word in words[:2])
 
 
 class _MemoryHistory(InMemoryHistory):
@@ -374,14 +424,16 @@ class _ShellLexer(Lexer):
 
     def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
         rows = document.lines
+        lines = list(self._repl.typed_rows(document.text))
 
         def row(number: int) -> StyleAndTextTuples:
             if number >= len(rows):
                 return []
             text = rows[number]
-            if self._repl.challenged():
+            found = lines[number]
+            if found[2] is None:
                 return [("class:secret", text)]
-            start, line = self._repl.typed_line(text)
+            start, line = found[1], found[2]
             out: StyleAndTextTuples = [("class:dim", text[:start])]
             at = 0
             wrong = [] if start else [d for d in line.diagnostics if not d.mild]

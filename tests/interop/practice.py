@@ -80,8 +80,12 @@ def run(coroutine: Coroutine[Any, Any, None], seconds: float = 30) -> None:
 
     async def guarded() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-        async with asyncio.timeout(seconds):
-            await coroutine
+        try:
+            async with asyncio.timeout(seconds):
+                await coroutine
+        finally:
+            while _dialled:
+                _dialled.pop().close()
 
     asyncio.run(guarded())
     gc.collect()  # an unclosed transport warns when it is collected, and warnings are errors
@@ -94,6 +98,10 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0)
 
 
+#: Client sockets of the test under way: it need not close them, also when it fails.
+_dialled: list[socket.socket] = []
+
+
 class Wire:
     """A raw client socket."""
 
@@ -104,6 +112,7 @@ class Wire:
     @classmethod
     async def dial(cls, port: int, *, source: str = "127.0.0.1", receive_buffer: int | None = None) -> Wire:
         sock = socket.socket()
+        _dialled.append(sock)
         sock.setblocking(False)
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
