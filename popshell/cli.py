@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -90,6 +91,9 @@ _USAGE = """popshell [OPTIONS] [HOST | HOST:PORT | pop://USER@HOST:PORT]
 
 def run(argv: list[str]) -> int:
     """Run one invocation. Returns the exit code: 0, 1 a reply was -ERR, 2 usage, 3 protocol, network or TLS."""
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, TextIOWrapper):  # a terminal that is not UTF-8 is shown escapes, never an exception
+            out.reconfigure(errors="backslashreplace")
     language = choose_language(_peek(argv, "--lang"), os.environ)
     try:
         catalog = _catalog(_peek(argv, "--lessons") or os.environ.get("POPSHELL_LESSONS"))

@@ -202,7 +202,8 @@ def svg(lines: list[str], cursor: tuple[int, int]) -> str:
             if look.reverse:
                 x, y = at(column, number)
                 out.append(
-                    f'<rect x="{x}" y="{y}" width="{len(text) * WIDE + 0.3:.2f}" height="{HIGH + 0.3:.2f}" fill="{look.paint}"/>'
+                    f'<rect x="{x}" y="{y}" width="{len(text) * WIDE + 0.3:.2f}" height="{HIGH + 0.3:.2f}"'
+                    f' fill="{look.paint}"/>'
                 )
             if not text.strip():
                 continue

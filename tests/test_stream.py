@@ -196,6 +196,14 @@ def test_status_lines_have_colours_and_rows() -> None:
     assert rows == ["✔S: +OK " + "x" * 72, " S| " + "x" * 28]
 
 
+@pytest.mark.parametrize("palette", [COLOURLESS, PLAIN])
+@pytest.mark.parametrize("line", ["+OK", "-ERR", "+", "what"])
+def test_status_lines_stay_within_the_window(palette: Palette, line: str) -> None:
+    rows = status_line(f"{line} {'x' * 300}", palette, 40).split("\n")
+    assert max(map(width, rows)) <= 40
+    assert "".join(re.sub(r"^.*?S[:|] ", "", row) for row in rows) == f"{line} {'x' * 300}"
+
+
 def test_client_lines() -> None:
     assert client_line("PASS ••••", COLOURLESS) == " C: PASS ••••"
     assert client_line("STAT", PLAIN) == "C: STAT"
@@ -235,8 +243,8 @@ def wire(lines: list[bytes]) -> bytes:
 def test_blocks_are_drawn_as_lines_are(lines: list[bytes], kind: BodyKind, view: View, end: bytes) -> None:
     raw = wire(lines) + end
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream._Rows, "_plain", lambda self, block: None)
-        patch.setattr(stream._Rows, "_regular", lambda self, block: None)
+        patch.setattr(stream._Rows, "_plain", lambda self, block: ("", 0))
+        patch.setattr(stream._Rows, "_regular", lambda self, block: ("", 0))
         one_by_one = drawn(raw, kind, view), shown(raw, kind, view)
     assert (unguarded(drawn(raw, kind, view)), shown(raw, kind, view)) == (
         unguarded(one_by_one[0]),

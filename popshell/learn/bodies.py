@@ -104,20 +104,23 @@ def _in(character: str, encoding: str) -> bool:
 
 
 def check_links(path: str, text: str, blocks: list[Block]) -> Iterator[Finding]:
-    """Links to files stay inside `lessons/` (sec-D6); those with a scheme are shown, never followed (sec-D5)."""
+    """Links lead to the web or to a file inside `lessons/` (sec-D6)."""
     depth = path.count("/")
     for at, row in outside_fences(text, blocks):
         for match in _LINK.finditer(_CODE.sub("", row)):
-            target = match[1]
-            if not re.match(r"[a-z][a-z0-9+.-]*:", target, re.IGNORECASE) and _leaves(target, depth):
-                yield Finding(path, at, "leaves-folder", {"target": target})
+            if _leaves(match[1], depth):
+                yield Finding(path, at, "leaves-folder", {"target": match[1]})
 
 
 def _leaves(target: str, depth: int) -> bool:
-    """Whether a path, seen from a file `depth` folders deep, leads out of the folder on any step."""
+    """Whether a link, in a file `depth` folders deep, leads out of the folder on any step."""
+    scheme = re.match(r"([a-z][a-z0-9+.-]*):", target, re.IGNORECASE)
+    if scheme:
+        return scheme[1].lower() not in ("http", "https")
     if target.startswith(("/", "\\")):
         return True
-    for part in re.split(r"[/\\]", target.partition("#")[0])[:-1]:
+    *folders, last = re.split(r"[/\\]", target.partition("#")[0])
+    for part in (*folders, last if last == ".." else "."):
         depth += -1 if part == ".." else part not in ("", ".")
         if depth < 0:
             return True

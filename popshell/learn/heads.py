@@ -22,6 +22,8 @@ from popshell.words import fill, places
 
 #: docs/pages.md: a Chinese character takes two columns.
 WIDEST_SUMMARY = 44
+#: The line above and below a head.
+FENCE = "+++"
 _FAULT_LINE = re.compile(r".*?:(\d+): (.*)", re.DOTALL)
 _TABLE = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
@@ -52,7 +54,7 @@ def key_lines(text: str) -> dict[str, int]:
     section = ""
     fences = 0
     for at, row in enumerate(text.split("\n"), 1):
-        if row.strip() == "+++":
+        if row.strip() == FENCE:
             fences += 1
             if fences == 2:
                 break

@@ -70,16 +70,17 @@ async def _help(shell: Shell, argument: str) -> None:
     if wanted.lower() in ("states", "state"):
         await _state(shell, "")
         return
-    if wanted.startswith(":") and wanted[1:] in METAS:
-        shell.screen.lines(_meta_rows(shell, [METAS[wanted[1:]]]))
-        return
     path = page_for(wanted, bracketed=argument.strip().startswith("["))
     page = shell.catalog.page(language, path) if path else None
+    if page is None and wanted.lower().removeprefix(":") in METAS:
+        shell.screen.lines(_meta_rows(shell, [METAS[wanted.lower().removeprefix(":")]]))
+        return
     if page is None:
         shell.say("shell.no-page", style="warn", name=show(wanted))
         shell.tally.usage = True
         return
-    shell.page(layout.render(page, path or "", shell.words, shell.screen.columns, shell.screen.ascii))
+    screen = shell.screen
+    shell.page(layout.render(page, path or "", shell.words, screen.columns, screen.ascii, screen.palette))
 
 
 def page_for(wanted: str, *, bracketed: bool = False) -> str | None:

@@ -8,6 +8,7 @@ behind Enter are a paste, whatever the terminal calls them: they are asked about
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
@@ -33,7 +34,7 @@ from prompt_toolkit.lexers import Lexer
 from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
 from popshell.learn.catalog import Catalog
-from popshell.protocol.commandline import MASK, CommandLine, Context, parse
+from popshell.protocol.commandline import MASK, CommandLine, Context
 from popshell.protocol.commands import COMMANDS
 from popshell.ui import theme
 from popshell.ui.completer import Known, ShellCompleter
@@ -81,7 +82,7 @@ class Repl:
         self._interruptions: list[Callable[[], None]] = []
         self._draining: asyncio.Task[None] | None = None
         self._stopped: int | None = None
-        self._style = theme.prompt_style(shell.screen.palette)  # type: ignore[attr-defined]
+        self._style = theme.prompt_style(shell.screen.palette)
         self._toolbar = Toolbar(shell, catalog, self._typing, self._typed)
         self._session: PromptSession[str] = PromptSession(
             message=lambda: formatted(prompt_line(shell)),
@@ -257,7 +258,7 @@ class Repl:
         return start, self._typing.line(text[start:], context)
 
     def typed_rows(self, text: str) -> Iterator[tuple[str, int, CommandLine | None]]:
-        """The rows of what was typed or pasted, each judged behind the ones before it; None is an answer to a challenge."""
+        """The rows of what was typed, each judged behind the ones before it; None is an answer to a challenge."""
         context, answer = self.context(), self.challenged()
         for row in text.split("\n"):
             if answer:
@@ -401,7 +402,7 @@ def _start(text: str) -> int:
 
 
 def _logs_in(text: str) -> bool:
-    """Whether a line logs in, even without its secret, and even behind a blank and a colon: it never becomes history."""
+    """Whether a line logs in, even without its secret, and even behind a blank and a colon."""
     words = text.replace("\t", " ").replace(":", " ").split()
     return any((spec := COMMANDS.get(word.upper())) and any(p.secret for p in spec.params) for word in words[:2])
 

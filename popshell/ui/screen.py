@@ -37,6 +37,10 @@ class TerminalScreen:
         self.ascii = ascii
         self.out = out or sys.stdout
         self.most = MOST_LINES
+        #: octets of a line that are shown: what RFC 5322 §2.1.1 allows is whole
+        self.longest = 998
+        #: the note on a line that is cut, in today's language
+        self.hidden = "+{octets}"
 
     @property
     def columns(self) -> int:
@@ -80,7 +84,8 @@ class TerminalScreen:
         if not raw:
             self.out.flush()
             return Shown(0, 0)
-        view = stream.View(self.palette, self._window(), self.most if most is None else most)
+        most = self.most if most is None else most
+        view = stream.View(self.palette, self._window(), most, self.longest, hidden=self.hidden)
         shown = stream.write_content(self.out, raw, rules.body_kind(exchange.name), view, first=start)
         return Shown(shown.lines, shown.total_lines - start)
 
@@ -122,7 +127,7 @@ class PlainScreen(TerminalScreen):
 
     def __init__(self, out: TextIO | None = None, *, interactive: bool = False) -> None:
         super().__init__(PLAIN, ascii=True, out=out)
-        self.most = 1 << 40
+        self.most = self.longest = 1 << 40
         self.interactive = interactive
         #: where answers come from when a person sits at the terminal: the same lines as the commands
         self.answers: AsyncIterator[str] | None = None

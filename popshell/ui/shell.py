@@ -25,6 +25,7 @@ from popshell.protocol.connection import Challenge
 from popshell.protocol.exchange import Exchange
 from popshell.session import Event, Session, Unsendable
 from popshell.ui import diagram, render
+from popshell.ui.theme import Palette
 from popshell.ui.wrap import Line
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Screen(Protocol):
 
     ascii: bool
     interactive: bool
+    hidden: str
+    palette: Palette
 
     @property
     def columns(self) -> int: ...
@@ -508,6 +511,9 @@ class Shell:
 
     def late(self, event: Event) -> None:
         """A reply that nobody waits for any more, or bytes that nobody asked for."""
+        if self._expected_end and isinstance(event, Exchange) and event.problem is not None:
+            self.screen.record(event, [])
+            return  # it will never come, because we closed
 
         def tell() -> None:
             if isinstance(event, Exchange):
@@ -565,6 +571,7 @@ class Shell:
             self.tally.refused = True
             if exchange.is_greeting:
                 self.tally.failed = True
+        self.screen.hidden = self.words.get("shell.hidden") or ""
         shown = self.screen.reply(exchange)
         self.cut_short = (exchange, shown.lines) if shown.left > 0 else None
         self.page_rest = []

@@ -122,8 +122,10 @@ def status_line(raw: bytes | str, palette: Palette, columns: int | None = None) 
     spans = rules.status_spans(line)
     style = spans[0].style if spans else "warn"
     sign, word = (palette.paint(style, mark) for mark in _SIGNS[style])
-    head = f"{word} S: " if palette.plain else sign + _margin(palette, "S:")[1:]
-    return _framed(line, spans, head, View(palette, columns))
+    if not palette.plain:
+        return _framed(line, spans, sign + _margin(palette, "S:")[1:], View(palette, columns))
+    columns = columns and columns - len(word) - 1  # rows are as short as the first, which has the word before it
+    return _framed(line, spans, f"{word} S: ", View(palette, columns))
 
 
 def client_line(text: str, palette: Palette, columns: int | None = None) -> str:
@@ -224,12 +226,10 @@ class _Rows:
 
     def block(self, block: bytes, in_header: bool, limit: int | None) -> tuple[str, int, int]:
         """Whole lines as rows, how many lines and octets; the line that reaches `limit` is drawn whole."""
-        lines = block.count(CRLF)
-        if limit is not None and lines > limit:
+        if limit is not None and len(block) > 2 * limit and block.count(CRLF) > limit:
             block = CRLF.join(block.split(CRLF, limit)[:limit]) + CRLF
-            lines = limit
         if not in_header and block.endswith(CRLF):
-            text = self._plain(block) if self._kind in ("mail", "text") else self._regular(block)
+            text, lines = self._plain(block) if self._kind in ("mail", "text") else self._regular(block)
             if text and (limit is None or text.count("\n") <= limit):
                 return text, lines, len(block)
         rows: list[str] = []
@@ -242,30 +242,32 @@ class _Rows:
                 break
         return _joined(rows), lines, min(octets, len(block))
 
-    def _regular(self, block: bytes) -> str | None:
-        """A block of listings, coloured whole; None if a row is none."""
+    def _regular(self, block: bytes) -> tuple[str, int]:
+        """A block of listings, coloured whole, and how many; ("", 0) if a row is none or too wide."""
         pattern, style = _REGULAR.get(self._kind, (None, ""))
         if pattern is None or not pattern.fullmatch(block):
-            return None
-        if self._room is not None and max(map(len, block.split(CRLF))) > self._room:
-            return None
+            return "", 0
+        lines = block[:-2].decode("ascii").split("\r\n")
+        if self._room is not None and max(map(len, lines)) > self._room:
+            return "", 0
         number_on, number_off = self._palette.around("number")
         on, off = self._palette.around(style)
-        text = block[:-2].decode("ascii").replace(" ", f"{number_off} {on}")
-        text = text.replace("\r\n", f"{off}\n{self._first}{number_on}")
-        return f"{self._first}{number_on}{text}{off}\n"
+        # The blank within a row is coloured before the margins, which hold blanks too, come in.
+        text = "\n".join(lines).replace(" ", f"{number_off} {on}")
+        text = text.replace("\n", f"{off}\n{self._first}{number_on}")
+        return f"{self._first}{number_on}{text}{off}\n", len(lines)
 
-    def _plain(self, block: bytes) -> str | None:
-        """A block of text without spans, filtered whole; None if it holds a bare LF or a line to be cut."""
+    def _plain(self, block: bytes) -> tuple[str, int]:
+        """A block of text without spans, filtered whole, and how many lines; ("", 0) if one is odd or too long."""
         unix = block.replace(CRLF, b"\n")
-        if unix.count(b"\n") != len(block) - len(unix):
-            return None
+        if unix.count(b"\n") != len(block) - len(unix):  # a bare LF
+            return "", 0
         text = show(unix)
         ascii_only = text.isascii()
         lines = text[:-1].split("\n")
         longest = max(map(len, lines))
         if longest * (1 if ascii_only else 4) > self.view.long_line:
-            return None
+            return "", 0
         if self._room is not None:
             fits = self._room if ascii_only else self._room // 2
             if longest > fits or "\t" in text:
@@ -273,7 +275,7 @@ class _Rows:
         begin = f"\n{self._first}"
         dot = self._palette.paint("stuffing", ".")
         text = f"{begin}{begin.join(lines)}\n"
-        return (text if dot == "." else text.replace(f"{begin}.", begin + dot))[1:]
+        return (text if dot == "." else text.replace(f"{begin}.", begin + dot))[1:], len(lines)
 
     def _folded(self, line: str) -> str:
         return f"\n{self._more}".join(line[start:end] for start, end in self._cuts(line))

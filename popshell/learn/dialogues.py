@@ -1,0 +1,273 @@
+"""Dialogues in pages: a block ```` ```pop3 ```` is played on the practice server and must be true, octet for octet.
+
+A block is cut into turns: `C:` lines that go out in one flight, then the `S:` lines that answer them. The first turn has no
+`C:` where the block begins with the greeting. `S: [...]` stands for any number of server lines. Clock and stamp are fixed
+(`rehearsal.STAMP`), so the same block gives the same reply for ever.
+
+Played are bytes, not records: a ServerSession is fed, and what comes back is cut at CRLF. So a byte-stuffed dot is seen as
+it is on the wire, and a `+ ` of AUTH is a line like any other.
+
+Traps: an answer to a challenge is a `C:` line and nothing else marks it. Several `C:` lines in a row are pipelined, so the
+replies to all of them stand behind the last one, also when `redone` writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from popshell.learn.catalog import LANGUAGES, Catalog
+from popshell.learn.faults import Finding
+from popshell.learn.rehearsal import STAMP
+from popshell.protocol.commands import State
+from popshell.protocol.wire import CRLF
+from popshell.server.maildrop import Message, from_files
+from popshell.server.mailserver import MailServer, ServerSession
+
+#: Stands for any number of server lines.
+ELLIPSIS = "[...]"
+LEARNER, PASSWORD = "learner", "secret"
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})(.*)")
+_INFO = re.compile(r'pop3(?: (AUTHORIZATION|TRANSACTION)| quoted "([^"]*[^"\s][^"]*)")?')
+_ROW = re.compile(r"[CS]:(?: .*)?")
+#: Lines that are less alike are not the same line changed.
+_ALIKE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: `line` and `end` are the lines of its fences, `rows` what lies between them."""
+
+    line: int
+    end: int
+    info: str
+    rows: tuple[str, ...]
+    state: State = State.AUTHORIZATION
+    quoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Lines that go out in one flight, and what is said to answer them. `line` is that of the first row, counted from 1."""
+
+    line: int
+    sent: tuple[str, ...]
+    said: tuple[str, ...]
+
+
+def read_blocks(path: str, text: str) -> tuple[list[Block], list[Finding]]:
+    """The blocks of a page, and what is wrong with their form. What is no dialogue at all is no block to be played."""
+    blocks: list[Block] = []
+    findings: list[Finding] = []
+    rows = text.split("\n")
+    at = 0
+    while at < len(rows):
+        fence = _FENCE.fullmatch(rows[at])
+        at += 1
+        if fence is None:
+            continue
+        start = at
+        while at < len(rows) and not _closes(rows[at], fence[2]):
+            at += 1
+        if at == len(rows):
+            findings.append(Finding(path, start, "open-fence"))
+        block = _block(start, min(at, len(rows) - 1) + 1, fence[3].strip(), tuple(rows[start:at]))
+        if fence[1] or fence[2][0] == "~" or _INFO.fullmatch(block.info) is None:
+            findings.append(Finding(path, start, "bad-fence", {"info": rows[start - 1].strip()}))
+        else:
+            findings += _bad_rows(path, block)
+        blocks.append(block)
+        at += 1
+    return blocks, findings
+
+
+def _closes(row: str, fence: str) -> bool:
+    return row.strip().startswith(fence) and not row.strip().strip(fence[0])
+
+
+def _block(line: int, end: int, info: str, rows: tuple[str, ...]) -> Block:
+    known = _INFO.fullmatch(info)
+    if known is None:
+        return Block(line, end, info, rows, quoted=True)
+    return Block(line, end, info, rows, State(known[1] or "AUTHORIZATION"), known[2] is not None)
+
+
+def _bad_rows(path: str, block: Block) -> Iterator[Finding]:
+    if not block.rows:
+        yield Finding(path, block.line, "bad-line", {"row": ""})
+    for at, row in enumerate(block.rows, block.line + 1):
+        if _ROW.fullmatch(row) is None or row == f"C: {ELLIPSIS}":
+            yield Finding(path, at, "bad-line", {"row": row})
+
+
+def turns(block: Block) -> list[Turn]:
+    """The block's rows as turns."""
+    found: list[Turn] = []
+    sent: list[str] = []
+    said: list[str] = []
+    start = block.line + 1
+    for at, row in enumerate(block.rows, block.line + 1):
+        if row.startswith("C:") and said:
+            found.append(Turn(start, tuple(sent), tuple(said)))
+            sent, said, start = [], [], at
+        (sent if row.startswith("C:") else said).append(row[3:])
+    return [*found, Turn(start, tuple(sent), tuple(said))]
+
+
+class Stage:
+    """Plays blocks, each on a fresh practice server, on one maildrop of a catalog. Raises FileNotFoundError."""
+
+    def __init__(self, catalog: Catalog, maildrop: str = "default") -> None:
+        self._catalog = catalog
+        self._messages: tuple[Message, ...] = from_files(catalog.maildrop_files(maildrop))
+
+    def server(self) -> MailServer:
+        """The practice server as the shell starts it, but that neither time nor the stamp moves."""
+        return MailServer(
+            {LEARNER: PASSWORD},
+            LANGUAGES,
+            self._catalog.replies,
+            self._messages,
+            clock=lambda: 0.0,
+            new_stamp=lambda: STAMP,
+        )
+
+    def play(self, block: Block) -> Iterator[tuple[Turn, list[str] | None]]:
+        """Each turn with the lines that really come; None if the server had closed before it."""
+        session = self.server().session()
+        greeting = _heard(session)
+        if block.state is State.TRANSACTION:
+            _say(session, (f"USER {LEARNER}",))
+            _say(session, (f"PASS {PASSWORD}",))
+        for turn in turns(block):
+            if not turn.sent:
+                yield turn, greeting if block.state is State.AUTHORIZATION else []
+            elif session.closing:
+                yield turn, None
+            else:
+                yield turn, _say(session, turn.sent)
+        session.lost()
+
+
+def _say(session: ServerSession, lines: tuple[str, ...]) -> list[str]:
+    """Send `lines` in one flight. After `+OK` to STLS what follows is under TLS."""
+    session.feed(b"".join(line.encode("utf-8", "surrogateescape") + CRLF for line in lines))
+    said = _heard(session)
+    if session.starts_tls:
+        session.tls_started()
+    return said
+
+
+def _heard(session: ServerSession) -> list[str]:
+    """What the server has to say now, as lines; octets that are no UTF-8 as `\\xNN`."""
+    said = bytearray()
+    while (chunk := session.next_chunk()) is not None:
+        said += chunk
+    return [line.decode("utf-8", "backslashreplace") for line in bytes(said).split(CRLF)[:-1]]
+
+
+def check_dialogue(path: str, block: Block, stage: Stage) -> Iterator[Finding]:
+    """Whether a block is true; one finding at most, as what comes behind the first untruth follows from it."""
+    for turn, heard in stage.play(block):
+        if heard is None:
+            yield Finding(path, turn.line, "after-close", {"sent": turn.sent[0]})
+            return
+        wrong = first_untruth(turn.said, heard)
+        if wrong is not None:
+            at, really = wrong
+            line = turn.line + len(turn.sent) + at
+            told = f"S: {turn.said[at]}" if at < len(turn.said) else "-"
+            facts = {"told": told, "really": f"S: {really}" if really is not None else "-"}
+            yield Finding(path, min(line, block.end), "untrue", facts)
+            return
+
+
+def first_untruth(said: tuple[str, ...], heard: list[str]) -> tuple[int, str | None] | None:
+    """None if `said` tells what was heard; else the row at fault, and the line that is heard in its place, if any."""
+    reached = {0}  # how much of `heard` the rows so far can stand for
+    for at, row in enumerate(said):
+        if row == ELLIPSIS:
+            following = set(range(min(reached), len(heard) + 1))
+        else:
+            following = {n + 1 for n in reached if n < len(heard) and heard[n] == row}
+        if not following:
+            nearest = min(reached)
+            return at, heard[nearest] if nearest < len(heard) else None
+        reached = following
+    return None if len(heard) in reached else (len(said), heard[max(reached)])
+
+
+def redone(said: tuple[str, ...], heard: list[str]) -> tuple[str, ...]:
+    """`said` made true: as it is if it is true, else the real lines, with each `[...]` left where it stood.
+
+    Lines between two `[...]` become those that they are most like; where nothing is like them they fall out.
+    """
+    if first_untruth(said, heard) is None:
+        return said
+    if ELLIPSIS not in said:
+        return tuple(heard)
+    pieces: list[list[str]] = [[]]
+    for row in said:
+        if row == ELLIPSIS:
+            pieces.append([])
+        else:
+            pieces[-1].append(row)
+    first, *middle, last = pieces
+    if len(heard) <= len(said) - len(pieces) + 1:
+        return tuple(heard)  # as short as the lines that were shown: nothing is left to leave out
+    made = [*heard[: len(first)], ELLIPSIS]
+    rest = heard[len(first) : len(heard) - len(last)]
+    for piece in filter(None, middle):
+        found = _most_like(piece, rest)
+        if found is not None:
+            made += [*rest[found : found + len(piece)], ELLIPSIS]
+            rest = rest[found + len(piece) :]
+    return (*made, *heard[len(heard) - len(last) :])
+
+
+def _most_like(piece: list[str], rest: list[str]) -> int | None:
+    """Where in `rest` the lines of `piece` stand, or those most like them; None if nothing is like them."""
+    scores = [
+        sum(SequenceMatcher(None, a, b).ratio() for a, b in zip(piece, rest[at:], strict=False)) / len(piece)
+        for at in range(len(rest) - len(piece) + 1)
+    ]
+    best = max(scores, default=0.0)
+    return scores.index(best) if best >= _ALIKE else None
+
+
+def compare_blocks(english: str, ours: list[Block], path: str, theirs: list[Block]) -> Iterator[Finding]:
+    """Both languages show the same dialogues, line for line; one finding for the first block that differs."""
+    for number, (one, two) in enumerate(zip(ours, theirs, strict=False), 1):
+        if (one.info, one.rows) != (two.info, two.rows):
+            rows = zip((one.info, *one.rows, "```"), (two.info, *two.rows, "```"), strict=False)
+            at = next(at for at, (a, b) in enumerate(rows) if a != b)
+            yield Finding(path, two.line + at, "dialogues-differ", {"number": number, "other": english})
+            return
+    if len(ours) != len(theirs):
+        number = min(len(ours), len(theirs)) + 1
+        line = theirs[number - 1].line if len(theirs) >= number else 0
+        yield Finding(path, line, "dialogues-differ", {"number": number, "other": english})
+
+
+def fix_text(path: str, text: str, stage: Stage) -> str:
+    """`text` with the `S:` lines of its replayed blocks as the server really says them; `C:` lines stay as they are."""
+    blocks, findings = read_blocks(path, text)
+    broken = {finding.line for finding in findings}
+    rows = text.split("\n")
+    for block in reversed(blocks):
+        if block.quoted or not broken.isdisjoint(range(block.line, block.end + 1)):
+            continue  # its form has to be put right by hand first
+        made: list[str] = []
+        for turn, heard in stage.play(block):
+            said = turn.said if heard is None else redone(turn.said, heard)
+            made += [_row("C", text) for text in turn.sent] + [_row("S", text) for text in said]
+        if made != [_row(row[0], row[3:]) for row in block.rows]:
+            rows[block.line : block.end - 1] = made
+    return "\n".join(rows)
+
+
+def _row(side: str, text: str) -> str:
+    """An empty line carries no blank at its end; the one behind `+ ` stays, as it is sent."""
+    return f"{side}: {text}" if text else f"{side}:"

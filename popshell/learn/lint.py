@@ -1,0 +1,208 @@
+"""`popshell lint`: proves every page and every translation of a `lessons/` directory.
+
+The way: tree.py takes in the files; each is examined by itself, then beside its English one. What is examined stands in
+heads.py (words), dialogues.py, citations.py and bodies.py; the closed lists that it is held to, in keys.py; what a fault
+means to an author, in `messages.toml`, `[lint]`.
+
+Trap: dialogues need the server's words. Where a `replies.toml` lacks one they are not played: the lack is the finding.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from popshell.learn import bodies, heads
+from popshell.learn.catalog import LANGUAGES, Catalog, Page, Words, bundled
+from popshell.learn.citations import Rfc, check_citations, check_tables, citations, read_rfcs
+from popshell.learn.dialogues import Block, Stage, check_dialogue, compare_blocks, fix_text
+from popshell.learn.faults import Fault, Finding
+from popshell.learn.keys import REPLIES
+from popshell.learn.tree import Source, Tree, read_tree
+from popshell.visible import show
+
+#: Exit codes of `popshell lint`.
+CLEAN, FAULTY, USAGE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What lint found, by file and line, and how much it looked at."""
+
+    findings: tuple[Finding, ...]
+    files: int
+    dialogues: int
+
+
+def run_lint(
+    root: Path | None, words: Words, *, fix: bool = False, write: Callable[[str], object] | None = None
+) -> int:
+    """The subcommand: lint `root`, or the bundled lessons; with `fix` rewrite dialogues first. Returns the exit code."""
+    write = write or sys.stdout.write
+    folder: Traversable = root if root is not None else bundled()
+    if not folder.is_dir():
+        write(show(words("cli.no-lessons", path=str(folder))) + "\n")
+        return USAGE
+    if fix and isinstance(folder, Path):  # in a zip nothing can be rewritten
+        for path in fix_dialogues(folder):
+            write(show(words("lint.rewritten", path=path)) + "\n")
+    report = examine(folder)
+    faults = in_words(report.findings, words)
+    for fault in faults:
+        write(show(str(fault)) + "\n")
+    if faults:
+        write(words("cli.lint-faults", count=len(faults)) + "\n")
+        return FAULTY
+    write(words("cli.lint-clean", files=report.files, dialogues=report.dialogues) + "\n")
+    return CLEAN
+
+
+def lint(root: Traversable, words: Words) -> list[Fault]:
+    """Every fault of the lessons below `root`, by file and line, in the language of `words`."""
+    return in_words(examine(root).findings, words)
+
+
+def in_words(findings: tuple[Finding, ...], words: Words) -> list[Fault]:
+    return [Fault(found.path, found.line, found.code, words(f"lint.{found.code}", **found.facts)) for found in findings]
+
+
+def examine(root: Traversable) -> Report:
+    """Examine all below `root`."""
+    tree = read_tree(root)
+    findings = list(tree.findings)
+    rfcs = _rfcs(tree)
+    if rfcs is not None:
+        findings += check_tables(rfcs)
+    for source in tree.sources.values():
+        findings += _examine_text(source, rfcs)
+    played = 0
+    stages = Stages(root, tree)
+    for source, block in _played(tree):
+        played += 1
+        stage = stages.get(source, findings)
+        if stage is not None:
+            findings += check_dialogue(source.path, block, stage)
+    for english, other in _pairs(tree):
+        findings += _compare(english, other)
+    findings.sort(key=lambda found: (found.path, found.line, found.code))
+    return Report(tuple(findings), tree.files, played)
+
+
+def fix_dialogues(root: Path) -> list[str]:
+    """Rewrite the `S:` lines of all dialogues as the server says them. Returns the paths of the files that changed."""
+    tree = read_tree(root)
+    stages = Stages(root, tree)
+    changed = []
+    for path in sorted({source.path for source, _ in _played(tree)}):
+        source = tree.sources[path]
+        stage = stages.get(source, [])
+        made = fix_text(path, source.text, stage) if stage is not None else source.text
+        if made != source.text:
+            (root / path).write_bytes(made.encode())
+            changed.append(path)
+    return changed
+
+
+# -- one file -----------------------------------------------------------------------------------------------------------
+
+
+def _rfcs(tree: Tree) -> dict[int, Rfc] | None:
+    """What `rfc.toml` knows; None where it cannot be read: citations are not proven then, and that is said."""
+    source = tree.sources.get("rfc.toml")
+    return read_rfcs(source.words) if source is not None and source.words is not None else None
+
+
+def _examine_text(source: Source, rfcs: Mapping[int, Rfc] | None) -> Iterator[Finding]:
+    """A file by itself, its dialogues left out."""
+    path, text = source.path, source.text
+    blocks: list[Block] = []
+    if path.endswith(".toml"):
+        if isinstance(source.table, Finding):
+            yield source.table
+        elif source.language:
+            yield from heads.check_words(path, source.name, source.table, text)
+    else:
+        blocks, findings = source.blocks
+        yield from findings
+        yield from bodies.check_links(path, text, blocks)
+        if isinstance(source.head, Finding):
+            yield source.head
+        elif source.page:
+            yield from _examine_page(source, source.head, blocks)
+    if rfcs is not None and source.language:
+        yield from check_citations(path, text, rfcs)
+    if source.language == "zh-Hant":
+        yield from bodies.check_simplified(path, text, blocks)
+
+
+def _examine_page(source: Source, page: Page, blocks: list[Block]) -> Iterator[Finding]:
+    path, text = source.path, source.text
+    yield from heads.check_head(path, source.page, page, text)
+    yield from bodies.check_body(path, source.page, source.language, text, source.body_line, blocks)
+    if source.page.startswith("commands/") and not any(found.section for found in citations(text)):
+        yield Finding(path, 0, "uncited")
+
+
+# -- dialogues ----------------------------------------------------------------------------------------------------------
+
+
+class Stages:
+    """The stages of a lessons directory, one for each maildrop, made when first wanted."""
+
+    def __init__(self, root: Traversable, tree: Tree) -> None:
+        self._catalog = Catalog((root,))
+        self._made: dict[str, Stage | None] = {}
+        replies = [tree.sources.get(f"{tag}/replies.toml") for tag in LANGUAGES]
+        self._sound = all(
+            source is not None and source.words is not None and all(isinstance(source.words.get(k), str) for k in REPLIES)
+            for source in replies
+        )
+
+    def get(self, source: Source, findings: list[Finding]) -> Stage | None:
+        """The stage for the dialogues of `source`; None if there is none, and why goes into `findings`, once."""
+        named = source.words.get("maildrop") if source.words else None  # a lesson may name its own
+        name = named if isinstance(named, str) and named and "/" not in named else "default"
+        if name not in self._made:
+            self._made[name] = None
+            try:
+                if self._sound:
+                    self._made[name] = Stage(self._catalog, name)
+            except FileNotFoundError:
+                if name != "default":
+                    findings.append(Finding(f"maildrops/{name}", 0, "missing-file"))
+        return self._made[name]
+
+
+def _played(tree: Tree) -> Iterator[tuple[Source, Block]]:
+    """Every block that is played, with its file."""
+    for source in tree.sources.values():
+        if source.path.endswith(".md"):
+            blocks, findings = source.blocks
+            broken = {found.line for found in findings}
+            for block in blocks:
+                if not block.quoted and broken.isdisjoint(range(block.line, block.end + 1)):
+                    yield source, block
+
+
+# -- two languages ------------------------------------------------------------------------------------------------------
+
+
+def _pairs(tree: Tree) -> Iterator[tuple[Source, Source]]:
+    """Each translated file behind its English one."""
+    for source in tree.sources.values():
+        english = tree.sources.get(f"en/{source.name}")
+        if source.language not in ("", "en") and english is not None:
+            yield english, source
+
+
+def _compare(english: Source, other: Source) -> Iterator[Finding]:
+    """The same keys, placeholders and dialogues. The facts of a lesson stand in its English file only."""
+    pages = english.page or english.path.endswith(".toml")
+    if pages and english.words is not None and other.words is not None:
+        ours, theirs = ((source.path, source.words or {}, source.text) for source in (english, other))
+        yield from heads.compare(ours, theirs)
+    if english.path.endswith(".md"):
+        yield from compare_blocks(english.path, english.blocks[0], other.path, other.blocks[0])

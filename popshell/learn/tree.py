@@ -1,0 +1,162 @@
+"""The files below a `lessons/` directory as lint sees them: what has to be there, what must not, and the text of each.
+
+Trap: one bad file must not hide the others. What cannot be read is a finding and is left out; a text with CRLF or a
+byte-order mark is a finding, too, and is examined without them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from popshell.learn import dialogues, heads
+from popshell.learn.catalog import LANGUAGES, Page
+from popshell.learn.explain import pages
+from popshell.learn.faults import Finding
+from popshell.learn.lesson import LARGEST
+
+PAGES = frozenset(pages())
+_TABLES = ("messages.toml", "replies.toml")
+_LESSON = re.compile(r"\d\d-[a-z0-9-]+")
+_MAIL = re.compile(r"maildrops/[^/.][^/]*/[^/.][^/]*\.eml")
+_LINE_END = re.compile(r"\r\n?")
+
+
+@dataclass
+class Source:
+    """One text file. What is made of the text is made once, when it is first asked for."""
+
+    path: str
+    text: str
+
+    @property
+    def language(self) -> str:
+        """The language that it belongs to, "" if to none."""
+        tag = self.path.partition("/")[0]
+        return tag if tag in LANGUAGES else ""
+
+    @property
+    def name(self) -> str:
+        """Its path below the language: `commands/RETR.md`."""
+        return self.path.partition("/")[2] if self.language else self.path
+
+    @property
+    def page(self) -> str:
+        """The page that it is: `commands/RETR`; "" if it is none."""
+        page = self.name.removesuffix(".md")
+        return page if page in PAGES else ""
+
+    @cached_property
+    def head(self) -> Page | Finding:
+        """Of a Markdown file."""
+        return heads.read_head(self.path, self.text)
+
+    @cached_property
+    def table(self) -> dict[str, Any] | Finding:
+        """Of a TOML file."""
+        return heads.read_toml(self.path, self.text)
+
+    @property
+    def words(self) -> Mapping[str, Any] | None:
+        """Its texts, of a head or a table; None if they cannot be read."""
+        if self.path.endswith(".toml"):
+            return None if isinstance(self.table, Finding) else self.table
+        return self.head.head if isinstance(self.head, Page) else None
+
+    @property
+    def body_line(self) -> int:
+        """The line on which the body begins."""
+        rows = self.text.split("\n")
+        return next((at + 1 for at, row in enumerate(rows, 1) if at > 1 and row.strip() == heads.FENCE), 1)
+
+    @cached_property
+    def blocks(self) -> tuple[list[dialogues.Block], list[Finding]]:
+        """Of a Markdown file: its fenced blocks, and what is wrong with their form."""
+        return dialogues.read_blocks(self.path, self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The text files by path, how many files there are in all, and what is wrong with the files as files."""
+
+    sources: Mapping[str, Source]
+    files: int
+    findings: tuple[Finding, ...]
+
+
+def read_tree(root: Traversable) -> Tree:
+    """Read all below `root`."""
+    findings: list[Finding] = []
+    nodes = dict(_walk(root, root, "", findings))
+    wanted = {"rfc.toml", *(f"{tag}/{name}" for tag in LANGUAGES for name in _names(_lessons(nodes)))}
+    findings += (Finding(path, 0, "missing-file") for path in wanted - nodes.keys())
+    if not any(path.startswith("maildrops/default/") for path in nodes):
+        findings.append(Finding("maildrops/default", 0, "missing-file"))
+    sources: dict[str, Source] = {}
+    for path, node in nodes.items():
+        if path not in wanted and path != "course.toml" and not _MAIL.fullmatch(path):
+            findings.append(Finding(path, 0, "stray-file"))
+            continue
+        data = node.read_bytes()
+        if len(data) > LARGEST:
+            findings.append(Finding(path, 0, "too-large", {"octets": len(data), "most": LARGEST}))
+        elif not path.endswith(".eml") and (text := _decode(path, data, findings)) is not None:
+            sources[path] = Source(path, text)
+    return Tree(sources, len(nodes), tuple(findings))
+
+
+def _names(lessons: tuple[str, ...]) -> Iterator[str]:
+    """What each language has to have."""
+    yield from _TABLES
+    yield from (f"{page}.md" for page in PAGES)
+    yield from (f"{name}.md" for name in lessons)
+
+
+def _lessons(nodes: Mapping[str, Traversable]) -> tuple[str, ...]:
+    """The lessons that `course.toml` names. Whether they are sound is for the reader of courses to say."""
+    if "course.toml" not in nodes:
+        return ()
+    table = heads.read_toml("course.toml", nodes["course.toml"].read_bytes().decode("utf-8", "replace"))
+    named = [] if isinstance(table, Finding) else table.get("lessons", [])
+    return tuple(name for name in named if isinstance(name, str) and _LESSON.fullmatch(name))
+
+
+def _walk(
+    root: Traversable, folder: Traversable, prefix: str, findings: list[Finding]
+) -> Iterator[tuple[str, Traversable]]:
+    """Every file below `folder`. Links to folders are not followed, links that lead out are not read (sec-D6)."""
+    for node in sorted(folder.iterdir(), key=lambda node: node.name):
+        path = prefix + node.name
+        linked = isinstance(node, Path) and node.is_symlink()
+        if linked and isinstance(node, Path) and isinstance(root, Path) and not _inside(root, node):
+            findings.append(Finding(path, 0, "leaves-folder", {"target": str(node.resolve())}))
+        elif node.is_file():
+            yield path, node
+        elif node.is_dir() and not linked:
+            yield from _walk(root, node, path + "/", findings)
+        else:
+            findings.append(Finding(path, 0, "stray-file"))
+
+
+def _inside(root: Path, node: Path) -> bool:
+    return root.resolve() in node.resolve().parents
+
+
+def _decode(path: str, data: bytes, findings: list[Finding]) -> str | None:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        findings.append(Finding(path, data.count(b"\n", 0, error.start) + 1, "not-utf-8"))
+        return None
+    if text.startswith("\ufeff"):
+        findings.append(Finding(path, 1, "byte-order-mark"))
+        text = text[1:]
+    if found := _LINE_END.search(text):
+        findings.append(Finding(path, text.count("\n", 0, found.start()) + 1, "line-ends"))
+        text = _LINE_END.sub("\n", text)
+    return text

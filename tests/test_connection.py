@@ -1,0 +1,592 @@
+"""connection: Exchanges from both directions, the same for every way of cutting the bytes (sec-P1).
+
+The dialogues stand once; each is watched whole, byte by byte, in other sizes and at random. Dialogues made by chance
+follow, 22,000 cuttings; `tests/soak/million_cuttings.py` runs a million.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import (
+    CLOSE,
+    TIGHT,
+    TIGHTER,
+    TLS,
+    Move,
+    Outcome,
+    at_random,
+    blob,
+    chunks_of,
+    differing_cutting,
+    first_difference,
+    plain,
+    random_dialogue,
+    random_limits,
+    replay,
+    whole,
+)
+
+from popshell.protocol.commandline import MASK, Context
+from popshell.protocol.commands import State
+from popshell.protocol.connection import Challenge, Connection, announced_by
+from popshell.protocol.exchange import Exchange, Problem, Step, decoded
+from popshell.protocol.response import Status
+from popshell.protocol.wire import ReplyLimits
+
+PROFILE = settings(max_examples=600, deadline=None, derandomize=True, database=None)
+A, T, U, C = State.AUTHORIZATION, State.TRANSACTION, State.UPDATE, State.CLOSED
+GREETING: Move = ("S", b"+OK ready\r\n")
+LOGIN: list[Move] = [GREETING, ("C", b"APOP mei 0\r\n"), ("S", b"+OK\r\n")]
+CANARY = "C4n4ry-77"
+
+
+def moves(*steps: str | Move, start: list[Move] = LOGIN) -> list[Move]:
+    """Steps written as "C: ..." and "S: ...", each a line; other moves as they are."""
+    out = list(start)
+    for step in steps:
+        out.append(step if isinstance(step, tuple) else (step[0], step[3:].encode() + b"\r\n"))
+    return out
+
+
+def told(outcome: Outcome, skip: int = 0) -> list[str]:
+    """Each event in a few words: command, status or problem, state after."""
+    words = []
+    for event in outcome.events[skip:]:
+        if isinstance(event, Challenge):
+            words.append(f"{event.command.name} + {event.line.decode()}".rstrip())
+        else:
+            what = event.problem.code if event.problem else event.response.status.value if event.response else "?"
+            speaks = f" ({event.problem.speaks})" if event.problem and event.problem.speaks else ""
+            words.append(f"{event.name or '-'} {what}{speaks} {event.after.value[:1]}")
+    return words
+
+
+#: name -> (moves, limits, what comes of it behind the greeting and, where there is one, the login)
+DIALOGUES: dict[str, tuple[list[Move], ReplyLimits | None, list[str]]] = {
+    "greeting": (moves(start=[GREETING]), None, ["- +OK A"]),
+    "greeting -ERR": (moves("S: -ERR busy", start=[]), None, ["- -ERR C"]),
+    "greeting challenge": (moves("S: + hello", start=[]), None, ["- challenge C"]),
+    "greeting imap": (moves("S: * OK IMAP4rev1", start=[]), None, ["- not-pop3 (imap) C"]),
+    "greeting smtp": (moves("S: 220 mail ESMTP", start=[]), None, ["- not-pop3 (smtp) C"]),
+    "greeting http": (moves("S: HTTP/1.1 400 Bad Request", start=[]), None, ["- not-pop3 (http) C"]),
+    "greeting ssh": (moves("S: SSH-2.0-x", start=[]), None, ["- not-pop3 (ssh) C"]),
+    "greeting tls": (moves(("S", b"\x15\x03\x01\x00\x02\x02\x46"), start=[]), None, ["- not-pop3 (tls) C"]),
+    "greeting nothing known": (moves("S: hello", start=[]), None, ["- not-pop3 C"]),
+    "greeting lower case": (moves("S: +ok", start=[]), None, ["- lower-case C"]),
+    "greeting mixed case": (moves("S: -Err x", start=[]), None, ["- lower-case C"]),
+    "tab behind +OK": (moves("S: +OK\tx", start=[]), None, ["- not-pop3 C"]),
+    "blank before +OK": (moves("S:  +OK", start=[]), None, ["- not-pop3 C"]),
+    "+OKAY": (moves("S: +OKAY", start=[]), None, ["- not-pop3 C"]),
+    "empty status line": (moves("S: ", start=[]), None, ["- not-pop3 C"]),
+    "bare LF": (moves(("S", b"+OK ready\n"), start=[]), None, ["- bare-lf C"]),
+    "cut greeting": (moves(("S", b"+OK read"), CLOSE, start=[]), None, ["- cut C"]),
+    "no greeting": (moves(CLOSE, start=[]), None, ["- no-reply C"]),
+    "two greetings": (moves("S: +OK again", start=[GREETING]), None, ["- +OK A", "- unasked A"]),
+    "pipelined": (
+        moves("C: STAT", "C: LIST", "C: RETR 1", "S: +OK 1 9", "S: +OK", "S: 1 9", "S: .", "S: +OK", "S: ..", "S: ."),
+        None,
+        ["STAT +OK T", "LIST +OK T", "RETR +OK T"],
+    ),
+    "pipelined, one refused": (
+        moves("C: LIST", "C: LIST 1", "C: NOOP", "S: -ERR", "S: +OK 1 9", "S: +OK"),
+        None,
+        ["LIST -ERR T", "LIST +OK T", "NOOP +OK T"],
+    ),
+    "pipelined login": (
+        moves("C: USER a", "C: PASS b", "C: STAT", "S: +OK", "S: +OK", "S: +OK 0 0", start=[GREETING]),
+        None,
+        ["- +OK A", "USER +OK A", "PASS +OK T", "STAT +OK T"],
+    ),
+    "unasked": (moves("S: +OK 1", "C: STAT", "S: +OK 2 2"), None, ["- unasked T", "STAT +OK T"]),
+    "unasked, half before the command": (
+        moves(("S", b"+OK 9"), "C: STAT", ("S", b"9 9\r\n+OK 1 1\r\n")),
+        None,
+        ["- unasked T", "STAT +OK T"],
+    ),
+    "unasked at the end": (moves(("S", b"+OK by"), CLOSE), None, ["- unasked T"]),
+    "more replies than commands": (
+        moves("C: X", "S: -ERR", "S: -ERR", "S: what"),
+        None,
+        ["X -ERR T", "- unasked T", "- unasked T"],
+    ),
+    "AUTH in one line": (moves("C: AUTH PLAIN =", "S: -ERR", start=[GREETING]), None, ["- +OK A", "AUTH -ERR A"]),
+    "AUTH with a challenge": (
+        moves("C: AUTH PLAIN", "S: + ", "C: AGEAYg==", "S: +OK", "C: STAT", "S: +OK 0 0", start=[GREETING]),
+        None,
+        ["- +OK A", "AUTH +", "AUTH +OK T", "STAT +OK T"],
+    ),
+    "AUTH with two challenges": (
+        moves("C: AUTH X", "S: + YQ==", "C: Yg==", "S: + Yw==", "C: ", "S: +OK", start=[GREETING]),
+        None,
+        ["- +OK A", "AUTH + YQ==", "AUTH + Yw==", "AUTH +OK T"],
+    ),
+    "AUTH cancelled": (
+        moves("C: AUTH PLAIN", "S: + ", "C: *", "S: -ERR", "C: *", "S: -ERR", start=[GREETING]),
+        None,
+        ["- +OK A", "AUTH +", "AUTH -ERR A", "* -ERR A"],
+    ),
+    "AUTH, the answer sent ahead": (
+        moves("C: AUTH PLAIN", "C: AGEAYg==", "C: STAT", "S: + ", "S: +OK", "S: +OK 0 0", start=[GREETING]),
+        None,
+        ["- +OK A", "AUTH +", "AUTH +OK T", "STAT +OK T"],
+    ),
+    "AUTH, the answer sent ahead and AUTH refused": (
+        moves("C: AUTH PLAIN", "C: AGEAYg==", "C: CAPA", "S: -ERR", "S: -ERR", "S: -ERR", start=[GREETING]),
+        None,
+        ["- +OK A", "AUTH -ERR A", "- -ERR A", "CAPA -ERR A"],
+    ),
+    "AUTH, the reply before the answer": (  # sec-P4: what precedes its command never counts
+        moves("C: AUTH PLAIN", "S: + ", "S: +OK you are in", "C: AGEAYg==", "S: -ERR no", start=[GREETING]),
+        None,
+        ["- +OK A", "AUTH +", "- unasked A", "AUTH -ERR A"],
+    ),
+    "AUTH, half the reply before the answer": (
+        moves("C: AUTH PLAIN", ("S", b"+ \r\n+OK you"), "C: AGEAYg==", "S:  are in", "S: -ERR no", start=[GREETING]),
+        None,
+        ["- +OK A", "AUTH +", "- unasked A", "AUTH -ERR A"],
+    ),
+    "AUTH, closed instead of an answer": (
+        moves("C: AUTH PLAIN", "S: + ", "S: -ERR timeout", CLOSE, start=[GREETING]),
+        None,
+        ["- +OK A", "AUTH +", "- unasked A", "AUTH no-reply C"],
+    ),
+    "challenge without AUTH": (moves("C: STAT", "S: + go on"), None, ["STAT challenge T"]),
+    "STLS": (
+        moves("C: STLS", "S: +OK", TLS, "C: CAPA", "S: +OK", "S: USER", "S: .", start=[GREETING]),
+        None,
+        ["- +OK A", "STLS +OK A", "CAPA +OK A"],
+    ),
+    "STLS refused": (
+        moves("C: STLS", "S: -ERR", "C: X", "S: -ERR", start=[GREETING]),
+        None,
+        ["- +OK A", "STLS -ERR A", "X -ERR A"],
+    ),
+    "STLS, injection in one flight": (
+        moves("C: STLS", "S: +OK", "S: +OK injected", TLS, start=[GREETING]),
+        None,
+        ["- +OK A", "STLS +OK A", "- stls-injection A"],
+    ),
+    "STLS, injection of one octet": (
+        moves("C: STLS", ("S", b"+OK\r\n\x16"), TLS, "C: NOOP", start=[GREETING]),
+        None,
+        ["- +OK A", "STLS +OK A", "- stls-injection A"],
+    ),
+    "STLS, commands behind it": (
+        moves("C: STLS", "C: CAPA", "S: +OK", TLS, "S: -ERR", "C: NOOP", "S: +OK", start=[GREETING]),
+        None,
+        ["- +OK A", "STLS +OK A", "CAPA -ERR A", "NOOP +OK A"],
+    ),
+    "STLS where it is not legal": (moves("C: STLS", "S: +OK", "C: NOOP", "S: +OK"), None, ["STLS +OK T", "NOOP +OK T"]),
+    "STLS twice": (
+        moves("C: STLS", "S: +OK", TLS, "C: STLS", "S: +OK", "S: +OK", start=[GREETING]),
+        None,
+        ["- +OK A", "STLS +OK A", "STLS +OK A", "- unasked A"],
+    ),
+    "no terminator": (moves("C: RETR 1", "S: +OK", "S: half", CLOSE), None, ["RETR no-terminator C"]),
+    "no terminator, bare LF": (moves("C: RETR 1", ("S", b"+OK\r\nx\n.\n"), CLOSE), None, ["RETR no-terminator C"]),
+    "cut": (moves("C: STAT", ("S", b"+OK 2 3"), CLOSE), None, ["STAT cut C"]),
+    "no reply": (moves("C: STAT", "C: NOOP", CLOSE), None, ["STAT no-reply C"]),
+    "nothing after a fault": (
+        moves("C: STAT", "S: what", "S: +OK", "C: NOOP", "S: +OK", CLOSE),
+        None,
+        ["STAT not-pop3 T"],
+    ),
+    "QUIT": (moves("C: QUIT", "S: +OK", CLOSE), None, ["QUIT +OK U"]),
+    "QUIT, update fails": (moves("C: QUIT", "S: -ERR some deleted messages not removed", CLOSE), None, ["QUIT -ERR U"]),
+    "QUIT x": (moves("C: QUIT x", "S: -ERR", "C: NOOP", "S: +OK"), None, ["QUIT -ERR T", "NOOP +OK T"]),
+    "QUIT in AUTHORIZATION": (moves("C: QUIT", "S: +OK", CLOSE, start=[GREETING]), None, ["- +OK A", "QUIT +OK C"]),
+    "behind QUIT": (moves("C: QUIT", "C: NOOP", "S: +OK", CLOSE), None, ["QUIT +OK U", "NOOP no-reply C"]),
+    "unknown command, +OK": (moves("C: HELP", "S: +OK", "S: line", "S: ."), None, ["HELP +OK T", *["- unasked T"] * 2]),
+    "empty line": (moves("C: ", "S: -ERR"), None, ["- -ERR T"]),
+    "accepted although illegal": (
+        moves("C: RETR 1", "S: +OK", "S: x", "S: .", start=[GREETING]),
+        None,
+        ["- +OK A", "RETR +OK A"],
+    ),
+    "status too long": (moves("C: STAT", ("S", b"+OK " + b"x" * 60), CLOSE), TIGHT, ["STAT status-too-long T"]),
+    "line too long": (moves("C: RETR 1", "S: +OK", "S: " + "x" * 25), TIGHT, ["RETR line-too-long T"]),
+    "line just short enough": (moves("C: RETR 1", "S: +OK", "S: " + "x" * 24, "S: ."), TIGHT, ["RETR +OK T"]),
+    "content too long": (moves("C: RETR 1", "S: +OK", *["S: xxxxxxxx"] * 10), TIGHT, ["RETR content-too-long T"]),
+    "too many capabilities": (moves("C: CAPA", "S: +OK", *["S: X"] * 4, "S: ."), TIGHT, ["CAPA too-many-lines T"]),
+    "as many capabilities as may be": (moves("C: CAPA", "S: +OK", *["S: X"] * 3, "S: ."), TIGHT, ["CAPA +OK T"]),
+    "too many rows": (moves("C: UIDL", "S: +OK", *["S: 1 x"] * 4, "S: ."), TIGHT, ["UIDL too-many-lines T"]),
+    "mail has no limit of lines": (moves("C: TOP 1 9", "S: +OK", *["S: x"] * 9, "S: ."), TIGHT, ["TOP +OK T"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DIALOGUES)
+class TestDialogue:
+    def test_what_comes_of_it(self, name: str) -> None:
+        steps, limits, wanted = DIALOGUES[name]
+        assert told(replay(steps, whole, limits), skip=2 if steps[:3] == LOGIN else 0) == wanted
+
+    def test_however_it_is_cut(self, name: str) -> None:
+        steps, limits, _ = DIALOGUES[name]
+        wanted = replay(steps, whole, limits)
+        cutters = [*map(chunks_of, (1, 2, 3, 5, 7)), *(at_random(random.Random(seed)) for seed in range(8))]
+        for cutter in cutters:
+            found = replay(steps, cutter, limits)
+            assert found == wanted, first_difference(wanted, found)
+
+    @pytest.mark.parametrize("behind", [b"+OK more\r\n", b"half", b"\n", b".\r\n", b"+ \r\n", b"\x16\x03"])
+    def test_with_bytes_behind(self, name: str, behind: bytes) -> None:
+        steps, limits, _ = DIALOGUES[name]
+        if steps[-1] != CLOSE:
+            steps = [*steps, ("S", behind), CLOSE]
+        wanted, found = replay(steps, whole, limits), replay(steps, chunks_of(1), limits)
+        assert found == wanted, first_difference(wanted, found)
+
+
+@pytest.mark.parametrize("part", range(11))
+def test_dialogues_made_by_chance(part: int) -> None:
+    """11 x 200 dialogues, each in 10 cuttings: 22,000."""
+    for seed in range(200):
+        difference = differing_cutting(random.Random(part * 1000 + seed), cuttings=10)
+        assert difference is None, f"seed {part * 1000 + seed}: {difference}"
+
+
+def test_chance_meets_every_fault() -> None:
+    """The generator is worth its time only if it gets everywhere."""
+    met: set[str] = set()
+    for seed in range(1200):
+        rng = random.Random(seed)
+        steps = random_dialogue(rng)
+        outcome = replay(steps, whole, random_limits(rng))
+        met |= {event.problem.code for event in outcome.events if isinstance(event, Exchange) and event.problem}
+        met |= {"challenge met"} if any(isinstance(event, Challenge) for event in outcome.events) else set()
+    assert met == {
+        "unasked", "bare-lf", "lower-case", "not-pop3", "challenge", "status-too-long", "line-too-long",
+        "content-too-long", "too-many-lines", "stls-injection", "no-terminator", "cut", "no-reply", "challenge met",
+    }  # fmt: skip
+
+
+# -- any bytes (sec-P9) -----------------------------------------------------------------------------------------------
+
+PIECES = st.one_of(
+    st.binary(max_size=20),
+    st.sampled_from(
+        [b"+OK", b"-ERR ", b"\r\n", b".\r\n", b"+ ", b"STAT\r\n", b"LIST\r\n", b"AUTH X\r\n", b"STLS\r\n", b"\xff"]
+    ),
+)
+
+
+@PROFILE
+@given(st.lists(st.tuples(st.sampled_from("CST"), PIECES), max_size=20), st.sampled_from([None, TIGHT, TIGHTER]))
+def test_any_bytes_give_exchanges_or_a_broken_connection(
+    steps: list[tuple[str, bytes]], limits: ReplyLimits | None
+) -> None:
+    connection = Connection(limits=limits)
+    for who, data in steps:
+        broken = connection.broken
+        if who == "T" and connection.wants_tls and not broken:
+            connection.tls_started()
+        events = connection.sent(data) if who == "C" else connection.received(data)
+        assert not (broken and events)
+        for event in events:
+            assert isinstance(event, Exchange | Challenge)
+            assert repr(event)
+            if isinstance(event, Exchange):
+                json.dumps(event.to_json())
+                assert event.problem is not None or event.response is not None
+        assert connection.pending >= connection.challenged
+        assert connection.context().state in State
+        due = connection.due()
+        assert due is None or due.octets >= 0
+    connection.close()
+    assert (connection.state, connection.pending, connection.close()) == (C, 0, [])
+
+
+# -- what an Exchange holds --------------------------------------------------------------------------------------------
+
+
+def last(*steps: str | Move, start: list[Move] = LOGIN, limits: ReplyLimits | None = None) -> Exchange:
+    event = replay(moves(*steps, start=start), whole, limits).events[-1]
+    assert isinstance(event, Exchange)
+    return event
+
+
+class TestExchange:
+    def test_raw_bytes_both_ways(self) -> None:
+        exchange = last("C: RETR 1", "S: +OK 9 octets", "S: ..dot", "S: .")
+        assert exchange.sent == b"RETR 1\r\n"
+        assert exchange.received == b"+OK 9 octets\r\n..dot\r\n.\r\n"
+        assert exchange.status_line() == b"+OK 9 octets"
+        assert exchange.raw_content() == b"..dot\r\n.\r\n"
+        assert exchange.response is not None
+        assert exchange.response.content == b".dot\r\n"
+        assert exchange.ok
+        assert not exchange.is_greeting
+
+    def test_an_incomplete_reply_is_no_content(self) -> None:
+        """P5: what was cut is never taken for a message."""
+        exchange = last("C: RETR 1", "S: +OK", "S: half", CLOSE)
+        assert exchange.problem == Problem("no-terminator")
+        assert not exchange.ok
+        assert exchange.raw_content() == b""
+        assert exchange.response is not None
+        assert exchange.response.content is None
+        assert exchange.received == b"+OK\r\nhalf\r\n"
+
+    def test_steps_of_auth(self) -> None:
+        exchange = last("C: AUTH X", "S: + YQ==", "C: Yg==", "S: + ", "C: *", "S: -ERR", start=[GREETING])
+        assert exchange.steps == (Step(b"YQ==", b"Yg=="), Step(b"", b"*"))
+        assert exchange.sent == b"AUTH X\r\nYg==\r\n*\r\n"
+        assert exchange.received == b"+ YQ==\r\n+ \r\n-ERR\r\n"
+        assert exchange.sent_lines() == ["AUTH X", MASK, MASK]
+        assert exchange.to_json()["challenges"] == ["YQ==", ""]
+
+    def test_what_was_sent_ahead(self) -> None:
+        outcome = replay(moves("C: A", "C: B", "S: -ERR", "C: C", "S: -ERR", "S: -ERR", "C: D", "S: -ERR"), whole)
+        assert [event.ahead for event in outcome.events[2:]] == [0, 1, 1, 0]  # type: ignore[union-attr]
+
+    def test_greeting(self) -> None:
+        exchange = replay([("S", b"+OK hi <1.2@x>\r\n")], whole).events[0]
+        assert isinstance(exchange, Exchange)
+        assert exchange.is_greeting
+        assert (exchange.name, exchange.sent_lines(), exchange.to_json()["command"]) == ("", [], None)
+
+    def test_json(self) -> None:
+        exchange = last("C: list", "S: +OK [X/Y] two", "S: 1 120", "S: ..", "S: .")
+        assert exchange.to_json() == {
+            "version": 1,
+            "command": {"name": "LIST", "line": "list", "known": True, "diagnostics": []},
+            "status": "+OK",
+            "code": "X/Y",
+            "text": "two",
+            "lines": ["1 120", "."],
+            "before": "TRANSACTION",
+            "after": "TRANSACTION",
+            "tls": False,
+            "octets": 29,
+            "milliseconds": 0.0,
+            "problem": None,
+        }
+
+    def test_json_of_a_fault(self) -> None:
+        found = last("C: X", "S: * OK IMAP").to_json()
+        assert found["problem"] == {"code": "not-pop3", "speaks": "imap"}
+        assert (found["status"], found["text"]) == (None, "* OK IMAP\r\n")
+        assert last("C: STAT", "S: +ok").to_json()["problem"] == {"code": "lower-case", "speaks": None}
+
+    def test_json_is_one_record_a_line(self) -> None:
+        """F3: CR LF NEL U+2028 are escaped, and what is not UTF-8 does not raise."""
+        exchange = last("C: STAT", ("S", b"+OK \xe2\x80\xa8\xc2\x85\xff\r\n"))
+        text = json.dumps(exchange.to_json())
+        assert len(text.splitlines()) == 1
+        assert json.loads(text)["text"] == "\u2028\x85\udcff"
+
+    def test_time(self) -> None:
+        connection = Connection(now=1.0)
+        (greeting,) = connection.received(b"+OK\r\n", 1.25)
+        connection.sent(b"STAT\r\nNOOP\r\n", 2.0)
+        stat, noop = connection.received(b"+OK 1 1\r\n+OK\r\n", 2.5)
+        assert [e.milliseconds for e in (greeting, stat, noop)] == [250.0, 500.0, 500.0]  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize(
+        ("line", "wanted"), [(b"YQ==", b"a"), (b"", b""), (b"!", None), (b"YQ", None), (b"\xff", None)]
+    )
+    def test_decoded(self, line: bytes, wanted: bytes | None) -> None:
+        assert decoded(line) == wanted
+
+
+# -- secrets (sec-K2) --------------------------------------------------------------------------------------------------
+
+BLOB = plain("mei", CANARY)
+LOGINS: dict[str, list[str | Move]] = {
+    "PASS": ["C: USER mei", "S: +OK", f"C: PASS {CANARY}"],
+    "pass": ["C: USER mei", "S: +OK", f"C: pass {CANARY}"],
+    "blanks before": ["C: USER mei", "S: +OK", f"C:   pass {CANARY}"],
+    "tab": ["C: USER mei", "S: +OK", f"C: PASS\t{CANARY}"],
+    "PAS": ["C: USER mei", "S: +OK", f"C: PAS {CANARY}"],
+    "PASSsecret": ["C: USER mei", "S: +OK", f"C: PASS{CANARY}"],
+    "alone": ["C: USER mei", "S: +OK", f"C: {CANARY}"],
+    "pipelined": ["C: USER mei", f"C: PAS {CANARY}", "S: +OK"],
+    "APOP": [f"C: APOP mei {CANARY}"],
+    "AUTH initial": [f"C: AUTH PLAIN {BLOB}"],
+    "AUTH continuation": ["C: AUTH PLAIN", "S: + ", f"C: {BLOB}"],
+    "AUTH two fields": ["C: AUTH PLAIN", "S: + ", f"C: {blob('mei' + chr(0) + CANARY)}"],
+    "AUTH LOGIN": [
+        "C: AUTH LOGIN",
+        "S: + VXNlcm5hbWU6",
+        f"C: {blob('mei')}",
+        "S: + UGFzc3dvcmQ6",
+        f"C: {blob(CANARY)}",
+    ],
+    "AUTH refused, answer sent ahead": ["C: AUTH PLAIN", f"C: {BLOB}", "S: -ERR no"],
+    "AUTH without mechanism": [f"C: AUTH {BLOB}"],
+    "AUHT": [f"C: AUHT PLAIN {BLOB}"],
+}
+#: `{}` is the last word that was sent: the secret, or base64 that holds it
+ECHOES = [
+    f"-ERR no such password {CANARY}",
+    f"-ERR [AUTH] {CANARY}{CANARY}",
+    "+OK {}",
+    f"-ERR [{CANARY}] is wrong",
+    f"* {CANARY} {{}} not POP3",
+]
+
+
+def leaks(text: str, sent: str = BLOB) -> bool:
+    return any(secret.lower() in text.lower() for secret in (CANARY, BLOB, sent))
+
+
+def views(exchange: Exchange) -> list[str]:
+    """Everything of an Exchange that is written or printed."""
+    status = exchange.redact(exchange.status_line().decode("utf-8", "surrogateescape"))
+    own = [repr(exchange), str(exchange), repr(exchange.command), repr(exchange.steps), exchange.name, status]
+    return [*own, json.dumps(exchange.to_json()), *exchange.sent_lines()]
+
+
+@pytest.mark.parametrize("name", LOGINS)
+@pytest.mark.parametrize("echo", ECHOES)
+def test_no_secret_is_written(name: str, echo: str) -> None:
+    sent = next(step for step in reversed(LOGINS[name]) if step[0] == "C").split()[-1]  # type: ignore[union-attr]
+    steps = [*LOGINS[name], "S: " + echo.format(sent), "C: NOOP", "S: -ERR " + CANARY]
+    outcome = replay(moves(*steps, start=[GREETING]), whole)
+    exchanges = [event for event in outcome.events if isinstance(event, Exchange)]
+    assert any(sent.encode() in exchange.sent for exchange in exchanges)
+    for event in outcome.events:
+        assert not leaks(repr(event), sent)
+    for exchange in exchanges:
+        assert [view for view in views(exchange) if leaks(view, sent)] == []
+
+
+def test_a_secret_echoed_in_a_challenge_is_masked() -> None:
+    steps = ["C: AUTH X", "S: + ", f"C: {blob(CANARY)}", f"S: + {CANARY}", "C: *", "S: -ERR"]
+    assert not leaks(json.dumps(last(*steps, start=[GREETING]).to_json()))
+
+
+def test_a_secret_is_not_cut_in_two() -> None:
+    """The text of a fault is cut to 1,024 characters after masking, not before."""
+    head = "x" * (1024 - len(CANARY) // 2)
+    found = last("C: USER a", "S: +OK", f"C: PASS {CANARY}", f"S: {head}{CANARY}", start=[GREETING]).to_json()["text"]
+    assert CANARY[:4] not in found
+
+
+def test_the_content_of_a_message_is_not_masked() -> None:
+    login: list[Move] = moves("C: USER a", "S: +OK", f"C: PASS {CANARY}", "S: +OK", start=[GREETING])
+    exchange = last("C: RETR 1", f"S: +OK {CANARY}", f"S: {CANARY}", "S: .", start=login)
+    assert exchange.to_json()["lines"] == [CANARY]
+    assert exchange.to_json()["text"] == MASK
+
+
+def test_a_short_secret_does_not_eat_the_text() -> None:
+    exchange = last("C: USER a", "S: +OK", "C: PASS a", "S: -ERR a bad password", start=[GREETING])
+    assert exchange.redact("a bad password") == "a bad password"
+
+
+# -- what the owner asks -----------------------------------------------------------------------------------------------
+
+
+class TestQuestions:
+    def test_pending_and_challenged(self) -> None:
+        connection = Connection()
+        assert (connection.pending, connection.challenged) == (1, False)
+        connection.received(b"+OK\r\n")
+        assert connection.pending == 0
+        connection.sent(b"AUTH X\r\n")
+        connection.received(b"+ \r\n")
+        assert (connection.pending, connection.challenged) == (1, True)
+        connection.sent(b"*\r\nNOOP\r\n")
+        assert (connection.pending, connection.challenged) == (2, False)
+
+    def test_due(self) -> None:
+        connection = Connection(5.0)
+        due = connection.due()
+        assert due is not None
+        assert (due.command, due.since, due.octets, due.bare_lf_dot) == (None, 5.0, 0, False)
+        connection.received(b"+OK\r\n")
+        assert connection.due() is None
+        connection.sent(b"RETR 1\r\n", 7.0)
+        connection.received(b"+OK\r\na\r\nb\n")
+        due = connection.due()
+        assert due is not None
+        assert due.command is not None
+        assert (due.command.name, due.since, due.octets, due.lines, due.bare_lf_dot) == ("RETR", 7.0, 10, 2, False)
+        for end in (b".\n", b"x\n.\r\n"):
+            connection.received(end)
+            due = connection.due()
+            assert due is not None
+            assert due.bare_lf_dot
+        connection.received(b"\r\n.\r\n")
+        assert connection.due() is None
+
+    def test_due_waits_for_nobody_while_challenged(self) -> None:
+        connection = Connection()
+        connection.received(b"+OK\r\n")
+        connection.sent(b"AUTH X\r\n")
+        assert connection.due() is not None
+        connection.received(b"+ \r\n")
+        assert connection.due() is None
+
+    @pytest.mark.parametrize(
+        ("sent", "wanted"),
+        [
+            (b"", Context(A)),
+            (b"USER a\r\n", Context(A, "USER", done=frozenset({"USER"}))),
+            (b"USER a\r\nPASS b\r\n", Context(T, "PASS", done=frozenset({"USER", "PASS"}))),
+            (b"USER a\r\nNOOP\r\n", Context(A, "", done=frozenset({"USER"}))),
+            (b"what\r\n", Context(A)),
+            (b"STLS\r\n", Context(A, "STLS", True, frozenset({"STLS"}))),
+            (b"AUTH X\r\nYQ==\r\nQUIT\r\n", Context(U, "QUIT", done=frozenset({"AUTH", "QUIT"}))),
+        ],
+    )
+    @pytest.mark.parametrize("greeted", [True, False])
+    def test_context_if_all_goes_well(self, sent: bytes, wanted: Context, greeted: bool) -> None:
+        connection = Connection()
+        if greeted:
+            connection.received(b"+OK\r\n")
+        connection.sent(sent)
+        assert connection.context() == wanted
+
+    def test_capabilities_are_forgotten(self) -> None:
+        """RFC 2595 §4 after STLS, RFC 2449 §5 after the login."""
+        capa: list[str | Move] = ["C: CAPA", "S: +OK", "S: SASL PLAIN", "S: ."]
+        outcome = replay(moves(*capa, start=[GREETING]), whole)
+        assert outcome.end["capabilities"] == {"SASL": ("PLAIN",)}
+        for steps in (["C: STLS", "S: +OK", TLS], ["C: APOP a 0", "S: +OK"], ["C: CAPA", "S: -ERR"]):
+            end = replay(moves(*capa, *steps, start=[GREETING]), whole).end  # type: ignore[arg-type]
+            assert (end["capabilities"] is None) == (steps[-1] != "S: -ERR")
+
+    @pytest.mark.parametrize(
+        ("capabilities", "command", "wanted"),
+        [
+            (None, "TOP", None),
+            ({}, "STAT", None),
+            ({}, "NONE", None),
+            ({}, "TOP", False),
+            ({"TOP": ()}, "TOP", True),
+            ({"USER": ()}, "PASS", True),
+            ({"SASL": ("PLAIN",)}, "AUTH", True),
+        ],
+    )
+    def test_announced_by(
+        self, capabilities: dict[str, tuple[str, ...]] | None, command: str, wanted: bool | None
+    ) -> None:
+        assert announced_by(capabilities, command) is wanted
+
+    def test_stamp(self) -> None:
+        assert replay([("S", b"+OK hi <1.2@x>\r\n")], whole).end["stamp"] == "<1.2@x>"
+        assert replay([("S", b"-ERR <1.2@x>\r\n")], whole).end["stamp"] is None
+
+    def test_after_the_end_nothing_is_sent(self) -> None:
+        connection = Connection()
+        connection.close()
+        assert connection.sent(b"STAT\r\n") == []
+        assert connection.pending == 0
+
+    def test_a_sent_line_too_long_to_keep_has_its_reply_all_the_same(self) -> None:
+        connection = Connection(longest_line=100)
+        connection.received(b"+OK\r\n")
+        connection.sent(b"x" * 200 + b"\r\nSTAT\r\n")
+        first, second = connection.received(b"-ERR too long\r\n+OK 1 1\r\n")
+        assert isinstance(first, Exchange)
+        assert isinstance(second, Exchange)
+        assert first.response is not None
+        assert first.response.status is Status.ERR
+        assert (second.name, second.ok) == ("STAT", True)

@@ -1,0 +1,221 @@
+"""maildrop: octets, unique-ids, stuffing in slices, the lock, and that only UPDATE removes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import default_messages, message
+
+from popshell.protocol.wire import ReplyLimits, ReplyReader, stuff, unstuff
+from popshell.server import maildrop as module
+from popshell.server.maildrop import Maildrop, Message, from_files, read_directory, stuffed_slices, stuffed_whole
+
+PROFILE = settings(max_examples=400, deadline=None, derandomize=True, database=None)
+
+
+class TestFromFiles:
+    """RFC 1939 §11: CRLF line ends, counted as two octets."""
+
+    @pytest.mark.parametrize(
+        ("raw", "content"),
+        [
+            (b"A: b\n\nbody\n", b"A: b\r\n\r\nbody\r\n"),
+            (b"A: b\r\n\r\nbody\r\n", b"A: b\r\n\r\nbody\r\n"),
+            (b"A: b\r\n\nbody\n", b"A: b\r\n\r\nbody\r\n"),
+            (b"A: b\n\nbody", b"A: b\r\n\r\nbody\r\n"),  # interop.md: no final newline
+            (b"A: b\n", b"A: b\r\n\r\n"),  # a header alone ends with an empty line
+            (b"A: b", b"A: b\r\n\r\n"),
+            (b"\nbody", b"\r\nbody\r\n"),
+            (b"", b"\r\n"),
+            (b"A: b\n\na\rb\0\xff\n", b"A: b\r\n\r\na\rb\0\xff\r\n"),
+            (b"A: b\n\na\r\r\n", b"A: b\r\n\r\na\r\r\n"),
+        ],
+    )
+    def test_line_ends(self, raw: bytes, content: bytes) -> None:
+        assert message(raw).content == content
+        assert message(raw).octets == len(content)
+
+    def test_order_of_names(self) -> None:
+        found = from_files([("b", b"B: 2\n\n"), ("a", b"A: 1\n\n"), ("10", b"N: 0\n\n")])
+        assert [m.content[:1] for m in found] == [b"N", b"A", b"B"]
+
+    def test_unique_ids(self) -> None:
+        """RFC 1939 §7: 1 to 70 characters 0x21 to 0x7E, unique in the maildrop, the same in every session."""
+        files = [(str(n), b"A: %d\n\n" % (n % 3)) for n in range(7)]
+        ids = [m.unique_id for m in from_files(files)]
+        assert len(set(ids)) == 7
+        assert all(1 <= len(i) <= 70 and all("!" <= ch <= "~" for ch in i) for i in ids)
+        assert ids == [m.unique_id for m in from_files(reversed(files))]
+        assert ids[3] == ids[0] + ".2"
+
+
+class TestReadDirectory:
+    def test_only_mail(self, tmp_path: Path) -> None:
+        (tmp_path / "b.eml").write_bytes(b"B: 2\n\n")
+        (tmp_path / "a.eml").write_bytes(b"A: 1\n\n")
+        (tmp_path / "c.txt").write_bytes(b"C: 3\n\n")
+        (tmp_path / "d.eml").mkdir()
+        assert [m.content for m in read_directory(tmp_path)] == [b"A: 1\r\n\r\n", b"B: 2\r\n\r\n"]
+
+    def test_a_missing_directory(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            read_directory(tmp_path / "none")
+
+    @pytest.mark.parametrize(
+        ("limit", "most"), [("LARGEST_MESSAGE", 5), ("LARGEST_MAILDROP", 11), ("MOST_MESSAGES", 1)]
+    )
+    def test_limits(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int) -> None:
+        (tmp_path / "a.eml").write_bytes(b"A: 1\n\n")
+        (tmp_path / "b.eml").write_bytes(b"B: 2\n\n")
+        assert len(read_directory(tmp_path)) == 2
+        monkeypatch.setattr(module, limit, most)
+        with pytest.raises(ValueError, match="too large"):
+            read_directory(tmp_path)
+
+
+class TestTop:
+    """RFC 1939 §7: header, empty line, n lines of the body; all of it if there are fewer."""
+
+    @pytest.mark.parametrize(
+        ("lines", "wanted"),
+        [
+            (0, b"A: b\r\n\r\n"),
+            (1, b"A: b\r\n\r\n1\r\n"),
+            (2, b"A: b\r\n\r\n1\r\n\r\n"),
+            (3, None),
+            (4, None),
+            (9_999_999_999, None),
+        ],
+    )
+    def test_lines(self, lines: int, wanted: bytes | None) -> None:
+        content = b"A: b\r\n\r\n1\r\n\r\n3\r\n"
+        assert Message(content, "u").top(lines) == (wanted or content)
+
+    def test_without_header(self) -> None:
+        content = b"\r\nbody\r\n\r\nmore\r\n"
+        assert Message(content, "u").top(0) == b"\r\n"
+        assert Message(content, "u").top(1) == b"\r\nbody\r\n"
+
+    def test_without_empty_line(self) -> None:
+        assert Message(b"A: b\r\n", "u").top(0) == b"A: b\r\n"
+
+    @pytest.mark.parametrize(
+        ("content", "needs"),
+        [
+            ("A: b\r\n\r\né\r\n", False),
+            ("A: é\r\n\r\nb\r\n", True),
+            ("A: é\r\n", True),
+            ("\r\né\r\n\r\n", False),
+        ],
+    )
+    def test_needs_utf8(self, content: str, needs: bool) -> None:
+        assert Message(content.encode(), "u").needs_utf8 is needs
+
+
+# -- byte-stuffing across the borders of slices (sec-V13) --------------------------------------------------------------
+
+CONTENT = st.text(alphabet="\r\n.a", max_size=60).map(lambda text: text.encode() + b"\r\n")
+
+
+@PROFILE
+@given(CONTENT, st.integers(1, 9))
+def test_slices_are_what_stuffing_at_once_gives(content: bytes, size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SLICE", size)
+        slices = list(stuffed_slices(content))
+    sent = b"".join(slices)
+    assert sent == stuffed_whole(content) == stuff(content) + b".\r\n"
+    assert unstuff(sent) == content
+    assert max(map(len, slices)) <= 2 * (size + 1) + 2  # every octet a dot, and a CRLF that is not cut
+    reader = ReplyReader(ReplyLimits())
+    reader.feed(sent + b"+OK\r\n")
+    assert reader.content(None) == sent
+
+
+@pytest.mark.parametrize("content", [b"a\r\r\n.b\r\n", b"\r\r\r\n.\r\n", b".\r\n", b"..\r\n.\r\n", b"a\r\n"])
+@pytest.mark.parametrize("size", range(1, 7))
+def test_a_dot_behind_any_border_is_stuffed(content: bytes, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLICE", size)
+    assert unstuff(b"".join(stuffed_slices(content))) == content
+
+
+def test_content_without_a_last_crlf_gets_one() -> None:
+    assert b"".join(stuffed_slices(b"a")) == b"a\r\n.\r\n"
+    assert b"".join(stuffed_slices(b"")) == b".\r\n"
+
+
+@pytest.mark.parametrize("pattern", [b"x" * 70 + b"\r\n", b".\r\n", b"\r", b"."])
+def test_a_long_message_comes_in_slices(pattern: bytes) -> None:
+    content = pattern * (20 * 1024 * 1024 // len(pattern)) + b"\r\n"
+    size = most = 0
+    for piece in stuffed_slices(content):
+        size += len(piece)
+        most = max(most, len(piece))
+    assert most <= 512 * 1024 + 4
+    assert size >= len(content) + 3
+
+
+# -- the lock, and UPDATE ----------------------------------------------------------------------------------------------
+
+
+class TestMaildrop:
+    def test_the_lock(self) -> None:
+        drop = Maildrop(default_messages())
+        first = drop.open()
+        assert first is not None
+        assert drop.in_use
+        assert drop.open() is None
+        first.release()
+        second = drop.open()
+        assert second is not None
+        first.release()  # twice, and not by its holder: nothing happens
+        assert drop.in_use
+        assert drop.open() is None
+
+    def test_only_update_removes(self) -> None:
+        drop = Maildrop(default_messages())
+        opened = drop.open()
+        assert opened is not None
+        opened.marks |= {1, 7}
+        opened.release()
+        assert drop.messages == default_messages()
+        opened = drop.open()
+        assert opened is not None
+        assert opened.marks == set()
+        opened.marks |= {1, 7}
+        opened.update()
+        assert drop.messages == default_messages()[1:-1]
+        assert not drop.in_use
+
+    def test_copies_are_removed_one_by_one(self) -> None:
+        drop = Maildrop(from_files([("a", b"A: 1\n\n"), ("b", b"A: 1\n\n")]))
+        opened = drop.open()
+        assert opened is not None
+        opened.marks.add(1)
+        opened.update()
+        assert len(drop.messages) == 1
+
+    def test_numbers(self) -> None:
+        opened = Maildrop(default_messages()).open()
+        assert opened is not None
+        assert opened.get(1) is default_messages()[0]
+        assert opened.get(7) is default_messages()[6]
+        for number in (0, -1, 8, 4294967297, 2**64 + 1):
+            assert opened.get(number) is None  # never wraps
+        opened.marks.add(1)
+        assert opened.get(1) is default_messages()[0]
+        assert [n for n, _ in opened.unmarked()] == [2, 3, 4, 5, 6, 7]
+        assert opened.drop_listing() == (6, sum(m.octets for m in default_messages()[1:]))
+
+    def test_fork(self) -> None:
+        drop = Maildrop(default_messages())
+        everything = (1, 2, 3, 4, 5, 6, 7)
+        assert drop.fork() == (everything, everything)
+        opened = drop.open()
+        assert opened is not None
+        opened.marks |= {2, 3}
+        assert drop.fork() == ((1, 4, 5, 6, 7), everything)
+        assert (opened.marks, drop.in_use, drop.messages) == ({2, 3}, True, default_messages())
