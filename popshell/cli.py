@@ -28,6 +28,7 @@ from popshell.server.maildrop import from_files, read_directory
 from popshell.server.mailserver import SERVED, Conditions, Limits, MailServer
 from popshell.session import Event, Session
 from popshell.ui.shell import Call, CallError, Leave, Options, Place, Screen, Shell
+from popshell.visible import fault_of, show
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -117,9 +118,15 @@ def run(argv: list[str]) -> int:
         return USAGE
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # Whoever read our output has gone; there is nobody to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            _complain(words("shell.fault", what=f"{type(error).__name__} {error.strerror or ''}"))
+        return FAILED
+    except Exception as error:
+        _complain(words("shell.fault", what=fault_of(error)))
         return FAILED
 
 
@@ -139,8 +146,6 @@ def _catalog(own: str | None) -> Catalog:
 
 
 def _complain(text: str) -> None:
-    from popshell.visible import show
-
     sys.stderr.write(show(text) + "\n")
 
 
@@ -352,7 +357,9 @@ def _history_path() -> Path:
 class Dialer:
     """Opens connections for the Shell: to the practice server inside, or to a real one."""
 
-    def __init__(self, server: MailServer, address: Address | None, arguments: argparse.Namespace, clock: Clock) -> None:
+    def __init__(
+        self, server: MailServer, address: Address | None, arguments: argparse.Namespace, clock: Clock
+    ) -> None:
         self.server = server
         self.address = address
         self.ca: Path | None = arguments.ca

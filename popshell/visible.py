@@ -90,6 +90,15 @@ def tame(text: str) -> str:
     return show(text).replace("\\\\", "\\")
 
 
+def fault_of(error: BaseException) -> str:
+    """What may be shown of an exception that should not have been: its kind and place, none of its values (sec-K5)."""
+    place, trace = "?", error.__traceback__
+    while trace is not None:
+        place = f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(error).__name__} ({place})"
+
+
 def recover(text: str) -> bytes:
     """The octets that `show` was given, a `str` as UTF-8. Raises ValueError for what `show` never gives."""
     octets = bytearray()

@@ -96,9 +96,7 @@ def check_head(path: str, page_path: str, page: Page, text: str) -> Iterator[Fin
             yield Finding(path, line, "missing-key", {"key": key})
     columns = width(page.summary)
     if columns > WIDEST_SUMMARY:
-        yield Finding(
-            path, lines.get("summary", 1), "summary-wide", {"columns": columns, "most": WIDEST_SUMMARY}
-        )
+        yield Finding(path, lines.get("summary", 1), "summary-wide", {"columns": columns, "most": WIDEST_SUMMARY})
 
 
 def check_words(path: str, name: str, table: Mapping[str, Any], text: str) -> Iterator[Finding]:

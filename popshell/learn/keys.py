@@ -178,7 +178,15 @@ REPLIES: Mapping[str, frozenset[str]] = MappingProxyType(
         **dict.fromkeys(
             (
                 *("user", "stls", "utf8", "capa", "lang-list", "uidl", "top", "noop", "quit"),
-                *("credentials", "in-use", "temp-failure", "perm-failure", "update-fails", "tls-required", "needs-utf8"),
+                *(
+                    "credentials",
+                    "in-use",
+                    "temp-failure",
+                    "perm-failure",
+                    "update-fails",
+                    "tls-required",
+                    "needs-utf8",
+                ),
                 *("unknown-language", "unknown-mechanism", "bad-message", "cancelled", "not-supported"),
                 *("historic", "unknown-command", "wrong-state", "must-follow", "already-tls", "not-after"),
                 *("missing-argument", "extra-argument", "bad-number", "zero", "bad-digest", "bad-base64"),

@@ -10,6 +10,7 @@ Trap: dialogues need the server's words. Where a `replies.toml` lacks one they a
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
@@ -112,6 +113,8 @@ def fix_dialogues(root: Path) -> list[str]:
 def _rfcs(tree: Tree) -> dict[int, Rfc] | None:
     """What `rfc.toml` knows; None where it cannot be read: citations are not proven then, and that is said."""
     source = tree.sources.get("rfc.toml")
+    if source is None and not tree.whole:
+        return read_rfcs(tomllib.loads(Catalog((bundled(),)).read("rfc.toml")))
     return read_rfcs(source.words) if source is not None and source.words is not None else None
 
 
@@ -153,17 +156,21 @@ class Stages:
     """The stages of a lessons directory, one for each maildrop, made when first wanted."""
 
     def __init__(self, root: Traversable, tree: Tree) -> None:
-        self._catalog = Catalog((root,))
+        self._catalog = Catalog((root,) if tree.whole else (root, bundled()))
+        self._tree = tree
         self._made: dict[str, Stage | None] = {}
         replies = [tree.sources.get(f"{tag}/replies.toml") for tag in LANGUAGES]
-        self._sound = all(
-            source is not None and source.words is not None and all(isinstance(source.words.get(k), str) for k in REPLIES)
+        self._sound = not tree.whole or all(
+            source is not None
+            and source.words is not None
+            and all(isinstance(source.words.get(k), str) for k in REPLIES)
             for source in replies
         )
 
     def get(self, source: Source, findings: list[Finding]) -> Stage | None:
         """The stage for the dialogues of `source`; None if there is none, and why goes into `findings`, once."""
-        named = source.words.get("maildrop") if source.words else None  # a lesson may name its own
+        facts = (self._tree.english(source) or source).words
+        named = facts.get("maildrop") if facts else None  # a lesson may name its own
         name = named if isinstance(named, str) and named and "/" not in named else "default"
         if name not in self._made:
             self._made[name] = None
@@ -193,8 +200,8 @@ def _played(tree: Tree) -> Iterator[tuple[Source, Block]]:
 def _pairs(tree: Tree) -> Iterator[tuple[Source, Source]]:
     """Each translated file behind its English one."""
     for source in tree.sources.values():
-        english = tree.sources.get(f"en/{source.name}")
-        if source.language not in ("", "en") and english is not None:
+        english = tree.english(source)
+        if english is not None and english is not source:
             yield english, source
 
 

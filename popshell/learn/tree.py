@@ -22,6 +22,8 @@ from popshell.learn.lesson import LARGEST
 
 PAGES = frozenset(pages())
 _TABLES = ("messages.toml", "replies.toml")
+#: What `popshell lesson new` copies; proved like a lesson.
+TEMPLATE = "lesson-template"
 _LESSON = re.compile(r"\d\d-[a-z0-9-]+")
 _MAIL = re.compile(r"maildrops/[^/.][^/]*/[^/.][^/]*\.eml")
 _LINE_END = re.compile(r"\r\n?")
@@ -82,20 +84,31 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The text files by path, how many files there are in all, and what is wrong with the files as files."""
+    """The text files by path, how many files there are in all, and what is wrong with the files as files.
+
+    `whole` is False for a directory that holds a course and none of the pages: a teacher's own, laid over the bundled.
+    """
 
     sources: Mapping[str, Source]
     files: int
+    whole: bool
     findings: tuple[Finding, ...]
+
+    def english(self, source: Source) -> Source | None:
+        """The English file that `source` translates; itself if it is English."""
+        return self.sources.get(f"en/{source.name}") if source.language else None
 
 
 def read_tree(root: Traversable) -> Tree:
     """Read all below `root`."""
     findings: list[Finding] = []
     nodes = dict(_walk(root, root, "", findings))
-    wanted = {"rfc.toml", *(f"{tag}/{name}" for tag in LANGUAGES for name in _names(_lessons(nodes)))}
+    lessons = {f"{tag}/{name}.md" for tag in LANGUAGES for name in _lessons(nodes)}
+    base = {"rfc.toml", *(f"{tag}/{name}" for tag in LANGUAGES for name in (*_TABLES, *(f"{p}.md" for p in PAGES)))}
+    whole = "course.toml" not in nodes or not base.isdisjoint(nodes)
+    wanted = lessons | base if whole else lessons
     findings += (Finding(path, 0, "missing-file") for path in wanted - nodes.keys())
-    if not any(path.startswith("maildrops/default/") for path in nodes):
+    if whole and not any(path.startswith("maildrops/default/") for path in nodes):
         findings.append(Finding("maildrops/default", 0, "missing-file"))
     sources: dict[str, Source] = {}
     for path, node in nodes.items():
@@ -107,23 +120,17 @@ def read_tree(root: Traversable) -> Tree:
             findings.append(Finding(path, 0, "too-large", {"octets": len(data), "most": LARGEST}))
         elif not path.endswith(".eml") and (text := _decode(path, data, findings)) is not None:
             sources[path] = Source(path, text)
-    return Tree(sources, len(nodes), tuple(findings))
+    return Tree(sources, len(nodes), whole, tuple(findings))
 
 
-def _names(lessons: tuple[str, ...]) -> Iterator[str]:
-    """What each language has to have."""
-    yield from _TABLES
-    yield from (f"{page}.md" for page in PAGES)
-    yield from (f"{name}.md" for name in lessons)
-
-
-def _lessons(nodes: Mapping[str, Traversable]) -> tuple[str, ...]:
-    """The lessons that `course.toml` names. Whether they are sound is for the reader of courses to say."""
-    if "course.toml" not in nodes:
-        return ()
-    table = heads.read_toml("course.toml", nodes["course.toml"].read_bytes().decode("utf-8", "replace"))
-    named = [] if isinstance(table, Finding) else table.get("lessons", [])
-    return tuple(name for name in named if isinstance(name, str) and _LESSON.fullmatch(name))
+def _lessons(nodes: Mapping[str, Traversable]) -> Iterator[str]:
+    """The lessons that `course.toml` names, and the template. Whether they are sound is for other checks to say."""
+    if any(f"{tag}/{TEMPLATE}.md" in nodes for tag in LANGUAGES):
+        yield TEMPLATE
+    if "course.toml" in nodes:
+        table = heads.read_toml("course.toml", nodes["course.toml"].read_bytes().decode("utf-8", "replace"))
+        named = [] if isinstance(table, Finding) else table.get("lessons", [])
+        yield from (name for name in named if isinstance(name, str) and _LESSON.fullmatch(name))
 
 
 def _walk(

@@ -44,6 +44,7 @@ from popshell.ui.render import token_style
 from popshell.ui.screen import TerminalScreen
 from popshell.ui.shell import Leave, Shell
 from popshell.ui.tty import Terminal
+from popshell.visible import fault_of, show
 
 _BLANKS = " \t"
 
@@ -74,7 +75,9 @@ class ReplScreen(TerminalScreen):
 class Repl:
     """The interactive front end of one Shell."""
 
-    def __init__(self, shell: Shell, catalog: Catalog, history: Callable[[], Path] | None, name: str = "", vi: bool = False) -> None:
+    def __init__(
+        self, shell: Shell, catalog: Catalog, history: Callable[[], Path] | None, name: str = "", vi: bool = False
+    ) -> None:
         self.shell = shell
         self._typing = Typing()
         self._terminal = Terminal(0)
@@ -114,6 +117,7 @@ class Repl:
         loop = asyncio.get_running_loop()
         watch = loop.create_task(self._watch())
         self._install_signals(loop)
+        loop.set_exception_handler(self._background_fault)
         self._terminal.quiet()
         try:
             if await self._foreground(begin()) is False:
@@ -139,7 +143,7 @@ class Repl:
         if "\n" in ahead:
             self.shell.say("shell.draft-kept")
         try:
-            text = await self._session.prompt_async(default=draft, handle_sigint=False)
+            text = await self._session.prompt_async(default=draft, handle_sigint=False, set_exception_handler=False)
         except KeyboardInterrupt:
             return None
         except EOFError:
@@ -188,6 +192,11 @@ class Repl:
             return None
         finally:
             self._task = None
+
+    def _background_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        what = fault_of(error) if error is not None else str(context.get("message", "?"))
+        self.interrupt(lambda: self.shell.say("shell.fault", style="err", what=_safe(what)))
 
     async def _watch(self) -> None:
         """Redraw the toolbar each second of the last minute before autologout."""
@@ -326,7 +335,9 @@ class Repl:
         )
         message: StyleAndTextTuples = [("class:warn", f" {question}")]
         try:
-            answer = await self._asking.prompt_async(message, is_password=hidden, handle_sigint=False)
+            answer = await self._asking.prompt_async(
+                message, is_password=hidden, handle_sigint=False, set_exception_handler=False
+            )
             if hidden:  # what stays on the screen does not tell the length
                 self.shell.screen.lines([[("warn", f" {question}"), ("secret", MASK if answer else "")]])
             return answer
@@ -385,8 +396,6 @@ class Repl:
 
 
 def _safe(text: str) -> str:
-    from popshell.visible import show
-
     return show(text, keep="")
 
 

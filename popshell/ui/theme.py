@@ -137,7 +137,9 @@ def prompt_style(palette: Palette = COLOURED) -> prompt_toolkit.styles.Style:
     from prompt_toolkit.styles import Attrs, Style
 
     attributes = tuple(word for word in _ATTRIBUTES if word in Attrs._fields)
-    return Style([(name, _named(look, attributes) if palette.colour else "") for name, look in STYLES.items()])
+    rules = [(name, _named(look, attributes) if palette.colour else "") for name, look in STYLES.items()]
+    # prompt_toolkit draws its toolbar in reverse, which turns every colour in it into a patch of background.
+    return Style([*rules, ("bottom-toolbar", "noreverse"), ("bottom-toolbar.text", "noreverse")])
 
 
 def rich_theme(palette: Palette = COLOURED) -> rich.theme.Theme:

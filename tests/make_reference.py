@@ -1,0 +1,439 @@
+"""Make the pages of the reference that say what a table of the program says.
+
+Use: python tests/make_reference.py            (`--check` only tells which pages are stale)
+
+Whole pages are written from the tables and the words of `lessons/en`; in pages by hand the parts between `<!-- made: NAME -->`
+and `<!-- end -->` are. `tests/test_docs.py` fails when a page is not what this program would write.
+
+What a limit means stands here, because the code has only its name; a limit without words, or words without a limit,
+is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from popshell import cli
+from popshell.learn.catalog import Catalog, Page, Words, bundled
+from popshell.net.transport import Deadlines
+from popshell.protocol import commandline
+from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
+from popshell.protocol.commands import COMMANDS, CommandSpec, State
+from popshell.protocol.wire import ReplyLimits
+from popshell.server import maildrop
+from popshell.server.mailserver import SERVED, Limits
+from popshell.ui import diagram, history, meta, screen, shell
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = "python tests/make_reference.py"
+_PART = re.compile(r"(?s)(<!-- made: ([a-z-]+) -->\n).*?(<!-- end -->)")
+_ORDER = (State.CLOSED, State.AUTHORIZATION, State.TRANSACTION, State.UPDATE)
+
+
+@cache
+def catalog() -> Catalog:
+    return Catalog((bundled(),))
+
+
+@cache
+def words() -> Words:
+    return catalog().words("en")
+
+
+def page(path: str) -> Page:
+    found = catalog().page("en", path)
+    assert found is not None, path
+    return found
+
+
+def note(source: str) -> str:
+    return f"<!-- Made by `{COMMAND}` from {source}. Do not edit. -->\n*Made from {source}; a test fails when it is stale.*\n"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    def row(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
+
+    head = list(head)
+    return row(head) + "|" + "---|" * len(head) + "\n" + "".join(row(cells) for cells in rows)
+
+
+def cite(rfc: int, section: str) -> str:
+    """`RFC 1939 §5`; sections without a number are cited by their heading."""
+    place = f"§{section}" if re.fullmatch(r"[0-9A-Z](?:[0-9.]*[0-9])?", section) else f'"{section}"'
+    return f"[RFC {rfc}](https://www.rfc-editor.org/rfc/rfc{rfc}) {place}"
+
+
+def cites(spec: CommandSpec) -> str:
+    return ", ".join([cite(spec.rfc, spec.section), *(cite(*other) for other in spec.see)])
+
+
+# -- commands -----------------------------------------------------------------------------------------------------------
+
+
+def commands() -> str:
+    living = [spec for spec in COMMANDS.values() if not spec.historic]
+    past = [spec for spec in COMMANDS.values() if spec.historic]
+    out = [
+        "# Reference: POP3 commands\n",
+        note("the command table and the English pages"),
+        "The same table drives the shell's colours, completion, warnings and diagram, and the practice server.\n"
+        "In the shell, `:help RETR` shows the whole page of a command, with dialogues and pitfalls.\n",
+        table(
+            ("command", "what it does", "state", "reply to `+OK`"),
+            (
+                (
+                    f"[`{spec.syntax}`](#{spec.name.lower()})",
+                    page(f"commands/{spec.name}").summary,
+                    ", ".join(state.value for state in _ORDER if state in spec.transitions),
+                    reply(spec),
+                )
+                for spec in living
+            ),
+        ),
+        *(one_command(spec) for spec in living),
+        "## History\n",
+        "These left POP3 long ago. A server answers `-ERR`.\n",
+        *(one_command(spec, level=3) for spec in past),
+        "## Capabilities\n",
+        "What `CAPA` lists.\n",
+        table(
+            ("capability", "what it says", "announced in", "source"),
+            (
+                (
+                    f"`{row.tag}`",
+                    page(f"capabilities/{row.tag}").summary,
+                    ", ".join(state.value for state in _ORDER if state in row.announced),
+                    cite(row.rfc, row.section),
+                )
+                for row in CAPABILITIES.values()
+            ),
+        ),
+        "## Response codes\n",
+        "A word in brackets behind `-ERR` (or `+OK`) that a program can read.\n",
+        table(
+            ("code", "what it says", "source"),
+            (
+                (f"`[{row.code}]`", page(f"codes/{row.page}").summary, cite(row.rfc, row.section))
+                for row in RESPONSE_CODES.values()
+            ),
+        ),
+        "## States\n",
+        table(("state", "what it is"), ((state.value, page(f"states/{state.value}").summary) for state in _ORDER)),
+        mermaid(),
+    ]
+    return "\n".join(out)
+
+
+def reply(spec: CommandSpec) -> str:
+    return {"never": "one line", "always": "many lines", "without argument": "many lines, one with an argument"}[
+        spec.multi_line.value
+    ]
+
+
+def one_command(spec: CommandSpec, level: int = 2) -> str:
+    about = page(f"commands/{spec.name}")
+    rows = [("Syntax", f"`{spec.syntax}`")]
+    arguments = about.head.get("args", {})
+    rows += [(f"`{param.name}`", arguments[param.name]) for param in spec.params]
+    for before in _ORDER:
+        if before in spec.transitions:
+            after = spec.transitions[before]
+            stays = "stays there" if before is after else f"leads to {after.value}"
+            rows.append((before.value, f"`+OK` {stays}" + on_err(spec, before)))
+    rows.append(("Reply", reply(spec)))
+    rows.append(("Undo", words()(f"undo.{spec.undo.value}")))
+    if spec.must_follow:
+        rows.append(("Comes after", f"`+OK` to `{spec.must_follow}`, with nothing between"))
+    if spec.continues:
+        rows.append(("Dialogue", "the server may answer `+ ` and wait for one more line"))
+    if spec.not_after:
+        rows.append(("Not after", ", ".join(f"`{name}`" for name in spec.not_after)))
+    if spec.capability:
+        rows.append(("Announced by", f"capability `{spec.capability}`"))
+    secret = [f"`{param.name}`" for param in spec.params if param.secret]
+    if secret:
+        rows.append(("Masked", ", ".join(secret)))
+    if spec.removed_by:
+        rows.append(("Removed by", f"RFC {spec.removed_by}"))
+    rows.append(("Source", cites(spec)))
+    summary = about.summary[:1].upper() + about.summary[1:] + "."
+    return f"{'#' * level} {spec.name}\n\n{summary}\n\n{table(('', ''), rows)}"
+
+
+def on_err(spec: CommandSpec, before: State) -> str:
+    after = spec.on_err.get(before, before)
+    return "" if after is before else f"; `-ERR` leads to {after.value}, too"
+
+
+def mermaid() -> str:
+    return f"```mermaid\n{diagram.mermaid(words())}```\n"
+
+
+# -- meta commands ------------------------------------------------------------------------------------------------------
+
+
+def meta_commands() -> str:
+    out = [
+        "# Reference: the shell's own commands\n",
+        note("the table of meta commands and their English words"),
+        "They begin with a colon, so no POP3 command can ever be one of them, and nothing of them is sent to the server.\n"
+        "A beginning is enough where it is the only one: `:mail` is `:mailbox`. Tab completes names and choices.\n",
+        table(
+            ("command", "what it does"),
+            ((f"`{meta.usage(row)}`", words()(f"meta.{row.name}")) for row in meta.METAS.values()),
+        ),
+        "Options that stay as they are until you leave: `:notes`, `:lang`, `:reveal`. What the options of the program set is\n"
+        "told in [the command line](reference-cli.md).\n",
+    ]
+    return "\n".join(out)
+
+
+# -- limits -------------------------------------------------------------------------------------------------------------
+
+_REPLY = {
+    "status_line": ("longest status line", "octets"),
+    "content_line": ("longest line within a reply", "octets"),
+    "content": ("longest reply", "octets"),
+    "capability_lines": ("most lines of a reply to `CAPA`", ""),
+    "listing_lines": ("most lines of a reply to `LIST`, `UIDL`, `LANG`", ""),
+}
+_DEADLINES = {
+    "connect": ("until a connection stands, name look-up included", "s"),
+    "handshake": ("until TLS stands", "s"),
+    "goodbye": ("how long the other side's end of TLS is waited for", "s"),
+}
+_SHELL = {
+    "GREETING_TIME": ("until the greeting has come", "s"),
+    "REPLY_TIME": ("until a reply is whole", "s"),
+    "HANG_TIME": ("after this the shell says what it is waiting for", "s"),
+    "CLOSING_TIME": ("how long the server may take to close after `QUIT`", "s"),
+}
+_SCREEN = {"MOST_LINES": ("lines of a reply shown at once; `:more` goes on", "")}
+_HISTORY = {
+    "TAIL": ("how much of the history file is read at start", "octets"),
+    "LOOK_BACK": ("entries that a suggestion looks at", ""),
+}
+_TYPED = {
+    "LONGEST_LINE": ("longest line that the RFC allows, CRLF included (RFC 2449 §4); a warning", "octets"),
+    "LONGEST_ARGUMENT": ("longest argument that the RFC allows (RFC 1939 §3); a warning", "characters"),
+}
+_SERVER = {
+    "line": ("longest command line", "octets"),
+    "autologout": ("silence after which the server hangs up, without UPDATE (RFC 1939 §3)", "s"),
+    "line_time": ("until a line that was begun is whole", "s"),
+    "handshake": ("until TLS stands", "s"),
+    "write_stall": ("how long a client may take nothing of a reply", "s"),
+    "output": ("octets of a reply held for a slow client", "octets"),
+    "bad_commands": ("`-ERR` in a row, then the server hangs up", ""),
+    "login_wait": ("wait after a wrong password; doubles each time", "s"),
+    "login_wait_most": ("longest such wait", "s"),
+    "connections": ("connections at a time", ""),
+    "connections_an_address": ("connections at a time from one address", ""),
+}
+_MAILDROP = {
+    "LARGEST_MESSAGE": ("largest message of `--maildrop`", "octets"),
+    "LARGEST_MAILDROP": ("all messages of it together", "octets"),
+    "MOST_MESSAGES": ("messages of it", ""),
+}
+
+
+def limits() -> str:
+    out = [
+        "# Reference: limits and times\n",
+        note("the program's own tables"),
+        "## What the shell takes from a server\n",
+        "Past one of these the connection is closed and the fault is named. Mail may have long lines: 2,048 octets a line,\n"
+        "as some libraries have it, would refuse real mail.\n",
+        limit_rows(_REPLY, _fields(ReplyLimits())),
+        "## How long the shell waits\n",
+        "In a terminal nothing is given up: after the time for a reply you get the prompt back, and the reply is shown when it\n"
+        "comes. Without a terminal the connection is closed, and the exit code is 3.\n",
+        limit_rows(_DEADLINES, _fields(Deadlines())),
+        limit_rows(_SHELL, _names(shell, _SHELL)),
+        "## What you type\n",
+        limit_rows(_TYPED, _names(commandline, _TYPED)),
+        "## Screen and history\n",
+        limit_rows(_SCREEN, _names(screen, _SCREEN)),
+        limit_rows(_HISTORY, _names(history, _HISTORY)),
+        "## Practice server\n",
+        "The server inside the shell is patient, because a learner errs. `popshell serve` guards itself a little.\n",
+        limit_rows(_SERVER, _fields(Limits()), _fields(SERVED), ("inside the shell", "`popshell serve`")),
+        "A directory given with `--maildrop` is read once and never written:\n",
+        limit_rows(_MAILDROP, _names(maildrop, _MAILDROP)),
+    ]
+    return "\n".join(out)
+
+
+def limit_rows(
+    meanings: Mapping[str, tuple[str, str]],
+    values: Mapping[str, Any],
+    others: Mapping[str, Any] | None = None,
+    heads: tuple[str, ...] = ("limit",),
+) -> str:
+    """One row a limit, in the order of the code. Raises KeyError for a limit without words, or the other way round."""
+    if meanings.keys() != values.keys():
+        raise KeyError(f"limits and their words differ: {sorted(meanings.keys() ^ values.keys())}")
+    return table(
+        ("name", "what", *heads),
+        (
+            (f"`{name}`", meanings[name][0], *(amount(of[name], meanings[name][1]) for of in (values, others) if of))
+            for name in values
+        ),
+    )
+
+
+def amount(value: float | None, unit: str) -> str:
+    if value is None:
+        return "none"
+    if unit == "s":
+        return "none" if value == 0 else f"{value:g} s"
+    if unit == "octets":
+        for size, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+            if value >= size and value % size == 0:
+                return f"{value // size:,} {name}"
+    return f"{value:,} {unit}".strip()
+
+
+def _fields(of: Any) -> dict[str, Any]:
+    return {field.name: getattr(of, field.name) for field in fields(of)}
+
+
+def _names(module: Any, meanings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: getattr(module, name) for name in meanings}
+
+
+# -- parts of pages -----------------------------------------------------------------------------------------------------
+
+
+def usage() -> str:
+    return f"```\n{cli.parser(words()).format_usage().removeprefix('usage: ').strip()}\n```\n"
+
+
+def options() -> str:
+    rows = []
+    for action in cli.parser(words())._actions:
+        if action.option_strings:
+            value = "|".join(map(str, action.choices)) if action.choices else action.metavar or ""
+            names = ", ".join(f"`{name}`" for name in sorted(action.option_strings, key=len, reverse=True))
+            if value:
+                names = names.replace("`, ", f"` `{value}`, ").removesuffix("`") + f" {value}`"
+            rows.append((names, action.help or ""))
+    return table(("option", "what it does"), rows)
+
+
+def problems() -> str:
+    rows = ((f"`{key.partition('.')[2]}`", words()(key, command="the command")) for key in words().keys())
+    kept = [row for row in rows if words().get(f"problem.{row[0].strip('`')}") and row[0] != "`greeting`"]
+    return table(("`code`", "what happened"), dict(kept).items())
+
+
+def speaks() -> str:
+    return ", ".join(f"`{key.partition('.')[2]}`" for key in words().keys() if key.startswith("speaks.")) + "\n"
+
+
+def diagnostics() -> str:
+    """Every objection that the parser can make; `unknown-near` is only another text for `unknown-command`."""
+    tree = ast.parse((ROOT / "popshell" / "protocol" / "commandline.py").read_text("utf-8"))
+    literals = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    codes = [key.partition(".")[2] for key in words().keys() if key.startswith("warn.")]
+    return ", ".join(f"`{code}`" for code in codes if code in literals) + "\n"
+
+
+def rooms() -> str:
+    """Who imports whom, read from the source: packages of ours, then third parties."""
+    ours: dict[str, set[str]] = {}
+    others: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "popshell").rglob("*.py")):
+        room = room_of(path.relative_to(ROOT).with_suffix("").parts)
+        for name in imports(path):
+            head = name.split(".")[0]
+            if head == "popshell":
+                ours.setdefault(room, set()).add(room_of(tuple(name.split("."))))
+            elif head not in sys.stdlib_module_names:
+                others.setdefault(room, set()).add(head)
+    known = sorted({*ours, *others} - {"popshell"}, key=lambda room: (len(ours.get(room, set()) - {room}), room))
+    return table(
+        ("room", "imports of ours", "third parties"),
+        (
+            (
+                f"`{room}`",
+                ", ".join(f"`{name}`" for name in sorted(ours.get(room, set()) - {room, "popshell"})) or "nothing",
+                ", ".join(f"`{name}`" for name in sorted(others.get(room, set()))) or "none",
+            )
+            for room in known
+        ),
+    )
+
+
+def room_of(parts: tuple[str, ...]) -> str:
+    """`popshell/ui/repl` is in the room `ui`; a module at the top is a room of its own."""
+    return parts[1] if len(parts) > 1 and parts[1] != "__init__" else "popshell"
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (
+                f"{node.module}.{alias.name}" if node.module == "popshell" else node.module for alias in node.names
+            )
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/reference-commands.md": commands,
+    "docs/reference-meta.md": meta_commands,
+    "docs/reference-limits.md": limits,
+}
+PARTS: Mapping[str, Callable[[], str]] = {
+    "usage": usage,
+    "options": options,
+    "states": mermaid,
+    "rooms": rooms,
+    "problems": problems,
+    "speaks": speaks,
+    "diagnostics": diagnostics,
+}
+
+
+def made(name: str) -> str:
+    """What a page should be. Raises KeyError for a part that is not known."""
+    if name in PAGES:
+        return PAGES[name]()
+    text = (ROOT / name).read_text("utf-8")
+    return _PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}{match[3]}", text)
+
+
+def pages() -> list[str]:
+    """The pages that this program has a hand in."""
+    by_hand = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md"))]
+    return [*PAGES, *(name for name in by_hand if name not in PAGES and _PART.search((ROOT / name).read_text("utf-8")))]
+
+
+def stale() -> list[str]:
+    return [name for name in pages() if not (ROOT / name).is_file() or (ROOT / name).read_text("utf-8") != made(name)]
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description="Make the generated pages of docs/.")
+    arguments.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is stale")
+    check = arguments.parse_args().check
+    found = stale()
+    for name in found:
+        if not check:
+            (ROOT / name).write_text(made(name), "utf-8")
+        sys.stdout.write(f"{'stale' if check else 'written'}: {name}\n")
+    return 1 if check and found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
