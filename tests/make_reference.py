@@ -2,8 +2,8 @@
 
 Use: python tests/make_reference.py            (`--check` only tells which pages are stale)
 
-Whole pages are written from the tables and the words of `lessons/en`; in pages by hand the parts between `<!-- made: NAME -->`
-and `<!-- end -->` are. `tests/test_docs.py` fails when a page is not what this program would write.
+Whole pages are written from the tables and the words of `lessons/en`; in pages by hand, the parts between
+`<!-- made: NAME -->` and `<!-- end -->` are. `tests/test_docs.py` fails when a page is not what would be written here.
 
 What a limit means stands here, because the code has only its name; a limit without words, or words without a limit,
 is an error.
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,14 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from popshell import cli
-from popshell.learn.catalog import Catalog, Page, Words, bundled
+from popshell.learn.catalog import LANGUAGES, Catalog, Page, Words, bundled
+from popshell.learn.explain import explain
 from popshell.net.transport import Deadlines
-from popshell.protocol import commandline
+from popshell.protocol import commandline, exchange
 from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
 from popshell.protocol.commands import COMMANDS, CommandSpec, State
 from popshell.protocol.wire import ReplyLimits
 from popshell.server import maildrop
-from popshell.server.mailserver import SERVED, Limits
+from popshell.server.maildrop import from_files
+from popshell.server.mailserver import SERVED, Limits, MailServer, rehearse
 from popshell.ui import diagram, history, meta, screen, shell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +59,12 @@ def page(path: str) -> Page:
 
 
 def note(source: str) -> str:
-    return f"<!-- Made by `{COMMAND}` from {source}. Do not edit. -->\n*Made from {source}; a test fails when it is stale.*\n"
+    return f"*Made from {source} by `{COMMAND}`; a test fails when it is stale. Do not edit.*\n"
+
+
+def keys(section: str) -> list[str]:
+    """The names of all words in a section of messages.toml."""
+    return [key.partition(".")[2] for key in words().keys() if key.startswith(f"{section}.")]  # noqa: SIM118
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -76,7 +85,7 @@ def cites(spec: CommandSpec) -> str:
     return ", ".join([cite(spec.rfc, spec.section), *(cite(*other) for other in spec.see)])
 
 
-# -- commands -----------------------------------------------------------------------------------------------------------
+# -- commands ----------------------------------------------------------------------------------------------------------
 
 
 def commands() -> str:
@@ -178,26 +187,26 @@ def mermaid() -> str:
     return f"```mermaid\n{diagram.mermaid(words())}```\n"
 
 
-# -- meta commands ------------------------------------------------------------------------------------------------------
+# -- meta commands -----------------------------------------------------------------------------------------------------
 
 
 def meta_commands() -> str:
     out = [
         "# Reference: the shell's own commands\n",
         note("the table of meta commands and their English words"),
-        "They begin with a colon, so no POP3 command can ever be one of them, and nothing of them is sent to the server.\n"
+        "They begin with a colon, so no POP3 command can ever be one of them, and nothing of them is sent.\n"
         "A beginning is enough where it is the only one: `:mail` is `:mailbox`. Tab completes names and choices.\n",
         table(
             ("command", "what it does"),
             ((f"`{meta.usage(row)}`", words()(f"meta.{row.name}")) for row in meta.METAS.values()),
         ),
-        "Options that stay as they are until you leave: `:notes`, `:lang`, `:reveal`. What the options of the program set is\n"
-        "told in [the command line](reference-cli.md).\n",
+        "What `:notes`, `:lang` and `:reveal` set holds until you leave. For what holds from the start, see\n"
+        "[the command line](reference-cli.md).\n",
     ]
     return "\n".join(out)
 
 
-# -- limits -------------------------------------------------------------------------------------------------------------
+# -- limits ------------------------------------------------------------------------------------------------------------
 
 _REPLY = {
     "status_line": ("longest status line", "octets"),
@@ -251,11 +260,11 @@ def limits() -> str:
         "# Reference: limits and times\n",
         note("the program's own tables"),
         "## What the shell takes from a server\n",
-        "Past one of these the connection is closed and the fault is named. Mail may have long lines: 2,048 octets a line,\n"
+        "Past one of these the connection is closed and the fault is named. Lines of mail may be long: 2,048 octets,\n"
         "as some libraries have it, would refuse real mail.\n",
         limit_rows(_REPLY, _fields(ReplyLimits())),
         "## How long the shell waits\n",
-        "In a terminal nothing is given up: after the time for a reply you get the prompt back, and the reply is shown when it\n"
+        "In a terminal nothing is given up: when time is up you get the prompt back, and the reply is shown when it\n"
         "comes. Without a terminal the connection is closed, and the exit code is 3.\n",
         limit_rows(_DEADLINES, _fields(Deadlines())),
         limit_rows(_SHELL, _names(shell, _SHELL)),
@@ -311,7 +320,7 @@ def _names(module: Any, meanings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(module, name) for name in meanings}
 
 
-# -- parts of pages -----------------------------------------------------------------------------------------------------
+# -- parts of pages ----------------------------------------------------------------------------------------------------
 
 
 def usage() -> str:
@@ -331,21 +340,50 @@ def options() -> str:
 
 
 def problems() -> str:
-    rows = ((f"`{key.partition('.')[2]}`", words()(key, command="the command")) for key in words().keys())
-    kept = [row for row in rows if words().get(f"problem.{row[0].strip('`')}") and row[0] != "`greeting`"]
-    return table(("`code`", "what happened"), dict(kept).items())
+    """The table in the docstring that defines them, without its head."""
+    rows = [line for line in (exchange.__doc__ or "").splitlines() if line.startswith("| `")]
+    return "| code | what was seen |\n|---|---|\n" + "".join(f"{row}\n" for row in rows)
 
 
 def speaks() -> str:
-    return ", ".join(f"`{key.partition('.')[2]}`" for key in words().keys() if key.startswith("speaks.")) + "\n"
+    return ", ".join(f"`{name}`" for name in keys("speaks")) + "\n"
+
+
+def json_record() -> str:
+    """What `--json` writes of one exchange, laid out."""
+    server = MailServer(
+        {"learner": "secret"},
+        LANGUAGES,
+        catalog().replies,
+        from_files(catalog().maildrop_files("default")),
+        clock=lambda: 0.0,
+        new_stamp=lambda: "<1896.697170952@popshell.example>",
+    )
+    last = rehearse(["USER learner", "PASS secret", "LIST"], server)[-1]
+    out = io.StringIO()
+    screen.JsonScreen(out).record(last, explain(last, catalog(), "en"))
+    return f"```json\n{json.dumps(json.loads(out.getvalue()), indent=2, ensure_ascii=False)}\n```\n"
+
+
+#: Where the words at the prompt speak of one line only.
+_IN_GENERAL = {
+    "missing-argument": "an argument is missing",
+    "extra-argument": "too many words",
+    "wrong-state": "not legal in this state",
+    "must-follow": "has to come right after another command",
+}
 
 
 def diagnostics() -> str:
     """Every objection that the parser can make; `unknown-near` is only another text for `unknown-command`."""
     tree = ast.parse((ROOT / "popshell" / "protocol" / "commandline.py").read_text("utf-8"))
     literals = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    codes = [key.partition(".")[2] for key in words().keys() if key.startswith("warn.")]
-    return ", ".join(f"`{code}`" for code in codes if code in literals) + "\n"
+    codes = [code for code in keys("warn") if code in literals]
+    return table(("code", "what is wrong"), ((f"`{code}`", _IN_GENERAL.get(code) or warned(code)) for code in codes))
+
+
+def warned(code: str) -> str:
+    return words()(f"warn.{code}")
 
 
 def rooms() -> str:
@@ -354,22 +392,29 @@ def rooms() -> str:
     others: dict[str, set[str]] = {}
     for path in sorted((ROOT / "popshell").rglob("*.py")):
         room = room_of(path.relative_to(ROOT).with_suffix("").parts)
+        if room == "popshell":
+            continue
+        mine, foreign = ours.setdefault(room, set()), others.setdefault(room, set())
         for name in imports(path):
             head = name.split(".")[0]
             if head == "popshell":
-                ours.setdefault(room, set()).add(room_of(tuple(name.split("."))))
+                mine.add(room_of(tuple(name.split("."))))
             elif head not in sys.stdlib_module_names:
-                others.setdefault(room, set()).add(head)
-    known = sorted({*ours, *others} - {"popshell"}, key=lambda room: (len(ours.get(room, set()) - {room}), room))
+                foreign.add(head)
+        mine.discard(room)
+    real = {room: sorted(names & ours.keys()) for room, names in ours.items()}
+
+    def depth(room: str) -> int:
+        return 1 + max(map(depth, real[room]), default=0)
+
+    def listed(names: Iterable[str], none: str) -> str:
+        return ", ".join(f"`{name}`" for name in names) or none
+
     return table(
         ("room", "imports of ours", "third parties"),
         (
-            (
-                f"`{room}`",
-                ", ".join(f"`{name}`" for name in sorted(ours.get(room, set()) - {room, "popshell"})) or "nothing",
-                ", ".join(f"`{name}`" for name in sorted(others.get(room, set()))) or "none",
-            )
-            for room in known
+            (f"`{room}`", listed(real[room], "nothing"), listed(sorted(others[room]), "none"))
+            for room in sorted(real, key=lambda room: (depth(room), room))
         ),
     )
 
@@ -399,6 +444,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "options": options,
     "states": mermaid,
     "rooms": rooms,
+    "json": json_record,
     "problems": problems,
     "speaks": speaks,
     "diagnostics": diagnostics,

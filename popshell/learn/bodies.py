@@ -1,10 +1,10 @@
-"""Lint of bodies: sections in their order, deviations of the practice server said where they belong, no Simplified characters.
+"""Lint of bodies: sections in order, deviations of the practice server where they belong, no Simplified characters.
 
 A deviation is one row of DEVIATIONS and one `## Practice server` section that cites the row's RFC; a section without a
 row is what remains when the server was put right, and no longer true.
 
-Trap: a character is taken for Simplified if GB 2312 has it and Big5 has not. What both have (后, 里, 台) may still be the
-wrong one of two; only a reader sees that.
+Trap: a character is taken for Simplified if GB 2312 has it and Big5 has not. What both have (后, 里, 台) may still be
+the wrong one of two; only a reader sees that.
 """
 
 from __future__ import annotations

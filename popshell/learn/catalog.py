@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from popshell.words import fill
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: The languages, by tag, in their own words. `en` is the one that others fall back to.
 LANGUAGES: Mapping[str, str] = {"en": "English", "zh-Hant": "繁體中文"}
 _FENCE = "+++"
+_T = TypeVar("_T")
 
 
 def bundled() -> Traversable:
@@ -164,14 +165,17 @@ class Catalog:
         return self._once(("replies", language), lambda: tomllib.loads(self.read(f"{language}/replies.toml")))
 
     def page(self, language: str, path: str) -> Page | None:
-        """The page `commands/RETR` in a language, else in English, else None."""
+        """The page `commands/RETR` in a language, else in English, else None. Raises PageError."""
 
         def load() -> Page | None:
             for tag in dict.fromkeys((language, "en")):
+                file = f"{tag}/{path}.md"
                 try:
-                    return read_page(f"{tag}/{path}.md", self.read(f"{tag}/{path}.md"))
+                    return read_page(file, self.read(file))
                 except FileNotFoundError:
                     continue
+                except UnicodeDecodeError as error:
+                    raise PageError(f"{file}:1: the file is not UTF-8: {error.reason}") from None
             return None
 
         return self._once((language, path), load)
@@ -184,7 +188,8 @@ class Catalog:
                 return [(f.name, f.read_bytes()) for f in folder.iterdir() if f.name.endswith(".eml")]
         raise FileNotFoundError(name)
 
-    def _once(self, key: tuple[str, str], load: Callable[[], Any]) -> Any:
+    def _once(self, key: tuple[str, str], load: Callable[[], _T]) -> _T:
         if key not in self._cache:
             self._cache[key] = load()
-        return self._cache[key]
+        found: _T = self._cache[key]
+        return found

@@ -3,8 +3,8 @@
 Forms: `RFC 1939 §5`; lists, `RFC 1939 §3, §5`, `RFC 1939 §5 and §7`, `RFC 1939 §5、§7`; for the RFCs without numbers
 `RFC 1225 "Optional POP3 Commands"`; an RFC alone, `RFC 1939`. A line may end within one.
 
-Trap: what is written a little differently would not be seen, and so never be checked. Therefore a `§` that belongs to no
-citation is a fault, and so is `RFC1939`.
+Trap: what is written a little differently would not be seen, and so never be checked. Therefore a `§` that belongs to
+no citation is a fault, and so is `RFC1939`.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Dialogues in pages: a block ```` ```pop3 ```` is played on the practice server and must be true, octet for octet.
 
-A block is cut into turns: `C:` lines that go out in one flight, then the `S:` lines that answer them. The first turn has no
-`C:` where the block begins with the greeting. `S: [...]` stands for any number of server lines. Clock and stamp are fixed
-(`rehearsal.STAMP`), so the same block gives the same reply for ever.
+A block is cut into turns: `C:` lines that go out in one flight, then the `S:` lines that answer them. The first turn has
+no `C:` where the block begins with the greeting. `S: [...]` stands for any number of server lines. Clock and stamp are
+fixed (`rehearsal.STAMP`), so the same block gives the same reply for ever.
 
-Played are bytes, not records: a ServerSession is fed, and what comes back is cut at CRLF. So a byte-stuffed dot is seen as
-it is on the wire, and a `+ ` of AUTH is a line like any other.
+Played are bytes, not records: a ServerSession is fed, and what comes back is cut at CRLF. So a byte-stuffed dot is seen
+as it is on the wire, and a `+ ` of AUTH is a line like any other.
 
-Traps: an answer to a challenge is a `C:` line and nothing else marks it. Several `C:` lines in a row are pipelined, so the
-replies to all of them stand behind the last one, also when `redone` writes them.
+Traps: an answer to a challenge is a `C:` line and nothing else marks it. Several `C:` lines in a row are pipelined, so
+the replies to all of them stand behind the last one, also when `redone` writes them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Lines that go out in one flight, and what is said to answer them. `line` is that of the first row, counted from 1."""
+    """Lines that go out in one flight, and what is said to answer them. `line` is that of the first row, from 1."""
 
     line: int
     sent: tuple[str, ...]

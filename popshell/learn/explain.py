@@ -1,8 +1,8 @@
 """Explain: an Exchange or a CommandLine becomes notes in words. Screen, batch and JSON show the same notes.
 
-What a reply means comes from the command's page (`[ok]`, `[err]`), the response code's page, or `messages.toml`, `[why]`.
-The *reason* of an `-ERR` is decided here, from the table's diagnostics, the response code and what the client knows of
-the maildrop: a server's own text may say anything and is not read. docs/pages.md lists reasons and facts.
+What a reply means comes from the command's page (`[ok]`, `[err]`), the response code's page, or `messages.toml`,
+`[why]`. The *reason* of an `-ERR` is decided here, from the table's diagnostics, the response code and what the client
+knows of the maildrop: a server's own text may say anything and is not read. docs/pages.md lists reasons and facts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from popshell.learn.catalog import Catalog, Page, Words
 from popshell.protocol.capabilities import CAPABILITIES, known_code
-from popshell.protocol.commandline import CommandLine, Role, Token
+from popshell.protocol.commandline import CommandLine, Role, Token, upper
 from popshell.protocol.commands import COMMANDS, State
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.exchange import Exchange, decoded
 from popshell.protocol.response import stamp
-from popshell.protocol.sasl import MECHANISMS
+from popshell.protocol.sasl import MECHANISMS, SaslError, decode_line
 from popshell.protocol.wire import stuffed_lines
 from popshell.words import fill
 
@@ -44,9 +44,10 @@ def citation(rfc: int, section: str) -> str:
 
 
 def reason(exchange: Exchange) -> str:
-    """Why `-ERR`: one of the reasons of docs/pages.md."""
+    """Why `-ERR`: one of the reasons of docs/pages.md; `code` where the response code says it all."""
     line, response = exchange.command, exchange.response
-    assert line is not None and response is not None
+    assert line is not None
+    assert response is not None
     spec = line.spec
     if spec is None:
         return "empty" if line.has("empty") else "unknown-command"
@@ -65,21 +66,37 @@ def reason(exchange: Exchange) -> str:
     if number is not None:
         if number in maildrop.marks:
             return "marked"
-        return "refused" if number in maildrop.sizes or number in maildrop.unique_ids else "no-such-message"
-    if spec.name in ("PASS", "APOP") or exchange.steps:
+        if not (number in maildrop.numbers or number in maildrop.sizes or number in maildrop.unique_ids):
+            return "no-such-message"
+        return "not-supported" if spec.capability else "refused"
+    if spec.name in ("PASS", "APOP"):
         return "credentials"
     if spec.name == "AUTH":
-        mechanism = MECHANISMS.get(line.arguments[0].upper())
-        if mechanism is not None and mechanism.clear_text and not exchange.tls:
-            return "tls-required"
-        return "credentials" if mechanism and len(line.arguments) > 1 else "unknown-mechanism"
-    if spec.name == "USER" and not exchange.tls:
-        return "tls-required"  # every server says +OK to any name (interop.md), but some not in clear text
-    if spec.name == "LANG":
+        return _reason_of_auth(exchange, line)
+    if spec.name == "USER":
+        # Every server says +OK to any name (interop.md), but some not in clear text.
+        return "refused" if exchange.tls else "tls-required"
+    if spec.name == "LANG" and line.arguments:
         return "unknown-language"
-    if spec.capability is not None and spec.name not in ("USER", "TOP", "UIDL"):
-        return "not-supported"
-    return "refused"
+    return "not-supported" if spec.capability else "refused"
+
+
+def _reason_of_auth(exchange: Exchange, line: CommandLine) -> str:
+    """A message that cannot be read is told from a wrong one: only the latter may be the fault of clear text."""
+    if exchange.steps:
+        answer = exchange.steps[-1].answer
+        return "bad-base64" if answer != b"=" and decoded(answer) is None else "credentials"
+    mechanism = MECHANISMS.get(upper(line.arguments[0]))
+    if mechanism is None:
+        return "unknown-mechanism"
+    try:
+        if len(line.arguments) > 1:
+            mechanism.verify(b"", decode_line(line.arguments[1]), lambda name: None)
+    except SaslError:
+        return "credentials"
+    if mechanism.clear_text and not exchange.tls:
+        return "tls-required"
+    return "credentials" if len(line.arguments) > 1 else "unknown-mechanism"
 
 
 def facts(exchange: Exchange) -> dict[str, object]:
@@ -137,7 +154,7 @@ def _facts_of_ok(exchange: Exchange, line: CommandLine) -> dict[str, object]:
                 known["stuffed"] = many
         case "CAPA":
             known["tags"] = len(response.capabilities())
-        case "LANG":
+        case "LANG" if line.arguments:
             known["lang"] = response.text.split(" ", 1)[0]
     return known
 
@@ -212,7 +229,8 @@ def _err(
     exchange: Exchange, page: Page | None, catalog: Catalog, words: Words, known: dict[str, object], cite: str
 ) -> Iterator[Note]:
     line, response = exchange.command, exchange.response
-    assert line is not None and response is not None
+    assert line is not None
+    assert response is not None
     why = reason(exchange)
     row = known_code(response.code) if response.code else None
     code_page = catalog.page(words.language, f"codes/{row.page}") if row else None
@@ -255,7 +273,8 @@ def suggestion(name: str) -> str | None:
     from difflib import get_close_matches  # only a slip needs it
 
     names = [spec.name for spec in COMMANDS.values() if not spec.historic]
-    near = get_close_matches(name, names, 1, 0.6)
+    # Letters in the wrong order are the commonest slip: RERT is RETR, not RSET.
+    near = [known for known in names if sorted(known) == sorted(name)] or get_close_matches(name, names, 1, 0.6)
     return near[0] if near else None
 
 

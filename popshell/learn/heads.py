@@ -1,4 +1,4 @@
-"""Lint of words: the heads of pages, `messages.toml` and `replies.toml`: keys, placeholders, width, both languages alike.
+"""Lint of words: heads of pages, `messages.toml`, `replies.toml`: keys, placeholders, width, both languages alike.
 
 What may stand where is decided in `keys.py`. A translation is held to its English file: the same keys, and in each text
 the same placeholders.
@@ -134,17 +134,18 @@ def compare(
 ) -> Iterator[Finding]:
     """Two files of words (path, table, text) in two languages: the same keys, the same placeholders."""
     ours, theirs = dict(flat(english[1])), dict(flat(other[1]))
-    for here, lacking in ((english, theirs.keys() - ours.keys()), (other, ours.keys() - theirs.keys())):
+    for here, mine, there, its in ((english, ours, other, theirs), (other, theirs, english, ours)):
         lines = key_lines(here[2])
-        elsewhere = other[0] if here is english else english[0]
+        tables = {key.partition(".")[0] for key in mine}
+        # Of a table that is not there at all, its name alone is told.
+        lacking = {key if (name := key.partition(".")[0]) in tables else name for key in its.keys() - mine.keys()}
         for key in sorted(lacking):
-            line = lines.get(key.partition(".")[0], 1) if "." in key else 1
-            yield Finding(here[0], line, "keys-differ", {"key": key, "other": elsewhere})
+            yield Finding(here[0], lines.get(key.partition(".")[0], 1), "keys-differ", {"key": key, "other": there[0]})
     lines = key_lines(other[2])
     for key in ours.keys() & theirs.keys():
-        mine, its = ours[key], theirs[key]
-        if isinstance(mine, str) and isinstance(its, str) and places(mine) != places(its):
-            facts = {"key": key, "here": _list(its), "there": _list(mine)}
+        text, translation = ours[key], theirs[key]
+        if isinstance(text, str) and isinstance(translation, str) and places(text) != places(translation):
+            facts = {"key": key, "here": _list(translation), "there": _list(text)}
             yield Finding(other[0], lines.get(key, 1), "places-differ", facts)
 
 

@@ -1,8 +1,7 @@
 """The closed lists of docs/pages.md: keys of heads, reasons of `-ERR`, facts that a note may name, headings, replies.
 
-They stand here once, as data; a test compares them with docs/pages.md, with `explain.reason` and with the server's source.
-Which reasons a command can meet follows from its row in the command table: a note for a reason that never comes would
-never be read.
+They stand here once, as data; tests compare them with docs/pages.md, with `explain` and with the server's source.
+Which reasons a command can meet follows from its row in the command table: a note for one that never comes is never read.
 
 Trap: a note whose fact is not known is not shown. So the facts of a key are those that are *always* known when it is
 chosen: `argument` is none of them where the argument is missing.
@@ -16,7 +15,7 @@ from types import MappingProxyType
 
 from popshell.protocol.commands import COMMANDS, CommandSpec, Kind
 
-# -- heads --------------------------------------------------------------------------------------------------------------
+# -- heads -------------------------------------------------------------------------------------------------------------
 
 #: Keys of `[ok]` beside `note`, by command.
 OK_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -143,7 +142,7 @@ def facts_of(page: str, key: str) -> frozenset[str]:
     return frozenset(known)
 
 
-# -- bodies -------------------------------------------------------------------------------------------------------------
+# -- bodies ------------------------------------------------------------------------------------------------------------
 
 #: The headings of a body that are words, by language: dialogue, pitfalls, practice server.
 HEADINGS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
@@ -159,7 +158,7 @@ def sections(page: str, language: str) -> tuple[tuple[str, ...], str]:
     return ((*_REPLIES, *required) if page.startswith("commands/") else required), practice
 
 
-# -- replies ------------------------------------------------------------------------------------------------------------
+# -- replies -----------------------------------------------------------------------------------------------------------
 
 #: Every text of the practice server with the facts that it may name: diagnostics that are not mild, and keys of Reply.
 REPLIES: Mapping[str, frozenset[str]] = MappingProxyType(

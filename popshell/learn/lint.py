@@ -1,14 +1,15 @@
 """`popshell lint`: proves every page and every translation of a `lessons/` directory.
 
 The way: tree.py takes in the files; each is examined by itself, then beside its English one. What is examined stands in
-heads.py (words), dialogues.py, citations.py and bodies.py; the closed lists that it is held to, in keys.py; what a fault
-means to an author, in `messages.toml`, `[lint]`.
+heads.py (words), dialogues.py, citations.py and bodies.py; the closed lists that it is held to, in keys.py; what a
+fault means to an author, in `messages.toml`, `[lint]`.
 
 Trap: dialogues need the server's words. Where a `replies.toml` lacks one they are not played: the lack is the finding.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +23,11 @@ from popshell.learn.citations import Rfc, check_citations, check_tables, citatio
 from popshell.learn.dialogues import Block, Stage, check_dialogue, compare_blocks, fix_text
 from popshell.learn.faults import Fault, Finding
 from popshell.learn.keys import REPLIES
+from popshell.learn.lesson import fingerprint
 from popshell.learn.tree import Source, Tree, read_tree
 from popshell.visible import show
 
+_MARK = re.compile(r"^translated_from\s*=.*$", re.MULTILINE)
 #: Exit codes of `popshell lint`.
 CLEAN, FAULTY, USAGE = 0, 1, 2
 
@@ -39,16 +42,25 @@ class Report:
 
 
 def run_lint(
-    root: Path | None, words: Words, *, fix: bool = False, write: Callable[[str], object] | None = None
+    root: Path | None,
+    words: Words,
+    *,
+    fix: bool = False,
+    mark: bool = False,
+    write: Callable[[str], object] | None = None,
 ) -> int:
-    """The subcommand: lint `root`, or the bundled lessons; with `fix` rewrite dialogues first. Returns the exit code."""
+    """The subcommand: lint `root`, or the bundled lessons. Returns the exit code.
+
+    With `fix` dialogues are rewritten first; with `mark` translations of lessons are marked as up to date.
+    """
     write = write or sys.stdout.write
     folder: Traversable = root if root is not None else bundled()
     if not folder.is_dir():
         write(show(words("cli.no-lessons", path=str(folder))) + "\n")
         return USAGE
-    if fix and isinstance(folder, Path):  # in a zip nothing can be rewritten
-        for path in fix_dialogues(folder):
+    if isinstance(folder, Path):  # in a zip nothing can be rewritten
+        changed = [*(fix_dialogues(folder) if fix else ()), *(mark_translated(folder) if mark else ())]
+        for path in changed:
             write(show(words("lint.rewritten", path=path)) + "\n")
     report = examine(folder)
     faults = in_words(report.findings, words)
@@ -107,7 +119,26 @@ def fix_dialogues(root: Path) -> list[str]:
     return changed
 
 
-# -- one file -----------------------------------------------------------------------------------------------------------
+def mark_translated(root: Path) -> list[str]:
+    """Write into each translated lesson which English text it was made from. Returns the paths of those that changed.
+
+    Only a person who has compared the two should ask for it.
+    """
+    changed = []
+    for english, other in _pairs(read_tree(root)):
+        if english.page or english.path.endswith(".toml") or other.words is None:
+            continue
+        mark = f'translated_from = "{fingerprint(english.text)}"'
+        made, found = _MARK.subn(mark, other.text, count=1)
+        if not found:
+            made = other.text.replace("+++\n", f"+++\n{mark}\n", 1)
+        if made != other.text:
+            (root / other.path).write_bytes(made.encode())
+            changed.append(other.path)
+    return changed
+
+
+# -- one file ----------------------------------------------------------------------------------------------------------
 
 
 def _rfcs(tree: Tree) -> dict[int, Rfc] | None:
@@ -149,7 +180,7 @@ def _examine_page(source: Source, page: Page, blocks: list[Block]) -> Iterator[F
         yield Finding(path, 0, "uncited")
 
 
-# -- dialogues ----------------------------------------------------------------------------------------------------------
+# -- dialogues ---------------------------------------------------------------------------------------------------------
 
 
 class Stages:
@@ -194,7 +225,7 @@ def _played(tree: Tree) -> Iterator[tuple[Source, Block]]:
                     yield source, block
 
 
-# -- two languages ------------------------------------------------------------------------------------------------------
+# -- two languages -----------------------------------------------------------------------------------------------------
 
 
 def _pairs(tree: Tree) -> Iterator[tuple[Source, Source]]:

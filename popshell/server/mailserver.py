@@ -79,7 +79,9 @@ class Deviation:
 DEVIATIONS = (
     Deviation("USER with PASS, and APOP, for one account", 1939, "13", "commands/APOP"),
     Deviation("USER with PASS, and APOP, for one account", 1939, "13", "commands/USER"),
-    Deviation("PLAIN in clear text", 2595, "6", "commands/AUTH"),
+    # RFC 4616 replaces RFC 2595 §6, which had defined PLAIN and forbidden it in clear text.
+    Deviation("PLAIN in clear text", 4616, "5", "commands/AUTH"),
+    Deviation("PLAIN in clear text", 4616, "5", "capabilities/SASL"),
 )
 
 
@@ -279,6 +281,8 @@ class ServerSession:
             return not self.needs_tls
         if tag == "SASL":
             return bool(self.mechanisms)
+        if tag == "AUTH-RESP-CODE":
+            return self.serves("RESP-CODES")
         if tag == "LOGIN-DELAY":
             return self.server.conditions.login_delay is not None
         return True
@@ -378,8 +382,7 @@ class ServerSession:
         return f"{'+OK' if reply.ok else '-ERR'} {code}{text}\r\n".encode()
 
     def serves_code(self, code: str) -> bool:
-        without = self.server.conditions.without
-        return "RESP-CODES" not in without and not (code == "AUTH" and "AUTH-RESP-CODE" in without)
+        return self.serves("AUTH-RESP-CODE" if code == "AUTH" else "RESP-CODES")
 
 
 def rehearse(

@@ -129,6 +129,9 @@ def usage(meta: Meta) -> str:
 
 
 async def _explain(shell: Shell, argument: str) -> None:
+    if not argument:
+        shell.say("shell.usage", style="warn", usage=usage(METAS["explain"]))
+        return
     context = shell.session.connection.context() if shell.session else Context(State.CLOSED)
     line = parse(argument, context)
     spans = explain_line(line, shell.catalog, shell.options.language)
@@ -291,11 +294,12 @@ async def _drop(shell: Shell, argument: str) -> None:
     if session is None:
         shell.say("shell.not-connected", style="warn")
         return
-    marks = session.connection.maildrop.marks
+    marks, before = session.connection.maildrop.marks, shell.state
     shell.hang_up()
     shell.say("shell.dropped", style="warn")
     if marks:
         shell.say("shell.dropped-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
+    shell.moved(before, State.CLOSED)
     if shell.tutor is not None:
         shell.tutor.line_lost()
 

@@ -21,7 +21,7 @@ from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
 from popshell.protocol.commands import COMMANDS, CommandSpec, MultiLine, State, transitions
 from popshell.ui import markdown
 from popshell.ui.theme import COLOURED, COLOURLESS, Palette, rich_theme
-from popshell.ui.wrap import Line, Run, wrap_runs
+from popshell.ui.wrap import Line, Run, inline, wrap_runs
 from popshell.visible import tame
 
 _MOST_COLUMNS = 92
@@ -64,9 +64,10 @@ def render(page: Page, path: str, words: Words, columns: int, ascii: bool, palet
             )
         )
     console.print(_facts(kind, name, page, words, width))
-    for line in markdown.layout(page.body, width - 2, palette.plain, words):
+    for line in markdown.layout(page.body, width - 2, palette.plain or ascii, words):
         console.print(_text(line), no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
-    return out.getvalue()
+    text = out.getvalue()
+    return text.replace("→", "->").replace("·", "/") if ascii else text
 
 
 _KINDS = {"commands": "command", "codes": "code", "capabilities": "capability", "states": "state"}
@@ -94,7 +95,7 @@ def _facts(kind: str, name: str, page: Page, words: Words, width: int) -> Table:
     table.add_column()
     room = width - 20
     for label, value in _rows(kind, name, page, words):
-        wrapped = wrap_runs([value] if isinstance(value, tuple) else [("", value)], room)
+        wrapped = wrap_runs([value] if isinstance(value, tuple) else inline(value), room)
         table.add_row(words(f"page.{label}") if label else "", Text("\n").join(_text(line) for line in wrapped))
     return table
 

@@ -19,8 +19,8 @@ from popshell.protocol.commands import State, Undo, legal
 from popshell.protocol.maildropview import MaildropView
 from popshell.ui import diagram
 from popshell.ui.shell import Shell
-from popshell.ui.wrap import Line, clip_line
-from popshell.visible import clip, show, width
+from popshell.ui.wrap import Line, clip, clip_line, line_columns
+from popshell.visible import show
 
 #: Seconds before autologout at which the countdown begins.
 COUNTDOWN = 60.0
@@ -97,15 +97,16 @@ class Toolbar:
     def __call__(self, rows: int, columns: int) -> list[Line]:
         shell = self._shell
         words = shell.words
-        command, effect = self._command_lines(words)
+        command, effect = self._command_lines(words, columns - 1)
+        mark = "..." if shell.screen.ascii else "…"
         # Below 12 rows there is no room for a picture: the line on what is typed matters most.
         if rows < 12:
-            return [clip_line(command, columns - 1)]
+            return [clip_line(command, columns - 1, mark)]
         path: Line = [("", " "), *_path(shell.state, columns - 2, shell.screen.ascii, words)]
-        drawn = [path, command, effect, self._place_line(words)] if rows >= 20 else [path, command]
-        return [clip_line(line, columns - 1) for line in drawn]
+        drawn = [path, command, effect, self._place_line(words, columns - 1)] if rows >= 20 else [path, command]
+        return [clip_line(line, columns - 1, mark) for line in drawn]
 
-    def _command_lines(self, words: Words) -> tuple[Line, Line]:
+    def _command_lines(self, words: Words, room: int) -> tuple[Line, Line]:
         """Syntax and what it does; then whether it is legal now, how its reply ends, and whether it can be undone."""
         session = self._shell.session
         text = self._typed()
@@ -127,35 +128,50 @@ class Toolbar:
         dot = ("dim", " - " if self._shell.screen.ascii else " · ")
         many = spec.expects_multi_line(len(line.tokens) - 1)
         found = line.blunder if not line.has("missing-argument") or context.state not in spec.transitions else None
-        legality = ("warn", warning(line, found.code, words)) if found else ("ok", words("toolbar.legal"))
         undo = ("warn" if spec.undo is Undo.NEVER else "dim", words(f"undo.{spec.undo.value}"))
         command: Line = [("", " "), ("command", spec.syntax), dot, ("", page.summary if page else "")]
-        reply = ("dim", words("reply.many" if many else "reply.one"))
-        return command, [("", " "), legality, dot, reply, dot, undo]
+        rest: Line = [dot, ("dim", words("reply.many" if many else "reply.one")), dot, undo]
+        legality = ("ok", words("toolbar.legal"))
+        if found:
+            # The warning stands behind the cursor, too; so it is what may be cut.
+            most = max(room - 1 - line_columns(rest), 12)
+            mark = "..." if self._shell.screen.ascii else "…"
+            legality = ("warn", clip(warning(line, found.code, words), most, mark))
+        return command, [("", " "), legality, *rest]
 
-    def _place_line(self, words: Words) -> Line:
-        """Server, TLS, the maildrop as known so far, the time of the last exchange."""
+    def _place_line(self, words: Words, room: int) -> Line:
+        """Server, TLS, the maildrop as known so far, the time of the last exchange: as much as there is room for."""
         shell = self._shell
         call, session = shell.call, shell.session
-        dot = ("dim", " - " if shell.screen.ascii else " · ")
         if call is None or session is None:
-            return [("", " "), ("dim", words("toolbar.connect"))]
+            return []
         place, connection = call.place, session.connection
-        out: Line = [("", " "), ("state", show(place.label, keep=""))]
+        label, name = show(place.label, keep=""), words("toolbar.practice")
+        # Each with its rank: in a narrow window the highest goes first.
+        parts: list[tuple[int, str, Line]] = [(0, "", [("state", name if place.practice else label)])]
         if place.practice:
-            out = [("", " "), ("state", words("toolbar.practice")), ("dim", " " + show(place.label, keep=""))]
+            parts.append((6, " ", [("dim", label)]))
         lock = "no-tls" if not connection.tls else "insecure" if place.insecure else "tls"
-        out += [dot, ({"no-tls": "dim", "tls": "lock"}.get(lock, "err"), words(f"toolbar.{lock}"))]
-        out += [dot, *_maildrop(connection.maildrop, words, dot)]
+        dot = " - " if shell.screen.ascii else " · "
+        parts.append((0, dot, [({"no-tls": "dim", "tls": "lock"}.get(lock, "err"), words(f"toolbar.{lock}"))]))
+        parts += _maildrop(connection.maildrop, words, dot, shell.screen.ascii)
         if session.replies_due:
             due = connection.due()
-            name = due.command.name if due and due.command else "?"
-            out += [dot, ("warn", words("toolbar.due", command=show(name)))]
+            command = due.command.name if due and due.command else "?"
+            parts.append((1, dot, [("warn", words("toolbar.due", command=show(command)))]))
         elif session.transcript:
-            out += [dot, ("dim", words("toolbar.time", time=f"{session.transcript[-1].milliseconds:.0f}"))]
+            time = f"{session.transcript[-1].milliseconds:.0f}"
+            parts.append((4, dot, [("dim", words("toolbar.time", time=time))]))
         if (left := seconds_left(shell)) is not None and left <= COUNTDOWN:
-            out += [dot, ("warn", words("toolbar.autologout", seconds=max(0, round(left))))]
-        return out
+            parts.append((1, dot, [("warn", words("toolbar.autologout", seconds=max(0, round(left))))]))
+        for most in range(6, -1, -1):
+            line: Line = [("", " ")]
+            for rank, before, runs in parts:
+                if rank <= most:
+                    line += [("dim", before), *runs] if before else runs
+            if line_columns(line) <= room:
+                break
+        return line
 
 
 def seconds_left(shell: Shell) -> float | None:
@@ -166,20 +182,22 @@ def seconds_left(shell: Shell) -> float | None:
     return session.last_sent + call.place.autologout - session.now()
 
 
-def _maildrop(view: MaildropView, words: Words, dot: tuple[str, str]) -> Line:
+def _maildrop(view: MaildropView, words: Words, dot: str, ascii: bool) -> list[tuple[int, str, Line]]:
+    """What is known of the maildrop, in parts for the line of the place."""
     if not view.open:
-        return [("dim", words("toolbar.maildrop-closed"))]
+        return [(5, dot, [("dim", words("toolbar.maildrop-closed"))])]
     if view.count is None:
-        out: Line = [("", words("toolbar.maildrop-unknown"))]
+        parts: list[tuple[int, str, Line]] = [(3, dot, [("", words("toolbar.maildrop-unknown"))])]
     else:
-        out = [("number", words("toolbar.maildrop", count=view.count))]
+        parts = [(3, dot, [("number", words("toolbar.maildrop", count=view.count))])]
         if view.octets is not None:
-            out += [("", " "), ("dim", words("toolbar.octets", octets=view.octets))]
+            parts.append((5, " ", [("dim", words("toolbar.octets", octets=view.octets))]))
     if view.marks:
         marks = sorted(view.marks)
-        listed = " ".join(f"✗{n}" for n in marks[:8]) + (" …" if len(marks) > 8 else "")
-        out += [dot, ("warn", words("toolbar.marks", marks=listed))]
-    return out
+        sign, more = ("x", " ...") if ascii else ("✗", " …")
+        listed = " ".join(f"{sign}{n}" for n in marks[:8]) + (more if len(marks) > 8 else "")
+        parts.append((2, dot, [("warn", words("toolbar.marks", marks=listed))]))
+    return parts
 
 
 def _path(state: State, columns: int, ascii: bool, words: Words) -> Line:
@@ -207,6 +225,3 @@ def _meta_help(text: str, words: Words) -> str:
         return f"{usage(METAS[name])}  {words(f'meta.{name}')}"
     found = [f":{meta}" for meta in METAS if meta.startswith(name)]
     return "  ".join(found)
-
-
-__all__ = ["Toolbar", "Typing", "clip", "formatted", "hint", "prompt_line", "seconds_left", "width"]

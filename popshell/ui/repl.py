@@ -161,6 +161,8 @@ class Repl:
             self.shell.screen.lines([[("dim", f" {_safe(self.masked_text(text))}")]])
             await self.shell.run(text)
         elif text or (self.shell.session and self.shell.session.connection.challenged):
+            if self.shell.session is None:  # it will not be sent, so nothing else shows it
+                self.shell.screen.lines([[("dim", f" {_safe(self.masked_text(text))}")]])
             await self.shell.run(text)
 
     async def _submit_block(self, lines: list[str]) -> None:

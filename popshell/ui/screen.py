@@ -37,6 +37,8 @@ class TerminalScreen:
         self.ascii = ascii
         self.out = out or sys.stdout
         self.most = MOST_LINES
+        #: whether the server might repeat a password, so that its words are masked (sec-K2)
+        self.echoes = True
         #: octets of a line that are shown: what RFC 5322 §2.1.1 allows is whole
         self.longest = 998
         #: the note on a line that is cut, in today's language
@@ -79,7 +81,8 @@ class TerminalScreen:
             for _ in exchange.steps:
                 received = received.partition(b"\r\n")[2]
             first = received.partition(b"\r\n")[0].decode("utf-8", "surrogateescape")
-            self.out.write(stream.status_line(exchange.redact(first), self.palette, self._window()) + "\n")
+            first = exchange.redact(first) if self.echoes else first
+            self.out.write(stream.status_line(first, self.palette, self._window()) + "\n")
         raw = exchange.raw_content()
         if not raw:
             self.out.flush()

@@ -90,6 +90,7 @@ class Screen(Protocol):
     ascii: bool
     interactive: bool
     hidden: str
+    echoes: bool
     palette: Palette
 
     @property
@@ -299,9 +300,11 @@ class Shell:
         lost = self.tutor
         session = self.call.session if self.call else None
         marks = session.connection.maildrop.marks if session else frozenset()
+        before = session.transcript[-1].after if session and session.transcript else State.CLOSED
 
         def tell() -> None:
             self.say("shell.server-closed", style="warn")
+            self.moved(before, State.CLOSED)
             if marks:
                 self.say("shell.closed-with-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
             if lost is not None:
@@ -461,7 +464,7 @@ class Shell:
         if self.options.yes:
             return True
         if not self.screen.interactive:
-            self.say("shell.needs-yes", style="err", question=self.words(key, **facts))
+            self.say("shell.needs-yes", style="err")
             self.tally.usage = True
             return False
         answer = await self.screen.ask(self.words(key, **facts))
@@ -540,7 +543,7 @@ class Shell:
         if session is not None and session.connection.wants_tls:
             await self._upgrade(session)
         if event.name == "QUIT" and event.after in (State.UPDATE, State.CLOSED) and event.response is not None:
-            await self._see_the_end()
+            await self._see_the_end(event.after)
 
     async def _upgrade(self, session: Session) -> None:
         try:
@@ -554,13 +557,15 @@ class Shell:
         facts = self.call.tls_facts() if self.call else {}
         self.say("shell.tls-on", style="lock", **{"version": "TLS", "cipher": "", **facts})
 
-    async def _see_the_end(self) -> None:
+    async def _see_the_end(self, before: State) -> None:
         self._expected_end = True
         try:
             await asyncio.wait_for(self._closing.wait(), CLOSING_TIME)
         except TimeoutError:
             self.hang_up()
         self.say("shell.closed")
+        if before is State.UPDATE:  # said, not drawn: the arrow to UPDATE stands right above
+            self.screen.state_changed(before, State.CLOSED, [])
 
     def show_exchange(self, exchange: Exchange) -> None:
         """The reply, the notes, and the arrow if the state changed."""
@@ -572,6 +577,8 @@ class Shell:
             if exchange.is_greeting:
                 self.tally.failed = True
         self.screen.hidden = self.words.get("shell.hidden") or ""
+        # The practice server never repeats what it was sent (sec-V3): nothing of its words needs a mask.
+        self.screen.echoes = not (self.call is not None and self.call.place.practice)
         shown = self.screen.reply(exchange)
         self.cut_short = (exchange, shown.lines) if shown.left > 0 else None
         self.page_rest = []
@@ -583,15 +590,19 @@ class Shell:
                 notes = notes[:1]
             lines = render.note_lines(notes, columns, ascii=self.screen.ascii, cite=self.options.notes == "full")
             self.screen.lines(lines)
-        if exchange.before is not exchange.after:
-            name = exchange.command.name if exchange.command else None
-            drawn = diagram.arrow(exchange.before, exchange.after, name, columns - 3, self.screen.ascii, self.words)
-            self.screen.state_changed(exchange.before, exchange.after, drawn)
+        self.moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
         self.screen.record(exchange, notes)
         if self.tutor is not None:
             self.tutor.saw(exchange)
         if exchange.name in ("HELP", "EXIT", "?", "LOGOUT") and self.screen.interactive:
             self.say("shell.meta-hint")
+
+    def moved(self, before: State, after: State, command: str | None = None) -> None:
+        """Draw the arrow that was taken, if one was; without a command the line was lost."""
+        if before is not after:
+            columns = self.screen.columns - 3
+            drawn = diagram.arrow(before, after, command, columns, self.screen.ascii, self.words)
+            self.screen.state_changed(before, after, drawn)
 
     # -- leaving -------------------------------------------------------------------------------------------------------
 

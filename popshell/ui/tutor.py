@@ -341,7 +341,8 @@ class Tutor:
                 "count": len(evidence.commands),
                 "wanted": self._wanted(check.value),
             }
-            self.shell.say(f"missing.{check.name}", style="warn", **facts)
+            name = check.name if check.name != "replied" or facts["wanted"] else "replied-any"
+            self.shell.say(f"missing.{name}", style="warn", **facts)
 
     def _wanted(self, value: object) -> str:
         if isinstance(value, State):
@@ -541,7 +542,7 @@ class Tutor:
                     + words(
                         "tutor.certificate-row",
                         exercise=exercise.id,
-                        state=words(f"tutor.{standing.state or 'open'}"),
+                        state=words(f"tutor.certified-{standing.state or 'open'}"),
                         tries=standing.tries,
                         hints=standing.hints,
                         solution=words("tutor.solution-seen" if standing.solution else "tutor.solution-unseen"),
