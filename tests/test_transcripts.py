@@ -188,7 +188,7 @@ def words(tag: str, key: str) -> str:
     found = re.escape(parts[0])
     for one, many, rest in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
         choices = [r"[0-9]+".join(map(re.escape, choice.split("#"))) for choice in (one, many) if choice is not None]
-        found += f"(?:{'|'.join(choices) or '.+'})" + re.escape(rest)
+        found += f"(?:{'|'.join(choices) or '[^ ]+'})" + re.escape(rest)
     return found
 
 

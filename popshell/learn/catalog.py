@@ -185,7 +185,8 @@ class Catalog:
         for root in self.roots:
             folder = root.joinpath("maildrops").joinpath(name)
             if folder.is_dir():
-                return [(f.name, f.read_bytes()) for f in folder.iterdir() if f.name.endswith(".eml")]
+                mails = (file for file in folder.iterdir() if file.name.endswith(".eml"))
+                return [(file.name, file.read_bytes()) for file in mails if not file.name.startswith(".")]
         raise FileNotFoundError(name)
 
     def _once(self, key: tuple[str, str], load: Callable[[], _T]) -> _T:

@@ -1,8 +1,8 @@
 """Dialogues in pages: a block ```` ```pop3 ```` is played on the practice server and must be true, octet for octet.
 
-A block is cut into turns: `C:` lines that go out in one flight, then the `S:` lines that answer them. The first turn has
-no `C:` where the block begins with the greeting. `S: [...]` stands for any number of server lines. Clock and stamp are
-fixed (`rehearsal.STAMP`), so the same block gives the same reply for ever.
+A block is cut into turns: `C:` lines that go out in one flight, then the `S:` lines that answer them. The first turn
+has no `C:` where the block begins with the greeting. `S: [...]` stands for any number of server lines. Clock and stamp
+are fixed (`rehearsal.STAMP`), so the same block gives the same reply for ever.
 
 Played are bytes, not records: a ServerSession is fed, and what comes back is cut at CRLF. So a byte-stuffed dot is seen
 as it is on the wire, and a `+ ` of AUTH is a line like any other.

@@ -1,8 +1,7 @@
 """Explain: an Exchange or a CommandLine becomes notes in words. Screen, batch and JSON show the same notes.
 
 What a reply means comes from the command's page (`[ok]`, `[err]`), the response code's page, or `messages.toml`,
-`[why]`. The *reason* of an `-ERR` is decided here, from the table's diagnostics, the response code and what the client
-knows of the maildrop: a server's own text may say anything and is not read. docs/pages.md lists reasons and facts.
+`[why]`; which of them, `reason.py` decides. docs/pages.md lists reasons and facts.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from popshell.learn.catalog import Catalog, Page, Words
+from popshell.learn.reason import reason
 from popshell.protocol.capabilities import CAPABILITIES, known_code
-from popshell.protocol.commandline import CommandLine, Role, Token, upper
+from popshell.protocol.commandline import CommandLine, Role, Token
 from popshell.protocol.commands import COMMANDS, State
-from popshell.protocol.exchange import Exchange, decoded
+from popshell.protocol.exchange import Exchange
 from popshell.protocol.response import stamp
-from popshell.protocol.sasl import MECHANISMS, SaslError, decode_line
 from popshell.protocol.wire import stuffed_lines
 from popshell.words import fill
 
@@ -41,62 +40,6 @@ class Span:
 def citation(rfc: int, section: str) -> str:
     """`RFC 1939 §5`; the oldest RFCs have headings without numbers."""
     return f"RFC {rfc} §{section}" if section[:1].isdigit() else f"RFC {rfc} “{section}”"
-
-
-def reason(exchange: Exchange) -> str:
-    """Why `-ERR`: one of the reasons of docs/pages.md; `code` where the response code says it all."""
-    line, response = exchange.command, exchange.response
-    assert line is not None
-    assert response is not None
-    spec = line.spec
-    if spec is None:
-        return "empty" if line.has("empty") else "unknown-command"
-    if spec.historic:
-        return "historic"
-    if exchange.steps and exchange.sent.endswith(b"\r\n*\r\n"):
-        return "cancelled"
-    row = known_code(response.code) if response.code else None
-    if row is not None and row.code == "AUTH":
-        return "credentials"
-    if row is not None:
-        return "refused" if spec.name == "QUIT" else "code"
-    if (blunder := line.blunder) is not None:
-        return blunder.code
-    number, maildrop = line.message, exchange.maildrop_before
-    if number is not None:
-        if number in maildrop.marks:
-            return "marked"
-        if not (number in maildrop.numbers or number in maildrop.sizes or number in maildrop.unique_ids):
-            return "no-such-message"
-        return "not-supported" if spec.capability else "refused"
-    if spec.name in ("PASS", "APOP"):
-        return "credentials"
-    if spec.name == "AUTH":
-        return _reason_of_auth(exchange, line)
-    if spec.name == "USER":
-        # Every server says +OK to any name (interop.md), but some not in clear text.
-        return "refused" if exchange.tls else "tls-required"
-    if spec.name == "LANG" and line.arguments:
-        return "unknown-language"
-    return "not-supported" if spec.capability else "refused"
-
-
-def _reason_of_auth(exchange: Exchange, line: CommandLine) -> str:
-    """A message that cannot be read is told from a wrong one: only the latter may be the fault of clear text."""
-    if exchange.steps:
-        answer = exchange.steps[-1].answer
-        return "bad-base64" if answer != b"=" and decoded(answer) is None else "credentials"
-    mechanism = MECHANISMS.get(upper(line.arguments[0]))
-    if mechanism is None:
-        return "unknown-mechanism"
-    try:
-        if len(line.arguments) > 1:
-            mechanism.verify(b"", decode_line(line.arguments[1]), lambda name: None)
-    except SaslError:
-        return "credentials"
-    if mechanism.clear_text and not exchange.tls:
-        return "tls-required"
-    return "credentials" if len(line.arguments) > 1 else "unknown-mechanism"
 
 
 def facts(exchange: Exchange) -> dict[str, object]:

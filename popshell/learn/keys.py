@@ -1,7 +1,7 @@
 """The closed lists of docs/pages.md: keys of heads, reasons of `-ERR`, facts that a note may name, headings, replies.
 
 They stand here once, as data; tests compare them with docs/pages.md, with `explain` and with the server's source.
-Which reasons a command can meet follows from its row in the command table: a note for one that never comes is never read.
+Which reasons a command can meet follows from its row in the command table; a note for any other is never read.
 
 Trap: a note whose fact is not known is not shown. So the facts of a key are those that are *always* known when it is
 chosen: `argument` is none of them where the argument is missing.

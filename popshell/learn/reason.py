@@ -1,0 +1,71 @@
+"""Reason: why a server said `-ERR`, as one word that names a note. `explain.py` finds the note.
+
+It is decided from the table's diagnostics, the response code and what the client knows of the maildrop, the gravest
+first. A server's own text may say anything, in any language, and is not read.
+
+Trap: without a response code much is a guess, and a wrong guess sends a learner the wrong way. Where two reasons are
+possible the one wins that the server can hardly have missed: an unreadable message before the want of TLS.
+"""
+
+from __future__ import annotations
+
+from popshell.protocol.capabilities import known_code
+from popshell.protocol.commandline import CommandLine, upper
+from popshell.protocol.exchange import Exchange, decoded
+from popshell.protocol.sasl import MECHANISMS, SaslError, decode_line
+
+
+def reason(exchange: Exchange) -> str:
+    """Why `-ERR`: one of the reasons of docs/pages.md; `code` where the response code says it all."""
+    line, response = exchange.command, exchange.response
+    assert line is not None
+    assert response is not None
+    spec = line.spec
+    if spec is None:
+        return "empty" if line.has("empty") else "unknown-command"
+    if spec.historic:
+        return "historic"
+    if exchange.steps and exchange.sent.endswith(b"\r\n*\r\n"):
+        return "cancelled"
+    row = known_code(response.code) if response.code else None
+    if row is not None and row.code == "AUTH":
+        return "credentials"
+    if row is not None:
+        return "refused" if spec.name == "QUIT" else "code"
+    if (blunder := line.blunder) is not None:
+        return blunder.code
+    number, maildrop = line.message, exchange.maildrop_before
+    if number is not None:
+        if number in maildrop.marks:
+            return "marked"
+        if not (number in maildrop.numbers or number in maildrop.sizes or number in maildrop.unique_ids):
+            return "no-such-message"
+        return "not-supported" if spec.capability else "refused"
+    if spec.name in ("PASS", "APOP"):
+        return "credentials"
+    if spec.name == "AUTH":
+        return _reason_of_auth(exchange, line)
+    if spec.name == "USER":
+        # Every server says +OK to any name (interop.md), but some not in clear text.
+        return "refused" if exchange.tls else "tls-required"
+    if spec.name == "LANG" and line.arguments:
+        return "unknown-language"
+    return "not-supported" if spec.capability else "refused"
+
+
+def _reason_of_auth(exchange: Exchange, line: CommandLine) -> str:
+    """A message that cannot be read is told from a wrong one: only the latter may be the fault of clear text."""
+    if exchange.steps:
+        answer = exchange.steps[-1].answer
+        return "bad-base64" if answer != b"=" and decoded(answer) is None else "credentials"
+    mechanism = MECHANISMS.get(upper(line.arguments[0]))
+    if mechanism is None:
+        return "unknown-mechanism"
+    try:
+        if len(line.arguments) > 1:
+            mechanism.verify(b"", decode_line(line.arguments[1]), lambda name: None)
+    except SaslError:
+        return "credentials"
+    if mechanism.clear_text and not exchange.tls:
+        return "tls-required"
+    return "credentials" if len(line.arguments) > 1 else "unknown-mechanism"

@@ -1,0 +1,270 @@
+"""A Shell without keyboard, screen or socket: its screen is a list, its wire leads to a practice server or a script.
+
+`Stage` puts the parts together as cli.py does; what is asked gets the answers that the test has laid out, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from support import Clock, drain, practice_server
+
+from popshell.learn.catalog import Catalog, bundled
+from popshell.learn.explain import Note
+from popshell.protocol.exchange import Exchange
+from popshell.protocol.wire import CRLF
+from popshell.server.mailserver import MailServer
+from popshell.session import Event, Session
+from popshell.ui.screen import TerminalScreen
+from popshell.ui.shell import Call, CallError, Options, Place, Shell
+from popshell.ui.theme import COLOURLESS, Palette
+
+CATALOG = Catalog((bundled(),))
+PRACTICE = Place("127.0.0.1:1", practice=True, loopback=True, autologout=600.0)
+LOCAL = Place("127.0.0.1:110", practice=False, loopback=True)
+REMOTE = Place("pop.example.org:110", practice=False, loopback=False)
+
+
+class FakeScreen(TerminalScreen):
+    """A terminal of any size that writes into `text`; questions are kept in `asked`, answers come from `answers`."""
+
+    def __init__(self, *, columns: int = 80, rows: int = 24, palette: Palette = COLOURLESS, ascii: bool = False) -> None:
+        super().__init__(palette, ascii=ascii, out=io.StringIO())
+        self.size = (columns, rows)
+        self.answers: list[str | None | Callable[[], str | None]] = []
+        self.asked: list[str] = []
+        self.interrupted = 0
+        self.records: list[tuple[Exchange, list[Note]]] = []
+
+    @property
+    def columns(self) -> int:
+        return self.size[0]
+
+    @property
+    def rows(self) -> int:
+        return self.size[1]
+
+    @property
+    def text(self) -> str:
+        assert isinstance(self.out, io.StringIO)
+        return self.out.getvalue()
+
+    @property
+    def flat(self) -> str:
+        """The text without line ends, for sentences that were wrapped."""
+        return " ".join(self.text.split())
+
+    def forget(self) -> None:
+        self.out = io.StringIO()
+
+    def interrupt(self, show: Callable[[], None]) -> None:
+        self.interrupted += 1
+        show()
+
+    def record(self, exchange: Exchange, notes: list[Note]) -> None:
+        self.records.append((exchange, notes))
+
+    async def ask(self, question: str) -> str:
+        return self._answer(question) or ""
+
+    async def ask_hidden(self, question: str) -> str | None:
+        return self._answer(question)
+
+    def _answer(self, question: str) -> str | None:
+        self.asked.append(question)
+        answer = self.answers.pop(0) if self.answers else None
+        return answer() if callable(answer) else answer
+
+
+class PracticeWire:
+    """The practice server at the other end, in the same process."""
+
+    def __init__(self, server: MailServer) -> None:
+        self.peer = server.session()
+        self.session: Session | None = None
+        self.sent = bytearray()
+        self.closed = False
+        self.refuses_tls = False
+        self._talk()
+
+    def write(self, data: bytes) -> None:
+        if self.closed:
+            raise ConnectionError
+        self.sent += data
+        self.peer.feed(data)
+        self._talk()
+
+    def _talk(self) -> None:
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        assert self.session is not None
+        if data := drain(self.peer):
+            self.session.data(data)
+        if self.peer.closing and not self.closed:
+            self.closed = True
+            self.session.end()
+
+    async def start_tls(self) -> None:
+        if self.refuses_tls:
+            raise CallError("handshake-failed", reason="TEST", host="h", port=1)
+        self.peer.tls_started()
+
+    def close(self) -> None:
+        self.closed = True
+        self.peer.lost()
+
+
+class ScriptedWire:
+    """A peer that answers a line by the table, whole line first, then keyword; None or nothing is silence.
+
+    An answer `CLOSE` ends the line; behind other bytes it comes in the same turn of the loop as they do.
+    """
+
+    def __init__(self, answers: dict[str, bytes | None], greeting: bytes | None = b"+OK ready\r\n") -> None:
+        self.answers = answers
+        self.session: Session | None = None
+        self.sent = bytearray()
+        self.closed = False
+        if greeting is not None:
+            asyncio.get_running_loop().call_soon(self.say, greeting)
+
+    @property
+    def heard(self) -> list[str]:
+        return self.sent.decode("utf-8", "surrogateescape").split("\r\n")[:-1]
+
+    def write(self, data: bytes) -> None:
+        if self.closed:
+            raise ConnectionError
+        self.sent += data
+        for line in data.split(CRLF)[:-1]:
+            text = line.decode("utf-8", "surrogateescape")
+            answer = self.answers.get(text, self.answers.get(text.split(" ")[0].upper(), b"-ERR what\r\n"))
+            if answer is not None:
+                asyncio.get_running_loop().call_soon(self.say, answer)
+
+    def say(self, data: bytes) -> None:
+        assert self.session is not None
+        if data.removesuffix(CLOSE):
+            self.session.data(data.removesuffix(CLOSE))
+        if data.endswith(CLOSE):
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        assert self.session is not None
+        self.closed = True
+        self.session.end()
+
+    async def start_tls(self) -> None:
+        """The handshake always works."""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+CLOSE = b"<close>"
+Wires = Callable[[str | None], PracticeWire | ScriptedWire]
+
+
+@dataclass
+class Stage:
+    """A Shell and all around it."""
+
+    place: Place = PRACTICE
+    screen: FakeScreen = field(default_factory=FakeScreen)
+    options: Options = field(default_factory=Options)
+    server: MailServer | None = None
+    script: dict[str, bytes | None] | None = None
+    greeting: bytes | None = b"+OK ready\r\n"
+    clock: Clock = field(default_factory=Clock)
+    wires: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.server = self.server or practice_server(clock=self.clock)
+        self.shell = Shell(CATALOG, self.screen, self.dial, self.options)
+
+    @property
+    def wire(self) -> Any:
+        return self.wires[-1]
+
+    @property
+    def text(self) -> str:
+        return self.screen.text
+
+    async def dial(
+        self, where: str | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
+    ) -> Call:
+        if where == "nowhere":
+            raise CallError("refused", host="nowhere", port=995)
+        assert self.server is not None
+        wire = PracticeWire(self.server) if self.script is None else ScriptedWire(dict(self.script), self.greeting)
+        session = Session(self.clock, late, ended)
+        wire.session = session
+        session.attach(wire)
+        self.wires.append(wire)
+        return Call(session, self.place)
+
+    async def begin(self, *lines: str) -> None:
+        """Connect and run lines."""
+        assert await self.shell.connect()
+        await self.run(*lines)
+
+    async def run(self, *lines: str) -> str:
+        """Run lines; what they put on the screen."""
+        before = len(self.screen.text)
+        for line in lines:
+            await self.shell.run(line)
+        return self.screen.text[before:]
+
+    async def log_in(self, *lines: str) -> None:
+        """Connect, log in, forget what that showed, run lines."""
+        await self.begin("USER learner", "PASS secret")
+        self.screen.forget()
+        await self.run(*lines)
+
+
+def run(coroutine: Coroutine[Any, Any, None], seconds: float = 20) -> None:
+    """Run a test; what asyncio would only log fails it."""
+    complaints: list[dict[str, Any]] = []
+
+    async def guarded() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        async with asyncio.timeout(seconds):
+            await coroutine
+
+    asyncio.run(guarded())
+    gc.collect()
+    assert complaints == []
+
+
+async def turns(count: int = 20) -> None:
+    """Let the loop turn."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until the condition holds; `run` bounds it."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def cancelled(work: Awaitable[None], when: Callable[[], object]) -> None:
+    """Begin `work`, and cancel it as Ctrl-C does as soon as the condition holds."""
+    task = asyncio.ensure_future(work)
+    await until(when)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return
+    raise AssertionError("it was over before it was cancelled")
+
+
+def rows_of(text: str) -> Sequence[str]:
+    return text.rstrip("\n").split("\n")

@@ -1,0 +1,280 @@
+"""handlers: one function per command; what each does to session and maildrop. Words are looked up, never written here."""
+
+from __future__ import annotations
+
+import pytest
+from support import (
+    LOGIN,
+    NAME,
+    SECRET,
+    STAMP,
+    converse,
+    default_messages,
+    logged_in,
+    message,
+    plain,
+    play,
+    practice_server,
+    status,
+    statuses,
+    texts,
+)
+
+from popshell.protocol.capabilities import CAPABILITIES
+from popshell.protocol.commands import COMMANDS, State
+from popshell.protocol.sasl import MECHANISMS, apop_digest
+from popshell.server.handlers import HANDLERS
+from popshell.server.maildrop import Message
+from popshell.server.mailserver import Conditions
+
+A, T = State.AUTHORIZATION, State.TRANSACTION
+DIGEST = apop_digest(STAMP, SECRET)
+#: a sound line for each command, by the state it belongs to
+SOUND = {
+    A: {line.split()[0]: line for line in ("USER x", f"APOP {NAME} {DIGEST}", f"AUTH PLAIN {plain()}", "STLS", "UTF8")},
+    T: {line.split()[0]: line for line in ("STAT", "LIST", "UIDL", "RETR 1", "TOP 1 1", "DELE 1", "NOOP", "RSET")},
+}
+BOTH = {"CAPA": "CAPA", "LANG": "LANG", "QUIT": "QUIT"}
+
+
+def test_every_command_that_is_no_history_is_served() -> None:
+    assert HANDLERS.keys() == {name for name, spec in COMMANDS.items() if not spec.historic}
+    assert SOUND[A].keys() | SOUND[T].keys() | BOTH.keys() | {"PASS"} == HANDLERS.keys()
+
+
+@pytest.mark.parametrize("state", [A, T])
+@pytest.mark.parametrize("name", HANDLERS)
+def test_every_command_in_every_state(name: str, state: State) -> None:
+    """RFC 1939 §3: "-ERR" to a command in an incorrect state; what is legal is served."""
+    line = (SOUND[A] | SOUND[T] | BOTH | {"PASS": f"PASS {SECRET}"})[name]
+    before = [] if state is A else [*LOGIN]
+    if name == "PASS" and state is A:
+        before = LOGIN[:1]
+    exchange = play(*before, line)[-1]
+    legal = state in COMMANDS[name].transitions
+    assert exchange.ok is legal
+    assert exchange.after is (COMMANDS[name].transitions[state] if legal else state)
+    if not legal:
+        assert status(exchange) == "-ERR " + texts("en")["wrong-state"]
+
+
+class TestCapa:
+    """RFC 2449 §5: the list is computed from what is served."""
+
+    def rows(self, *lines: str, **options: object) -> dict[str, tuple[str, ...]]:
+        response = play(*lines, "CAPA", **options)[-1].response  # type: ignore[arg-type]
+        assert response is not None
+        return response.capabilities()
+
+    def test_only_known_tags_once_each(self) -> None:
+        response = play("CAPA")[-1].response
+        assert response is not None
+        assert response.lines is not None
+        tags = [row.split()[0].decode() for row in response.lines]
+        assert set(tags) <= CAPABILITIES.keys()
+        assert len(set(tags)) == len(tags)
+
+    def test_what_authorization_announces_stays(self) -> None:
+        """RFC 2449 §5; STLS is the exception (RFC 2595 §4: "permitted in the current state")."""
+        before, after = self.rows(), self.rows(*LOGIN)
+        assert before.keys() - after.keys() == {"STLS"}
+        assert after.keys() <= before.keys()
+
+    @pytest.mark.parametrize("state", [A, T])
+    def test_each_announced_command_works(self, state: State) -> None:
+        before = [] if state is A else [*LOGIN]
+        announced = self.rows(*before)
+        for name, line in SOUND[state].items():
+            tag = COMMANDS[name].capability
+            if tag is not None:
+                assert tag in announced, name
+            assert play(*before, line)[-1].ok, name
+
+    def test_sasl_lists_the_mechanisms(self) -> None:
+        assert self.rows()["SASL"] == tuple(MECHANISMS)
+
+    def test_stls(self) -> None:
+        assert "STLS" in self.rows()
+        assert "STLS" not in self.rows("STLS")  # under TLS
+        assert "STLS" not in self.rows("UTF8")  # RFC 6856 §2.1
+        assert "STLS" not in self.rows(offers_tls=False)
+
+    def test_login_delay(self) -> None:
+        assert "LOGIN-DELAY" not in self.rows()
+        assert self.rows(conditions=Conditions(login_delay=900))["LOGIN-DELAY"] == ("900",)
+
+    def test_implementation(self) -> None:
+        assert self.rows(implementation="Shlemazle-Plotz-v302")["IMPLEMENTATION"] == ("Shlemazle-Plotz-v302",)
+
+
+class TestLogin:
+    def test_a_password_may_hold_blanks(self) -> None:
+        """RFC 1939 §7, PASS; interop.md 8: a trailing blank is significant."""
+        for secret in ("two words", " before", "behind ", "a  b", "信箱", "a\tb"):
+            assert play(f"USER {NAME}", f"PASS {secret}", accounts={NAME: secret})[-1].ok
+            assert not play(f"USER {NAME}", f"PASS {secret}x", accounts={NAME: secret})[-1].ok
+
+    def test_the_last_user_counts(self) -> None:
+        assert play("USER nobody", f"USER {NAME}", f"PASS {SECRET}")[-1].ok
+        assert not play(f"USER {NAME}", "USER nobody", f"PASS {SECRET}")[-1].ok
+
+    def test_pass_comes_immediately_after_user(self) -> None:
+        wanted = "-ERR " + texts("en")["must-follow"]
+        for between in ("CAPA", "NOOP", "x", "LANG en", "PASS wrong", "AUTH PLAIN ="):
+            assert statuses(f"USER {NAME}", between, f"PASS {SECRET}")[-1] == wanted
+
+    def test_a_name_may_be_utf8(self) -> None:
+        assert play("USER 海", "PASS 信", accounts={"海": "信"})[-1].ok
+
+    def test_apop_needs_this_session_s_stamp(self) -> None:
+        assert play(f"APOP {NAME} {DIGEST}")[-1].ok
+        assert not play(f"APOP {NAME} {apop_digest('<1.2@x>', SECRET)}")[-1].ok
+        assert not play(f"APOP {NAME} {apop_digest(STAMP, 'wrong')}")[-1].ok
+
+    def test_after_a_failure_another_way_is_open(self) -> None:
+        """RFC 5034 §4: "the server MUST behave as if the client had not issued the AUTH command"."""
+        assert play("AUTH PLAIN", "*", *LOGIN)[-1].ok
+        assert play("AUTH PLAIN", plain(secret="wrong"), f"AUTH PLAIN {plain()}")[-1].ok
+        assert play(f"USER {NAME}", "PASS wrong", f"APOP {NAME} {DIGEST}")[-1].ok
+
+    @pytest.mark.parametrize("name", MECHANISMS)
+    def test_every_mechanism(self, name: str) -> None:
+        import base64
+
+        mechanism = MECHANISMS[name]
+        challenge = mechanism.challenge(STAMP)
+        answer = base64.b64encode(mechanism.respond(challenge, NAME, SECRET)).decode()
+        assert play(f"AUTH {name.lower()}", answer)[-1].ok
+
+    def test_login_tells_count_and_octets(self) -> None:
+        octets = str(sum(m.octets for m in default_messages()))
+        assert all(word in statuses(*LOGIN)[-1] for word in ("7", octets))
+
+
+class TestListings:
+    """RFC 1939 §5 and §7; sec-V13."""
+
+    def test_list_tells_what_retr_sends(self) -> None:
+        exchanges = play("UTF8", *LOGIN, "LIST", *(f"RETR {n}" for n in range(1, 8)))
+        sizes = exchanges[3].response.scan_listing()  # type: ignore[union-attr]
+        for number, exchange in enumerate(exchanges[4:], 1):
+            assert exchange.response is not None
+            assert exchange.response.content == default_messages()[number - 1].content
+            assert len(exchange.response.content) == sizes[number]
+
+    def test_uidl(self) -> None:
+        listing = play(*LOGIN, "UIDL")[-1].response
+        assert listing is not None
+        assert listing.unique_id_listing() == {n: m.unique_id for n, m in enumerate(default_messages(), 1)}
+        assert statuses(*LOGIN, "UIDL 3")[-1] == f"+OK 3 {default_messages()[2].unique_id}"
+
+    def test_marked_messages_are_not_listed(self) -> None:
+        exchanges = play(*LOGIN, "DELE 2", "LIST", "UIDL", "STAT")
+        for exchange in exchanges[3:5]:
+            assert exchange.response is not None
+            assert exchange.response.lines is not None
+            assert [int(row.split()[0]) for row in exchange.response.lines] == [1, 3, 4, 5, 6, 7]
+        assert status(exchanges[5]).startswith("+OK 6 ")
+
+    def test_an_empty_maildrop(self) -> None:
+        for line in ("LIST", "UIDL"):
+            assert play(*LOGIN, line, messages=())[-1].raw_content() == b".\r\n"
+        assert statuses(*LOGIN, "STAT", messages=())[-1] == "+OK 0 0"
+
+    def test_top(self) -> None:
+        mail = message(b"A: b\n\n.1\n2\n3\n")
+        for lines, wanted in (
+            (0, b"A: b\r\n\r\n"),
+            (2, b"A: b\r\n\r\n.1\r\n2\r\n"),
+            (99, mail.content),
+            (9_999_999_999, mail.content),
+        ):
+            response = play(*LOGIN, f"TOP 1 {lines}", messages=(mail,))[-1].response
+            assert response is not None
+            assert response.content == wanted
+
+    def test_a_message_of_any_octets(self) -> None:
+        content = b"A: b\r\n\r\n\0\xff.\r\n.\r\n..\r\nbare \n.\nand \r.\r\r\n.\r\n"
+        response = play(*LOGIN, "RETR 1", messages=(Message(content, "u"),))[-1].response
+        assert response is not None
+        assert response.content == content
+
+
+class TestUtf8:
+    """RFC 6856 §2.1 and §5."""
+
+    MAIL = (message("Subject: 信\n\nbody\n".encode()), message("Subject: a\n\n信\n".encode()))
+
+    def test_a_header_in_utf8_needs_utf8(self) -> None:
+        found = statuses(*LOGIN, "RETR 1", "TOP 1 0", "RETR 2", "LIST 1", "DELE 1", messages=self.MAIL)[2:]
+        assert [line[:12] for line in found] == ["-ERR [UTF8] "] * 2 + [found[2][:12], "+OK 1 22", found[4][:12]]
+        assert found[2].startswith("+OK")
+        assert found[4].startswith("+OK")
+
+    def test_with_utf8_it_is_sent_as_it_is(self) -> None:
+        response = play("UTF8", *LOGIN, "RETR 1", messages=self.MAIL)[-1].response
+        assert response is not None
+        assert response.content == self.MAIL[0].content
+
+    def test_a_server_that_does_not_know_utf8_does_not_ask_for_it(self) -> None:
+        conditions = Conditions(without=frozenset({"UTF8"}))
+        assert play(*LOGIN, "RETR 1", messages=self.MAIL, conditions=conditions)[-1].ok
+
+
+class TestLang:
+    """RFC 6856 §3.2; ranges of RFC 4647 §3.3.1."""
+
+    @pytest.mark.parametrize(
+        ("wanted", "tag"),
+        [
+            ("en", "en"),
+            ("EN", "en"),
+            ("zh", "zh-Hant"),
+            ("ZH-hant", "zh-Hant"),
+            ("*", "en"),
+            ("zh-", None),
+            ("z", None),
+            ("fr", None),
+        ],
+    )
+    def test_range(self, wanted: str, tag: str | None) -> None:
+        (answer,) = statuses(f"LANG {wanted}")
+        assert answer == (
+            f"+OK {tag} " + texts(tag)["lang"].partition(" ")[2] if tag else "-ERR " + texts("en")["unknown-language"]
+        )
+
+    def test_from_then_on(self) -> None:
+        assert statuses("LANG zh", "NOOP", "LANG x", "NOOP", "LANG *", "NOOP")[1::2] == [
+            "-ERR " + texts(tag)["wrong-state"] for tag in ("zh-Hant", "zh-Hant", "en")
+        ]
+
+    def test_another_session_is_not_asked(self) -> None:
+        server = practice_server()
+        play("LANG zh", server=server)
+        assert play("NOOP", server=server)[-1].received.isascii()
+
+    def test_listing(self) -> None:
+        response = play("LANG")[-1].response
+        assert response is not None
+        assert response.content is not None
+        assert response.content.decode() == "en English\r\nzh-Hant 繁體中文\r\n"
+
+
+class TestDele:
+    def test_marks_until_rset(self) -> None:
+        session = logged_in()
+        converse(session, b"DELE 1\r\nDELE 3\r\nDELE 3\r\nDELE 8\r\n")
+        assert session.maildrop.marks == {1, 3}
+        converse(session, b"RSET\r\n")
+        assert session.maildrop.marks == set()
+
+    @pytest.mark.parametrize("number", ["0", "8", "4294967297", "4294967296", "-1", "١", "１", "1x", "1 2", ""])
+    def test_nothing_is_marked(self, number: str) -> None:
+        session = logged_in()
+        assert converse(session, f"DELE {number}\r\n".encode()).startswith(b"-ERR")
+        assert session.maildrop.marks == set()
+
+    def test_a_number_with_zeros_before_it_is_that_number(self) -> None:
+        session = logged_in()
+        assert converse(session, b"DELE 0000000002\r\n").startswith(b"+OK")
+        assert session.maildrop.marks == {2}

@@ -1,0 +1,519 @@
+"""lint: every rule is shown to fail on a broken copy of the lessons, and the copy that is not broken has no fault.
+
+A case is a mutation of one copy and the findings that it has to bring, all of them: code, file, line. Lessons of the
+course are left out of the copy: they are proved elsewhere, and authors are at work on them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from popshell.learn.catalog import LANGUAGES, Catalog, bundled
+from popshell.learn.dialogues import ELLIPSIS, Stage, first_untruth, fix_text, read_blocks, redone, turns
+from popshell.learn.faults import RULES, Fault, Finding
+from popshell.learn.lint import CLEAN, FAULTY, USAGE, examine, fix_dialogues, lint, mark_translated, run_lint
+from popshell.words import places
+
+LESSONS = Path(str(bundled()))
+_OF_THE_COURSE = ("course.toml", "[0-9][0-9]-*.md", "lesson-template.md")
+Where = tuple[str, str, int]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lessons without the course. Tests that break them take a copy."""
+    root = tmp_path_factory.mktemp("clean") / "lessons"
+    shutil.copytree(LESSONS, root, ignore=shutil.ignore_patterns(*_OF_THE_COURSE))
+    return root
+
+
+@pytest.fixture()
+def copy(clean: Path, tmp_path: Path) -> Copy:
+    root = tmp_path / "lessons"
+    shutil.copytree(clean, root)
+    return Copy(root)
+
+
+@dataclass
+class Copy:
+    """A copy of the lessons, and ways to break it. Ways that change a line give its number."""
+
+    root: Path
+
+    def read(self, path: str) -> str:
+        return (self.root / path).read_bytes().decode("utf-8")
+
+    def write(self, path: str, text: str | bytes) -> None:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(text.encode() if isinstance(text, str) else text)
+
+    def change(self, path: str, old: str, new: str) -> int:
+        """Replace `old`, which stands there at least once, where it stands first."""
+        text = self.read(path)
+        assert old in text, f"{old!r} is not in {path}"
+        self.write(path, text.replace(old, new, 1))
+        return text.count("\n", 0, text.index(old)) + 1
+
+    def append(self, path: str, text: str) -> int:
+        """Append a line. Returns its number."""
+        before = self.read(path)
+        self.write(path, before + text + "\n")
+        return before.count("\n") + 1
+
+    def line(self, path: str, start: str) -> int:
+        """The number of the first line that begins so."""
+        rows = self.read(path).split("\n")
+        return next(at for at, row in enumerate(rows, 1) if row.startswith(start))
+
+
+def found(root: Path) -> list[Where]:
+    return [(finding.code, finding.path, finding.line) for finding in examine(root).findings]
+
+
+#: A mutation that gives the findings that it brings.
+Breaking = Callable[[Copy], list[Where]]
+CASES: dict[str, Breaking] = {}
+
+
+def case(name: str) -> Callable[[Breaking], Breaking]:
+    """Name a case `rule` or `rule: what is special`."""
+
+    def put(breaking: Breaking) -> Breaking:
+        assert name not in CASES
+        CASES[name] = breaking
+        return breaking
+
+    return put
+
+
+def changes(name: str, path: str, old: str, new: str, more: int = 0, **also: str) -> None:
+    """A case that changes one text; the finding is `more` lines below. `also`: further codes on the same line."""
+
+    def breaking(copy: Copy) -> list[Where]:
+        line = copy.change(path, old, new) + more
+        return [(code, path, line) for code in (name.partition(":")[0], *also.values())]
+
+    case(name)(breaking)
+
+
+def appends(name: str, path: str, text: str) -> None:
+    case(name)(lambda copy: [(name.partition(":")[0], path, copy.append(path, text) + text.count("\n"))])
+
+
+def writes(name: str, path: str, text: str = "x\n") -> None:
+    """A case that puts a file where none belongs."""
+
+    def breaking(copy: Copy) -> list[Where]:
+        copy.write(path, text)
+        return [(name.partition(":")[0], path, 0)]
+
+    case(name)(breaking)
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def removes(name: str, path: str, missing: str = "") -> None:
+    def breaking(copy: Copy) -> list[Where]:
+        target = copy.root / path
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+        return [("missing-file", missing or path, 0)]
+
+    case(name)(breaking)
+
+
+removes("missing-file", "zh-Hant/commands/NOOP.md")
+removes("missing-file: English", "en/states/UPDATE.md")
+removes("missing-file: the server's words, and nothing can be played", "en/replies.toml")
+removes("missing-file: the sections of RFCs, and no citation is proved", "rfc.toml")
+removes("missing-file: no mail, and nothing can be played", "maildrops/default")
+writes("stray-file", "en/commands/HELO.md")
+writes("stray-file: a hidden one", ".DS_Store")
+writes("stray-file: a hidden mail", "maildrops/default/.08.eml")
+writes("stray-file: a backup", "en/commands/RETR.md~")
+writes("stray-file: a second suffix", "zh-Hant/messages.toml.orig")
+writes("stray-file: a language that the shell does not know", "de/messages.toml", "")
+writes("stray-file: a lesson that no course names", "en/01-greeting.md")
+writes("stray-file: no mail", "maildrops/default/README.md")
+writes("stray-file: too deep", "en/commands/old/RETR.md")
+
+
+@case("too-large")
+def _(copy: Copy) -> list[Where]:
+    copy.append("en/commands/NOOP.md", "x" * (1 << 20))
+    return [("too-large", "en/commands/NOOP.md", 0)]
+
+
+@case("too-large: a mail, too")
+def _(copy: Copy) -> list[Where]:
+    copy.write("maildrops/big/1.eml", b"x" * ((1 << 20) + 1))
+    return [("too-large", "maildrops/big/1.eml", 0)]
+
+
+@case("leaves-folder")
+def _(copy: Copy) -> list[Where]:
+    outside = copy.root.parent / "secret.md"
+    outside.write_text("secret")
+    page = copy.root / "en" / "commands" / "NOOP.md"
+    page.unlink()
+    page.symlink_to(outside)
+    return [("leaves-folder", "en/commands/NOOP.md", 0), ("missing-file", "en/commands/NOOP.md", 0)]
+
+
+@case("leaves-folder: a folder")
+def _(copy: Copy) -> list[Where]:
+    (copy.root / "maildrops" / "mine").symlink_to("/", target_is_directory=True)
+    return [("leaves-folder", "maildrops/mine", 0)]
+
+
+@case("stray-file: a link to a folder inside")
+def _(copy: Copy) -> list[Where]:
+    (copy.root / "en" / "loop").symlink_to(copy.root / "en", target_is_directory=True)
+    return [("stray-file", "en/loop", 0)]
+
+
+for _target in ("../../../etc/passwd", "/etc/passwd", "file:///etc/passwd", "..\\..\\..\\secret", "x/../../../..", "javascript:x"):
+    appends(f"leaves-folder: {_target}", "en/commands/NOOP.md", f"See [this]({_target}).")
+
+
+@case("not-utf-8")
+def _(copy: Copy) -> list[Where]:
+    page = copy.root / "en" / "commands" / "NOOP.md"
+    page.write_bytes(page.read_bytes().replace(b"## Pitfalls", b"## Pitfalls \xa4\xa4"))
+    return [("not-utf-8", "en/commands/NOOP.md", page.read_bytes().split(b"\xa4")[0].count(b"\n") + 1)]
+
+
+@case("byte-order-mark")
+def _(copy: Copy) -> list[Where]:
+    copy.write("zh-Hant/replies.toml", "\ufeff" + copy.read("zh-Hant/replies.toml"))
+    return [("byte-order-mark", "zh-Hant/replies.toml", 1)]
+
+
+@case("line-ends")
+def _(copy: Copy) -> list[Where]:
+    line = copy.change("en/commands/NOOP.md", "## Dialogue\n", "## Dialogue\r\n")
+    return [("line-ends", "en/commands/NOOP.md", line)]
+
+
+@case("line-ends: CR alone")
+def _(copy: Copy) -> list[Where]:
+    line = copy.change("en/messages.toml", "[why]\n", "[why]\n# a\rb\n")
+    return [("line-ends", "en/messages.toml", line + 1)]
+
+
+# -- heads and tables of words -----------------------------------------------------------------------------------------
+
+NOOP, RETR, QUIT = "en/commands/NOOP.md", "en/commands/RETR.md", "en/commands/QUIT.md"
+
+
+@case("bad-head")
+def _(copy: Copy) -> list[Where]:
+    copy.write(NOOP, copy.read(NOOP).removeprefix("+++\n"))
+    return [("bad-head", NOOP, 1)]
+
+
+@case("bad-head: never closed")
+def _(copy: Copy) -> list[Where]:
+    copy.write(NOOP, copy.read(NOOP).replace("\n+++\n", "\n", 1))
+    return [("bad-head", NOOP, 1)]
+
+
+changes("bad-head: no TOML", RETR, "marked = ", "marked ")
+changes("bad-head: a key twice", RETR, "marked = ", 'zero = "again"\nmarked = ')
+changes("bad-toml", "zh-Hant/messages.toml", "\nrefused = ", "\nrefused ", more=1)
+changes("bad-toml: rfc.toml", "rfc.toml", "[rfc1939]", "[rfc1939")
+changes("bad-toml: the server's words", "en/replies.toml", "noop = ", "noop ")
+
+
+def both(name: str, page: str, old: str, new: str, code: str = "", more: int = 0) -> None:
+    """A case that changes both languages in the same way; `old` is a pattern."""
+
+    def breaking(copy: Copy) -> list[Where]:
+        out = []
+        for tag in LANGUAGES:
+            path = f"{tag}/{page}"
+            text = copy.read(path)
+            match = re.search(old, text, re.MULTILINE)
+            assert match is not None, f"{old!r} is not in {path}"
+            copy.write(path, text[: match.start()] + match.expand(new) + text[match.end() :])
+            out.append((code or name.partition(":")[0], path, text.count("\n", 0, match.start()) + 1 + more))
+        return out
+
+    case(name)(breaking)
+
+
+both("unknown-key", "commands/RETR.md", r"^summary", r'title = "RETR"\nsummary')
+both("unknown-key: a parameter that is none", "commands/RETR.md", r"^msg = ", r'number = "1"\nmsg = ')
+both("unknown-key: of another command", "commands/RETR.md", r"^stuffed = ", r'empty = "x"\nstuffed = ')
+both("unknown-key: a reason that cannot come", "commands/QUIT.md", r"^refused = ", r'zero = "x"\nrefused = ')
+both("unknown-key: a reason that is none", "commands/QUIT.md", r"^refused = ", r'because = "x"\nrefused = ')
+both("unknown-key: a table", "commands/RETR.md", r"^\[err\]", r"[warn]\n[err]")
+both("unknown-key: a note of a state", "states/UPDATE.md", r"^summary", r'note = "x"\nsummary')
+both("unknown-key: a table of a code", "codes/AUTH.md", r"^\+\+\+\n(?=[^s])", r"[ok]\n+++\n")
+both("unknown-key: a reply that is never given", "replies.toml", r"^noop = ", r'wave = "x"\nnoop = ')
+both("unknown-key: a table of replies", "replies.toml", r'\Z', r'[more]\nwave = "x"\n', more=1)
+both("unknown-key: a text outside of a table", "messages.toml", r"\A", r'hello = "x"\n')
+
+
+@case("missing-key")
+def _(copy: Copy) -> list[Where]:
+    for tag in LANGUAGES:
+        copy.write(f"{tag}/commands/NOOP.md", re.sub("(?m)^summary = .*\n", "", copy.read(f"{tag}/commands/NOOP.md")))
+    return [("missing-key", f"{tag}/commands/NOOP.md", 1) for tag in LANGUAGES]
+
+
+both("missing-key: a parameter", "commands/RETR.md", r"^msg = .*\n", r"", more=-1)
+both("missing-key: what +OK means", "commands/LAST.md", r"^note = .*\n", r"", more=-1)
+
+
+@case("missing-key: a code's note")
+def _(copy: Copy) -> list[Where]:
+    for tag in LANGUAGES:
+        copy.write(f"{tag}/codes/AUTH.md", re.sub("(?m)^note = .*\n", "", copy.read(f"{tag}/codes/AUTH.md")))
+    return [("missing-key", f"{tag}/codes/AUTH.md", 1) for tag in LANGUAGES]
+
+
+@case("missing-key: a reply, and nothing can be played")
+def _(copy: Copy) -> list[Where]:
+    for tag in LANGUAGES:
+        copy.write(f"{tag}/replies.toml", re.sub("(?m)^noop = .*\n", "", copy.read(f"{tag}/replies.toml")))
+    return [("missing-key", f"{tag}/replies.toml", 0) for tag in LANGUAGES]
+
+
+@case("keys-differ")
+def _(copy: Copy) -> list[Where]:
+    copy.change("en/commands/QUIT.md", "refused = ", 'not-supported = "x"\nrefused = ')
+    return [("keys-differ", "zh-Hant/commands/QUIT.md", copy.line("zh-Hant/commands/QUIT.md", "[err]"))]
+
+
+@case("keys-differ: the translation has more")
+def _(copy: Copy) -> list[Where]:
+    copy.change("zh-Hant/messages.toml", "\n[warn]\n", '\n[warn]\nnew = "x"\n')
+    return [("keys-differ", "en/messages.toml", copy.line("en/messages.toml", "[warn]"))]
+
+
+@case("keys-differ: a whole table, said once")
+def _(copy: Copy) -> list[Where]:
+    copy.append("en/messages.toml", '[new]\none = "x"\ntwo = "x"')
+    return [("keys-differ", "zh-Hant/messages.toml", 1)]
+
+
+changes("not-text", RETR, '"There is no message 0: numbers begin with 1. Try `RETR 1`."', "0")
+changes("not-text: a list", "zh-Hant/messages.toml", 'yes = "', 'yes = [] # "')
+changes("summary-wide", NOOP, 'summary = "', 'summary = "a very long summary that goes on and on: ')
+changes("summary-wide: Chinese takes two", "zh-Hant/states/CLOSED.md", 'summary = "', 'summary = "' + "中" * 20)
+both("unknown-place", "commands/RETR.md", r'^marked = "', r'marked = "{count} ')
+both("unknown-place: not where the argument is missing", "commands/RETR.md", '^missing-argument = "', r"\g<0>{argument} ")
+both("unknown-place: only where lines were stuffed", "commands/TOP.md", r'^note = "', r'note = "{stuffed} ')
+both("unknown-place: in a summary", "commands/NOOP.md", r'^summary = "', r'summary = "{command} ')
+both("unknown-place: in a code's note", "codes/AUTH.md", r'^note = "', r'note = "{msg} ')
+both("unknown-place: in a reply", "replies.toml", r'^noop = "', r'noop = "{count} ')
+both("unknown-place: of an argument that may be left out", "commands/LIST.md", r'^note = "', r'note = "{msg} ')
+changes("places-differ", "zh-Hant/commands/RETR.md", "{octets} ", "")
+changes("places-differ: in messages", "zh-Hant/messages.toml", "`{syntax}`", "")
+changes("places-differ: in replies", "zh-Hant/replies.toml", "{stamp}", "")
+changes("stray-brace", RETR, "`RSET` takes all marks back", "{RSET} takes all marks back")
+changes("stray-brace: a choice without its second half", "en/replies.toml", "{octets|# octet|# octets}", "{octets|# octet} {octets}")
+changes("stray-brace: in messages", "en/messages.toml", "\nplain = ", '\nplain = "{" # ', more=1)
+
+# -- dialogues ---------------------------------------------------------------------------------------------------------
+
+for _info in ("```pop3 UPDATE", "```", "```sh", '```pop3 quoted ""', '```pop3 quoted " "', "```pop3 quoted", "```POP3"):
+    both(f"bad-fence: {_info}", "commands/NOOP.md", r"^```pop3 TRANSACTION", _info)
+
+
+@case("bad-fence: tildes")
+def _(copy: Copy) -> list[Where]:
+    line = copy.append(NOOP, "~~~pop3\nC: QUIT\nS: +OK not replayed\n~~~")
+    return [("bad-fence", NOOP, line)]
+
+
+@case("bad-fence: indented, as in a list")
+def _(copy: Copy) -> list[Where]:
+    line = copy.append(NOOP, "- as here:\n  ```pop3\n  C: QUIT\n  ```") + 1
+    return [("bad-fence", NOOP, line)]
+
+
+@case("open-fence")
+def _(copy: Copy) -> list[Where]:
+    line = copy.append(NOOP, "```pop3\nC: QUIT\nS: +OK bye")
+    return [("open-fence", NOOP, line)]
+
+
+both("bad-line", "commands/NOOP.md", r"^S: \+OK", r"*S: +OK")
+both("bad-line: no blank", "commands/NOOP.md", r"^S: \+OK", r"S:+OK")
+both("bad-line: nothing at all", "commands/NOOP.md", r"^C: NOOP\nS: .*\n", r"", more=-1)
+both("bad-line: the client leaves nothing out", "commands/NOOP.md", r"^C: NOOP", "C: [...]")
+both("untrue", "commands/NOOP.md", r"^S: \+OK still here", r"S: +OK")
+both("untrue: the server says more", "commands/RETR.md", r"^S: \.\nC: RETR 2", r"C: RETR 2")
+both("untrue: the server says less", "commands/NOOP.md", r"^(S: \+OK.*)", r"\1\nS: .", more=1)
+both("untrue: the greeting", "states/CLOSED.md", r"^S: \+OK practice", r"S: +OK Practice")
+both("untrue: a greeting when logged in", "commands/NOOP.md", r"^C: NOOP", r"S: +OK\nC: NOOP")
+both("untrue: the dots as on the wire, not un-stuffed", "commands/RETR.md", r"^S: \.\.hidden", r"S: .hidden")
+both("untrue: behind [...]", "capabilities/SASL.md", r"^S: SASL PLAIN", r"S: SASL LOGIN")
+both("untrue: a challenge", "commands/AUTH.md", r"^S: \+ $", r"S: +")
+both("untrue: pipelined, in the wrong order", "capabilities/PIPELINING.md", r"(S: \+OK 7.*)\n(S: \+OK 1.*)", r"\2\n\1")
+
+
+@case("untrue: a command without an answer")
+def _(copy: Copy) -> list[Where]:
+    out = []
+    for tag in LANGUAGES:
+        line = copy.change(f"{tag}/commands/NOOP.md", "S: +OK still here\n", "")
+        out.append(("untrue", f"{tag}/commands/NOOP.md", line))
+    return out
+
+
+both("after-close", "commands/QUIT.md", r"^(S: \+OK bye)$", "\\1\nC: NOOP\nS: +OK", more=1)
+changes("dialogues-differ", "zh-Hant/commands/LIST.md", "C: LIST 2\nS: +OK 2 762", "C: LIST 1\nS: +OK 1 557")
+changes("dialogues-differ: in its beginning", "zh-Hant/commands/LAST.md", "RFC 1460 §5\"\n", "RFC 1460 §6\"\n")
+
+
+@case("dialogues-differ: one is missing")
+def _(copy: Copy) -> list[Where]:
+    line = copy.append("zh-Hant/commands/NOOP.md", "```pop3\nC: QUIT\nS: +OK bye\n```")
+    return [("dialogues-differ", "zh-Hant/commands/NOOP.md", line)]
+
+
+@case("dialogues-differ: one is missing in the translation")
+def _(copy: Copy) -> list[Where]:
+    copy.append("en/commands/NOOP.md", "```pop3\nC: QUIT\nS: +OK bye\n```")
+    return [("dialogues-differ", "zh-Hant/commands/NOOP.md", 0)]
+
+
+# -- citations ---------------------------------------------------------------------------------------------------------
+
+appends("bad-citation", NOOP, "So says §5 of the RFC.")
+appends("bad-citation: run together", NOOP, "So says RFC1939 §5.")
+appends("bad-citation: a comma before the section", NOOP, "So says RFC 1939, §5.")
+
+appends("no-such-rfc", NOOP, "So says RFC 1149 §3.")
+appends("no-such-rfc: named alone", NOOP, "So says RFC 1149.")
+appends("no-such-section", NOOP, "So says RFC 1939 §16.")
+appends("no-such-section: the second of a list", NOOP, "So say RFC 1939 §5 and §16.")
+appends("no-such-section: Chinese list", NOOP, "（RFC 1939 §5、§16）。")
+
+appends("no-such-section: a subsection", NOOP, "So says RFC 1939 §7.1.")
+appends("no-such-section: a heading", NOOP, 'So says RFC 1225 "Compulsory POP3 Commands".')
+
+changes("no-such-section: in messages", "en/messages.toml", "(RFC 1939 §3)", "(RFC 1939 §33)")
+
+
+@case("no-such-section: in a source")
+def _(copy: Copy) -> list[Where]:
+    out = []
+    for tag in LANGUAGES:
+        path = f"{tag}/commands/XTND.md"
+        out.append(("no-such-section", path, copy.change(path, "1082, The XTND Command", "1082, The BOARD Command")))
+    return out
+
+
+@case("table-citation")
+def _(copy: Copy) -> list[Where]:
+    copy.change("rfc.toml", '"6.9" = "IMPLEMENTATION capability"\n', "")
+    pages = [f"{tag}/capabilities/IMPLEMENTATION.md" for tag in LANGUAGES]
+    cited = [
+        ("no-such-section", path, at)
+        for path in pages
+        for at, row in enumerate(copy.read(path).split("\n"), 1)
+        for _ in re.findall(r"RFC 2449 §6\.9", row)
+    ]
+    assert cited
+    return [("table-citation", "popshell/protocol/capabilities.py", 0), *cited]
+
+
+@case("uncited")
+def _(copy: Copy) -> list[Where]:
+    text = copy.read(NOOP)
+    copy.write(NOOP, re.sub(r" ?\(RFC[^)]*\)", "", text))
+    return [("uncited", NOOP, 0)]
+
+
+# -- bodies ------------------------------------------------------------------------------------------------------------
+
+
+@case("no-text")
+def _(copy: Copy) -> list[Where]:
+    text = copy.read("en/states/UPDATE.md")
+    head, body = text.split("\n+++\n")
+    copy.write("en/states/UPDATE.md", f"{head}\n+++\n\n## Dialogue\n{body.partition('## Dialogue')[2]}")
+    return [("no-text", "en/states/UPDATE.md", head.count("\n") + 3)]
+
+
+appends("stray-heading", NOOP, "## See also")
+appends("stray-heading: of a deeper level", NOOP, "### Pitfalls")
+appends("stray-heading: in the other language", "zh-Hant/commands/NOOP.md", "## Pitfalls")
+appends("heading-order", NOOP, "## Dialogue")
+changes("stray-heading: replies on a state's page", "en/states/UPDATE.md", "## Dialogue", "## `+OK`\n\n## Dialogue")
+
+
+@case("heading-order: pitfalls before the dialogue")
+def _(copy: Copy) -> list[Where]:
+    text = copy.read("en/states/UPDATE.md")
+    start, dialogue = text.split("## Dialogue\n")
+    dialogue, pitfalls = dialogue.split("## Pitfalls\n")
+    text = f"{start}## Pitfalls\n{pitfalls}\n## Dialogue\n{dialogue}"
+    copy.write("en/states/UPDATE.md", text)
+    return [("heading-order", "en/states/UPDATE.md", text[: text.index("## Dialogue")].count("\n") + 1)]
+
+
+@case("missing-heading")
+def _(copy: Copy) -> list[Where]:
+    copy.change(NOOP, "## Pitfalls\n", "")
+    text = copy.read(NOOP)
+    return [("missing-heading", NOOP, text[: text.index("\n+++\n", 4) + 5].count("\n") + 1)]
+
+
+@case("deviation-unsaid")
+def _(copy: Copy) -> list[Where]:
+    text = copy.read("en/commands/APOP.md")
+    copy.write("en/commands/APOP.md", text.partition("\n## Practice server")[0] + "\n")
+    return [("deviation-unsaid", "en/commands/APOP.md", 0)]
+
+
+@case("deviation-unsaid: without its citation")
+def _(copy: Copy) -> list[Where]:
+    path = "zh-Hant/commands/USER.md"
+    text = copy.read(path)
+    head, heading, section = text.partition("## 練習伺服器")
+    copy.write(path, head + heading + section.replace("（RFC 1939 §13）", ""))
+    return [("deviation-unsaid", path, head.count("\n") + 1)]
+
+
+@case("deviation-unknown")
+def _(copy: Copy) -> list[Where]:
+    line = copy.append("en/capabilities/USER.md", "\n## Practice server\n\nIt does not list it (RFC 2449 §5).") + 1
+    return [("deviation-unknown", "en/capabilities/USER.md", line)]
+
+
+appends("deviation-unknown: beside a true one", "en/commands/APOP.md", "Nor does it do this (RFC 1939 §3).")
+appends("simplified", "zh-Hant/commands/NOOP.md", "服务器什么都不做。")
+changes("simplified: in a head", "zh-Hant/commands/NOOP.md", 'summary = "', 'summary = "这')
+changes("simplified: in messages", "zh-Hant/messages.toml", '\nplain = "', '\nplain = "这', more=1)
+changes("simplified: in replies", "zh-Hant/replies.toml", 'http = "', 'http = "这')
+
+
+# -- the cases are played ----------------------------------------------------------------------------------------------
+
+
+def test_clean_copy_has_no_fault(clean: Path) -> None:
+    assert found(clean) == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_broken_copy_has_exactly_these_faults(name: str, clean: Path, copy: Copy) -> None:
+    wanted = CASES[name](copy)
+    assert wanted
+    assert sorted(found(copy.root)) == sorted([*wanted, *found(clean)])
+
+
+def test_every_rule_is_shown_to_fail() -> None:
+    assert {name.partition(":")[0] for name in CASES} == set(RULES)
+    assert len(RULES) == len(set(RULES))

@@ -1,0 +1,638 @@
+"""mailserver: bytes in, bytes out: order, limits, locks, time, faults; and any bytes at all (sec-V1 to V13)."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import (
+    LOGIN,
+    NAME,
+    SECRET,
+    STAMP,
+    Clock,
+    at_random,
+    blob,
+    chunks_of,
+    converse,
+    default_messages,
+    drain,
+    logged_in,
+    message,
+    plain,
+    play,
+    practice_server,
+    status,
+    statuses,
+    texts,
+)
+
+from popshell.protocol import sasl
+from popshell.protocol.commands import State
+from popshell.protocol.connection import Challenge, Connection
+from popshell.protocol.exchange import Exchange
+from popshell.protocol.sasl import apop_digest
+from popshell.protocol.wire import unstuff
+from popshell.server.mailserver import DEVIATIONS, SERVED, Conditions, Limits, MailServer, ServerSession, rehearse
+
+PROFILE = settings(max_examples=250, deadline=None, derandomize=True, database=None)
+AUTO = 600.0
+
+
+def opened(**options: object) -> ServerSession:
+    """A session whose greeting has been read."""
+    session = practice_server(**options).session()
+    assert drain(session).startswith(b"+OK ")
+    return session
+
+
+def words(key: str, tag: str = "en") -> bytes:
+    return texts(tag)[key].encode()
+
+
+class TestOneCommandOneReply:
+    """sec-V2, RFC 2449 §6.6: in order, under pipelining too."""
+
+    def test_pipelined(self) -> None:
+        session = opened()
+        out = converse(session, b"USER learner\r\nPASS secret\r\nSTAT\r\nNOOP\r\nDELE 1\r\nSTAT\r\nQUIT\r\nNOOP\r\n")
+        lines = out.split(b"\r\n")
+        assert len(lines) == 8  # seven replies; NOOP behind QUIT has none
+        assert lines[2].startswith(b"+OK 7 ")
+        assert lines[5].startswith(b"+OK 6 ")
+        assert session.closing
+
+    def test_the_next_line_waits_until_the_reply_has_gone_out(self) -> None:
+        """The pull model: the peer's pace bounds the memory."""
+        session = logged_in(messages=(message(b"A: b\n\n" + b"x" * 1_000_000),))
+        session.feed(b"RETR 1\r\nDELE 1\r\n")
+        assert session.next_chunk()
+        assert session.maildrop.marks == set()
+        assert session.pending_input
+        drain(session)
+        assert session.maildrop.marks == {1}
+        assert not session.pending_input
+
+    def test_a_long_message_goes_out_in_slices(self) -> None:
+        content = b"A: b\r\n\r\n" + b".dots\r\n" * 3_000_000
+        session = logged_in(messages=(message(content),))
+        session.feed(b"RETR 1\r\n")
+        pieces = list(iter(session.next_chunk, None))
+        assert max(map(len, pieces)) <= 512 * 1024
+        assert unstuff(b"".join(pieces).partition(b"\r\n")[2]) == content
+
+    def test_a_long_listing_goes_out_in_slices(self) -> None:
+        session = logged_in(messages=tuple(default_messages()) * 2000)
+        for name in (b"LIST", b"UIDL"):
+            session.feed(name + b"\r\n")
+            pieces = list(iter(session.next_chunk, None))
+            assert len(pieces) > 1
+            assert max(map(len, pieces)) <= 128 * 1024
+            rows = b"".join(pieces).split(b"\r\n")
+            assert len(rows) == 14_000 + 3
+            assert rows[-2] == b"."
+
+
+class TestLines:
+    """sec-V1: an own line reader."""
+
+    @pytest.mark.parametrize("cut", [1, 7, 100_000])
+    def test_an_over_long_line_has_one_reply_and_no_tail(self, cut: int) -> None:
+        session = logged_in()
+        data = b"USER " + b"A" * 20_000 + b"DELE 1\r\nSTAT\r\n"
+        out = converse(session, *chunks_of(cut)(data)).split(b"\r\n")
+        assert out == [b"-ERR " + words("too-long"), out[1], b""]
+        assert out[1].startswith(b"+OK 7 ")
+
+    @pytest.mark.parametrize("length", [255, 256, 1025, 8192])
+    def test_a_command_has_255_octets_at_most(self, length: int) -> None:
+        """RFC 2449 §4: 255 must be taken, CRLF included."""
+        session = opened()
+        out = converse(session, b"USER " + b"x" * (length - 7) + b"\r\n")
+        assert out.startswith(b"+OK" if length <= 255 else b"-ERR " + words("too-long"))
+
+    def test_an_answer_to_a_challenge_may_be_longer(self) -> None:
+        """RFC 5034 §4: "independent of any line-length limitations"; sec-V9: 8,192."""
+        long_name = "n" * 1000
+        session = opened(accounts={long_name: "s" * 1000})
+        out = converse(session, b"AUTH PLAIN\r\n", plain(long_name, "s" * 1000).encode() + b"\r\n")
+        assert out.startswith(b"+ \r\n+OK")
+
+    def test_an_over_long_answer_ends_auth(self) -> None:
+        session = opened()
+        out = converse(session, b"NOOP\r\nAUTH PLAIN\r\n", b"A" * 9000 + b"\r\n", b"CAPA\r\n")
+        assert out.split(b"\r\n")[1:4] == [b"+ ", b"-ERR " + words("too-long"), b"+OK " + words("capa")]
+
+    def test_a_partial_line_at_the_end_is_nothing(self) -> None:
+        session = logged_in()
+        assert converse(session, b"DELE 1\r\nQUIT").count(b"\r\n") == 1
+        session.lost()
+        assert drain(session) == b""
+        assert len(session.server.maildrop_of(NAME).messages) == 7
+
+    @pytest.mark.parametrize("end", [b"\n", b"\r", b"\0\r\n", b"\x0b\r\n"])
+    def test_only_crlf_ends_a_line(self, end: bytes) -> None:
+        session = logged_in()
+        assert not converse(session, b"DELE 1" + end + b"NOOP\r\n").startswith(b"+OK")
+        assert session.maildrop.marks == set()
+
+
+class TestOtherProtocols:
+    """sec-V11."""
+
+    @pytest.mark.parametrize("cut", [1, 10_000])
+    @pytest.mark.parametrize(
+        "request_line",
+        [
+            b"GET / HTTP/1.1",
+            b"POST /?" + b"x" * 4000 + b" HTTP/1.1",
+            b"GET /" + b"x" * 9000 + b" HTTP/1.1",
+            b"PRI * HTTP/2.0",
+        ],
+    )
+    def test_http_is_not_served(self, request_line: bytes, cut: int) -> None:
+        session = opened()
+        data = request_line + b"\r\nHost: localhost\r\n\r\nUSER learner\r\nPASS secret\r\nDELE 1\r\nQUIT\r\n"
+        out = converse(session, *chunks_of(cut)(data))
+        assert out.startswith(b"-ERR ")
+        assert out.count(b"\r\n") == 1
+        assert session.closing
+        assert session.name == ""
+
+    def test_only_the_first_line_is_looked_at(self) -> None:
+        assert statuses("NOOP", "USER a HTTP/1.1", "QUIT")[-1].startswith("+OK")
+
+    @pytest.mark.parametrize("cut", [1, 2, 100])
+    def test_a_tls_hello_is_not_answered(self, cut: int) -> None:
+        session = opened()
+        assert converse(session, *chunks_of(cut)(b"\x16\x03\x01\x02\x00\r\nQUIT\r\n")) == b""
+        assert session.closing
+
+    def test_later_it_is_a_line_like_any_other(self) -> None:
+        session = opened()
+        assert converse(session, b"NOOP\r\n\x16\x03\r\n").count(b"-ERR") == 2
+        assert not session.closing
+
+    def test_in_the_middle_of_a_line_it_is_no_hello(self) -> None:
+        session = opened()
+        assert converse(session, b"USER ", b"\x16\x03", b"\r\n").startswith(b"+OK")
+
+
+class TestNothingIsEchoed:
+    """sec-V3."""
+
+    CANARY = "C4n4ry<script>\x1b[31m"
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            ["{}"],
+            ["USER {}"],
+            ["USER {}", "PASS {}"],
+            ["APOP {} {}"],
+            ["AUTH {}"],
+            ["AUTH PLAIN {}"],
+            ["AUTH PLAIN", "{}"],
+            ["LANG {}"],
+            ["CAPA {}"],
+            ["RETR {}"],
+            [*LOGIN, "RETR {}", "TOP {} {}", "LIST {}", "UIDL {}", "DELE {}", "XTND {}"],
+            ["{} HTTP/1.1"],
+            ["USER " + "x" * 300 + "{}"],
+            ["USER " + "x" * 9000 + "{}"],
+        ],
+    )
+    def test_in_no_reply(self, lines: list[str]) -> None:
+        for exchange in play(*(line.replace("{}", self.CANARY) for line in lines)):
+            assert b"C4n4ry" not in exchange.received
+            assert b"\x1b" not in exchange.received
+
+    @PROFILE
+    @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), min_size=12, max_size=40))
+    def test_no_text_of_the_peer(self, text: str) -> None:
+        for exchange in play(text, "USER " + text, "PASS " + text, "AUTH PLAIN", text, "LANG " + text):
+            assert text not in exchange.received.decode()
+
+
+class TestDeletionOnlyByQuit:
+    """sec-V4, RFC 1939 §6."""
+
+    @pytest.mark.parametrize("end", ["lost", "expired", "dead", "bad commands", "http", "QUIT"])
+    def test_what_ends_a_session(self, end: str) -> None:
+        clock = Clock()
+        limits = Limits(bad_commands=3)
+        dead = Conditions(line_goes_dead_after=4) if end == "dead" else Conditions()
+        server = practice_server(clock=clock, limits=limits, conditions=dead)
+        session = logged_in(server)
+        assert converse(session, b"DELE 1\r\nDELE 7\r\n").count(b"+OK") == 2
+        if end == "expired":
+            clock.now = AUTO
+            assert session.expire()
+        elif end == "bad commands":
+            assert converse(session, b"x\r\nx\r\nx\r\nQUIT\r\n").count(b"-ERR") == 3
+            assert session.closing
+        elif end == "dead":
+            assert converse(session, b"QUIT\r\n") == b""
+        elif end == "QUIT":
+            assert converse(session, b"QUIT\r\n").startswith(b"+OK")
+        elif end == "http":
+            converse(session, b"GET / HTTP/1.1\r\n")
+        session.lost()
+        assert len(server.maildrop_of(NAME).messages) == (5 if end == "QUIT" else 7)
+        assert not server.maildrop_of(NAME).in_use
+
+    def test_quit_with_an_argument_does_nothing(self) -> None:
+        server = practice_server()
+        rehearse([*LOGIN, "DELE 1", "QUIT 1"], server)
+        assert len(server.maildrop_of(NAME).messages) == 7
+
+    def test_the_next_session_sees_it(self) -> None:
+        server = practice_server()
+        rehearse([*LOGIN, "DELE 1", "QUIT"], server)
+        after = rehearse([*LOGIN, "STAT"], server)
+        assert after[-1].response is not None
+        assert after[-1].response.drop_listing() == (6, sum(m.octets for m in default_messages()[1:]))
+
+
+class TestLock:
+    """sec-V7, RFC 1939 §4."""
+
+    def test_one_session_at_a_time(self) -> None:
+        server = practice_server(accounts={NAME: SECRET, "mei": SECRET})
+        first, second = logged_in(server), server.session()
+        drain(second)
+        attempt = f"USER {NAME}\r\nPASS {SECRET}\r\n".encode()
+        assert converse(second, attempt).endswith(b"-ERR [IN-USE] " + words("in-use") + b"\r\n")
+        assert second.state is State.AUTHORIZATION
+        assert converse(second, b"USER mei\r\nPASS secret\r\n").count(b"+OK") == 2  # another maildrop
+        third = server.session()
+        drain(third)
+        first.lost()  # the socket died
+        assert converse(third, attempt).count(b"+OK") == 2
+
+    def test_quit_releases_it(self) -> None:
+        server = practice_server()
+        assert converse(logged_in(server), b"QUIT\r\n").startswith(b"+OK")
+        logged_in(server)
+
+    def test_a_failed_update_releases_it_and_keeps_all(self) -> None:
+        server = practice_server(conditions=Conditions(update_fails=True))
+        session = logged_in(server)
+        out = converse(session, b"DELE 1\r\nQUIT\r\n")
+        assert out.endswith(b"-ERR [SYS/TEMP] " + words("update-fails") + b"\r\n")
+        assert len(logged_in(server).maildrop.messages) == 7
+
+    def test_the_wrong_password_tells_nothing_of_the_lock(self) -> None:
+        server = practice_server()
+        logged_in(server)
+        assert "[AUTH]" in status(rehearse([f"USER {NAME}", "PASS wrong"], server)[-1])
+
+
+class TestTime:
+    """RFC 1939 §3, autologout; RFC 2449 §6.5, LOGIN-DELAY."""
+
+    def test_autologout(self) -> None:
+        clock = Clock(100.0)
+        session = opened(clock=clock)
+        assert session.deadline() == 100 + AUTO
+        clock.now = 699.9
+        assert not session.expire()
+        converse(session, b"NOOP\r\n")  # any command resets the timer, a refused one, too
+        assert session.deadline() == 699.9 + AUTO
+        clock.now = 699.9 + AUTO
+        assert session.expire()
+        assert session.closing
+        assert drain(session) == b""  # "without ... sending any response"
+
+    def test_autologout_is_ten_minutes_at_least(self) -> None:
+        assert Limits().autologout >= 600
+        assert SERVED.autologout >= 600
+
+    def test_a_line_that_is_never_finished(self) -> None:
+        clock = Clock()
+        session = opened(clock=clock)
+        converse(session, b"US")
+        assert session.deadline() == 60
+        clock.now = 59.0
+        converse(session, b"ER x")
+        assert session.deadline() == 60  # from its first octet
+        converse(session, b"\r\n")
+        assert session.deadline() == 59 + AUTO
+        converse(session, b"NOOP\r\nNO")
+        assert session.deadline() == 59 + 60
+        clock.now = 59.0 + 60
+        assert session.expire()
+
+    def test_a_reply_that_takes_long_is_no_silence(self) -> None:
+        clock = Clock()
+        session = logged_in(clock=clock)
+        session.feed(b"RETR 6\r\nNOOP\r\n")
+        assert session.next_chunk()
+        clock.now = 5000.0
+        drain(session)
+        assert session.deadline() == 5000 + AUTO
+
+    def test_login_delay(self) -> None:
+        clock = Clock(1000.0)
+        server = practice_server(clock=clock, conditions=Conditions(login_delay=60))
+        assert rehearse(["CAPA"], server)[1].response.capabilities()["LOGIN-DELAY"] == ("60",)  # type: ignore[union-attr]
+        rehearse([*LOGIN, "QUIT"], server)
+        clock.now = 1000.5
+        refused = rehearse([*LOGIN], server)[-1]
+        assert status(refused).startswith("-ERR [LOGIN-DELAY] ")
+        assert "60" in status(refused)  # 59.5, rounded up
+        assert status(rehearse([f"USER {NAME}", "PASS wrong"], server)[-1]).startswith("-ERR [AUTH] ")
+        clock.now = 1060.0
+        assert rehearse([*LOGIN], server)[-1].ok
+
+    def test_login_delay_counts_from_a_login_that_succeeded(self) -> None:
+        clock = Clock(1000.0)
+        server = practice_server(clock=clock, conditions=Conditions(login_delay=60))
+        rehearse([f"USER {NAME}", "PASS wrong"], server)
+        assert rehearse([*LOGIN], server)[-1].ok
+
+    def test_wait_after_a_failed_login(self) -> None:
+        """2 s, doubling to 15 s; the next line waits, too."""
+        clock = Clock()
+        session = opened(clock=clock, limits=SERVED)
+        for wait in (2, 4, 8, 15, 15):
+            clock.now += 1
+            began = clock.now
+            assert converse(session, b"APOP a " + b"0" * 32 + b"\r\nCAPA\r\n") == b""
+            assert session.wake == began + wait
+            clock.now = began + wait - 0.1
+            assert session.next_chunk() is None
+            clock.now = began + wait
+            assert drain(session).startswith(b"-ERR [AUTH] " + words("credentials") + b"\r\n+OK")
+
+    def test_a_thousand_failed_logins_overflow_nothing(self) -> None:
+        clock = Clock()
+        session = opened(clock=clock, limits=Limits(login_wait=2.0))
+        for _ in range(1100):
+            converse(session, b"APOP a " + b"0" * 32 + b"\r\n")
+            clock.now = session.wake
+            assert drain(session).startswith(b"-ERR")
+
+    def test_the_embedded_server_never_waits(self) -> None:
+        session = opened()
+        for _ in range(30):
+            assert converse(session, b"APOP a " + b"0" * 32 + b"\r\n").startswith(b"-ERR")
+        assert not session.closing
+
+
+class TestLimits:
+    def test_twenty_bad_commands_in_a_row(self) -> None:
+        session = opened(limits=Limits(bad_commands=20))
+        assert converse(session, b"x\r\n" * 19 + b"CAPA\r\n").count(b"-ERR") == 19
+        assert not session.closing
+        assert converse(session, b"x\r\n" * 25).count(b"-ERR") == 20
+        assert session.closing
+
+    def test_a_learner_may_err(self) -> None:
+        session = opened()
+        assert converse(session, b"x\r\n" * 100).count(b"-ERR") == 100
+        assert not session.closing
+
+    def test_feeding_a_closed_session_stores_nothing(self) -> None:
+        session = opened()
+        converse(session, b"QUIT\r\n")
+        session.feed(b"x" * 1000)
+        assert not session.pending_input
+
+
+class TestStls:
+    """sec-V8, RFC 2595 §4."""
+
+    def test_what_came_in_clear_is_forgotten(self) -> None:
+        session = opened()
+        assert converse(session, b"USER learner\r\nSTLS\r\n").count(b"+OK") == 2
+        assert session.starts_tls
+        session.feed(b"DELE 1\r\n")  # between +OK and the handshake
+        assert session.next_chunk() is None
+        assert session.pending_input  # so the listener can hang up
+        session.tls_started()
+        assert not session.pending_input
+        assert converse(session, b"PASS secret\r\n") == b"-ERR " + words("must-follow") + b"\r\n"
+        assert session.state is State.AUTHORIZATION
+
+    @pytest.mark.parametrize("behind", [b"N", b"NOOP\r\n", b"\r", b"USER x\r\nPASS y\r\n"])
+    def test_commands_in_the_same_flight(self, behind: bytes) -> None:
+        session = opened()
+        assert converse(session, b"STLS\r\n" + behind) == b"-ERR " + words("stls-pipelined") + b"\r\n"
+        assert session.closing
+        assert not session.starts_tls
+
+    def test_under_tls_from_the_start(self) -> None:
+        (refused,) = play("STLS", tls=True)
+        assert status(refused).encode() == b"-ERR " + words("already-tls")
+        assert refused.tls
+
+
+class TestSameForAll:
+    """sec-V10: unknown user and wrong password cannot be told apart."""
+
+    ATTEMPTS = (
+        ["USER {}", "PASS wrong"],
+        ["APOP {} " + "0" * 32],
+        ["AUTH PLAIN {plain}"],
+        ["AUTH PLAIN", "{plain}"],
+    )
+
+    def attempt(self, lines: list[str], name: str) -> list[str]:
+        lines = [line.replace("{plain}", plain(name, "wrong")).replace("{}", name) for line in lines]
+        return [exchange.received.decode() for exchange in play(*lines)]
+
+    @pytest.mark.parametrize("lines", ATTEMPTS)
+    def test_same_words(self, lines: list[str]) -> None:
+        assert self.attempt(lines, NAME) == self.attempt(lines, "nobody")
+        assert self.attempt(lines, NAME)[-1].endswith("-ERR [AUTH] " + words("credentials").decode() + "\r\n")
+
+    @pytest.mark.parametrize("lines", ATTEMPTS)
+    def test_same_way(self, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each compares once, in constant time."""
+        compared: list[tuple[bytes, bytes]] = []
+
+        def compare(a: bytes, b: bytes) -> bool:
+            compared.append((a, b))
+            return a == b
+
+        monkeypatch.setattr(sasl.hmac, "compare_digest", compare)
+        self.attempt(lines, NAME)
+        self.attempt(lines, "nobody")
+        assert len(compared) == 2
+
+    def test_user_gives_no_name_away(self) -> None:
+        """RFC 1939 §7, USER."""
+        assert statuses(f"USER {NAME}", "USER nobody", "USER \udcff") == [statuses("USER x")[0]] * 3
+
+
+class TestStamp:
+    def test_it_differs_each_time(self) -> None:
+        """RFC 1939 §7: "MUST be different each time the POP3 server issues a banner greeting"."""
+        server = practice_server(new_stamp=None, host="pop.example")
+        stamps = [server.session().stamp for _ in range(2000)]
+        assert len(set(stamps)) == 2000
+        assert all(re.fullmatch(r"<[0-9]+\.[0-9]+@pop\.example>", stamp) for stamp in stamps)
+
+    def test_apop_works_for_it(self) -> None:
+        """interop.md: never a stamp in the greeting unless APOP works."""
+        (exchange,) = play(f"APOP {NAME} {apop_digest(STAMP, SECRET)}")
+        assert exchange.ok
+
+
+class TestDeviations:
+    def test_user_and_apop_for_one_account(self) -> None:
+        assert play(*LOGIN)[-1].ok
+        assert play(f"APOP {NAME} {apop_digest(STAMP, SECRET)}")[-1].ok
+
+    def test_plain_in_clear_text(self) -> None:
+        assert play(f"AUTH PLAIN {plain()}")[-1].ok
+
+    def test_each_is_named(self) -> None:
+        assert {d.page for d in DEVIATIONS} >= {"commands/APOP", "commands/USER", "commands/AUTH"}
+
+
+class TestConditions:
+    """Each row; those with a conversation of their own stand in tests/transcripts/practice.txt."""
+
+    def test_the_line_goes_dead(self) -> None:
+        session = logged_in(conditions=Conditions(line_goes_dead_after=3))
+        assert converse(session, b"DELE 1\r\n", b"QUIT\r\n", b"NOOP\r\n").count(b"\r\n") == 1
+        assert not session.closing
+        assert session.server.maildrop_of(NAME).in_use  # until the line is known to be gone
+
+    def test_it_goes_dead_at_once(self) -> None:
+        session = opened(conditions=Conditions(line_goes_dead_after=0))
+        assert converse(session, b"NOOP\r\nNOOP\r\n") == b""
+
+    @pytest.mark.parametrize(
+        "tag", ["USER", "SASL", "TOP", "UIDL", "STLS", "UTF8", "LANG", "RESP-CODES", "AUTH-RESP-CODE"]
+    )
+    def test_without(self, tag: str) -> None:
+        conditions = Conditions(without=frozenset({tag}))
+        (capa,) = play("CAPA", conditions=conditions)
+        (full,) = play("CAPA")
+        assert capa.response is not None
+        assert full.response is not None
+        gone = full.response.capabilities().keys() - capa.response.capabilities().keys()
+        # Without response codes there is no AUTH code either (RFC 3206 §6).
+        assert gone == ({"RESP-CODES", "AUTH-RESP-CODE"} if tag == "RESP-CODES" else {tag})
+
+    def test_what_is_not_announced_is_refused(self) -> None:
+        for tag, line in {
+            "USER": "USER a",
+            "SASL": "AUTH PLAIN",
+            "STLS": "STLS",
+            "UTF8": "UTF8",
+            "LANG": "LANG",
+        }.items():
+            (exchange,) = play(line, conditions=Conditions(without=frozenset({tag})))
+            assert status(exchange).encode() == b"-ERR " + words("unknown-command")
+
+
+# -- any bytes -------------------------------------------------------------------------------------------------------
+
+COMMANDS = b"CAPA|STAT|LIST|UIDL|RETR 2|TOP 2 1|DELE 1|RSET|NOOP".split(b"|")
+PIECES = (
+    *(line.encode() + b"\r\n" for line in LOGIN), *(line + b"\r\n" for line in COMMANDS),
+    b"AUTH PLAIN\r\n", b"*\r\n", plain().encode() + b"\r\n", b"AUTH PLAIN =\r\n", b"LANG zh-Hant\r\n", b"LANG\r\n",
+    b"UTF8\r\n", b"QUIT\r\n", b"\r\n", b"\r", b"\n", b"x", b"\0", b"\xff", b"A" * 300, b"B" * 9000, b" ", b"\x16\x03",
+    b" HTTP/1.1",
+)  # fmt: skip
+
+
+def stream(rng: random.Random) -> bytes:
+    weights = [3] * 12 + [1] * (len(PIECES) - 12)
+    return b"".join(rng.choices(PIECES, weights, k=rng.randint(1, 14))) + b"\r\n"
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_the_same_replies_however_the_commands_are_cut(part: int) -> None:
+    for seed in range(100):
+        rng = random.Random(part * 1000 + seed)
+        data = stream(rng)
+        wanted = converse(opened(), data)
+        for cut in (chunks_of(1), chunks_of(3), at_random(rng)):
+            assert converse(opened(), *cut(data)) == wanted, data
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_reply_is_sound(part: int) -> None:
+    """As many replies as lines, each whole, and the client is in the state that the server is in."""
+    for seed in range(100):
+        data = stream(random.Random(5000 + part * 1000 + seed))
+        session = practice_server().session()
+        watcher = Connection(longest_line=session.server.limits.line)
+        events = watcher.received(drain(session))
+        for line in data.splitlines(keepends=True):
+            watcher.sent(line)
+            events += watcher.received(converse(session, line))
+        assert all(isinstance(event, Challenge) or event.problem is None for event in events), data
+        if not session.closing:
+            assert (watcher.pending, watcher.state) == (watcher.challenged, session.state)
+            assert watcher.done == session.done
+        for event in events:
+            if isinstance(event, Exchange):
+                assert len(event.status_line()) <= 510  # RFC 1939 §3
+
+
+@PROFILE
+@given(st.lists(st.one_of(st.binary(max_size=30), st.sampled_from(PIECES)), max_size=12))
+def test_any_bytes_are_answered(pieces: list[bytes]) -> None:
+    session = opened()
+    out = converse(session, *pieces)
+    assert out == b"" or out.endswith(b"\r\n")
+    assert session.deadline() > 0
+    session.lost()
+    assert not session.server.maildrop_of(NAME).in_use
+
+
+def test_a_bug_in_a_handler_is_not_told_to_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exception reaches the owner, who hangs up; no text of it goes out, and the lock is given back."""
+    from popshell.server import mailserver
+
+    def broken(session: ServerSession, line: object) -> None:
+        raise RuntimeError("C4n4ry")
+
+    session = logged_in()
+    monkeypatch.setattr(mailserver, "HANDLERS", {**mailserver.HANDLERS, "NOOP": broken})
+    session.feed(b"NOOP\r\n")
+    with pytest.raises(RuntimeError):
+        session.next_chunk()
+    session.lost()
+    assert drain(session) == b""
+    assert not session.server.maildrop_of(NAME).in_use
+
+
+class TestRehearse:
+    def test_a_session_of_its_own_each_time(self) -> None:
+        server = practice_server()
+        assert [status(e) for e in rehearse(["STAT"], server)] == [status(e) for e in rehearse(["STAT"], server)]
+
+    def test_behind_the_end_nothing_is_sent(self) -> None:
+        assert [e.name for e in play("QUIT", "NOOP", "STAT")] == ["QUIT"]
+
+    def test_then_sees_the_session(self) -> None:
+        seen: list[tuple[State, set[int]]] = []
+        rehearse([*LOGIN, "DELE 2"], practice_server(), then=lambda s: seen.append((s.state, set(s.maildrop.marks))))
+        assert seen == [(State.TRANSACTION, {2})]
+
+    def test_stls_and_after(self) -> None:
+        assert [e.tls for e in play("CAPA", "STLS", "CAPA")] == [False, False, True]
+
+    def test_accounts_have_maildrops_of_their_own(self) -> None:
+        server: MailServer = practice_server(accounts={"a": "x", "b": "y"})
+        rehearse(["USER a", "PASS x", "DELE 1", "QUIT"], server)
+        counts = [rehearse([f"USER {n}", f"PASS {p}", "STAT"], server)[-1] for n, p in (("a", "x"), ("b", "y"))]
+        assert [status(e).split()[1] for e in counts] == ["6", "7"]
+
+
+def test_no_reply_of_auth_shows_what_base64_hides() -> None:
+    """greenmail#1011: CR and LF hidden in base64 forged a reply."""
+    for name, secret in itertools.product(("a\r\n+OK", "a\n", "\r"), ("b", "b\r\nDELE 1")):
+        exchanges = play("AUTH PLAIN", plain(name, secret), "AUTH PLAIN " + blob(f"{name}\0{name}\0{secret}"))
+        assert all(e.received.endswith(b"-ERR " + words("bad-message") + b"\r\n") for e in exchanges)

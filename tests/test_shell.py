@@ -1,0 +1,865 @@
+"""The Shell between a typed line and the screen: what is sent, what is asked, what is said, in which order."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+from stage import CLOSE, LOCAL, REMOTE, FakeScreen, Stage, cancelled, run, turns, until
+from support import plain
+
+from popshell.protocol.commands import COMMANDS, State
+from popshell.ui import shell as shell_module
+from popshell.ui.shell import Leave, Options, Place
+
+CANARY = "C4n4ry-77"
+OKAY: dict[str, bytes | None] = {
+    "USER": b"+OK\r\n",
+    "PASS": b"+OK in\r\n",
+    "STAT": b"+OK 3 300\r\n",
+    "NOOP": b"+OK noop\r\n",
+    "DELE": b"+OK\r\n",
+    "LIST": b"+OK\r\n1 100\r\n2 100\r\n3 100\r\n.\r\n",
+    "QUIT": b"+OK bye\r\n" + CLOSE,
+}
+
+
+def real(place: Place = LOCAL, **answers: bytes | None) -> Stage:
+    """A connection to what is no practice server of ours."""
+    return Stage(place=place, script={**OKAY, **answers})
+
+
+# -- replies and notes -------------------------------------------------------------------------------------------------
+
+
+def test_greeting_is_shown_explained_and_its_arrow_drawn() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        assert "✔S: +OK practice server ready <1896.697170952@popshell.example>" in stage.text
+        assert "APOP" in stage.text
+        assert "RFC 1939 §7" in stage.text
+        assert "━━greeting━━▶ [AUTHORIZATION]" in stage.text
+        assert not re.search(r"^\s*$", stage.text, re.M), "no empty lines"
+
+    run(go())
+
+
+def test_refusal_says_why_and_what_to_do() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        shown = " ".join((await stage.run("STAT")).split())
+        assert "✘S: -ERR" in shown
+        assert "TRANSACTION" in shown
+        assert "USER, then PASS" in shown
+
+    run(go())
+
+
+@pytest.mark.parametrize(("notes", "count"), [("full", 2), ("brief", 1), ("off", 0)])
+def test_notes_are_as_many_as_wanted(notes: str, count: int) -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in(f":notes {notes}")
+        shown = await stage.run("RETR 2")
+        assert ("Message 2: 762 octets" in shown) == (count > 0)
+        assert ("byte-stuffed" in shown) == (count > 1)
+        assert ("RFC 1939" in shown) == (count > 1), "brief notes have no source"
+
+    run(go())
+
+
+def test_every_state_change_is_drawn_with_the_command_taken() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin("USER learner")
+        assert "━━PASS━━▶ [TRANSACTION]" in await stage.run("PASS secret")
+        await stage.run("DELE 1")
+        shown = await stage.run("QUIT")
+        assert "━━QUIT━━▶ [UPDATE]" in shown
+
+    run(go())
+
+
+def test_unknown_line_is_sent_byte_for_byte() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin("  FOO\tbar  ", "help", "exit", "?")
+        assert bytes(stage.wire.sent) == b"  FOO\tbar  \r\nhelp\r\nexit\r\n?\r\n"
+        assert stage.screen.flat.count(":quit") == 3, "help, exit and ? are told what the shell's own are"
+
+    run(go())
+
+
+@pytest.mark.parametrize("line", ["a\0b", "a\rb", "a\nb"])
+def test_line_that_cannot_be_one_line_is_not_sent(line: str) -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin(line)
+        assert not stage.wire.sent
+        assert "nothing was sent" in stage.text
+        assert stage.shell.tally.exit_code() == 2
+
+    run(go())
+
+
+def test_long_reply_is_cut_and_more_goes_on() -> None:
+    async def go() -> None:
+        body = b"".join(b"line %d\r\n" % n for n in range(450))
+        stage = real(RETR=b"+OK\r\n" + body + b".\r\n")
+        await stage.begin()
+        shown = await stage.run("RETR 1")
+        assert "line 199\n" in shown
+        assert "line 200\n" not in shown
+        assert "250 of 450 lines are not shown" in shown
+        more = await stage.run(":more")
+        assert "line 200\n" in more
+        assert "line 399\n" in more
+        assert "line 400\n" not in more
+        assert "line 449\n" in await stage.run(":more all")
+        assert "nothing more" in await stage.run(":more")
+
+    run(go())
+
+
+# -- the end of the line -----------------------------------------------------------------------------------------------
+
+
+def test_quit_on_the_practice_server_names_what_it_erases_and_tells_the_end_once() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("DELE 2", "DELE 5")
+        shown = await stage.run("QUIT")
+        assert not stage.screen.asked
+        flat = " ".join(shown.split())
+        assert flat.index("QUIT will erase for good: messages 2, 5.") < flat.index("C: QUIT")
+        assert flat.index("[UPDATE]") < flat.index("as it must after QUIT")
+        assert flat.count("closed the connection") == 1
+        assert stage.shell.state is State.CLOSED
+
+    run(go())
+
+
+def test_quit_that_is_answered_and_closed_in_one_packet_is_no_loss() -> None:
+    async def go() -> None:
+        for _ in range(20):
+            stage = real()
+            await stage.begin("USER a", "PASS b")
+            shown = " ".join((await stage.run("QUIT")).split())
+            assert "as it must after QUIT" in shown
+            assert shown.count("closed the connection") == 1
+            assert "line lost" not in shown
+
+    run(go())
+
+
+@pytest.mark.parametrize("answer", [CLOSE, b"+OK 3 3" + CLOSE], ids=["no reply", "cut"])
+def test_what_came_is_told_before_that_the_line_closed(answer: bytes) -> None:
+    async def go() -> None:
+        stage = real(STAT=answer)
+        await stage.begin("USER a", "PASS b")
+        shown = " ".join((await stage.run("STAT")).split())
+        assert shown.index("STAT was due") < shown.index(":connect opens a new one")
+        assert shown.count("line lost") == 1
+
+    run(go())
+
+
+def test_server_closing_while_nothing_is_due_is_told_and_drawn() -> None:
+    async def go() -> None:
+        stage = real()
+        await stage.begin("USER a", "PASS b", "DELE 1")
+        stage.screen.answers = ["yes"]
+        await stage.run("DELE 1")
+        stage.screen.forget()
+        stage.wire.hang_up()
+        assert stage.screen.interrupted == 1
+        assert "The server closed the connection" in stage.screen.flat
+        assert "still there" in stage.screen.flat, "the marked messages"
+        assert "line lost" in stage.text
+        assert stage.shell.state is State.CLOSED
+
+    run(go())
+
+
+def test_drop_says_what_it_means_and_is_not_blamed_on_the_server() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("DELE 1")
+        shown = await stage.run(":drop")
+        assert "without QUIT" in shown
+        assert "marked (1)" in shown
+        assert "line lost" in shown
+        assert "server closed" not in shown
+        assert b"QUIT" not in stage.wire.sent
+        assert "no connection" in await stage.run(":drop")
+        await stage.run(":connect", "USER learner", "PASS secret")
+        assert "+OK 7 " in await stage.run("STAT"), "nothing was deleted"
+
+    run(go())
+
+
+def test_drop_while_a_reply_is_due_does_not_say_that_the_server_closed() -> None:
+    async def go() -> None:
+        stage = real(STAT=None)
+        await stage.begin()
+        await cancelled(stage.shell.run("STAT"), lambda: "STAT" in stage.wire.heard)
+        stage.screen.forget()
+        await stage.run(":drop")
+        assert "The server closed" not in stage.screen.flat
+
+    run(go())
+
+
+def test_line_that_dies_while_the_shell_asks_is_told() -> None:
+    async def go() -> None:
+        stage = real()
+        await stage.begin("USER a")
+        stage.screen.answers = [lambda: stage.wire.hang_up() or "secret"]  # type: ignore[func-returns-value]
+        shown = await stage.run("PASS")
+        assert "nothing was sent" in " ".join(shown.split())
+        assert stage.wire.heard == ["USER a"]
+
+    run(go())
+
+
+def test_connect_that_fails_says_why_and_leaves_a_closed_shell() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("DELE 3")
+        shown = " ".join((await stage.run(":connect nowhere")).split())
+        assert "marked (3)" in shown
+        assert "Nothing listens at nowhere:995" in shown
+        assert stage.shell.state is State.CLOSED
+        assert "nothing was sent" in await stage.run("STAT")
+        assert stage.shell.tally.exit_code() == 3
+
+    run(go())
+
+
+def test_greeting_that_is_an_error_fails_the_run() -> None:
+    async def go() -> None:
+        stage = Stage(place=LOCAL, script=OKAY, greeting=b"-ERR busy\r\n" + CLOSE)
+        assert not await stage.shell.connect()
+        assert "turns this connection away" in stage.screen.flat
+        assert stage.shell.tally.exit_code() == 3
+
+    run(go())
+
+
+# -- Ctrl-C and the hang watch (sec-U1) --------------------------------------------------------------------------------
+
+
+def test_interrupted_reply_comes_late_and_the_next_ones_stay_in_step() -> None:
+    async def go() -> None:
+        stage = real(STAT=None)
+        await stage.begin("USER a", "PASS b")
+        await cancelled(stage.shell.run("STAT"), lambda: "STAT" in stage.wire.heard)
+        noop = asyncio.ensure_future(stage.shell.run("NOOP"))
+        await until(lambda: "NOOP" in stage.wire.heard)
+        await turns()
+        assert not noop.done(), "the bytes that came first are not its reply"
+        stage.screen.forget()
+        stage.wire.say(b"+OK 3 300\r\n")
+        await noop
+        flat = stage.screen.flat
+        assert flat.index("late reply to STAT") < flat.index("+OK 3 300") < flat.index("3 messages, 300 octets")
+        exchanges = stage.shell.exchanges()
+        assert [(e.name, e.response and e.response.text) for e in exchanges[-2:]] == [
+            ("STAT", "noop"),
+            ("NOOP", "3 300"),
+        ], "a POP3 server answers in order: this script did not, and the shell does not guess"
+
+    run(go())
+
+
+def test_late_reply_to_stls_starts_tls() -> None:
+    async def go() -> None:
+        stage = real(STLS=None)
+        await stage.begin()
+        await cancelled(stage.shell.run("STLS"), lambda: "STLS" in stage.wire.heard)
+        stage.wire.say(b"+OK go\r\n")
+        await until(lambda: "TLS is on" in stage.text)
+        assert stage.shell.session is not None
+        assert stage.shell.session.connection.tls
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("so_far", "words"),
+    [
+        (None, "Waiting for the reply to RETR"),
+        (b"+OK follo", "its end is missing"),
+        (b"+OK\r\nfrom\r\nme\r\n", "the lone dot is missing"),
+        (b"+OK\r\nfrom\nme\n.\n", "bare LF"),
+    ],
+)
+def test_hang_watch_says_what_is_missing(so_far: bytes | None, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        monkeypatch.setattr(shell_module, "HANG_TIME", 0.01)
+        stage = real(RETR=so_far)
+        await stage.begin()
+        await cancelled(stage.shell.run("RETR 1"), lambda: words in stage.screen.flat)
+
+    run(go())
+
+
+def test_no_reply_ends_a_batch_and_gives_a_person_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        monkeypatch.setattr(shell_module, "HANG_TIME", 0.01)
+        monkeypatch.setattr(shell_module, "REPLY_TIME", 0.02)
+        for interactive in (True, False):
+            stage = real(STAT=None)
+            stage.screen.interactive = interactive
+            await stage.begin("STAT")
+            assert ("still due" in stage.screen.flat) == interactive
+            assert ("No reply within" in stage.screen.flat) != interactive
+            assert (stage.shell.session is None) != interactive
+            assert stage.shell.tally.exit_code() == (0 if interactive else 3)
+
+    run(go())
+
+
+# -- the seat belt for real servers (sec-U7) ---------------------------------------------------------------------------
+
+
+def test_dele_on_a_real_server_asks_once_a_session() -> None:
+    async def go() -> None:
+        stage = real()
+        await stage.begin("USER a", "PASS b")
+        stage.screen.answers = ["no"]
+        await stage.run("DELE 1")
+        assert "DELE 1" not in stage.wire.heard
+        assert len(stage.screen.asked) == 1
+        assert "Not sent" in stage.text
+        stage.screen.answers = ["yes"]
+        await stage.run("DELE 1", "DELE 2")
+        assert stage.wire.heard[-2:] == ["DELE 1", "DELE 2"]
+        assert len(stage.screen.asked) == 2
+        stage.screen.answers = ["yes"]
+        await stage.run("RSET", ":connect", "USER a", "PASS b", "DELE 1")
+        assert len(stage.screen.asked) == 3, "a new session asks anew"
+
+    run(go())
+
+
+@pytest.mark.parametrize("answer", ["", "y", "n", "YES!", None])
+def test_only_yes_is_yes(answer: str | None) -> None:
+    async def go() -> None:
+        stage = real()
+        stage.screen.answers = [answer]
+        await stage.begin("USER a", "PASS b", "DELE 1")
+        assert "DELE 1" not in stage.wire.heard
+
+    run(go())
+
+
+def test_quit_with_marks_asks_each_time_and_names_the_messages() -> None:
+    async def go() -> None:
+        stage = real()
+        stage.screen.answers = ["yes", "no", "no", "yes"]
+        await stage.begin("USER a", "PASS b", "DELE 1", "DELE 3")
+        await stage.run("QUIT", "quit", "QUIT")
+        assert stage.wire.heard.count("QUIT") == 1
+        questions = stage.screen.asked[1:]
+        assert len(questions) == 3
+        assert all("1, 3" in question and "2 messages" in question for question in questions)
+        assert all(":drop" in question for question in questions), "it says how to leave without erasing"
+
+    run(go())
+
+
+def test_quit_without_marks_does_not_ask() -> None:
+    async def go() -> None:
+        stage = real()
+        await stage.begin("USER a", "PASS b", "QUIT")
+        assert stage.screen.asked == []
+        assert stage.wire.heard[-1] == "QUIT"
+
+    run(go())
+
+
+def test_batch_needs_yes_for_what_erases() -> None:
+    async def go() -> None:
+        for yes in (False, True):
+            stage = real()
+            stage.options.yes = yes
+            stage.screen.interactive = False
+            await stage.begin("USER a", "PASS b", "DELE 1")
+            assert stage.screen.asked == []
+            assert ("DELE 1" in stage.wire.heard) == yes
+            assert ("--yes" in stage.text) != yes
+            assert stage.shell.tally.exit_code() == (0 if yes else 2)
+
+    run(go())
+
+
+# -- passwords (sec-T5, sec-K) -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "asks"),
+    [
+        (["PASS x"], True),
+        (["pass x"], True),
+        (["  PASS x"], True),
+        (["USER a", "PAS x"], True),
+        (["USER a", "PASSx"], True),
+        (["AUTH PLAIN"], True),
+        (["AUTH PLAIN AGEAYg=="], True),
+        (["APOP a c4c9334bac560ecc979e58001b3e22fb"], False),
+        (["USER a"], False),
+    ],
+)
+def test_clear_text_password_to_another_host_needs_typed_consent(lines: list[str], asks: bool) -> None:
+    async def go() -> None:
+        for place, tls in ((REMOTE, False), (LOCAL, False), (REMOTE, True)):
+            stage = real(place)
+            await stage.begin()
+            assert stage.shell.session is not None
+            stage.shell.session.connection.tls = tls
+            await stage.run(*lines)
+            wanted = asks and place is REMOTE and not tls
+            assert bool(stage.screen.asked) == wanted
+            assert (lines[-1] in stage.wire.heard) != wanted
+
+    run(go())
+
+
+def test_pasted_login_is_asked_about_as_well() -> None:
+    async def go() -> None:
+        stage = real(REMOTE, CAPA=b"+OK\r\nPIPELINING\r\n.\r\n")
+        await stage.begin("CAPA")
+        await stage.shell.run_block(["USER a", "PASS x", "STAT"])
+        assert stage.screen.asked
+        assert "PASS x" not in stage.wire.heard
+
+    run(go())
+
+
+def test_bare_pass_asks_hidden() -> None:
+    async def go() -> None:
+        stage = Stage()
+        stage.screen.answers = ["secret"]
+        await stage.begin("USER learner", "PASS")
+        assert stage.wire.sent.endswith(b"PASS secret\r\n")
+        assert stage.shell.state is State.TRANSACTION
+        assert "secret" not in stage.text.replace("secret PASS", "")
+        stage = Stage()
+        stage.screen.answers = [""]
+        await stage.begin("USER learner", "PASS")
+        assert stage.wire.sent.endswith(b"\r\nPASS\r\n"), "an empty answer sends what was typed"
+        stage = Stage()
+        await stage.begin("PASS")
+        assert not stage.screen.asked, "without USER it is wrong anyway"
+
+    run(go())
+
+
+def canary_forms() -> list[bytes]:
+    """The canary, its base64 at each offset, and the whole PLAIN message."""
+    secret = CANARY.encode()
+    inner = [base64.b64encode(b"\0" * at + secret)[2:-4].strip(b"=") for at in range(3)]
+    return [secret, base64.b64encode(secret), plain(secret=CANARY).encode(), *inner]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["USER learner", f"PASS {CANARY}"],
+        ["USER learner", f"pass {CANARY}"],
+        ["USER learner", f"  PASS {CANARY}"],
+        ["USER learner", f"PAS {CANARY}"],
+        ["USER learner", f"PASS{CANARY}"],
+        [f"APOP learner {CANARY}"],
+        [f"AUTH PLAIN {plain(secret=CANARY)}"],
+        ["AUTH PLAIN", plain(secret=CANARY)],
+        ["AUTH PLAIN", CANARY],
+        [f":explain PASS {CANARY}"],
+        [f":explain AUTH PLAIN {plain(secret=CANARY)}"],
+        ["USER learner", f"PASS {CANARY}", f"NOOP {CANARY}"],
+    ],
+    ids=lambda lines: lines[-1].replace(CANARY, "…")[:24],
+)
+def test_no_secret_reaches_screen_record_or_file(lines: list[str], tmp_path: Path) -> None:
+    async def go() -> None:
+        echo = f"-ERR {CANARY} is wrong, {plain(secret=CANARY)} too\r\n".encode()
+        stage = real(PASS=echo, AUTH=echo, APOP=echo, PAS=echo)
+        if len(lines) == 2 and lines[0] == "AUTH PLAIN":
+            stage.script = {**OKAY, "AUTH": b"+ \r\n", lines[1]: echo}
+        await stage.begin()
+        practice = Stage()
+        await practice.begin()
+        for one in (stage, practice):
+            for number, line in enumerate(lines):
+                masked = not line.startswith("NOOP")  # typed where nothing secret is expected; its reply is masked
+                before = len(one.text)
+                await one.run(line)
+                if masked:
+                    assert not any(form.decode() in one.text[before:] for form in canary_forms()), (number, line)
+            await one.run(":ladder", ":raw")
+            await one.run(f":save {tmp_path / str(id(one))}")
+            records = "".join(str(exchange.to_json()) for exchange, _ in one.screen.records)
+            saved = (tmp_path / str(id(one))).read_text()
+            if "NOOP" not in lines[-1]:
+                for form in canary_forms():
+                    assert form.decode() not in records + saved + one.text
+            assert CANARY not in repr(one.screen.records)
+
+    run(go())
+
+
+def test_reveal_shows_secrets_on_the_practice_server_only() -> None:
+    async def go() -> None:
+        for stage in (Stage(), real()):
+            await stage.begin("USER learner", ":reveal on")
+            shown = await stage.run(f"PASS {CANARY}")
+            assert (f"C: PASS {CANARY}" in shown) == (stage.script is None)
+
+    run(go())
+
+
+def test_apop_puts_the_finished_line_at_the_prompt_unsent() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        stage.screen.answers = ["secret"]
+        before = len(stage.wire.sent)
+        shown = await stage.run(":apop learner")
+        assert len(stage.wire.sent) == before
+        assert "<1896.697170952@popshell.example> + ••••" in shown
+        assert "secret" not in shown
+        assert re.fullmatch(r"APOP learner [0-9a-f]{32}", stage.shell.draft)
+        await stage.run(stage.shell.draft)
+        assert stage.shell.state is State.TRANSACTION
+        assert "Usage" in await stage.run(":apop")
+        unstamped = real()
+        await unstamped.begin()
+        assert "no timestamp" in await unstamped.run(":apop learner")
+
+    run(go())
+
+
+# -- TLS before anything else (sec-T3) ---------------------------------------------------------------------------------
+
+MUST_STLS = Place("pop.example.org:110", practice=False, loopback=False, stls=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(b"-ERR no\r\n", "TLS did not come about"), (b"+NO\r\n", "TLS did not come about"), (CLOSE, "TLS did not")],
+)
+def test_stls_that_is_refused_ends_with_the_reason_and_sends_nothing_else(answer: bytes, reason: str) -> None:
+    async def go() -> None:
+        stage = Stage(place=MUST_STLS, script={**OKAY, "STLS": answer})
+        assert not await stage.shell.connect()
+        assert stage.wire.heard == ["STLS"]
+        assert reason in stage.screen.flat
+        await stage.run("USER a", "PASS b")
+        assert stage.wire.heard == ["STLS"]
+        assert stage.shell.tally.exit_code() == 3
+
+    run(go())
+
+
+def test_stls_is_shown_as_sent_by_the_shell() -> None:
+    async def go() -> None:
+        stage = Stage(place=MUST_STLS, script={**OKAY, "STLS": b"+OK\r\n"})
+        await stage.begin("USER a")
+        assert "C: STLS   (sent by the shell" in stage.text
+        assert stage.text.index("TLS is on") < stage.text.index("C: USER a")
+
+    run(go())
+
+
+@pytest.mark.parametrize("greeting", [b"+OK ready\r\n", None], ids=["before STLS's reply", "before the greeting"])
+def test_interrupt_before_tls_leaves_no_clear_text_session(greeting: bytes | None) -> None:
+    async def go() -> None:
+        stage = Stage(place=MUST_STLS, script={**OKAY, "STLS": None}, greeting=greeting)
+        ready = (lambda: "STLS" in stage.wire.heard) if greeting else (lambda: stage.wires)
+        await cancelled(stage.shell.connect(), ready)  # type: ignore[arg-type]
+        assert stage.shell.session is None
+        await stage.run("USER a", "PASS b")
+        assert stage.wire.heard == (["STLS"] if greeting else [])
+
+    run(go())
+
+
+def test_stls_typed_forgets_capabilities_and_says_so() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin("CAPA")
+        assert stage.shell.session is not None
+        assert stage.shell.session.connection.capabilities
+        shown = " ".join((await stage.run("STLS")).split())
+        assert "TLS is on" in shown
+        assert "ask again" in shown
+        assert stage.shell.session.connection.capabilities is None
+
+    run(go())
+
+
+def test_handshake_that_fails_is_told_and_the_line_is_gone() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        stage.wire.refuses_tls = True
+        shown = await stage.run("STLS")
+        assert "TLS with h:1 failed: TEST" in shown
+        assert stage.shell.state is State.CLOSED
+        assert "The server closed" not in shown
+
+    run(go())
+
+
+# -- blocks ------------------------------------------------------------------------------------------------------------
+
+
+def test_block_goes_one_by_one_until_capa_offers_pipelining() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in()
+        await stage.shell.run_block(["STAT", "NOOP"])
+        assert "PIPELINING" not in stage.text
+        await stage.run("CAPA")
+        stage.screen.forget()
+        before = len(stage.wire.sent)
+        await stage.shell.run_block(["STAT", "NOOP", "LIST 1", "DELE 1", "QUIT"])
+        assert bytes(stage.wire.sent[before:]) == b"STAT\r\nNOOP\r\nLIST 1\r\nDELE 1\r\nQUIT\r\n"
+        assert "3 lines in one flight" in stage.text
+        echoes = re.findall(r"^ C: (.*)$|^.S: (\+OK|-ERR)", stage.text, re.M)
+        assert [echo for echo, _ in echoes if echo] == ["STAT", "NOOP", "LIST 1", "DELE 1", "QUIT"]
+        assert [reply for _, reply in echoes if reply] == ["+OK"] * 5
+
+    run(go())
+
+
+@pytest.mark.parametrize("line", sorted(name for name, spec in COMMANDS.items() if spec.ends_pipeline) + ["DELE 1", ":x"])
+def test_nothing_flies_together_with_a_line_whose_reply_decides(line: str) -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("CAPA")
+        assert stage.shell._flight(["NOOP", "NOOP", line, "NOOP"]) == 2
+        assert stage.shell._flight([line, "NOOP"]) == 1
+
+    run(go())
+
+
+def test_block_stops_where_the_line_dies_and_its_rest_goes_back_to_the_prompt() -> None:
+    async def go() -> None:
+        for capa in (b"-ERR\r\n", b"+OK\r\nPIPELINING\r\n.\r\n"):
+            stage = real(NOOP=CLOSE, CAPA=capa)
+            await stage.begin("CAPA")
+            await stage.shell.run_block(["STAT", "NOOP", "DELE 1", "QUIT"])
+            assert "QUIT" not in stage.wire.heard
+            assert stage.text.count("nothing was sent") == 1
+            assert stage.shell.draft == "DELE 1\nQUIT"
+
+    run(go())
+
+
+def test_block_that_is_interrupted_sends_no_more() -> None:
+    async def go() -> None:
+        stage = real(STAT=None)
+        await stage.begin()
+        await cancelled(stage.shell.run_block(["STAT", "NOOP", "QUIT"]), lambda: "STAT" in stage.wire.heard)
+        await turns()
+        assert stage.wire.heard == ["STAT"]
+        assert stage.shell.draft == "NOOP\nQUIT"
+
+    run(go())
+
+
+# -- AUTH --------------------------------------------------------------------------------------------------------------
+
+
+def test_auth_asks_for_one_more_line_and_star_cancels() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin("AUTH PLAIN")
+        assert "›S: +" in stage.text
+        assert "one more line" in stage.screen.flat
+        shown = await stage.run("*")
+        assert " C: *\n" in shown
+        assert "-ERR" in shown
+        await stage.run("AUTH PLAIN")
+        shown = await stage.run(plain())
+        assert " C: ••••\n" in shown
+        assert stage.shell.state is State.TRANSACTION
+
+    run(go())
+
+
+# -- leaving -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("answer", "leaves"), [("y", True), ("yes", True), ("n", False), ("", False), (None, False)])
+def test_leaving_with_marks_names_them_and_asks_and_never_sends_quit(answer: str | None, leaves: bool) -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("DELE 2", "DELE 3")
+        stage.screen.answers = [answer]
+        if leaves:
+            with pytest.raises(Leave):
+                await stage.run(":quit")
+        else:
+            await stage.run(":quit")
+            assert stage.shell.state is State.TRANSACTION
+        assert "2, 3" in stage.screen.asked[0]
+        assert b"QUIT" not in stage.wire.sent
+
+    run(go())
+
+
+def test_leaving_without_marks_just_leaves() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in()
+        with pytest.raises(Leave):
+            await stage.run(":quit")
+        assert stage.screen.asked == []
+        assert "server closed" not in stage.text
+
+    run(go())
+
+
+# -- meta commands -----------------------------------------------------------------------------------------------------
+
+
+def test_meta_commands_are_found_by_their_beginning_and_never_sent() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        before = len(stage.wire.sent)
+        assert "AUTHORIZATION]" in await stage.run(":stat")
+        assert ":state, :save" in await stage.run(":s")
+        assert "no :zzz" in await stage.run(":zzz")
+        assert "What you type" in await stage.run(":")
+        assert "[AUTHORIZATION]" in await stage.run(":STATE")
+        assert len(stage.wire.sent) == before
+
+    run(go())
+
+
+def test_explain_says_token_by_token_what_a_line_would_do_and_sends_nothing() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        shown = " ".join((await stage.run(":explain AUTH PLAIN xxx")).split())
+        for word in ("AUTH", "PLAIN", "••••", "base64", "RFC 5034 §4", "one line"):
+            assert word in shown
+        assert "xxx" not in shown
+        shown = await stage.run(":explain RETR 99")
+        assert "⚠ only in TRANSACTION" in shown
+        assert "Usage: :explain LINE" in await stage.run(":explain")
+        assert not stage.wire.sent
+
+    run(go())
+
+
+def test_mailbox_shows_what_is_known_and_what_is_not() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        assert "No maildrop is open" in await stage.run(":mailbox")
+        await stage.run("USER learner", "PASS secret")
+        assert "? messages, ? octets" in await stage.run(":mailbox")
+        await stage.run("LIST", "RETR 3", "DELE 2")
+        shown = await stage.run(":mailbox")
+        assert "6 messages, 6766 octets" in shown
+        assert re.search(r"^ +2 +762 +✗ marked +\?$", shown, re.M)
+        assert re.search(r"^ +3 +935 +\? +四十二號包裹在哪裡？$", shown, re.M)
+
+    run(go())
+
+
+def test_language_switches_at_once_and_back() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in()
+        assert "繁體中文" in await stage.run(":lang zh-TW")
+        assert "封郵件" in await stage.run("STAT")
+        assert "English" in await stage.run(":lang en")
+        assert "messages" in await stage.run("STAT")
+        assert "en, zh-Hant" in await stage.run(":lang klingon")
+
+    run(go())
+
+
+def test_settings_refuse_what_they_do_not_know() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        assert "full, brief, off" in await stage.run(":notes loud")
+        assert stage.options.notes == "full"
+        assert "on, off" in await stage.run(":reveal maybe")
+        assert "no TLS" in await stage.run(":tls")
+
+    run(go())
+
+
+def test_save_writes_a_new_private_file_and_follows_no_link(tmp_path: Path) -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("STAT", "RETR 2")
+        path, link, other = tmp_path / "a", tmp_path / "link", tmp_path / "other"
+        old = os.umask(0)
+        try:
+            assert "exchanges written" in " ".join((await stage.run(f":save {path}")).split())
+        finally:
+            os.umask(old)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        lines = path.read_text().splitlines()
+        assert lines[:4] == [
+            "S: +OK practice server ready <1896.697170952@popshell.example>",
+            "C: USER learner",
+            "S: +OK send PASS",
+            "C: PASS ••••",
+        ]
+        assert "S: ..gulls-i-suspect" in lines, "as on the wire, byte-stuffed"
+        before = path.read_bytes()
+        assert "left alone" in await stage.run(f":save {path}")
+        assert path.read_bytes() == before
+        link.symlink_to(other)
+        await stage.run(f":save {link}")
+        assert not other.exists()
+        assert "cannot be written" in " ".join((await stage.run(f":save {tmp_path}/no/such")).split())
+        assert "Usage" in await stage.run(":save")
+
+    run(go())
+
+
+def test_raw_shows_every_octet_and_masks_secrets() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin("USER learner", "PASS secret")
+        shown = await stage.run(":raw")
+        assert "C> PASS ••••\\r\\n" in shown
+        assert "S> +OK maildrop has 7 messages (7528 octets)\\r\\n" in shown
+
+    run(go())
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hant"])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 12), (20, 5)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_every_meta_answer_fits_the_window(size: tuple[int, int], language: str) -> None:
+    """What is wider than the window would be broken by the terminal, in the middle of a word."""
+    from popshell.visible import width
+
+    async def go() -> None:
+        stage = Stage(screen=FakeScreen(columns=size[0], rows=size[1]), options=Options(language=language))
+        await stage.begin()
+        asked = (":help", ":more all", ":help RETR", ":more all", ":help states", ":help [IN-USE]", ":more all")
+        asked += (":help PIPELINING", ":more all", ":state", ":explain AUTH PLAIN xxx", ":ladder", ":raw", ":mailbox")
+        await stage.run(*asked, "USER learner", "PASS secret", "LIST", "DELE 2", ":mailbox", ":ladder", ":state")
+        too_wide = [row for row in stage.text.split("\n") if width(row) > size[0]]
+        assert not too_wide
+
+    run(go())
