@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -510,7 +509,7 @@ class _Line:
         assert self._transport is not None
         if self._listener is not None:
             # The practice server's certificate is made when TLS is first wanted: 70 ms that no other start pays.
-            self._transport.target = replace(self._transport.target, ca_data=self._listener.certificate_pem())
+            self._transport.target = self._transport.target._replace(ca_data=self._listener.certificate_pem())
         after = self._stls_end if self._stls_end is not None else self._transport.bytes_in
         await self._transport.start_tls(after=after)
 

@@ -313,6 +313,9 @@ def amount(value: float | None, unit: str) -> str:
 
 
 def _fields(of: Any) -> dict[str, Any]:
+    """A dataclass or a named tuple as a mapping."""
+    if isinstance(of, tuple):
+        return of._asdict()
     return {field.name: getattr(of, field.name) for field in fields(of)}
 
 
@@ -419,6 +422,38 @@ def rooms() -> str:
     )
 
 
+def house() -> str:
+    """The files of the program, each with the first sentence that it says of itself."""
+    out = []
+    for folder in ("popshell", *(f"popshell/{path.name}" for path in sorted((ROOT / "popshell").iterdir()))):
+        files = [path for path in sorted((ROOT / folder).glob("*.py")) if docstring(path)]
+        if files:
+            out.append(f"\n**{folder}/**\n\n")
+            out.append(
+                table(("file", "what it is"), ((f"`{path.name}`", first_sentence(docstring(path))) for path in files))
+            )
+    return "".join(out).lstrip("\n")
+
+
+def programs(folder: str) -> str:
+    """The programs of a folder below tests/, each with its first sentence."""
+    paths = sorted((ROOT / "tests" / folder).glob("*.py"))
+    rows = ((f"`python tests/{folder}/{path.name}`", first_sentence(docstring(path))) for path in paths)
+    return table(("command", "what it does"), rows)
+
+
+def docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop with a blank behind it, or the end of the paragraph."""
+    paragraph = " ".join(text.partition("\n\n")[0].split())
+    found = re.match(r".*?[.!?](?= [A-Z`]|$)", paragraph)
+    sentence = (found[0] if found else paragraph).removesuffix(".")
+    return re.sub(r":? `python tests/[^`]*`", "", sentence)
+
+
 def room_of(parts: tuple[str, ...]) -> str:
     """`popshell/ui/repl` is in the room `ui`; a module at the top is a room of its own."""
     return parts[1] if len(parts) > 1 and parts[1] != "__init__" else "popshell"
@@ -444,6 +479,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "options": options,
     "states": mermaid,
     "rooms": rooms,
+    "house": house,
+    "benchmarks": lambda: programs("benchmarks"),
+    "soak": lambda: programs("soak"),
     "json": json_record,
     "problems": problems,
     "speaks": speaks,

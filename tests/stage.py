@@ -254,7 +254,7 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0)
 
 
-async def cancelled(work: Awaitable[None], when: Callable[[], object]) -> None:
+async def cancelled(work: Awaitable[object], when: Callable[[], object]) -> None:
     """Begin `work`, and cancel it as Ctrl-C does as soon as the condition holds."""
     task = asyncio.ensure_future(work)
     await until(when)

@@ -1,4 +1,4 @@
-"""handlers: one function per command; what each does to session and maildrop. Words are looked up, never written here."""
+"""handlers: one function per command, and what each does to session and maildrop. Words are looked up, not written."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ WIRE = st.lists(
     max_size=12,
 )
 VIEWS = st.builds(
-    View,
+    lambda palette, columns, most: View(palette, columns, most),
     st.sampled_from([COLOURED, COLOURLESS, PLAIN]),
     st.sampled_from([None, 1, 20, 31, 80]),
     st.sampled_from([1, 3, 2000]),

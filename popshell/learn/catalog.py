@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from popshell.words import fill
 
@@ -56,8 +56,7 @@ def match_language(name: str) -> str | None:
     return "en" if name in ("en", "c", "posix") or name.startswith("en-") else None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A page: the notes of its head and its Markdown body. `path` is below the lessons directory."""
 
     path: str

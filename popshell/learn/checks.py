@@ -268,6 +268,12 @@ def _stands_in(answer: str, exchange: Exchange) -> bool:
     return normal(answer) in text
 
 
+def same_line(one: str, other: str) -> bool:
+    """Whether two lines say the same: the keyword in any case (RFC 1939 §3), the arguments as they are."""
+    (first, *rest), (second, *others) = one.split() or [""], other.split() or [""]
+    return first.upper() == second.upper() and rest == others
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What a learner expects of a line: status, the state after it, one line or many."""

@@ -29,7 +29,7 @@ _CITATION = re.compile(
     re.MULTILINE,
 )
 _SECTION = re.compile(_NUMBER)
-_LOOSE = re.compile(r"\bRFC-?\d+|§")
+_LOOSE = re.compile(r"\bRFC-?\d+(?:,?\s*§[\w.]*)?|§[\w.]*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,17 @@ the replies to all of them stand behind the last one, also when `redone` writes 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from popshell.learn.catalog import LANGUAGES, Catalog
+from popshell.learn.catalog import LANGUAGES
 from popshell.learn.faults import Finding
 from popshell.learn.rehearsal import STAMP
 from popshell.protocol.commands import State
 from popshell.protocol.wire import CRLF
-from popshell.server.maildrop import Message, from_files
-from popshell.server.mailserver import MailServer, ServerSession
+from popshell.server.maildrop import Message
+from popshell.server.mailserver import MailServer, ServerSession, Texts
 
 #: Stands for any number of server lines.
 ELLIPSIS = "[...]"
@@ -71,10 +71,11 @@ def read_blocks(path: str, text: str) -> tuple[list[Block], list[Finding]]:
         start = at
         while at < len(rows) and not _closes(rows[at], fence[2]):
             at += 1
-        if at == len(rows):
-            findings.append(Finding(path, start, "open-fence"))
+        closed = at < len(rows)
         block = _block(start, min(at, len(rows) - 1) + 1, fence[3].strip(), tuple(rows[start:at]))
-        if fence[1] or fence[2][0] == "~" or _INFO.fullmatch(block.info) is None:
+        if not closed:
+            findings.append(Finding(path, start, "open-fence"))
+        elif fence[1] or fence[2][0] == "~" or _INFO.fullmatch(block.info) is None:
             findings.append(Finding(path, start, "bad-fence", {"info": rows[start - 1].strip()}))
         else:
             findings += _bad_rows(path, block)
@@ -117,18 +118,18 @@ def turns(block: Block) -> list[Turn]:
 
 
 class Stage:
-    """Plays blocks, each on a fresh practice server, on one maildrop of a catalog. Raises FileNotFoundError."""
+    """Plays blocks, each on a fresh practice server with the same mails and words."""
 
-    def __init__(self, catalog: Catalog, maildrop: str = "default") -> None:
-        self._catalog = catalog
-        self._messages: tuple[Message, ...] = from_files(catalog.maildrop_files(maildrop))
+    def __init__(self, messages: tuple[Message, ...], texts: Callable[[str], Texts]) -> None:
+        self._messages = messages
+        self._texts = texts
 
     def server(self) -> MailServer:
         """The practice server as the shell starts it, but that neither time nor the stamp moves."""
         return MailServer(
             {LEARNER: PASSWORD},
             LANGUAGES,
-            self._catalog.replies,
+            self._texts,
             self._messages,
             clock=lambda: 0.0,
             new_stamp=lambda: STAMP,

@@ -7,7 +7,7 @@ What a reply means comes from the command's page (`[ok]`, `[err]`), the response
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from popshell.learn.catalog import Catalog, Page, Words
 from popshell.learn.reason import reason
@@ -20,8 +20,7 @@ from popshell.protocol.wire import stuffed_lines
 from popshell.words import fill
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """One note: what sort (`ok`, `err`, `info`, `warn`), its text, and the source that backs it ("" if none)."""
 
     sort: str
@@ -29,8 +28,7 @@ class Note:
     cite: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A note on one token of a line; `token` is None for the line as a whole."""
 
     token: Token | None

@@ -25,6 +25,8 @@ from popshell.learn.faults import Fault, Finding
 from popshell.learn.keys import REPLIES
 from popshell.learn.lesson import fingerprint
 from popshell.learn.tree import Source, Tree, read_tree
+from popshell.server.maildrop import from_files
+from popshell.server.mailserver import Texts
 from popshell.visible import show
 
 _MARK = re.compile(r"^translated_from\s*=.*$", re.MULTILINE)
@@ -190,13 +192,15 @@ class Stages:
         self._catalog = Catalog((root,) if tree.whole else (root, bundled()))
         self._tree = tree
         self._made: dict[str, Stage | None] = {}
-        replies = [tree.sources.get(f"{tag}/replies.toml") for tag in LANGUAGES]
-        self._sound = not tree.whole or all(
-            source is not None
-            and source.words is not None
-            and all(isinstance(source.words.get(k), str) for k in REPLIES)
-            for source in replies
-        )
+        self._texts = {tag: found for tag in LANGUAGES if (found := self._replies(tag)) is not None}
+
+    def _replies(self, tag: str) -> Texts | None:
+        """The server's words in a language; None if they are not all there."""
+        source = self._tree.sources.get(f"{tag}/replies.toml")
+        if source is None:
+            return None if self._tree.whole else self._catalog.replies(tag)
+        words = source.words or {}
+        return words if all(isinstance(words.get(key), str) for key in REPLIES) else None
 
     def get(self, source: Source, findings: list[Finding]) -> Stage | None:
         """The stage for the dialogues of `source`; None if there is none, and why goes into `findings`, once."""
@@ -206,8 +210,9 @@ class Stages:
         if name not in self._made:
             self._made[name] = None
             try:
-                if self._sound:
-                    self._made[name] = Stage(self._catalog, name)
+                if self._texts.keys() == LANGUAGES.keys():
+                    messages = from_files(self._catalog.maildrop_files(name))
+                    self._made[name] = Stage(messages, self._texts.__getitem__)
             except FileNotFoundError:
                 if name != "default":
                     findings.append(Finding(f"maildrops/{name}", 0, "missing-file"))

@@ -10,7 +10,7 @@ import base64
 from collections.abc import Callable, Iterable
 
 from popshell.learn.catalog import LANGUAGES, Catalog
-from popshell.learn.checks import Evidence, answer_is_right, read_prediction
+from popshell.learn.checks import Evidence, answer_is_right, read_prediction, same_line
 from popshell.learn.lesson import Exercise, ExerciseKind
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
@@ -83,10 +83,13 @@ class Rehearsal:
         self._waited = 0.0
         self._solved = False
         self._connect()
+        self._playing = True
         for line in exercise.start:
             self.type(line)
+        self._playing = False
         self.start = tuple(self.exchanges)
-        self.exchanges.clear()
+        if exercise.start:
+            self.exchanges.clear()
         self._dropped, self._waited, self._answer, self._solved = False, 0.0, None, False
 
     def play(self, lines: Iterable[str]) -> bool:
@@ -144,8 +147,9 @@ class Rehearsal:
         exercise = self.exercise
         return (
             exercise.kind is ExerciseKind.PREDICT
+            and not self._playing
             and self._predicted is None
-            and " ".join(text.upper().split()) == " ".join(exercise.line.upper().split())
+            and same_line(text, exercise.line)
         )
 
     def _take_answer(self, text: str) -> None:

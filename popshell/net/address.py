@@ -8,7 +8,7 @@ Trap: `urlsplit` leaves `user;AUTH=+APOP` whole, and unquoting before splitting 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from popshell.net.transport import TlsMode
 
@@ -20,8 +20,7 @@ class AddressError(ValueError):
     """The text is no address."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A host, a port, and how TLS begins there; `user` is "" where the address names none."""
 
     host: str

@@ -13,10 +13,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from popshell.net.errors import NetError, symbol
 
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     import trustme
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
+class TlsFacts(NamedTuple):
     """What a handshake settled. Texts come from the peer's certificate: show them through `popshell.visible` only.
 
     Of a certificate that was not verified Python tells nothing but the fingerprint: the other fields are then empty.

@@ -21,9 +21,8 @@ import enum
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from popshell.net.errors import Fact, NetError, dialling, ending, handshaking, looking_up, symbol
 from popshell.net.names import Address, is_loopback, resolve, text_of
@@ -38,8 +37,7 @@ class TlsMode(enum.Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where to connect and whom to trust. `ca_data` is PEM text; alone it is the only thing trusted (tls.py)."""
 
     host: str
@@ -57,8 +55,7 @@ class Target:
         return (self.server_name or self.host).rstrip(".")
 
 
-@dataclass(frozen=True, slots=True)
-class Deadlines:
+class Deadlines(NamedTuple):
     """How long a connection may take to stand, in seconds (security.md, Limits): overall, not for each step."""
 
     connect: float = 10.0

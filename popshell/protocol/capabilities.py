@@ -8,14 +8,13 @@ CAPA list from both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from popshell.protocol.commands import State
 
 
-@dataclass(frozen=True, slots=True)
-class Capability:
+class Capability(NamedTuple):
     """One CAPA tag: where it is announced and which RFC defines it."""
 
     tag: str
@@ -25,8 +24,7 @@ class Capability:
     announced: frozenset[State]
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseCode:
+class ResponseCode(NamedTuple):
     """One extended response code; `page` is the name of its lesson page."""
 
     code: str

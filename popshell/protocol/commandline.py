@@ -14,7 +14,7 @@ import base64
 import binascii
 import enum
 import re
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, Param, State
 from popshell.protocol.maildropview import MaildropView
@@ -39,8 +39,7 @@ class Role(enum.Enum):
     EXTRA = "extra"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word of the line at `text[start:end]`; `param` is the row's parameter that it fills."""
 
     start: int
@@ -54,8 +53,7 @@ class Token:
         return f"Token({self.start}, {self.end}, {MASK if self.secret else self.text!r}, {self.role.value})"
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(NamedTuple):
     """An objection to `text[start:end]`. `mild` ones are taken by most servers."""
 
     code: str
@@ -64,8 +62,7 @@ class Diagnostic:
     mild: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a line is judged against: where the session is when the line is served."""
 
     state: State = State.AUTHORIZATION
@@ -74,11 +71,10 @@ class Context:
     tls: bool = False
     #: commands that had `+OK` on this connection
     done: frozenset[str] = frozenset()
-    maildrop: MaildropView = field(default_factory=MaildropView)
+    maildrop: MaildropView = MaildropView()
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(NamedTuple):
     """A line as typed, without its CRLF. `spec` is None for a keyword that the table does not know."""
 
     text: str

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 
 class State(enum.Enum):
@@ -58,8 +58,7 @@ class Undo(enum.Enum):
     NEVER = "never"  # it is done for good
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(NamedTuple):
     """One parameter of a command. `name` is RFC 1939's word for it where it has one."""
 
     name: str
@@ -75,8 +74,7 @@ class Param:
 _NONE: Mapping[State, State] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class CommandSpec:
+class CommandSpec(NamedTuple):
     """One row: what a command is, where it is legal, where `+OK` and `-ERR` lead, and how its reply ends."""
 
     name: str
@@ -87,7 +85,7 @@ class CommandSpec:
     multi_line: MultiLine = MultiLine.NEVER
     undo: Undo = Undo.NOTHING
     #: where `-ERR` leads, for states that it does not leave unchanged
-    on_err: Mapping[State, State] = field(default_factory=lambda: _NONE)
+    on_err: Mapping[State, State] = _NONE
     #: the CAPA tag that announces it; None for what every server has to serve (RFC 1939 §5)
     capability: str | None = None
     #: the command whose `+OK` must come immediately before
@@ -265,8 +263,7 @@ _ROWS = (
 COMMANDS: Mapping[str, CommandSpec] = MappingProxyType({spec.name: spec for spec in _ROWS})
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """One arrow of the state machine: `commands` lead from `before` to `after`. The greeting has no command."""
 
     before: State

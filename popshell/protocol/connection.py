@@ -12,7 +12,7 @@ The same bytes give the same Exchanges however they are cut (sec-P1); wire.py te
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from popshell.protocol.commandline import CommandLine, Context, hidden_in_base64, parse
 from popshell.protocol.commands import COMMANDS, MultiLine, State
@@ -35,16 +35,14 @@ _SPEAKS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """The server asks for another line (`+ `, RFC 5034 §4). `line` is what stands behind the blank: base64."""
 
     line: bytes
     command: CommandLine
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """A reply that has not arrived whole: the hang watch reads it."""
 
     command: CommandLine | None

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from popshell.protocol.commandline import MASK, CommandLine
 from popshell.protocol.commands import State
@@ -32,20 +32,21 @@ from popshell.protocol.response import Response
 JSON_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """A fault by its stable code. `speaks` is the protocol that `not-pop3` looks like: imap, smtp, http, tls, ssh."""
 
     code: str
     speaks: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One `+ ` of the server and the line that answered it (RFC 5034 §4)."""
 
     challenge: bytes
-    answer: bytes = field(repr=False)
+    answer: bytes
+
+    def __repr__(self) -> str:
+        return "Step(...)"  # the answer is a secret
 
 
 @dataclass(frozen=True, slots=True)

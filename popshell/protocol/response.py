@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class Status(enum.Enum):
@@ -31,8 +31,7 @@ _UNIQUE_ROWS = re.compile(rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([\x21-\x7e]{1,70})(?
 _LONGEST_STAMP = 255
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """A reply: status, response code in upper case ("" if none), text behind both, and un-stuffed content or None.
 
     `text` is UTF-8 with what is not UTF-8 kept by surrogateescape: show it through `popshell.visible` only.

@@ -13,8 +13,8 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 #: Looks up the secret of a name; None for an unknown name.
 SecretOf = Callable[[str], str | None]
@@ -28,8 +28,7 @@ class SaslError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Mechanism:
+class Mechanism(NamedTuple):
     """One SASL mechanism (RFC 5034 §4).
 
     `challenge(stamp)` is what the server sends first, b"" where the client speaks first. `respond(challenge, name,

@@ -10,13 +10,12 @@ Nothing loops per line: a 10 MB mail is searched and un-stuffed in whole blocks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 CRLF = b"\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyLimits:
+class ReplyLimits(NamedTuple):
     """How much a client takes, in octets (security.md, Limits)."""
 
     status_line: int = 8 * 1024

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from popshell.protocol.capabilities import CAPABILITIES
 from popshell.protocol.commandline import NUMBER, CommandLine, upper
@@ -30,13 +29,12 @@ if TYPE_CHECKING:
     from popshell.server.mailserver import ServerSession
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A reply before it has words: `key` names a text of `replies.toml`; `raw` is a text that no language changes."""
 
     ok: bool
     key: str = ""
-    facts: Mapping[str, object] = field(default_factory=dict)
+    facts: Mapping[str, object] = MappingProxyType({})
     code: str = ""
     content: Iterator[bytes] | None = None
     raw: str | None = None

@@ -11,8 +11,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from popshell.protocol.wire import CRLF, stuff
 
@@ -24,8 +24,7 @@ LARGEST_MAILDROP = 256 * 1024 * 1024
 MOST_MESSAGES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message as octets with CRLF line ends, and its unique-id (RFC 1939 §7: 1 to 70 characters 0x21 to 0x7E)."""
 
     content: bytes

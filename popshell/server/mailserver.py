@@ -11,10 +11,12 @@ Faults (`Conditions`) are set by the process that runs the server, never by a ve
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from popshell.protocol.commandline import CommandLine, Context, parse
 from popshell.protocol.commands import COMMANDS, State
@@ -25,6 +27,9 @@ from popshell.protocol.wire import CRLF, LineReader
 from popshell.server.handlers import HANDLERS, Reply, auth_answer
 from popshell.server.maildrop import Maildrop, Message, OpenMaildrop
 from popshell.words import fill
+
+#: Behind the seconds of a stamp, so that two connections in one second, to any servers of this process, differ.
+_SERIAL = itertools.count(1)
 
 #: Text of a reply by its key, in one language.
 Texts = Mapping[str, str]
@@ -66,8 +71,7 @@ class Conditions:
     line_goes_dead_after: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deviation:
+class Deviation(NamedTuple):
     """Where the server departs from an RFC's advice so that a learner can try; `page` says it, and lint looks there."""
 
     name: str
@@ -101,7 +105,6 @@ class MailServer:
     implementation: str = "PopShell"
     host: str = "popshell.example"
     maildrops: dict[str, Maildrop] = field(default_factory=dict)
-    _count: int = 0
 
     def secret_of(self, name: str) -> str | None:
         return self.accounts.get(name)
@@ -116,8 +119,7 @@ class MailServer:
         """A timestamp that differs each time: "<process-ID.clock@hostname>" (RFC 1939 §7, APOP)."""
         if self.new_stamp is not None:
             return self.new_stamp()
-        self._count += 1
-        return f"<{os.getpid()}.{int(time.time())}{self._count:03}@{self.host}>"
+        return f"<{os.getpid()}.{int(time.time())}{next(_SERIAL) % 1000:03}@{self.host}>"
 
     def session(self, *, tls: bool = False) -> ServerSession:
         return ServerSession(self, tls=tls)

@@ -14,8 +14,8 @@ Trap: labels come from outside and may be Chinese. Measure with `columns()`, nev
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from popshell.protocol.commands import State, Transition, legal, transitions
 from popshell.ui.wrap import Line, Words, columns
@@ -25,8 +25,7 @@ COMMAND, LEGAL, TAKEN, NOTE = "diagram.command", "diagram.legal", "diagram.taken
 OR = "·"
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(NamedTuple):
     """An arrow between a state and home."""
 
     label: str
@@ -34,8 +33,7 @@ class Post:
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """The arrows of the table, told apart by what they are to a drawing."""
 
     arrows: tuple[Transition, ...]

@@ -7,7 +7,7 @@ with a given prefix are computed, 50 at most.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -22,8 +22,7 @@ from popshell.visible import clip, show
 MOST = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
+class Suggestion(NamedTuple):
     """A word to put in place of the last `length` characters, and a remark on it."""
 
     text: str
@@ -31,8 +30,7 @@ class Suggestion:
     remark: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What completion needs to know, read when Tab is pressed."""
 
     context: Context

@@ -22,8 +22,8 @@ from popshell.protocol.sasl import apop_digest
 from popshell.session import transcript_lines
 from popshell.ui import diagram, render
 from popshell.ui.shell import Shell
-from popshell.ui.wrap import Line, columns, pad, wrap_runs
-from popshell.visible import show
+from popshell.ui.wrap import Line, columns, inline, pad, wrap_runs
+from popshell.visible import fold, show
 
 if TYPE_CHECKING:
     from popshell.ui.tutor import Tutor
@@ -104,9 +104,8 @@ def _overview(shell: Shell) -> None:
     words, width, state = shell.words, shell.screen.columns, shell.state
     lines = render.paragraph(words("shell.help-intro"), width)
     lines += render.paragraph(words("shell.help-legal", state=state.value), width, style="emphasis")
-    for spec in legal(state):
-        page = shell.catalog.page(words.language, f"commands/{spec.name}")
-        lines.append([("", "    "), ("command", pad(spec.syntax, 34)), ("note", page.summary if page else "")])
+    found = [(spec, shell.catalog.page(words.language, f"commands/{spec.name}")) for spec in legal(state)]
+    lines += _two_columns([(spec.syntax, page.summary if page else "") for spec, page in found], width)
     if state is State.CLOSED:
         lines.append([("", "    "), ("command", ":connect")])
     lines += render.paragraph(words("shell.help-metas"), width, style="emphasis")
@@ -114,14 +113,23 @@ def _overview(shell: Shell) -> None:
 
 
 def _meta_rows(shell: Shell, metas: list[Meta]) -> list[Line]:
-    widest = max(columns(usage(meta)) for meta in metas) + 2
-    room = shell.screen.columns - widest - 5
-    rows: list[Line] = []
-    for meta in metas:
-        wrapped = wrap_runs([("note", shell.words(f"meta.{meta.name}"))], room)
-        for at, line in enumerate(wrapped):
-            rows.append([("", "    "), ("command", pad(usage(meta) if at == 0 else "", widest)), *line])
-    return rows
+    return _two_columns([(usage(meta), shell.words(f"meta.{meta.name}")) for meta in metas], shell.screen.columns)
+
+
+def _two_columns(rows: list[tuple[str, str]], width: int) -> list[Line]:
+    """What to type, and what it does beside it; below it, where there is no room."""
+    widest = max((columns(name) for name, _ in rows), default=0) + 1
+    beside = width - widest - 5 >= 24
+    indent = " " * (4 + widest if beside else 6)
+    lines: list[Line] = []
+    for name, text in rows:
+        wrapped = wrap_runs([(style or "note", part) for style, part in inline(text)], width - 1, indent, indent)
+        if not beside:
+            lines += wrap_runs([("command", name)], width - 1, "    ", "      ")
+        elif wrapped:
+            wrapped[0] = [("", "    "), ("command", pad(name, widest)), *wrapped[0][1:]]
+        lines += wrapped
+    return lines
 
 
 def usage(meta: Meta) -> str:
@@ -184,30 +192,53 @@ async def _more(shell: Shell, argument: str) -> None:
         return
     exchange, start = shell.cut_short
     shown = shell.screen.reply(exchange, start, None if argument != "all" else 1 << 40)
-    seen = start + shown.lines
-    shell.cut_short = (exchange, seen) if seen < shown.total else None
+    shell.cut_short = (exchange, start + shown.lines) if shown.left else None
     if shell.cut_short:
-        shell.say("shell.more", left=shown.total - seen, total=shown.total)
+        shell.say("shell.more", left=shown.left, total=start + shown.total)
 
 
 async def _raw(shell: Shell, argument: str) -> None:
-    """The last exchange octet by octet, secrets masked: CR and LF are shown."""
+    """The last exchange octet by octet, secrets masked: CR and LF are shown, and what is no ASCII in hexadecimal."""
     exchanges = shell.exchanges()
     if not exchanges:
         shell.say("shell.nothing-yet")
         return
     last = exchanges[-1]
-    lines: list[Line] = [
-        [("gutter-client", "  C> "), ("", f"{show(text, keep='')}\\r\\n")] for text in last.sent_lines()
-    ]
-    most = 40
+    lines: list[Line] = []
+    for text in last.sent_lines():
+        lines += _framed("gutter-client", "C", f"{_octets(text)}\\r\\n", shell.screen.columns)
+    # Only what is no mail may be masked: a mail is shown as it is.
+    masked = len(last.steps) + 1 if last.response else _MOST_RAW
     rows = last.received.split(b"\n")
-    for row in [row + b"\n" for row in rows[:-1][:most]] + ([rows[-1]] if rows[-1] else []):
-        text = last.redact(row.decode("utf-8", "surrogateescape")) if last.response else row
-        lines.append([("gutter-server", "  S> "), ("", show(text, keep=""))])
+    rows = [row + b"\n" for row in rows[:-1]] + ([rows[-1]] if rows[-1] else [])
+    for at, row in enumerate(rows[:_MOST_RAW]):
+        text = row[:_LONGEST_RAW].decode("utf-8", "surrogateescape")
+        text = _octets(last.redact(text) if at < masked else text)
+        lines += _framed("gutter-server", "S", text, shell.screen.columns)
+        if len(row) > _LONGEST_RAW:
+            lines.append([("gutter-server", "  S~ "), ("note", f"+{len(row) - _LONGEST_RAW}")])
     shell.screen.lines(lines)
-    if len(rows) - 1 > most:
-        shell.say("shell.raw-more", left=len(rows) - 1 - most)
+    if len(rows) > _MOST_RAW:
+        shell.say("shell.raw-more", left=len(rows) - _MOST_RAW)
+
+
+_MOST_RAW, _LONGEST_RAW = 40, 2000
+
+
+def _octets(text: str) -> str:
+    """`text` in ASCII alone: nothing in it can be measured otherwise than we do, so no row can lose its gutter."""
+    return "".join(
+        ch if ch.isascii() or ch == MASK[0] else "".join(f"\\x{octet:02x}" for octet in ch.encode())
+        for ch in show(text, keep="")
+    )
+
+
+def _framed(style: str, mark: str, text: str, width: int) -> list[Line]:
+    """A line of a peer in rows that all have a gutter (sec-R5)."""
+    return [
+        [(style, f"  {mark}{'|' if start else '>'} "), ("", text[start:end])]
+        for start, end in fold(text, max(width - 6, 10))
+    ]
 
 
 async def _tls(shell: Shell, argument: str) -> None:
@@ -215,9 +246,14 @@ async def _tls(shell: Shell, argument: str) -> None:
     if not known:
         shell.say("shell.no-tls")
         return
+    labels = {name: shell.words.get(f"tls.{name}") or name for name in known}
+    widest = max(map(columns, labels.values())) + 2
     for name, value in known.items():
-        label = shell.words.get(f"tls.{name}") or name
-        shell.screen.lines([[("", "    "), ("note", pad(label, 20)), ("", show(str(value), keep=""))]])
+        # A certificate is its maker's text: each of its rows stands behind our label.
+        text = show(str(value), keep="")
+        for start, end in fold(text, max(shell.screen.columns - widest - 5, 16)):
+            label = pad(labels[name] if not start else "", widest)
+            shell.screen.lines([[("", "    "), ("note", label), ("", text[start:end])]])
 
 
 # -- settings -----------------------------------------------------------------------------------------------------------

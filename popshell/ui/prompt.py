@@ -222,6 +222,6 @@ def _meta_help(text: str, words: Words) -> str:
 
     name = text[1:].partition(" ")[0].lower()
     if name in METAS:
-        return f"{usage(METAS[name])}  {words(f'meta.{name}')}"
+        return f"{usage(METAS[name])}  {words(f'meta.{name}')}".replace("`", "")
     found = [f":{meta}" for meta in METAS if meta.startswith(name)]
     return "  ".join(found)

@@ -12,7 +12,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +60,10 @@ class ReplScreen(TerminalScreen):
     """A TerminalScreen that knows the live prompt."""
 
     repl: Repl
+
+    def __init__(self, palette: theme.Palette, *, ascii: bool = False) -> None:
+        super().__init__(palette, ascii=ascii)
+        self.pauses = True
 
     def interrupt(self, show: Callable[[], None]) -> None:
         self.repl.interrupt(show)
@@ -265,7 +268,7 @@ class Repl:
     def _typed_row(self, text: str, context: Context) -> tuple[int, CommandLine]:
         start = _start(text)
         if start and not "explain".startswith(text[1:start].strip().lower()):
-            context = replace(context, follows="")  # the word behind another meta command is no slip of PASS
+            context = context._replace(follows="")  # the word behind another meta command is no slip of PASS
         return start, self._typing.line(text[start:], context)
 
     def typed_rows(self, text: str) -> Iterator[tuple[str, int, CommandLine | None]]:
@@ -279,7 +282,7 @@ class Repl:
             start, line = self._typed_row(row, context)
             yield row, start, line
             if start == 0 and line.spec is not None:
-                context = replace(context, follows=line.spec.name)
+                context = context._replace(follows=line.spec.name)
                 answer = line.spec.continues and len(line.tokens) == 2
 
     def _typed(self) -> str:
@@ -363,8 +366,8 @@ class Repl:
             shows, self._interruptions = self._interruptions, []
 
             def tell(shows: list[Callable[[], None]] = shows) -> None:
-                for show in shows:
-                    show()
+                for tell_one in shows:
+                    tell_one()
 
             if self._live() is None:
                 tell()

@@ -37,6 +37,8 @@ class TerminalScreen:
         self.ascii = ascii
         self.out = out or sys.stdout
         self.most = MOST_LINES
+        #: whether a long text may wait for Enter
+        self.pauses = False
         #: whether the server might repeat a password, so that its words are masked (sec-K2)
         self.echoes = True
         #: octets of a line that are shown: what RFC 5322 §2.1.1 allows is whole

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from popshell.learn.catalog import Catalog, Words
 from popshell.learn.explain import Note, explain
@@ -40,8 +40,7 @@ REPLY_TIME = 60.0
 GREETING_TIME = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a connection leads. `practice` is this program's own server only."""
 
     label: str
@@ -72,8 +71,7 @@ class CallError(Exception):
         self.facts = facts
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """How much of a reply was shown."""
 
     lines: int
@@ -91,6 +89,7 @@ class Screen(Protocol):
     interactive: bool
     hidden: str
     echoes: bool
+    pauses: bool
     palette: Palette
 
     @property

@@ -30,8 +30,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from popshell.protocol.commandline import parse
 from popshell.ui import rules
@@ -60,8 +59,7 @@ class Writer(Protocol):
     def flush(self) -> object: ...
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """How replies are drawn. `columns` is None where no window is: then lines are not cut into rows."""
 
     palette: Palette
@@ -72,8 +70,7 @@ class View:
     hidden: str = "+{octets} octets"
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """What was shown of a content: `lines` of `total_lines`. Octets are the message's: byte-stuffing undone."""
 
     lines: int

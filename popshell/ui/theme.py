@@ -15,10 +15,9 @@ prompt_toolkit learned "dim" late, and takes unknown words for colours.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import prompt_toolkit.styles
@@ -89,8 +88,7 @@ _ATTRIBUTES = ("bold", "dim", "underline")
 _RESET = "\x1b[m"
 
 
-@dataclass(frozen=True, slots=True)
-class Palette:
+class Palette(NamedTuple):
     """Whether there is colour; `plain` asks for words instead of signs, and for no escape sequence at all (--plain)."""
 
     colour: bool

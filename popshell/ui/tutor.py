@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from popshell.learn.checks import Evidence, Prediction, normal, read_prediction
+from popshell.learn.checks import Evidence, Prediction, normal, read_prediction, same_line
 from popshell.learn.course import Lessons, Progress, Standing
 from popshell.learn.explain import citation
-from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, Prose
+from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, LessonError, Prose
 from popshell.learn.rehearsal import Rehearsal, is_solved, placed
 from popshell.protocol.capabilities import CAPABILITIES, known_code
 from popshell.protocol.commandline import CommandLine, parse
@@ -28,6 +28,8 @@ from popshell.visible import show
 
 #: After so many lines beyond the shortest solution the tutor says what is still missing, unasked.
 PATIENCE = 4
+#: Lines that a task, a greeting with its notes, the prompt and the toolbar take.
+_TASK_ROWS = 18
 
 
 class Stage(Protocol):
@@ -144,11 +146,17 @@ class Tutor:
         self.exercise = self.lesson.exercise(exercise) or self.lesson.exercises[0]
         self.progress.leave_at(self._course, name, self.exercise.id)
         if text:
-            self.show_lesson()
+            await self._read(self.show_lesson())
         await self.again()
 
-    def show_lesson(self) -> None:
-        """The lesson's text, in today's language."""
+    async def _read(self, rows: int) -> None:
+        """Wait for Enter where text and task do not fit the window together. What is typed instead is not lost."""
+        screen = self.shell.screen
+        if screen.pauses and rows + _TASK_ROWS > screen.rows:
+            self.shell.draft = await screen.ask(self.shell.words("tutor.enter")) or self.shell.draft
+
+    def show_lesson(self) -> int:
+        """The lesson's text, in today's language. Returns how many lines it has."""
         assert self.lesson is not None
         lesson = self._in_language(self.lesson.name)
         number = self.lessons.course.lessons.index(lesson.name) + 1
@@ -160,6 +168,7 @@ class Tutor:
             lines += render.paragraph(shell.words("tutor.stale"), shell.screen.columns, style="dim")
         lines += self._laid_out(lesson.text)
         shell.page(shell.screen.drawn(lines))
+        return len(lines)
 
     def show_task(self) -> None:
         assert self.lesson is not None
@@ -225,6 +234,7 @@ class Tutor:
                 style="dim",
             )
         )
+        shell.screen.state_changed(State.CLOSED, shell.state, [])
 
     # -- what the shell tells ------------------------------------------------------------------------------------------
 
@@ -233,7 +243,7 @@ class Tutor:
         exercise, attempt = self.exercise, self.attempt
         if self.paused or exercise is None or exercise.kind is not ExerciseKind.PREDICT or attempt.solved:
             return False
-        if attempt.predicted is not None or normal(line.text) != normal(exercise.line):
+        if attempt.predicted is not None or not same_line(line.text, exercise.line):
             return False
         attempt.held = line.text
         self.shell.say("tutor.held", style="emphasis", line=exercise.line)
@@ -244,9 +254,10 @@ class Tutor:
         if self.paused or self.attempt.solved:
             return
         self.attempt.exchanges.append(exchange)
-        if exchange.command is not None:
-            self.attempt.typed.append(exchange.command.text)
-        if not self.judge():
+        if exchange.command is None:
+            return
+        self.attempt.typed.append(exchange.command.text)
+        if not self.judge() and not self._on_the_way():
             self._help_along(ended=exchange.name == "QUIT" and exchange.after in (State.UPDATE, State.CLOSED))
 
     def line_lost(self) -> None:
@@ -255,7 +266,7 @@ class Tutor:
             return
         self.attempt.dropped = True
         self.attempt.typed.append(":drop")
-        if not self.judge():
+        if not self.judge() and not self._on_the_way():
             self._help_along(ended=True)
 
     def evidence(self) -> Evidence:
@@ -283,7 +294,10 @@ class Tutor:
         words = self.shell.words
         self.shell.screen.lines([[("ok", f" {'*' if self.shell.screen.ascii else '✔'} {words('tutor.solved')}")]])
         self.shell.screen.lines(self._laid_out(self.prose.solved))
-        self._tell_next()
+        try:
+            self._tell_next()
+        except LessonError as error:
+            self.shell.say("tutor.unreadable", style="err", reason=show(str(error)))
         return True
 
     def _tell_next(self) -> None:
@@ -309,6 +323,14 @@ class Tutor:
         done = self.lessons.first_open(self.progress, "en") is None
         shell.say("tutor.course-done" if done else "tutor.next-lesson", style="emphasis")
 
+    def _on_the_way(self) -> bool:
+        """Whether all that was typed begins the known solution: then nothing needs saying."""
+        assert self.exercise is not None
+        solution = [row for line in self.exercise.solution for row in line.split("\n")]
+        solution = [row for row in solution if row != ":connect"]
+        typed = self.attempt.typed
+        return len(typed) < len(solution) and all(map(same_line, typed, solution))
+
     def _help_along(self, *, ended: bool = False) -> None:
         """A wrong turn that the author foresaw gets its text; else, now and then, what is still missing."""
         assert self.exercise is not None
@@ -325,8 +347,9 @@ class Tutor:
                 self.shell.say("tutor.again")
 
     def _ends_with(self, lines: tuple[str, ...]) -> bool:
-        wanted = [normal(row) for line in lines for row in line.split("\n")]
-        return bool(wanted) and [normal(text) for text in self.attempt.typed[-len(wanted) :]] == wanted
+        wanted = [row for line in lines for row in line.split("\n") if row != ":connect"]
+        last = self.attempt.typed[-len(wanted) :] if wanted else []
+        return bool(wanted) and len(last) == len(wanted) and all(map(_same, last, wanted))
 
     def say_missing(self) -> None:
         """What is missing, from the state that was reached."""
@@ -376,8 +399,12 @@ class Tutor:
             if self._ends_with(wrong.lines):
                 shell.screen.lines(self._laid_out(self.prose.wrong.get(wrong.say, "")))
                 return
-        right = normal(text) in {normal(a) for a in exercise.answers}
-        shell.say("tutor.not-asked" if right else "tutor.not-right", style="warn")
+        if normal(text) not in {normal(a) for a in exercise.answers}:
+            shell.say("tutor.not-right", style="warn")
+        elif any(not check.holds(self.evidence()) for check in exercise.checks):
+            self.say_missing()
+        else:
+            shell.say("tutor.not-asked", style="warn")
 
     async def _predict(self, text: str) -> None:
         attempt, exercise, shell = self.attempt, self.exercise, self.shell
@@ -572,6 +599,11 @@ class Tutor:
 
     def _count_try(self) -> None:
         self._remember(tries=self._standing().tries + 1)
+
+
+def _same(typed: str, wanted: str) -> bool:
+    """Answers are compared as answers, lines as lines."""
+    return normal(typed) == normal(wanted) if wanted.startswith(":answer") else same_line(typed, wanted)
 
 
 def taught(name: str) -> tuple[str, str]:

@@ -135,13 +135,16 @@ class Wire:
 
     async def upto(self, end: bytes = b"\r\n") -> bytes:
         """Everything up to and with `end`. Fails at the end of the stream."""
-        while end not in self.got:
+        begin = 0
+        while (found := self.got.find(end, begin)) < 0:
+            begin = max(0, len(self.got) - len(end))
             data = await self.receive()
             assert data, bytes(self.got[-200:])
             self.got += data
-        head, _, rest = bytes(self.got).partition(end)
-        self.got[:] = rest
-        return head + end
+        stop = found + len(end)
+        head = bytes(self.got[:stop])
+        del self.got[:stop]
+        return head
 
     async def ask(self, line: str, end: bytes = b"\r\n") -> bytes:
         await self.send(line.encode() + b"\r\n")

@@ -1,0 +1,150 @@
+"""What Tab offers: in which order, with which remark, in whose case."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from stage import CATALOG, Stage, run
+
+from popshell.protocol.commandline import Context
+from popshell.protocol.commands import COMMANDS, State, legal
+from popshell.protocol.maildropview import MaildropView
+from popshell.ui.completer import MOST, Known, ShellCompleter, Suggestion, suggest, with_prefix
+from popshell.ui.meta import METAS
+
+
+def offered(
+    text: str, context: Context | None = None, *, language: str = "en", capabilities: dict[str, tuple[str, ...]] | None = None
+) -> list[Suggestion]:
+    return list(suggest(text, Known(context or Context(), capabilities, language, "learner"), CATALOG))
+
+
+def texts(text: str, context: Context | None = None, **how: object) -> list[str]:
+    return [found.text for found in offered(text, context, **how)]  # type: ignore[arg-type]
+
+
+LOGGED_IN = Context(State.TRANSACTION, maildrop=MaildropView(open=True, last=12))
+
+
+@pytest.mark.parametrize("state", [State.AUTHORIZATION, State.TRANSACTION])
+def test_legal_commands_first_the_others_with_the_reason(state: State) -> None:
+    found = offered("", Context(state))
+    names = [suggestion.text.strip() for suggestion in found]
+    assert set(names) == {name for name, spec in COMMANDS.items() if not spec.historic}
+    here = [spec.name for spec in legal(state) if not (spec.must_follow and state is State.AUTHORIZATION)]
+    assert names[: len(here)] == here
+    for suggestion in found[len(here) :]:
+        assert "TRANSACTION" in suggestion.remark or "USER" in suggestion.remark or "AUTHORIZATION" in suggestion.remark
+    assert all(suggestion.remark for suggestion in found)
+
+
+def test_pass_is_legal_right_after_user_only() -> None:
+    assert "USER" in {s.text: s.remark for s in offered("pa")}["pass "]
+    after = Context(State.AUTHORIZATION, follows="USER")
+    assert texts("", after)[:2] == ["USER ", "PASS "]
+
+
+@pytest.mark.parametrize(("typed", "wanted"), [("RE", "RETR "), ("re", "retr "), ("Re", "retr "), ("r", "retr ")])
+def test_case_follows_what_is_typed(typed: str, wanted: str) -> None:
+    found = offered(typed, LOGGED_IN)
+    assert found[0].text == wanted
+    assert found[0].length == len(typed)
+
+
+def test_history_is_not_offered() -> None:
+    assert not texts("LAS")
+    assert not texts("XT")
+
+
+def test_message_numbers_with_size_and_subject() -> None:
+    seen: list[Suggestion] = []
+
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("LIST", "UIDL 1", "TOP 3 0", "DELE 2")
+        assert stage.shell.session is not None
+        context = stage.shell.session.connection.context()
+        seen.extend(offered("RETR ", context))
+        assert texts("DELE ", context) == ["1", "3", "4", "5", "6", "7"]
+        assert texts("TOP 3 ", context) == ["0", "5", "10"]
+
+    run(go())
+    assert [s.text for s in seen] == ["1", "3", "4", "5", "6", "7"], "a marked one would be refused"
+    assert seen[0].remark.startswith("557 octets · ")
+    assert seen[1].remark == "935 octets · 四十二號包裹在哪裡？"
+    assert seen[2].remark == "1052 octets"
+
+
+def test_numbers_are_computed_not_searched() -> None:
+    view = MaildropView(open=True, last=100_000, marks=frozenset({77}))
+    start = time.perf_counter()
+    found = texts("RETR 7", Context(State.TRANSACTION, maildrop=view))
+    assert time.perf_counter() - start < 0.1
+    assert len(found) == MOST
+    assert found[:3] == ["7", "70", "71"]
+    assert "77" not in found
+    assert texts("RETR 100000", Context(State.TRANSACTION, maildrop=view)) == ["100000"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "last", "wanted"),
+    [
+        ("", 3, [1, 2, 3]),
+        ("1", 12, [1, 10, 11, 12]),
+        ("2", 1, []),
+        ("12", 130, [12, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129]),
+        ("0", 9, []),
+        ("x", 9, []),
+        ("٣", 9, []),
+        ("1", 0, []),
+    ],
+)
+def test_with_prefix(prefix: str, last: int, wanted: list[int]) -> None:
+    assert list(with_prefix(prefix, last)) == wanted
+    assert list(with_prefix(prefix, last)) == [n for n in range(1, last + 1) if str(n).startswith(prefix)]
+
+
+def test_mechanisms_names_languages() -> None:
+    assert texts("AUTH ") == ["PLAIN"]
+    assert texts("AUTH p") == ["PLAIN"]
+    assert texts("AUTH ", capabilities={"SASL": ("PLAIN", "XOAUTH2", "\x1b[31m")}) == ["PLAIN", "XOAUTH2", "\\x1b[31m"]
+    assert texts("AUTH PLAIN ") == ["="]
+    assert texts("USER ") == ["learner"]
+    assert texts("LANG ") == ["en", "zh-Hant", "*"]
+    assert texts("APOP l") == ["learner"]
+    assert texts("PASS ") == []
+    assert texts("STAT ") == []
+    assert texts("FOO ") == []
+    assert texts("RETR 1 2", LOGGED_IN) == []
+
+
+def test_meta_commands_and_their_words() -> None:
+    assert {text.strip() for text in texts(":")} == {f":{name}" for name in METAS}
+    assert texts(":he") == [":help "]
+    assert texts(":HE") == [":help "]
+    assert texts(":notes ") == ["full", "brief", "off"]
+    assert texts(":notes b") == ["brief"]
+    assert "RETR" in texts(":help r")
+    assert texts(":zzz ") == []
+    assert all(found.remark for found in offered(":"))
+
+
+def test_chinese_remarks() -> None:
+    found = {s.text.strip(): s.remark for s in offered("", language="zh-Hant")}
+    assert all(any("\u4e00" <= ch <= "\u9fff" for ch in remark) for remark in found.values())
+
+
+def test_completer_replaces_what_is_typed_and_leaves_pasted_blocks_alone() -> None:
+    completer = ShellCompleter(lambda: Known(LOGGED_IN, None, "en"), CATALOG)
+    found = list(completer.get_completions(Document("RETR 1"), CompleteEvent()))
+    assert [(c.text, c.start_position) for c in found] == [("1", -1), ("10", -1), ("11", -1), ("12", -1)]
+    assert not list(completer.get_completions(Document("RETR 1\nST"), CompleteEvent()))
+
+
+def test_hostile_subject_and_unique_id_are_filtered() -> None:
+    view = MaildropView(open=True, last=1, subjects={1: "\x1b[2J=?utf-8?B?GxtbMko=?="})
+    (found,) = offered("RETR ", Context(State.TRANSACTION, maildrop=view))
+    assert found.remark.isprintable()

@@ -1,0 +1,405 @@
+"""The docs say what is: made pages are fresh, dialogues are true, links lead somewhere, the how-to works.
+
+Each check here has a case beside it that it must find.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import make_dialogues
+import make_reference
+import pytest
+from test_packaging import files_of_the_tree
+
+import popshell
+from popshell import cli
+from popshell.learn.catalog import LANGUAGES, Catalog, bundled
+from popshell.learn.explain import explain
+from popshell.protocol.connection import Challenge, Connection
+from popshell.protocol.exchange import JSON_VERSION, Exchange
+from popshell.server.maildrop import from_files
+from popshell.server.mailserver import MailServer, rehearse
+from popshell.ui.screen import JsonScreen
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+# -- made pages --------------------------------------------------------------------------------------------------------
+
+
+class TestMadePages:
+    @pytest.mark.parametrize("name", make_reference.pages())
+    def test_is_fresh(self, name: str) -> None:
+        """If this fails: python tests/make_reference.py, and read what changed."""
+        assert text_of(name) == make_reference.made(name), f"stale; make it anew: {make_reference.COMMAND}"
+
+    def test_says_that_it_is_made(self) -> None:
+        for name in make_reference.PAGES:
+            assert make_reference.COMMAND in text_of(name).split("\n## ")[0]
+
+    def test_every_part_is_used(self) -> None:
+        used = {part for name in DOCS for part in re.findall(r"<!-- made: ([a-z-]+) -->", text_of(name))}
+        assert used == make_reference.PARTS.keys()
+
+    def test_a_limit_without_words_is_an_error(self) -> None:
+        with pytest.raises(KeyError, match="new_limit"):
+            make_reference.limit_rows({"old": ("a limit", "s")}, {"old": 1.0, "new_limit": 2.0})
+
+    def test_a_page_that_was_edited_is_found(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        names = ["docs/reference-meta.md", "docs/reference-limits.md"]
+        (tmp_path / "docs").mkdir()
+        for name in names:
+            (tmp_path / name).write_text(make_reference.made(name), "utf-8")
+        monkeypatch.setattr(make_reference, "ROOT", tmp_path)
+        monkeypatch.setattr(make_reference, "pages", lambda: names)
+        assert make_reference.stale() == []
+        page = tmp_path / names[0]
+        page.write_text(page.read_text("utf-8").replace("`:state`", "`:stat`"), "utf-8")
+        assert make_reference.stale() == [names[0]]
+
+
+# -- dialogues ---------------------------------------------------------------------------------------------------------
+
+
+class TestDialogues:
+    @pytest.mark.parametrize("name", make_dialogues.PAGES)
+    def test_are_what_the_shell_shows(self, name: str) -> None:
+        """If this fails: python tests/make_dialogues.py, and read what changed."""
+        assert len(list(make_dialogues.blocks(text_of(name)))) > 0
+        assert make_dialogues.wrong(text_of(name)) == []
+
+    def test_the_tutorial_uses_nearly_every_command(self) -> None:
+        typed = {
+            line.split()[1].upper() for line in text_of("docs/tutorial.md").splitlines() if line.startswith(" C: ")
+        }
+        assert typed >= {"USER", "PASS", "STAT", "LIST", "UIDL", "RETR", "TOP", "DELE", "RSET", "QUIT"}
+        assert typed >= {"CAPA", "STLS", "APOP", "LANG"}
+
+    def test_a_lie_is_found_and_corrected(self) -> None:
+        page = "```pop3\n C: STAT\n✔S: +OK 7 7528\n```\n"
+        assert len(make_dialogues.wrong(page)) == 1
+        assert "✘S: -ERR not in this state" in make_dialogues.rewritten(page)
+        assert make_dialogues.wrong(make_dialogues.rewritten(page)) == []
+
+    @pytest.mark.parametrize(
+        ("said", "shown", "true"),
+        [
+            (["a", "b"], ["a", "b"], True),
+            (["a", "b"], ["a"], False),
+            (["a"], ["a", "b"], False),
+            (["a", "[...]"], ["a"], True),
+            (["a", "[...]", "z"], ["a", "b", "c", "z"], True),
+            (["a", "[...]", "y"], ["a", "b", "c", "z"], False),
+            (["on: [...]."], ["on: TLSv1.3."], True),
+            (["on: [...]."], ["on: TLSv1.3"], False),
+            ([".", "(x)"], ["a", "(x)"], False),
+        ],
+    )
+    def test_gaps(self, said: list[str], shown: list[str], true: bool) -> None:
+        assert make_dialogues.fits(said, shown) is true
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
+
+_FAULTS = (
+    b"* OK IMAP4rev1 ready\r\n",
+    b"+OK bare\n",
+    b"+OK one\r\n+OK two\r\n",
+    b"-ERR [SYS/TEMP] later \xff\r\n",
+    b"",
+)
+_JSON_TYPES = {
+    "number": (int, float),
+    "string": (str,),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array of strings": (list,),
+    "array of objects": (list,),
+    "null": (type(None),),
+}
+
+
+def records() -> Iterator[dict[str, Any]]:
+    """What `--json` writes of exchanges of every kind."""
+    catalog = Catalog((bundled(),))
+    messages = from_files(catalog.maildrop_files("default"))
+    server = MailServer({"learner": "secret"}, LANGUAGES, catalog.replies, messages)
+    lines = ["hello", "STAT", "USER learner", "PASS wrong", "AUTH PLAIN", "AGxlYXJuZXIAc2VjcmV0", "LIST", "RETR 99", "QUIT"]
+    exchanges: list[Exchange] = rehearse(lines, server)
+    for data in _FAULTS:
+        connection = Connection()
+        events = [*connection.received(data), *connection.close()]
+        exchanges += [event for event in events if not isinstance(event, Challenge)]
+    for exchange in exchanges:
+        out = io.StringIO()
+        JsonScreen(out, io.StringIO()).record(exchange, explain(exchange, catalog, "en"))
+        (line,) = out.getvalue().splitlines()
+        assert line.isascii()
+        yield json.loads(line)
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field by its path, `command.name`, `notes[].text`, with its value."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            at = f"{path}.{name}" if path else name
+            yield at, inner
+            yield from leaves(inner, at)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, f"{path}[]")
+
+
+def fields_of_the_page() -> dict[str, str]:
+    """The fields and their types as docs/reference-json.md has them."""
+    table = text_of("docs/reference-json.md").partition("## Fields")[2].partition("\n## ")[0].partition("\n\nOctets")[0]
+    return dict(re.findall(r"^\| `([a-z.\[\]]+)` \| ([a-z ]+) \|", table, re.MULTILINE))
+
+
+class TestJson:
+    def test_every_field_is_on_the_page_and_no_other(self) -> None:
+        seen = {path for record in records() for path, _ in leaves(record)}
+        assert seen == fields_of_the_page().keys()
+
+    def test_every_value_has_the_type_that_the_page_says(self) -> None:
+        page = fields_of_the_page()
+        met: dict[str, set[str]] = {}
+        for record in records():
+            for path, value in leaves(record):
+                names = page[path].split(" or ")
+                fitting = [name for name in names if type(value) in _JSON_TYPES[name]]
+                assert fitting, f"{path} is {value!r}, not {page[path]}"
+                met.setdefault(path, set()).update(fitting)
+        # What the page allows does happen: null is no empty promise.
+        assert met == {path: set(names.split(" or ")) for path, names in page.items()}
+
+    def test_the_version_is_on_the_page(self) -> None:
+        assert f"# Reference: Exchange JSON, version {JSON_VERSION}" in text_of("docs/reference-json.md")
+
+    def test_diagnostics_and_problems_are_on_the_page(self) -> None:
+        page = text_of("docs/reference-json.md")
+        codes: set[str] = set()
+        for record in records():
+            codes |= {*record["command"]["diagnostics"]} if record["command"] else set()
+            codes |= {record["problem"]["code"]} if record["problem"] else set()
+        assert codes >= {"unknown-command", "wrong-state", "not-pop3", "bare-lf", "unasked", "no-reply"}
+        assert {code for code in codes if f"`{code}`" not in page} == set()
+
+    def test_octets_that_are_not_utf_8_come_back(self) -> None:
+        (found,) = (r for r in records() if r["code"] == "SYS/TEMP")
+        assert found["text"].encode("utf-8", "surrogateescape") == b"later \xff"
+
+
+# -- links and names ---------------------------------------------------------------------------------------------------
+
+_LINK = re.compile(r"(?<!\\)\[[^\]\n]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"(?ms)^(`{3,})[^\n]*\n.*?^\1$")
+_PATH = re.compile(r"`((?:popshell|lessons|tests|docs|\.ci)/[\w./-]*\w)`")
+
+
+def anchors(page: str) -> set[str]:
+    """What a heading is called in an address: lower case, no punctuation, hyphens for blanks."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.*)$", _CODE.sub("", page), re.MULTILINE):
+        kept = "".join(ch for ch in heading.lower() if ch in " -_" or unicodedata.category(ch)[0] in "LN")
+        name, number = kept.replace(" ", "-"), 0
+        while (name if not number else f"{name}-{number}") in found:
+            number += 1
+        found.add(name if not number else f"{name}-{number}")
+    return found
+
+
+def dead_links(name: str, page: str) -> list[str]:
+    """The relative links of a page that lead nowhere."""
+    dead = []
+    for link in _LINK.findall(_CODE.sub("", page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / path if path else ROOT / name
+        if not target.exists() or (anchor and anchor not in anchors(page if not path else target.read_text("utf-8"))):
+            dead.append(link)
+    return dead
+
+
+def missing_files(page: str) -> list[str]:
+    return [path for path in _PATH.findall(page) if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("name", DOCS)
+class TestEveryPage:
+    def test_has_no_dead_link(self, name: str) -> None:
+        assert dead_links(name, text_of(name)) == []
+
+    def test_names_files_that_exist(self, name: str) -> None:
+        made_up = {"lessons/en/commands/MARK.md", "lessons/zh-Hant/commands/MARK.md"}  # the how-to's own
+        assert {*missing_files(text_of(name))} <= made_up
+
+    def test_closes_its_fences(self, name: str) -> None:
+        fence = ""
+        for line in text_of(name).splitlines():
+            if ticks := re.match(r"`{3,}(?=[^`]*$)", line):
+                fence = ticks[0] if not fence else "" if line == fence else fence
+        assert fence == ""
+
+    def test_begins_with_a_heading(self, name: str) -> None:
+        assert text_of(name).startswith("# ")
+
+
+def test_dead_links_are_found() -> None:
+    page = "# A\n[good](docs/LICENSE) [bad](docs/none.md) [self](#a) [no](#b) [web](https://x.example)\n```\n[in](code)\n```\n"
+    assert dead_links("README.md", page) == ["docs/none.md", "#b"]
+    assert missing_files("`popshell/cli.py` `popshell/none.py`") == ["popshell/none.py"]
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, front = set(), ["README.md"]
+    while front:
+        name = front.pop()
+        reached.add(name)
+        for link in _LINK.findall(_CODE.sub("", text_of(name))):
+            path = os.path.normpath(Path(name).parent / link.partition("#")[0])
+            if path.endswith(".md") and path not in reached and (ROOT / path).is_file():
+                front.append(path)
+    assert reached == {*DOCS}
+
+
+def test_labels_in_the_code_are_explained() -> None:
+    """`sec-R1` stands in docs/security.md, `perf-S5` in docs/performance.md."""
+    told = set(re.findall(r"^\| (sec-[A-Z][0-9]+) \|", text_of("docs/security.md"), re.MULTILINE))
+    told |= {
+        f"perf-{name}"
+        for name in re.findall(r"^\| \*\*([A-Z][0-9]+)\*\*", text_of("docs/performance.md"), re.MULTILINE)
+    }
+    used: dict[str, str] = {}
+    for path in [*(ROOT / "popshell").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        used |= dict.fromkeys(re.findall(r"\b(?:sec|perf)-[A-Z][0-9]+", path.read_text("utf-8")), path.name)
+    assert used.keys() - told == set(), {label: used[label] for label in used.keys() - told}
+    assert len(used) > 20
+
+
+# -- README and command line -------------------------------------------------------------------------------------------
+
+
+class TestReadme:
+    def test_the_two_commands(self) -> None:
+        lines = text_of("README.md").splitlines()
+        assert "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/popshell" in lines
+        assert "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest" in lines
+
+    def test_speaks_to_chinese_readers(self) -> None:
+        assert "`popshell --lang zh-Hant`" in text_of("README.md")
+
+    def test_the_picture_is_sound_and_of_this_version(self) -> None:
+        source = text_of("docs/picture.svg")
+        tree = ElementTree.fromstring(source)
+        words = " ".join(element.text or "" for element in tree.iter("{http://www.w3.org/2000/svg}text"))
+        assert f"PopShell {popshell.__version__}" in words, "make it anew: python tests/make_picture.py"
+        assert "-ERR" in words
+        assert source.replace('xmlns="http://www.w3.org/2000/svg"', "").count("http") == 0
+        assert "@font-face" not in source
+        assert len(source) < 60_000
+
+
+class TestCommandLine:
+    def test_names_every_subcommand(self) -> None:
+        page = text_of("docs/reference-cli.md")
+        for name in cli.SUBCOMMANDS:
+            assert f"| `popshell {name}" in page
+
+    def test_names_every_variable(self) -> None:
+        """Every variable whose name stands in the program as a string of its own."""
+        page = text_of("docs/reference-cli.md")
+        source = "".join(path.read_text("utf-8") for path in (ROOT / "popshell").rglob("*.py"))
+        for name in re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', source):
+            assert f"`{name}`" in page, name
+        assert "POPSHELL_LANG" in page
+
+
+# -- the how-to, step by step ------------------------------------------------------------------------------------------
+
+
+class HowTo:
+    """docs/how-to-add-a-command.md, followed to the letter in a copy of the tree."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.page = text_of("docs/how-to-add-a-command.md")
+        for name in files_of_the_tree():
+            if not re.match(r"lessons/[\w-]+/[0-9]|lessons/course", name.as_posix()):  # the course takes its time
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+
+    def block(self, language: str, number: int) -> str:
+        return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", self.page)[number]
+
+    def put(self, name: str, text: str, *, before: str = "", behind: str = "") -> None:
+        """Put a block of the page into a file, before or behind the one line that begins so."""
+        path = self.folder / name
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        (at,) = (at for at, line in enumerate(lines) if line.startswith(before or behind))
+        lines.insert(at if before else at + 1, text + ("\n\n" if before else ""))
+        path.write_text("".join(lines), "utf-8")
+
+    def run(self, *arguments: str, stdin: str = "") -> str:
+        """Both outputs of `popshell ARGUMENTS` in the copy."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
+        done = subprocess.run(
+            [sys.executable, "-m", "popshell", *arguments],
+            cwd=self.folder,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+        )
+        return done.stdout + done.stderr
+
+    def talk(self) -> str:
+        return self.run("--plain", "--lang", "en", stdin="USER learner\nPASS secret\nDELE 1\nMARK\n")
+
+
+def test_how_to_add_a_command(tmp_path: Path) -> None:
+    how_to = HowTo(tmp_path / "popshell-try")
+    how_to.put("popshell/protocol/commands.py", how_to.block("python", 0), behind='    CommandSpec("RSET"')
+    assert "[ERR] S: -ERR unknown command" in how_to.talk()
+
+    how_to.put("popshell/server/handlers.py", how_to.block("python", 1), before="def _message(")
+    how_to.put("popshell/server/handlers.py", how_to.block("python", 2), behind='        "RSET": rset,')
+    for number, tag in enumerate(("en", "zh-Hant")):
+        how_to.put(f"lessons/{tag}/replies.toml", how_to.block("toml", number), before="noop =")
+    how_to.put("popshell/learn/keys.py", how_to.block("python", 3), behind='        "rset":')
+    said = how_to.talk()
+    assert "C: MARK\n[OK] S: +OK 1 message is marked" in said
+
+    found = how_to.run("lint", "--lang", "en")
+    assert "en/commands/MARK.md: This file is missing" in found
+    assert "zh-Hant/commands/MARK.md: This file is missing" in found
+    assert "replies.toml" not in found
+
+    (page,) = re.findall(r"(?ms)^````\n(\+\+\+.*?)^````$", how_to.page)
+    (how_to.folder / "lessons/en/commands/MARK.md").write_text(page, "utf-8")
+    found = how_to.run("lint", "--lang", "en")
+    (promised,) = re.findall(r"(?m)^en/commands/MARK\.md:.*\[\.\.\.\]$", how_to.page)
+    assert promised.removesuffix("[...]") in found
+    how_to.run("lint", "--fix-dialogues", "--lang", "en")
+    assert "S: +OK 1 message is marked\n" in (how_to.folder / "lessons/en/commands/MARK.md").read_text("utf-8")
+    assert "\nen/commands/MARK.md" not in "\n" + how_to.run("lint", "--lang", "en")
+    assert "The server counts the marks." in how_to.talk()

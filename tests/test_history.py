@@ -1,0 +1,121 @@
+"""The history file: private, without secrets, read from its tail; and what is suggested out of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
+
+from popshell.ui.history import LOOK_BACK, TAIL, RecentSuggest, ShellHistory
+
+
+def never(text: str) -> bool:
+    return False
+
+
+def entries(path: Path) -> list[str]:
+    """As a new run of the shell sees it, the newest first."""
+    return list(ShellHistory(path, never).load_history_strings())
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_file_is_private_before_the_first_write(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "state" / "popshell" / "history"
+    old = os.umask(umask)
+    try:
+        history = ShellHistory(path, never)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.stat().st_size == 0
+        assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
+        history.append_string("STAT")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.umask(old)
+
+
+def test_file_that_was_open_to_all_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    path.write_text("\n# x\n+STAT\n")
+    path.chmod(0o644)
+    assert entries(path) == ["STAT"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "history").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=""):
+        ShellHistory(tmp_path / "history", never)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_secret_is_neither_in_memory_nor_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    history = ShellHistory(path, lambda text: "C4n4ry" in text)
+    for text in ("USER learner", "PASS C4n4ry", "STAT\nPASS C4n4ry\nLIST", "STAT"):
+        history.append_string(text)
+    assert history.get_strings() == ["USER learner", "STAT"]
+    assert "C4n4ry" not in path.read_text()
+    assert entries(path) == ["STAT", "USER learner"]
+
+
+def test_the_filter_can_fail(tmp_path: Path) -> None:
+    history = ShellHistory(tmp_path / "history", never)
+    history.append_string("PASS C4n4ry")
+    assert "C4n4ry" in (tmp_path / "history").read_text()
+
+
+def test_entries_survive_with_their_lines_and_odd_characters(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    history = ShellHistory(path, never)
+    typed = ["STAT", "STAT\nLIST", "+x", "# y", "中文", "  blank ", "UIDL 1"]
+    for text in typed:
+        history.append_string(text)
+    assert entries(path) == typed[::-1]
+
+
+def test_large_history_costs_no_more_than_its_tail(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    with path.open("w") as file:
+        for number in range(200_000):
+            file.write(f"\n# 2026-01-01\n+RETR {number}\n")
+    assert path.stat().st_size > 20 * TAIL
+    start = time.perf_counter()
+    found = entries(path)
+    assert time.perf_counter() - start < 0.5
+    assert found[0] == "RETR 199999"
+    assert found == [f"RETR {199_999 - at}" for at in range(len(found))], "whole entries only, none cut in two"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\n+\xff\n", b"+no newline", b"garbage\n\n"])
+def test_damaged_file_does_no_harm(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "history"
+    path.write_bytes(content)
+    assert isinstance(entries(path), list)
+
+
+def suggested(typed: str, history: list[str]) -> str | None:
+    memory = InMemoryHistory()
+    for text in history:
+        memory.append_string(text)
+    found = RecentSuggest().get_suggestion(Buffer(history=memory), Document(typed))
+    return found.text if found else None
+
+
+def test_suggestion_is_the_newest_that_goes_on() -> None:
+    assert suggested("RE", ["RETR 1", "RETR 2", "STAT"]) == "TR 2"
+    assert suggested("RETR 2", ["RETR 2"]) is None
+    assert suggested("", ["STAT"]) is None
+    assert suggested("  ", ["  STAT"]) is None
+    assert suggested("S", ["STAT\nLIST"]) is None, "a block is no suggestion"
+    assert suggested("x\ny", ["x\nyz"]) is None
+    assert suggested("s", ["STAT"]) is None
+
+
+def test_suggestion_looks_at_the_newest_only() -> None:
+    assert suggested("OLD", ["OLDEST", *["NOOP"] * LOOK_BACK]) is None

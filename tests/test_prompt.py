@@ -1,0 +1,275 @@
+"""The prompt, the warning behind the cursor, and the toolbar: every fact that issue 2 wants, and in every width."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from stage import CATALOG, LOCAL, FakeScreen, Stage, cancelled, run
+
+from popshell.protocol.commandline import Context, parse
+from popshell.protocol.commands import COMMANDS, State
+from popshell.protocol.maildropview import MaildropView
+from popshell.ui.prompt import COUNTDOWN, Toolbar, Typing, hint, prompt_line, seconds_left
+from popshell.ui.shell import Options, Place
+from popshell.ui.wrap import Line, line_columns
+
+
+class Bar:
+    """The toolbar of a stage, with what is typed in the test's hands."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.typed = ""
+        self._toolbar = Toolbar(stage.shell, CATALOG, Typing(), lambda: self.typed)
+
+    def lines(self, typed: str = "", columns: int = 80, rows: int = 24) -> list[Line]:
+        self.typed = typed
+        return self._toolbar(rows, columns)
+
+    def text(self, typed: str = "", columns: int = 80, rows: int = 24) -> str:
+        return "\n".join(map(shown, self.lines(typed, columns, rows)))
+
+
+def shown(line: Line) -> str:
+    return "".join(text for _, text in line)
+
+
+# -- the prompt --------------------------------------------------------------------------------------------------------
+
+
+def test_prompt_names_state_lock_and_what_is_wrong_with_the_lock() -> None:
+    async def go() -> None:
+        stage = Stage()
+        assert shown(prompt_line(stage.shell)) == "CLOSED ▸ "
+        await stage.begin()
+        assert shown(prompt_line(stage.shell)) == "AUTHORIZATION ▸ "
+        await stage.run("STLS")
+        assert shown(prompt_line(stage.shell)) == "AUTHORIZATION TLS ▸ "
+        assert ("lock", "TLS") in prompt_line(stage.shell)
+        await stage.run("AUTH PLAIN")
+        assert "AUTH +" in shown(prompt_line(stage.shell))
+        assert stage.shell.call is not None
+        stage.shell.call.place = Place("h:995", practice=False, loopback=False, insecure=True)
+        assert ("err", "TLS not verified!") in prompt_line(stage.shell)
+        stage.screen.ascii = True
+        assert shown(prompt_line(stage.shell)).isascii()
+
+    run(go())
+
+
+# -- the warning -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "warning"),
+    [
+        ("STAT", "only in TRANSACTION"),
+        ("PASS x", "only right after USER"),
+        ("USER a b", "too many words"),
+        ("FOO", "no POP3 command"),
+        ("RETRX 1", "RETR?"),
+        ("LAST", "history"),
+        ("USER  a", "two blanks"),
+        (" USER a", "blank before"),
+        ("APOP a b", "32 lower-case hex digits"),
+        ("STA", ""),
+        ("st", ""),
+        ("", ""),
+        ("USER", ""),
+        ("USER a", ""),
+    ],
+)
+def test_warning_is_the_first_objection_and_none_while_it_may_still_become_right(typed: str, warning: str) -> None:
+    said = hint(parse(typed, Context()), CATALOG.words("en"), False)
+    assert (warning in said) if warning else said == ""
+    assert said.startswith("⚠ ") or not said
+    assert hint(parse(typed, Context()), CATALOG.words("en"), True).isascii()
+
+
+@pytest.mark.parametrize(
+    ("typed", "warning"),
+    [("RETR 2", "marked"), ("RETR 9", "no message"), ("RETR 0", "begin with 1"), ("RETR x", "digits"), ("RETR 1", "")],
+)
+def test_warning_knows_the_maildrop(typed: str, warning: str) -> None:
+    view = MaildropView(open=True, last=7, marks=frozenset({2}))
+    said = hint(parse(typed, Context(State.TRANSACTION, maildrop=view)), CATALOG.words("en"), False)
+    assert (warning in said) if warning else said == ""
+
+
+# -- the toolbar -------------------------------------------------------------------------------------------------------
+
+
+def test_toolbar_shows_where_one_is_and_what_can_be_typed() -> None:
+    async def go() -> None:
+        stage = Stage()
+        bar = Bar(stage)
+        await stage.begin()
+        path, now, metas, place = bar.text().split("\n")
+        assert "[AUTHORIZATION]" in path
+        assert "TRANSACTION" in path
+        assert "UPDATE" in path
+        assert re.findall(r"[A-Z0-9]{4}", now) == ["USER", "PASS", "APOP", "AUTH", "STLS", "CAPA", "UTF8", "LANG", "QUIT"]
+        assert ":help" in metas
+        assert ":quit" in metas
+        assert place.startswith(" practice 127.0.0.1:1 · no TLS · maildrop closed · ")
+        assert place.endswith(" ms")
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("typed", "facts"),
+    [
+        ("RETR 1", ["RETR msg", "send one message", "legal now", "many lines", "changes nothing"]),
+        ("retr", ["RETR msg", "legal now", "many lines"]),
+        ("LIST", ["LIST [msg]", "many lines"]),
+        ("LIST 1", ["LIST [msg]", "one line"]),
+        ("DELE 1", ["DELE msg", "one line", "RSET takes it back"]),
+        ("QUIT", ["erase the marked", "one line", "cannot be taken back"]),
+        ("USER a", ["only in AUTHORIZATION", "one line"]),
+        ("RETR x", ["digits are wanted", "many lines", "changes nothing"]),
+        ("FOO", ["now: CAPA"]),
+        (":notes", [":notes [full|brief|off]", "how much is explained"]),
+        (":sa", [":save"]),
+    ],
+)
+def test_toolbar_tells_of_the_line_being_typed(typed: str, facts: list[str]) -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in()
+        text = Bar(stage).text(typed)
+        for fact in facts:
+            assert fact in text
+
+    run(go())
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hant"])
+@pytest.mark.parametrize("state", [State.AUTHORIZATION, State.TRANSACTION])
+def test_every_command_leaves_room_for_all_its_facts_at_80_columns(state: State, language: str) -> None:
+    async def go() -> None:
+        stage = Stage(options=Options(language=language))
+        await (stage.begin() if state is State.AUTHORIZATION else stage.log_in("LIST", "DELE 2"))
+        bar, words = Bar(stage), CATALOG.words(language)
+        for name, spec in COMMANDS.items():
+            for typed in (name, f"{name} 2", f"{name} x y z"):
+                command, effect = (shown(line) for line in bar.lines(typed)[1:3])
+                assert spec.syntax in command
+                assert command.endswith(CATALOG.page(language, f"commands/{name}").summary), (typed, command)  # type: ignore[union-attr]
+                assert effect.endswith(words(f"undo.{spec.undo.value}")), (typed, effect)
+
+    run(go())
+
+
+def test_toolbar_shows_the_maildrop_as_known_so_far_and_the_marks() -> None:
+    async def go() -> None:
+        stage = Stage()
+        bar = Bar(stage)
+        await stage.log_in()
+        assert "maildrop ?" in bar.text()
+        await stage.run("STAT")
+        assert "7 messages 7528 octets" in bar.text()
+        await stage.run("LIST", "DELE 1")
+        assert "6 messages 6971 octets · marked ✗1 · " in bar.text()
+        assert ("warn", "marked ✗1") in bar.lines()[3]
+        await stage.run("RSET")
+        assert "✗" not in bar.text()
+
+    run(go())
+
+
+def test_toolbar_names_the_reply_that_is_due() -> None:
+    async def go() -> None:
+        stage = Stage(place=LOCAL, script={"STAT": None})
+        await stage.begin()
+        await cancelled(stage.shell.run("STAT"), lambda: "STAT" in stage.wire.heard)
+        text = Bar(stage).text()
+        assert "reply to STAT still due" in text
+        assert "practice" not in text
+        assert "127.0.0.1:110" in text
+
+    run(go())
+
+
+def test_toolbar_under_tls_in_a_challenge_and_without_connection() -> None:
+    async def go() -> None:
+        stage = Stage()
+        bar = Bar(stage)
+        assert "[CLOSED]" in bar.text()
+        assert bar.text().count(":connect opens") == 1
+        await stage.begin("STLS")
+        assert " · TLS · " in bar.text()
+        assert ("lock", "TLS") in bar.lines()[3]
+        await stage.run("AUTH PLAIN")
+        assert "* cancels" in bar.text("AGEAYg==")
+        assert "AGEAYg" not in bar.text("AGEAYg==")
+
+    run(go())
+
+
+@pytest.mark.parametrize(("left", "counted"), [(61.0, False), (60.0, True), (59.6, True), (0.4, True), (-3.0, True)])
+def test_last_minute_before_autologout_is_counted_down(left: float, counted: bool) -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("STAT", "DELE 1", "DELE 2")
+        stage.clock.now += 600.0 - left
+        assert seconds_left(stage.shell) == pytest.approx(left)
+        for language in ("en", "zh-Hant"):
+            stage.options.language = language
+            said = CATALOG.words(language)("toolbar.autologout", seconds=max(0, round(left)))
+            assert (said in Bar(stage).text(columns=80)) == counted, Bar(stage).text(columns=80)
+        await stage.run("NOOP")
+        assert seconds_left(stage.shell) == pytest.approx(600)
+
+    run(go())
+
+
+def test_no_countdown_on_a_real_server() -> None:
+    async def go() -> None:
+        stage = Stage(place=LOCAL, script={})
+        await stage.begin()
+        stage.clock.now += 10_000
+        assert seconds_left(stage.shell) is None
+        assert "autologout" not in Bar(stage).text()
+
+    run(go())
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hant"])
+@pytest.mark.parametrize("ascii", [False, True])
+def test_no_window_is_too_small_and_no_line_too_wide(language: str, ascii: bool) -> None:
+    async def go() -> None:
+        stage = Stage(screen=FakeScreen(ascii=ascii), options=Options(language=language))
+        bar = Bar(stage)
+        await stage.log_in("LIST", *(f"DELE {n}" for n in range(1, 8)))
+        stage.clock.now += 600 - COUNTDOWN / 2
+        for rows in (1, 5, 11, 12, 19, 20, 24, 50):
+            for columns in (1, 2, 10, 20, 40, 60, 79, 80, 120, 200):
+                for typed in ("", "RETR 1", "AUTH PLAIN", ":", ":help", "x" * 300):
+                    lines = bar.lines(typed, columns, rows)
+                    assert len(lines) == (1 if rows < 12 else 2 if rows < 20 else 4)
+                    assert all(line_columns(line) <= max(columns - 1, 0) for line in lines)
+                    if ascii and language == "en":
+                        assert all(shown(line).isascii() for line in lines), [shown(line) for line in lines]
+
+    run(go())
+
+
+def test_hostile_server_name_is_filtered() -> None:
+    async def go() -> None:
+        stage = Stage(place=Place("\x1b[31mhost:1", practice=False, loopback=True), script={})
+        await stage.begin()
+        assert "\\x1b[31mhost:1" in Bar(stage).text()
+
+    run(go())
+
+
+# -- one parse for all -------------------------------------------------------------------------------------------------
+
+
+def test_typing_is_parsed_once_for_each_text_and_context() -> None:
+    typing, context = Typing(), Context()
+    first = typing.line("STAT", context)
+    assert typing.line("STAT", context) is first
+    assert typing.line("STATX", context) is not first
+    assert typing.line("STAT", Context(State.TRANSACTION)).blunder is None

@@ -1,0 +1,182 @@
+"""Session: what is submitted goes out at once, replies find whom they answer, and nothing waits for ever."""
+
+from __future__ import annotations
+
+import pytest
+from stage import CLOSE, ScriptedWire, run, turns
+from support import Clock
+
+from popshell.protocol.connection import Challenge
+from popshell.protocol.exchange import Exchange
+from popshell.session import Event, Session, Unsendable, transcript_lines
+
+
+class Parts:
+    """A Session on a scripted wire, with what it hands to nobody."""
+
+    def __init__(self, answers: dict[str, bytes | None] | None = None, greeting: bytes | None = b"+OK hi\r\n") -> None:
+        self.late: list[Event] = []
+        self.ends: list[Exception | None] = []
+        self.clock = Clock()
+        self.session = Session(self.clock, self.late.append, self.ends.append)
+        self.wire = ScriptedWire(answers or {}, greeting)
+        self.wire.session = self.session
+        self.session.attach(self.wire)
+
+
+def test_line_goes_out_byte_for_byte_with_crlf() -> None:
+    async def go() -> None:
+        parts = Parts()
+        for text in ("  stat ", "", "RETR\t1", "\udcff", "UTF8 é"):
+            parts.session.submit(text)
+        assert bytes(parts.wire.sent) == b"  stat \r\n\r\nRETR\t1\r\n\xff\r\nUTF8 \xc3\xa9\r\n"
+        await turns()
+        parts.session.end()
+
+    run(go())
+
+
+@pytest.mark.parametrize("text", ["a\r", "a\nb", "\0"])
+def test_line_that_would_be_two_is_refused_before_a_byte_goes_out(text: str) -> None:
+    async def go() -> None:
+        parts = Parts()
+        with pytest.raises(Unsendable):
+            parts.session.submit(text)
+        assert not parts.wire.sent
+        assert parts.session.replies_due == 1, "the greeting only"
+        parts.session.end()
+
+    run(go())
+
+
+def test_replies_answer_in_order_and_the_abandoned_ones_come_late() -> None:
+    async def go() -> None:
+        parts = Parts({"STAT": None, "NOOP": None})
+        await parts.session.greeting
+        first, second = parts.session.submit("STAT"), parts.session.submit("NOOP")
+        first.cancel()
+        parts.wire.say(b"+OK 1 1\r\n+OK\r\n")
+        answer = await second
+        assert isinstance(answer, Exchange)
+        assert answer.name == "NOOP"
+        assert [event.name for event in parts.late if isinstance(event, Exchange)] == ["STAT"]
+        assert [exchange.name for exchange in parts.session.transcript] == ["", "STAT", "NOOP"]
+        assert parts.session.replies_due == 0
+
+    run(go())
+
+
+def test_challenge_answers_its_command_and_the_response_gets_the_end() -> None:
+    async def go() -> None:
+        parts = Parts({"AUTH": b"+ \r\n", "xyz": b"-ERR no\r\n"})
+        await parts.session.greeting
+        challenge = await parts.session.submit("AUTH PLAIN")
+        assert isinstance(challenge, Challenge)
+        end = await parts.session.submit("xyz")
+        assert isinstance(end, Exchange)
+        assert end.name == "AUTH"
+        assert parts.session.replies_due == 0
+
+    run(go())
+
+
+def test_unasked_line_answers_nobody() -> None:
+    async def go() -> None:
+        parts = Parts({"NOOP": None})
+        await parts.session.greeting
+        parts.wire.say(b"+OK surprise\r\n")
+        waiting = parts.session.submit("NOOP")
+        parts.wire.say(b"+OK real\r\n")
+        answer = await waiting
+        assert isinstance(answer, Exchange)
+        assert answer.response is not None
+        assert answer.response.text == "real"
+        assert len(parts.late) == 1
+
+    run(go())
+
+
+def test_line_that_closes_wakes_all_who_wait() -> None:
+    async def go() -> None:
+        parts = Parts({"STAT": None, "NOOP": None})
+        await parts.session.greeting
+        first, second = parts.session.submit("STAT"), parts.session.submit("NOOP")
+        parts.wire.say(CLOSE)
+        told = await first
+        assert isinstance(told, Exchange)
+        assert told.problem is not None
+        assert await second is None
+        assert parts.ends == [None]
+        with pytest.raises(ConnectionError):
+            parts.session.submit("STAT")
+        parts.session.end()
+        assert parts.ends == [None], "told once"
+
+    run(go())
+
+
+def test_broken_session_hangs_up_and_reads_no_more() -> None:
+    async def go() -> None:
+        parts = Parts(greeting=b"* OK IMAP4\r\n")
+        told = await parts.session.greeting
+        assert isinstance(told, Exchange)
+        assert told.problem is not None
+        assert parts.wire.closed
+        assert parts.session.ended
+
+    run(go())
+
+
+def test_clock_of_the_last_line_sent() -> None:
+    async def go() -> None:
+        parts = Parts({"NOOP": b"+OK\r\n"})
+        await parts.session.greeting
+        parts.clock.now = 42.0
+        await parts.session.submit("NOOP")
+        parts.clock.now = 99.0
+        assert parts.session.last_sent == 42.0
+        assert parts.session.now() == 99.0
+
+    run(go())
+
+
+def test_transcript_has_c_and_s_lines_masked_and_filtered() -> None:
+    async def go() -> None:
+        parts = Parts(
+            {
+                "USER": b"+OK\r\n",
+                "PASS": b"-ERR C4n4ry is wrong\r\n",
+                "AUTH": b"+ Q2hhbGxlbmdl\r\n",
+                "Yg==": b"-ERR \x1b[31m\r\n",
+                "LIST": b"+OK\r\n1 1\r\n..x\r\n.\r\n",
+                "STAT": b"+OK 1",
+            }
+        )
+        await parts.session.greeting
+        for text in ("USER a", "PASS C4n4ry", "AUTH PLAIN", "Yg==", "LIST"):
+            await parts.session.submit(text)
+        cut = parts.session.submit("STAT")
+        await turns()
+        parts.wire.say(CLOSE)
+        await cut
+        assert list(transcript_lines(parts.session.transcript)) == [
+            "S: +OK hi",
+            "C: USER a",
+            "S: +OK",
+            "C: PASS ••••",
+            "S: -ERR •••• is wrong",
+            "C: AUTH PLAIN",
+            "S: + Q2hhbGxlbmdl",
+            "C: ••••",
+            "S: -ERR \\x1b[31m",
+            "C: LIST",
+            "S: +OK",
+            "S: 1 1",
+            "S: ..x",
+            "S: .",
+            "C: STAT",
+            "S: +OK 1",
+            "# cut",
+        ]
+
+    run(go())
