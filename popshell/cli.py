@@ -331,8 +331,10 @@ async def _plain(
         shell.say("shell.plain-hint", version=__version__)
         if learn is None and dialer.address is None:
             await _introduce(shell, dialer)
+    began = False
     try:
-        if await _begin(shell, learn):
+        began = await _begin(shell, learn)
+        if began:
             lines = lines_of(sys.stdin.buffer)
             screen.answers = lines
             async for text in lines:
@@ -344,7 +346,7 @@ async def _plain(
     finally:
         shell.hang_up()
         await dialer.close()
-    return OK if terminal and not arguments.json else shell.tally.exit_code()
+    return OK if terminal and began and not arguments.json else shell.tally.exit_code()
 
 
 def _history_path() -> Path:

@@ -372,6 +372,8 @@ class TestExchange:
         assert found["problem"] == {"code": "not-pop3", "speaks": "imap"}
         assert (found["status"], found["text"]) == (None, "* OK IMAP\r\n")
         assert last("C: STAT", "S: +ok").to_json()["problem"] == {"code": "lower-case", "speaks": None}
+        found = last("C: RETR 1", "S: +OK [X] nine", "S: half", CLOSE).to_json()
+        assert (found["status"], found["code"], found["text"], found["lines"]) == ("+OK", "X", "nine", None)
 
     def test_json_is_one_record_a_line(self) -> None:
         """F3: CR LF NEL U+2028 are escaped, and what is not UTF-8 does not raise."""

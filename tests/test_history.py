@@ -21,7 +21,7 @@ def never(text: str) -> bool:
 
 def entries(path: Path) -> list[str]:
     """As a new run of the shell sees it, the newest first."""
-    return list(ShellHistory(path, never).load_history_strings())
+    return list(ShellHistory(lambda: path, never).load_history_strings())
 
 
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077])
@@ -29,7 +29,8 @@ def test_file_is_private_before_the_first_write(tmp_path: Path, umask: int) -> N
     path = tmp_path / "state" / "popshell" / "history"
     old = os.umask(umask)
     try:
-        history = ShellHistory(path, never)
+        history = ShellHistory(lambda: path, never)
+        assert list(history.load_history_strings()) == []
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert path.stat().st_size == 0
         assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
@@ -49,14 +50,37 @@ def test_file_that_was_open_to_all_is_closed(tmp_path: Path) -> None:
 
 def test_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "history").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match=""):
-        ShellHistory(tmp_path / "history", never)
+    history = ShellHistory(lambda: tmp_path / "history", never)
+    history.append_string("STAT")
     assert not (tmp_path / "elsewhere").exists()
+    assert history.get_strings() == ["STAT"], "kept for this run"
+
+
+def test_no_place_for_a_file_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    history = ShellHistory(lambda: tmp_path / "file" / "history", never)
+    assert list(history.load_history_strings()) == []
+    history.append_string("STAT")
+    assert history.get_strings() == ["STAT"]
+
+
+def test_file_that_was_removed_meanwhile_is_made_anew_as_private(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    history = ShellHistory(lambda: path, never)
+    history.append_string("STAT")
+    path.unlink()
+    old = os.umask(0o022)
+    try:
+        history.append_string("LIST")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert entries(path) == ["LIST"]
 
 
 def test_secret_is_neither_in_memory_nor_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "history"
-    history = ShellHistory(path, lambda text: "C4n4ry" in text)
+    history = ShellHistory(lambda: path, lambda text: "C4n4ry" in text)
     for text in ("USER learner", "PASS C4n4ry", "STAT\nPASS C4n4ry\nLIST", "STAT"):
         history.append_string(text)
     assert history.get_strings() == ["USER learner", "STAT"]
@@ -65,14 +89,14 @@ def test_secret_is_neither_in_memory_nor_in_the_file(tmp_path: Path) -> None:
 
 
 def test_the_filter_can_fail(tmp_path: Path) -> None:
-    history = ShellHistory(tmp_path / "history", never)
+    history = ShellHistory(lambda: tmp_path / "history", never)
     history.append_string("PASS C4n4ry")
     assert "C4n4ry" in (tmp_path / "history").read_text()
 
 
 def test_entries_survive_with_their_lines_and_odd_characters(tmp_path: Path) -> None:
     path = tmp_path / "history"
-    history = ShellHistory(path, never)
+    history = ShellHistory(lambda: path, never)
     typed = ["STAT", "STAT\nLIST", "+x", "# y", "中文", "  blank ", "UIDL 1"]
     for text in typed:
         history.append_string(text)

@@ -505,6 +505,12 @@ class TestConditions:
         assert not session.closing
         assert session.server.maildrop_of(NAME).in_use  # until the line is known to be gone
 
+    def test_they_may_be_set_while_somebody_is_connected(self) -> None:
+        session = opened()
+        assert converse(session, b"USER learner\r\n").startswith(b"+OK")
+        session.server.conditions = Conditions(require_tls=True)
+        assert converse(session, b"PASS secret\r\n") == b"-ERR " + words("tls-required") + b"\r\n"
+
     def test_it_goes_dead_at_once(self) -> None:
         session = opened(conditions=Conditions(line_goes_dead_after=0))
         assert converse(session, b"NOOP\r\nNOOP\r\n") == b""

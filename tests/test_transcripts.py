@@ -20,7 +20,6 @@ On a failure the two conversations are shown as a diff.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import itertools
 import re
@@ -67,7 +66,7 @@ def server_with(options: tuple[str, ...]) -> tuple[MailServer, bool]:
     """The practice server that `with:` describes, and whether the session begins under TLS."""
     settings: dict[str, Any] = {"accounts": {"learner": "secret"}, "messages": []}
     conditions: dict[str, Any] = {}
-    kinds = {field.name: field.type for field in dataclasses.fields(Conditions)}
+    kinds = Conditions.__annotations__
     for option in options:
         key, _, value = option.partition("=")
         if key == "stamp":

@@ -94,7 +94,8 @@ def read_page(path: str, text: str) -> Page:
     try:
         head = tomllib.loads("\n".join(lines[1:end]))
     except tomllib.TOMLDecodeError as error:
-        raise PageError(f"{path}:{_line_of(error) + 1}: the head is no TOML: {error}") from error
+        line = (_line_of(error) or end - 1) + 1  # none is told at the end of the head
+        raise PageError(f"{path}:{line}: the head is no TOML: {error}") from error
     return Page(path, head, "\n".join(lines[end + 1 :]).strip("\n") + "\n")
 
 

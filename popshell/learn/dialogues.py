@@ -194,8 +194,9 @@ def first_untruth(said: tuple[str, ...], heard: list[str]) -> tuple[int, str | N
         else:
             following = {n + 1 for n in reached if n < len(heard) and heard[n] == row}
         if not following:
-            nearest = min(reached)
-            return at, heard[nearest] if nearest < len(heard) else None
+            # Behind a gap any line could stand here: the one that is most alike is meant, or the last.
+            open_to = [(SequenceMatcher(None, row, heard[n]).ratio(), n) for n in reached if n < len(heard)]
+            return at, heard[max(open_to)[1]] if open_to else None
         reached = following
     return None if len(heard) in reached else (len(said), heard[max(reached)])
 

@@ -1,8 +1,8 @@
 """The practice server on a port: a MailServer's sessions, each behind its own `asyncio.BufferedProtocol`.
 
 Pull model: a session is asked for the next piece of output only when the last one could be written, so the peer's pace
-bounds the memory: per connection at most `Limits.output` and one piece in the transport, and one read of input. While
-output is held up nothing is read. A turn is bounded, so that neither 10,000 pipelined commands nor a mail of 20 MB keep
+bounds the memory: per connection at most `Limits.output` and one piece in the transport, and one read of input. (Under
+TLS asyncio adds a buffer of 256 KiB of its own.) While output is held up nothing is read. A turn is bounded, so that neither 10,000 pipelined commands nor a mail of 20 MB keep
 the others waiting. asyncio sets TCP_NODELAY on every TCP socket.
 
 Time is the MailServer's clock. One timer per listener sleeps until the earliest thing that is due and then asks every
@@ -17,6 +17,7 @@ Traps, each met by a test:
 - A command in the packet that ends the handshake arrives before `start_tls` returns; it must not be thrown away with
   what came in clear.
 - A handshake that times out never calls `connection_lost`.
+- A transport that is closed within `resume_writing` calls `connection_lost` twice.
 - All connections share one input buffer: what `buffer_updated` gets is copied before anything else can read.
 """
 
@@ -253,7 +254,7 @@ class _Peer(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._stalled = False
-        # Not from in here: a transport that is closed within resume_writing calls connection_lost twice (3.11 to 3.13).
+        # Not from in here, where it may not be closed (3.11 to 3.13).
         asyncio.get_running_loop().call_soon(self._pump)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from popshell.net.errors import NetError, symbol
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import trustme
 
 
@@ -76,6 +77,8 @@ def _add_file(context: ssl.SSLContext, path: Path) -> None:
 
 def facts_of(transport: asyncio.BaseTransport, *, verified: bool) -> TlsFacts:
     """What the handshake on `transport` settled."""
+    from datetime import UTC, datetime  # no other start pays for it
+
     session: ssl.SSLObject = transport.get_extra_info("ssl_object")
     # A dictionary of nested tuples, empty for a certificate that was not verified; typeshed cannot say it better.
     certificate: dict[str, Any] = session.getpeercert() or {}

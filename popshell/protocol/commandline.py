@@ -98,7 +98,7 @@ class CommandLine(NamedTuple):
 
     @property
     def expects_multi_line(self) -> bool:
-        """Whether `+OK` goes on to a dot line. An unknown command is taken for single-line (curl#14201: never guess)."""
+        """Whether `+OK` goes on to a dot line. An unknown one is taken for single-line (curl#14201: never guess)."""
         return self.spec is not None and self.spec.expects_multi_line(len(self.tokens) - 1)
 
     @property

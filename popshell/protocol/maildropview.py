@@ -1,6 +1,6 @@
 """MaildropView: what the client knows of the maildrop so far, read from replies alone.
 
-After STAT two numbers, after LIST the sizes, after UIDL the unique-ids, after RETR and TOP a subject, after DELE a mark.
+After STAT two numbers, after LIST sizes, after UIDL unique-ids, after RETR and TOP a subject, after DELE a mark.
 Nothing is guessed: what was not asked is None. A view is frozen; `after()` gives the next one and shares what did not
 change, so that 100,000 messages cost nothing per exchange.
 

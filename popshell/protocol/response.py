@@ -83,7 +83,7 @@ class Response(NamedTuple):
         return {row[0].upper(): tuple(row[1:]) for row in rows if row}
 
     def header_field(self, name: str) -> str | None:
-        """The first field `name` of a message's header, unfolded, still encoded (RFC 5322 §2.2). Reads 64 KiB at most."""
+        """The first field `name` of a message's header, unfolded, still encoded (RFC 5322 §2.2). It reads 64 KiB."""
         head = (b"\r\n" + (self.content or b"")[:65536]).partition(b"\r\n\r\n")[0]
         wanted = name.lower().encode() + b":"
         rows = head.split(b"\r\n")
@@ -99,7 +99,7 @@ class Response(NamedTuple):
 
 
 def read_status(line: bytes) -> Response | None:
-    """Read a status line without its CRLF; None if it is none. Exactly `+OK`, `-ERR` or `+`, then SP or the end (sec-P3)."""
+    """Read a status line without its CRLF; None if it is none. `+OK`, `-ERR` or `+`, then SP or the end (sec-P3)."""
     word, _, rest = line.partition(b" ")
     try:
         status = Status(word.decode("ascii"))

@@ -47,7 +47,7 @@ class Mechanism(NamedTuple):
 
 
 def apop_digest(stamp: str, secret: str) -> str:
-    """MD5 over the timestamp, angle brackets included, followed by the shared secret, in lower-case hex (RFC 1939 §7)."""
+    """MD5 over the timestamp, angle brackets included, and behind it the secret, in lower-case hex (RFC 1939 §7)."""
     return hashlib.md5((stamp + secret).encode(), usedforsecurity=False).hexdigest()
 
 

@@ -3,8 +3,8 @@
 Only CRLF ends a line and only CRLF.CRLF a multi-line reply (RFC 1939 §3). Limits belong here, to the reader: tight for
 status and command lines, generous for mail (2,048 octets a line breaks real mail, odoo#10920).
 
-Traps: the same bytes must give the same result however TCP cuts them. So every decision here depends on *offsets* in the
-stream, never on what happened to arrive together; of several limits the one that is crossed first in the stream wins.
+Traps: the same bytes must give the same result however TCP cuts them. So every decision here depends on *offsets* in
+the stream, never on what happened to arrive together; of several limits the one that is crossed first wins.
 Nothing loops per line: a 10 MB mail is searched and un-stuffed in whole blocks.
 """
 

@@ -45,7 +45,7 @@ def error(key: str, code: str = "", **facts: object) -> Reply:
     return Reply(False, key, facts, code)
 
 
-# -- AUTHORIZATION ------------------------------------------------------------------------------------------------------
+# -- AUTHORIZATION ---------------------------------------------------------------------------------------------------
 
 
 def user(session: ServerSession, line: CommandLine) -> Reply:
@@ -136,7 +136,7 @@ def utf8(session: ServerSession, line: CommandLine) -> Reply:
     return Reply(True, "utf8")
 
 
-# -- both states --------------------------------------------------------------------------------------------------------
+# -- both states -----------------------------------------------------------------------------------------------------
 
 
 def capa(session: ServerSession, line: CommandLine) -> Reply:
@@ -189,7 +189,7 @@ def quit_(session: ServerSession, line: CommandLine) -> Reply:
     return Reply(True, "quit-update", {"count": marked})
 
 
-# -- TRANSACTION --------------------------------------------------------------------------------------------------------
+# -- TRANSACTION -----------------------------------------------------------------------------------------------------
 
 
 def stat(session: ServerSession, line: CommandLine) -> Reply:

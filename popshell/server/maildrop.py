@@ -37,7 +37,7 @@ class Message(NamedTuple):
 
     @property
     def needs_utf8(self) -> bool:
-        """Whether its header holds octets outside ASCII (RFC 6532), which may be sent in UTF-8 mode only (RFC 6856 §2.1)."""
+        """Whether its header holds octets outside ASCII (RFC 6532): these are for UTF-8 mode only (RFC 6856 §2.1)."""
         return not self.content[: self._body].isascii()
 
     @property
@@ -60,7 +60,7 @@ class Message(NamedTuple):
 
 
 def from_files(files: Iterable[tuple[str, bytes]]) -> tuple[Message, ...]:
-    """Messages from (name, octets) pairs, in the order of the names; line ends become CRLF, a missing last one is added."""
+    """Messages from (name, octets) pairs, in the order of the names; line ends become CRLF, a last one is added."""
     messages: list[Message] = []
     seen: dict[str, int] = {}
     for _, raw in sorted(files):
@@ -77,7 +77,7 @@ def from_files(files: Iterable[tuple[str, bytes]]) -> tuple[Message, ...]:
 
 
 def read_directory(folder: Path) -> tuple[Message, ...]:
-    """The `.eml` files of a directory, read once. Raises OSError, and ValueError for what is too large to practise on."""
+    """The `.eml` files of a directory, read once. Raises OSError, and ValueError for what is too large."""
     files: list[tuple[str, bytes]] = []
     total = 0
     for path in sorted(folder.iterdir()):
@@ -92,7 +92,7 @@ def read_directory(folder: Path) -> tuple[Message, ...]:
 
 
 def stuffed_slices(content: bytes) -> Iterator[bytes]:
-    """`content` byte-stuffed and terminated (RFC 1939 §3), in slices that begin at a line or within one, never in a CRLF."""
+    """`content` byte-stuffed and terminated (RFC 1939 §3), in slices; none is cut within a CRLF."""
     start = 0
     at_line_start = True
     while start < len(content):

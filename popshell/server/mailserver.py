@@ -1,9 +1,9 @@
 """The practice server without sockets: bytes in, bytes out. `net/listener.py` gives it a port, `rehearse()` none.
 
 A MailServer holds what sessions share: accounts, maildrops with their lock, limits, faults, words. A ServerSession is
-one connection. It *pulls*: `feed()` only stores bytes, `next_chunk()` gives the next piece of output and serves the next
-line only when the last reply has gone out, so that the peer's pace bounds the memory and no reply of 20 MB holds up a
-room.
+one connection. It *pulls*: `feed()` only stores bytes, `next_chunk()` gives the next piece of output and serves the
+next line only when the last reply has gone out, so that the peer's pace bounds the memory and no reply of 20 MB holds
+up a room.
 
 What is legal is judged by the same `parse` that the client's prompt uses; a reply's words come from `replies.toml`.
 Faults (`Conditions`) are set by the process that runs the server, never by a verb of the protocol (sec-V12).
@@ -15,7 +15,6 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from popshell.protocol.commandline import CommandLine, Context, parse
@@ -35,8 +34,7 @@ _SERIAL = itertools.count(1)
 Texts = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """The server's limits (security.md). Seconds and octets. The default is the embedded server's: patient."""
 
     line: int = 8192
@@ -56,8 +54,7 @@ class Limits:
 SERVED = Limits(bad_commands=20, login_wait=2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(NamedTuple):
     """Faults and strictness, a closed table; set in the process only (sec-V12)."""
 
     in_use: bool = False
@@ -89,22 +86,35 @@ DEVIATIONS = (
 )
 
 
-@dataclass(slots=True)
 class MailServer:
     """What all sessions share. `languages` maps a tag to the language's own name; `texts(tag)` gives its replies."""
 
-    accounts: Mapping[str, str]
-    languages: Mapping[str, str]
-    texts: Callable[[str], Texts]
-    messages: tuple[Message, ...] = ()
-    limits: Limits = field(default_factory=Limits)
-    conditions: Conditions = field(default_factory=Conditions)
-    clock: Callable[[], float] = time.monotonic
-    new_stamp: Callable[[], str] | None = None
-    offers_tls: bool = True
-    implementation: str = "PopShell"
-    host: str = "popshell.example"
-    maildrops: dict[str, Maildrop] = field(default_factory=dict)
+    def __init__(
+        self,
+        accounts: Mapping[str, str],
+        languages: Mapping[str, str],
+        texts: Callable[[str], Texts],
+        messages: tuple[Message, ...] = (),
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        conditions: Conditions = Conditions(),  # noqa: B008 (frozen)
+        clock: Callable[[], float] = time.monotonic,
+        new_stamp: Callable[[], str] | None = None,
+        offers_tls: bool = True,
+        implementation: str = "PopShell",
+        host: str = "popshell.example",
+    ) -> None:
+        self.accounts = accounts
+        self.languages = languages
+        self.texts = texts
+        self.messages = messages
+        self.limits = limits
+        self.conditions: Conditions = conditions
+        self.clock = clock
+        self.new_stamp = new_stamp
+        self.offers_tls = offers_tls
+        self.implementation: str = implementation
+        self.host = host
+        self.maildrops: dict[str, Maildrop] = {}
 
     def secret_of(self, name: str) -> str | None:
         return self.accounts.get(name)
@@ -119,7 +129,7 @@ class MailServer:
         """A timestamp that differs each time: "<process-ID.clock@hostname>" (RFC 1939 §7, APOP)."""
         if self.new_stamp is not None:
             return self.new_stamp()
-        return f"<{os.getpid()}.{int(time.time())}{next(_SERIAL) % 1000:03}@{self.host}>"
+        return f"<{os.getpid()}.{int(time.time())}{next(_SERIAL):03}@{self.host}>"
 
     def session(self, *, tls: bool = False) -> ServerSession:
         return ServerSession(self, tls=tls)

@@ -19,7 +19,6 @@ from itertools import pairwise
 
 from popshell.protocol.commands import State, legal
 from popshell.ui.arrows import COMMAND, HERE, LEGAL, LINE, NOTE, OR, STATE, TAKEN, fold, read, to_ascii
-from popshell.ui.boxes import stacked, wide
 from popshell.ui.wrap import Line, Words, clip, clip_line, columns, inline, line_columns, plain, wrap_runs
 
 __all__ = ["arrow", "machine", "mermaid", "path", "plain"]
@@ -80,6 +79,8 @@ def arrow(before: State, after: State, command: str | None, columns: int, ascii:
 
 def machine(state: State, columns: int, ascii: bool, words: Words) -> list[Line]:
     """The whole machine with every legal command on its arrow, for `:state`; in a narrow window from top to bottom."""
+    from popshell.ui.boxes import stacked, wide  # for `:state` only
+
     drawn = read(words)
     lines = wide(drawn, state, columns) or stacked(drawn, state, columns)
     for other in drawn.others():

@@ -47,16 +47,20 @@ class ShellHistory(FileHistory):
     def store_string(self, string: str) -> None:
         if self.filename:
             with contextlib.suppress(OSError):
+                _made(Path(self._path))  # it may have been removed meanwhile
                 super().store_string(string)
 
     def load_history_strings(self) -> Iterable[str]:
         """The newest entries first, from the tail of the file."""
         if not self.filename:
             return []
-        with open(self.filename, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL))
-            rows = file.read().decode("utf-8", "replace").split("\n")
+        try:
+            with open(self.filename, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - TAIL))
+                rows = file.read().decode("utf-8", "replace").split("\n")
+        except OSError:
+            return []
         if size > TAIL:
             rows = rows[next((at for at, row in enumerate(rows) if row.startswith("# ")), len(rows)) :]
         entries: list[str] = []

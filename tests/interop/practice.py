@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import queue
 import socket
 import ssl
 import struct
+import threading
 import tomllib
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,6 +76,39 @@ async def listening(server: MailServer, **how: Any) -> AsyncIterator[tuple[Liste
     finally:
         await listener.close()
         assert listener.connections == 0
+
+
+@contextmanager
+def serving(server: MailServer, **how: Any) -> Iterator[tuple[int, str]]:
+    """The server in a thread of its own, for clients that block: gives its port and its CA as PEM."""
+    ready: queue.SimpleQueue[tuple[int, str] | BaseException] = queue.SimpleQueue()
+    stop = asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        async with listening(server, **how) as (listener, port):
+            ready.put((port, listener.certificate_pem()))
+            await stop.wait()
+
+    def work() -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(serve())
+        except BaseException as error:
+            ready.put(error)
+            raise
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        started = ready.get(timeout=20)
+        if isinstance(started, BaseException):
+            raise started
+        yield started
+    finally:
+        with suppress(RuntimeError):  # it failed, and its loop is closed
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
 
 
 def run(coroutine: Coroutine[Any, Any, None], seconds: float = 30) -> None:
@@ -234,6 +269,7 @@ __all__ = [
     "listening",
     "mail_server",
     "run",
+    "serving",
     "texts",
     "trusting",
     "until",

@@ -1,0 +1,294 @@
+"""Arguments and exit codes: what a script sees of popshell (sec-U5)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from terminal.driver import Peer, environment
+
+from popshell import __version__, cli
+from popshell.learn.catalog import Catalog, bundled
+
+ROOT = Path(__file__).resolve().parents[1]
+DONE = subprocess.CompletedProcess[bytes]
+
+
+def popshell(*arguments: str, stdin: bytes = b"", home: Path, env: dict[str, str | None] | None = None) -> DONE:
+    command = [sys.executable, "-m", "popshell", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=30, env=environment(home, env))
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    made = Peer()
+    yield made
+    made.close()
+
+
+# -- every line runs ---------------------------------------------------------------------------------------------------
+
+LOGIN = b"USER learner\nPASS secret\n"
+
+
+def test_pipe_runs_every_line_the_last_without_newline_too(tmp_path: Path) -> None:
+    done = popshell(stdin=LOGIN + b"STAT\r\n\nDELE 1\nQUIT", home=tmp_path)
+    text = done.stdout.decode()
+    lines = [line for line in text.split("\n") if line.startswith("C:")]
+    assert lines == ["C: USER learner", "C: PASS ••••", "C: STAT", "C: ", "C: DELE 1", "C: QUIT"]
+    assert "[STATE: UPDATE]" in text
+    assert b"\x1b" not in done.stdout + done.stderr
+    assert done.returncode == 1, "the empty line was refused"
+
+
+def test_file_as_standard_input(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_bytes(LOGIN + b"STAT\nQUIT")
+    with script.open("rb") as file:
+        command = [sys.executable, "-m", "popshell"]
+        done = subprocess.run(command, stdin=file, capture_output=True, timeout=30, env=environment(tmp_path))
+    assert done.returncode == 0
+    assert b"[OK] S: +OK 7 7528" in done.stdout
+
+
+def test_nothing_on_standard_input(tmp_path: Path) -> None:
+    assert popshell(home=tmp_path).returncode == 0
+    command = [sys.executable, "-m", "popshell"]
+    closed = subprocess.run([*command], stdin=subprocess.DEVNULL, capture_output=True, env=environment(tmp_path))
+    assert closed.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("stdin", "code"),
+    [
+        (b"CAPA\nQUIT\n", 0),
+        (b"STAT\nQUIT\n", 1),
+        (LOGIN + b"RETR 99\nSTAT\nQUIT\n", 1),
+        (b":nosuch\nQUIT\n", 2),
+        (b"QUIT\nSTAT\n", 3),
+        (b"STAT\nQUIT\nNOOP\n", 3),
+        (b":drop\nSTAT\n", 3),
+    ],
+)
+def test_exit_code(stdin: bytes, code: int, tmp_path: Path) -> None:
+    assert popshell(stdin=stdin, home=tmp_path).returncode == code
+
+
+def test_stop_on_err(tmp_path: Path) -> None:
+    done = popshell("--stop-on-err", stdin=b"CAPA\nSTAT\nNOOP\nQUIT\n", home=tmp_path)
+    assert b"C: STAT" in done.stdout
+    assert b"C: NOOP" not in done.stdout
+    assert done.returncode == 1
+
+
+def test_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_bytes(LOGIN + b"RETR 6\n" * 60)
+    command = f"{sys.executable} -m popshell < {tmp_path}/lines | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=30, env=environment(tmp_path))
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
+
+
+def test_json_is_records_on_stdout_and_words_on_stderr(tmp_path: Path) -> None:
+    done = popshell("--json", stdin=LOGIN + b":help\nRETR 3\nSTAT\nQUIT", home=tmp_path)
+    records = [json.loads(line) for line in done.stdout.decode("ascii").split("\n")[:-1]]
+    assert [record["command"] and record["command"]["line"] for record in records] == [
+        None,
+        "USER learner",
+        "PASS ••••",
+        "RETR 3",
+        "STAT",
+        "QUIT",
+    ]
+    assert done.returncode == 0
+    assert b":explain LINE" in done.stderr
+    assert b"secret" not in done.stdout
+
+
+# -- hosts -------------------------------------------------------------------------------------------------------------
+
+
+def test_host_that_does_not_answer_is_exit_3_and_no_line_runs(tmp_path: Path) -> None:
+    done = popshell("127.0.0.1:1", stdin=b"STAT\n", home=tmp_path)
+    assert done.returncode == 3
+    assert b"Nothing listens at 127.0.0.1:1" in done.stdout
+    assert b"C: STAT" not in done.stdout
+
+
+def test_batch_on_a_real_server_needs_yes(tmp_path: Path, peer: Peer) -> None:
+    lines = b"USER a\nPASS b\nDELE 1\nQUIT\n"
+    done = popshell(f"127.0.0.1:{peer.port}", stdin=lines, home=tmp_path)
+    assert peer.heard == ["USER a", "PASS b", "QUIT"]
+    assert b"--yes" in done.stdout
+    assert done.returncode == 2
+    peer.heard.clear()
+    done = popshell("--yes", f"127.0.0.1:{peer.port}", stdin=lines, home=tmp_path)
+    assert peer.heard == ["USER a", "PASS b", "DELE 1", "QUIT"]
+    assert done.returncode == 0
+
+
+def test_stls_refused_or_not_offered_ends_with_the_reason(tmp_path: Path, peer: Peer) -> None:
+    peer.answers["STLS"] = b"-ERR not here\r\n"
+    done = popshell(f"127.0.0.1:{peer.port}", "--tls", "stls", stdin=b"USER a\nPASS b\n", home=tmp_path)
+    assert peer.heard == ["STLS"]
+    assert done.returncode == 3
+    assert b"TLS did not come about" in done.stdout
+
+
+def test_other_protocol_is_named(tmp_path: Path) -> None:
+    server = Peer(greeting=b"* OK IMAP4rev1 ready\r\n")
+    done = popshell(f"127.0.0.1:{server.port}", stdin=b"STAT\n", home=tmp_path)
+    server.close()
+    assert done.returncode == 3
+    assert b"IMAP" in done.stdout
+    assert server.heard == []
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------------
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = cli.run(list(argv))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["--nosuch"], "--nosuch"),
+        (["--tls", "maybe"], "maybe"),
+        (["a", "b"], "b is a word too many"),
+        (["serve", "x"], "x is a word too many"),
+        (["http://h"], "http://h"),
+        (["h:0"], "h:0"),
+        (["h:99999"], "h:99999"),
+        (["--port", "1"], "serve"),
+        (["--fix-dialogues"], "lint"),
+        (["--port", "x", "serve"], "x"),
+        (["--lang", "klingon"], "klingon"),
+        (["--lessons", "/no/such"], "/no/such"),
+        (["--account", "nopassword"], "NAME:PASSWORD"),
+        (["--account", "a b:c"], "NAME:PASSWORD"),
+        (["--maildrop", "/no/such"], "/no/such"),
+        (["--ca"], "--ca"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_arguments_are_exit_2_and_said(
+    argv: list[str], word: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POPSHELL_LANG", raising=False)
+    monkeypatch.setenv("LC_ALL", "C")
+    code, out, err = run(capsys, *argv)
+    assert code == 2
+    assert word in err
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_account_error_does_not_repeat_a_password(capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, err = run(capsys, "--account", "a b:C4n4ry")
+    assert "C4n4ry" not in err
+
+
+@pytest.mark.parametrize(
+    ("environ", "argv", "chinese"),
+    [
+        ({"LC_ALL": "zh_TW.UTF-8"}, [], True),
+        ({"LANG": "zh_HK"}, [], True),
+        ({"LANG": "zh_CN.UTF-8"}, [], False),
+        ({"LANG": "zh_TW.UTF-8", "POPSHELL_LANG": "en"}, [], False),
+        ({"LANG": "zh_TW.UTF-8"}, ["--lang", "en"], False),
+        ({"LANG": "C", "POPSHELL_LANG": "zh-Hant"}, [], True),
+        ({"LANG": "C"}, ["--lang=zh-Hant"], True),
+    ],
+)
+def test_language_of_help_follows_option_environment_locale(
+    environ: dict[str, str],
+    argv: list[str],
+    chinese: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG", "POPSHELL_LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        cli.run([*argv, "--help"])
+    assert ended.value.code == 0
+    assert any("\u4e00" <= ch <= "\u9fff" for ch in capsys.readouterr().out) == chinese
+
+
+def test_help_names_every_option_and_subcommand() -> None:
+    text = cli.parser(Catalog((bundled(),)).words("en")).format_help()
+    for word in ("--tls", "--ca", "--insecure", "--lang", "--plain", "--ascii", "--lessons", "--json", "--stop-on-err"):
+        assert word in text
+    for word in ("--yes", "--version", "serve", "lint", "pop://"):
+        assert word in text
+
+
+def test_options_before_and_after_a_subcommand_are_the_same() -> None:
+    words = Catalog((bundled(),)).words("en")
+    for argv in (["--port", "0", "serve", "--lang", "en"], ["serve", "--lang", "en", "--port", "0"]):
+        found = cli.parser(words).parse_intermixed_args(argv)
+        assert (found.words, found.port, found.lang) == (["serve"], 0, "en")
+
+
+def test_version(tmp_path: Path) -> None:
+    done = popshell("--version", home=tmp_path)
+    assert done.stdout == f"popshell {__version__}\n".encode()
+
+
+def test_password_stands_neither_in_argv_nor_environment(tmp_path: Path) -> None:
+    """sec-K1: the way a password goes in is standard input; what /proc shows to others has none."""
+    command = [sys.executable, "-m", "popshell"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp_path)
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"USER learner\nPASS C4n4ry-77\n")
+        process.stdin.flush()
+        end = time.monotonic() + 20
+        seen = b""
+        while b"[AUTH]" not in seen and time.monotonic() < end:
+            seen += os.read(process.stdout.fileno(), 65536)
+        shown = b"".join(Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
+        assert b"C4n4ry" not in shown + seen
+        process.stdin.close()
+        assert process.wait(20) == 1
+        process.stdout.read()
+
+
+# -- serve -------------------------------------------------------------------------------------------------------------
+
+
+def test_serve_prints_its_address_and_ends_at_sigterm(tmp_path: Path) -> None:
+    import re
+    import socket
+
+    command = [sys.executable, "-m", "popshell", "serve", "--port", "0", "--account", "a:b"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp_path)) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        found = re.fullmatch(r"PopShell practice server on 127\.0\.0\.1:(\d+)\n", line)
+        assert found, line
+        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=10) as client:
+            stream = client.makefile("rwb")
+            assert stream.readline().startswith(b"+OK")
+            stream.write(b"USER a\r\nPASS b\r\nQUIT\r\n")
+            stream.flush()
+            assert [row[:3] for row in stream.readlines()] == [b"+OK"] * 3
+        process.terminate()
+        assert process.wait(20) == 0
