@@ -272,7 +272,7 @@ def test_a_missing_key_is_found() -> None:
         'say("shell.bye" if x else "why.nothing")\n'
         'words(f"undo.{x}")\n'
         'words(f"undo.x{x}")\n'
-        'read("shell.py", "not.a-section", "shell.")\n'
+        'read("ui/shell.py", "not.a-section", "shell.")\n'
     )
     assert missing_keys(source) == [(2, "shell.no-such-thing"), (3, "why.nothing"), (5, "undo.x")]
 

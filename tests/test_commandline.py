@@ -257,7 +257,9 @@ def test_hidden_in_base64(text: str, wanted: tuple[str, ...]) -> None:
 
 BLANKS = st.text(alphabet=" \t", max_size=3)
 WORDS = st.one_of(
-    st.sampled_from([*COMMANDS, "PAS", "1", "0", "=", plain("mei", CANARY), DIGEST, CANARY, "４", "\x00"]),
+    st.sampled_from(
+        [*COMMANDS, "PAS", "1", "0", "=", plain("mei", CANARY), DIGEST, CANARY, "４", "\x00", "\ud800", "\udcff"]
+    ),
     st.text(st.characters(exclude_categories=[]), max_size=8),  # surrogates too
 )
 TEXTS = st.lists(st.tuples(BLANKS, WORDS), max_size=5).map(lambda parts: "".join(a + b for a, b in parts))

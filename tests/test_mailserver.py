@@ -411,6 +411,7 @@ class TestStls:
         session = opened()
         assert converse(session, b"USER learner\r\nSTLS\r\n").count(b"+OK") == 2
         assert session.starts_tls
+        assert session.name == ""
         session.feed(b"DELE 1\r\n")  # between +OK and the handshake
         assert session.next_chunk() is None
         assert session.pending_input  # so the listener can hang up

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: The languages, by tag, in their own words. `en` is the one that others fall back to.
 LANGUAGES: Mapping[str, str] = {"en": "English", "zh-Hant": "繁體中文"}
 _FENCE = "+++"
+#: Brackets in a head are nested no deeper (sec-D2).
+DEEPEST = 20
 _T = TypeVar("_T")
 
 
@@ -91,12 +93,26 @@ def read_page(path: str, text: str) -> Page:
         end = next(at for at, line in enumerate(lines[1:], 1) if line.strip() == _FENCE)
     except StopIteration:
         raise PageError(f"{path}:1: the head has no closing line {_FENCE}") from None
+    if (deep := too_deep(lines[1:end])) is not None:
+        raise PageError(f"{path}:{deep + 1}: brackets nested deeper than {DEEPEST}")
     try:
         head = tomllib.loads("\n".join(lines[1:end]))
     except tomllib.TOMLDecodeError as error:
         line = (_line_of(error) or end - 1) + 1  # none is told at the end of the head
         raise PageError(f"{path}:{line}: the head is no TOML: {error}") from error
     return Page(path, head, "\n".join(lines[end + 1 :]).strip("\n") + "\n")
+
+
+def too_deep(rows: list[str]) -> int | None:
+    """The first of `rows`, from 1, where brackets are nested deeper than DEEPEST: a parser would run out of stack."""
+    depth = 0
+    for at, row in enumerate(rows, 1):
+        for ch in row:
+            depth += (ch in "[{") - (ch in "]}")
+            if depth > DEEPEST:
+                return at
+        depth = max(depth, 0)
+    return None
 
 
 def _line_of(error: tomllib.TOMLDecodeError) -> int:

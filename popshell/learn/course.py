@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from popshell.learn.catalog import Catalog
+from popshell.learn.catalog import DEEPEST, Catalog, too_deep
 from popshell.learn.lesson import Exercise, Lesson, LessonError, read_lesson
 
 VERSION = 1
@@ -46,7 +46,10 @@ def read_course(catalog: Catalog) -> Course:
     from popshell.learn.shape import CourseShape
 
     try:
-        raw = msgspec.convert(tomllib.loads(catalog.read("course.toml")), CourseShape)
+        text = catalog.read("course.toml")
+        if (deep := too_deep(text.split("\n"))) is not None:
+            raise LessonError("course.toml", deep, f"brackets nested deeper than {DEEPEST}")
+        raw = msgspec.convert(tomllib.loads(text), CourseShape)
     except FileNotFoundError:
         raise LessonError("course.toml", 0, "there is no course.toml", "missing-course") from None
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:

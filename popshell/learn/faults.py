@@ -53,6 +53,27 @@ RULES = (
     "deviation-unsaid",
     "deviation-unknown",
     "simplified",
+    # lessons
+    "bad-course",
+    "bad-lesson",
+    "duplicate-id",
+    "no-exercise",
+    "kind-needs",
+    "missing-maildrop",
+    "solution-fails",
+    "prefix-passes",
+    "wrong-passes",
+    "teaches-unknown",
+    "not-taught",
+    "no-task",
+    "no-hint",
+    "no-solved",
+    "no-wrong",
+    "stray-wrong",
+    "stray-exercise",
+    "hints-differ",
+    "translated-fact",
+    "stale",
 )
 
 

@@ -24,6 +24,7 @@ from popshell.learn.dialogues import Block, Stage, check_dialogue, compare_block
 from popshell.learn.faults import Fault, Finding
 from popshell.learn.keys import REPLIES
 from popshell.learn.lesson import fingerprint
+from popshell.learn.lessonlint import check_lessons
 from popshell.learn.tree import Source, Tree, read_tree
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import Texts
@@ -102,6 +103,8 @@ def examine(root: Traversable) -> Report:
             findings += check_dialogue(source.path, block, stage)
     for english, other in _pairs(tree):
         findings += _compare(english, other)
+    if stages.ready:
+        findings += check_lessons(tree, stages.catalog)
     findings.sort(key=lambda found: (found.path, found.line, found.code))
     return Report(tuple(findings), tree.files, played)
 
@@ -189,16 +192,21 @@ class Stages:
     """The stages of a lessons directory, one for each maildrop, made when first wanted."""
 
     def __init__(self, root: Traversable, tree: Tree) -> None:
-        self._catalog = Catalog((root,) if tree.whole else (root, bundled()))
+        self.catalog = Catalog((root,) if tree.whole else (root, bundled()))
         self._tree = tree
         self._made: dict[str, Stage | None] = {}
         self._texts = {tag: found for tag in LANGUAGES if (found := self._replies(tag)) is not None}
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server has all its words, without which nothing can be played."""
+        return self._texts.keys() == LANGUAGES.keys()
 
     def _replies(self, tag: str) -> Texts | None:
         """The server's words in a language; None if they are not all there."""
         source = self._tree.sources.get(f"{tag}/replies.toml")
         if source is None:
-            return None if self._tree.whole else self._catalog.replies(tag)
+            return None if self._tree.whole else self.catalog.replies(tag)
         words = source.words or {}
         return words if all(isinstance(words.get(key), str) for key in REPLIES) else None
 
@@ -210,8 +218,8 @@ class Stages:
         if name not in self._made:
             self._made[name] = None
             try:
-                if self._texts.keys() == LANGUAGES.keys():
-                    messages = from_files(self._catalog.maildrop_files(name))
+                if self.ready:
+                    messages = from_files(self.catalog.maildrop_files(name))
                     self._made[name] = Stage(messages, self._texts.__getitem__)
             except FileNotFoundError:
                 if name != "default":

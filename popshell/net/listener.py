@@ -2,8 +2,8 @@
 
 Pull model: a session is asked for the next piece of output only when the last one could be written, so the peer's pace
 bounds the memory: per connection at most `Limits.output` and one piece in the transport, and one read of input. (Under
-TLS asyncio adds a buffer of 256 KiB of its own.) While output is held up nothing is read. A turn is bounded, so that neither 10,000 pipelined commands nor a mail of 20 MB keep
-the others waiting. asyncio sets TCP_NODELAY on every TCP socket.
+TLS asyncio adds a buffer of 256 KiB of its own.) While output is held up nothing is read. A turn is bounded, so that
+neither 10,000 pipelined commands nor a mail of 20 MB keep the others waiting. asyncio sets TCP_NODELAY.
 
 Time is the MailServer's clock. One timer per listener sleeps until the earliest thing that is due and then asks every
 connection; activity only puts things off, so it is re-armed lazily. `check_timers()` is what it calls.

@@ -101,6 +101,10 @@ def _name(rows: tuple[tuple[tuple[str, str], ...], ...]) -> str:
     return ", ".join(f"{key}={value}" for row in rows for key, value in row)
 
 
+#: Who the practice server's certificate says it is.
+_OWNER = "PopShell practice server"
+
+
 class PracticeCertificate:
     """A certificate authority and one server certificate, made for this run and kept in memory.
 
@@ -113,7 +117,7 @@ class PracticeCertificate:
         import trustme
 
         self._names = names
-        self._authority: trustme.CA = trustme.CA()
+        self._authority: trustme.CA = trustme.CA(organization_name=_OWNER)
         self._context: ssl.SSLContext | None = None
 
     @property
@@ -127,6 +131,8 @@ class PracticeCertificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             # Python's ssl takes a key from a file only: trustme writes one of mode 0600 and removes it at once.
-            self._authority.issue_cert(*self._names).configure_cert(context)
+            # The common name is obsolete (RFC 6125 §2.3), but fetchmail 6.4 refuses a certificate without one.
+            certificate = self._authority.issue_cert(*self._names, common_name=self._names[0], organization_name=_OWNER)
+            certificate.configure_cert(context)
             self._context = context
         return self._context

@@ -15,6 +15,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -317,7 +318,12 @@ class Peer:
     `answers` gives bytes by whole line or by keyword; None is silence. `heard` is every line that came.
     """
 
-    def __init__(self, answers: Mapping[str, Answer] | None = None, greeting: bytes = b"+OK ready\r\n") -> None:
+    def __init__(
+        self,
+        answers: Mapping[str, Answer] | None = None,
+        greeting: bytes = b"+OK ready\r\n",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.answers: dict[str, Answer] = {
             "USER": b"+OK\r\n",
             "PASS": b"+OK welcome\r\n",
@@ -329,6 +335,7 @@ class Peer:
             **(answers or {}),
         }
         self.greeting = greeting
+        self._tls = tls
         self.heard: list[str] = []
         self._connections: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -345,13 +352,15 @@ class Peer:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
-                self._connections.append(connection)
-                connection.sendall(self.greeting)
                 self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
         buffer = b""
         with contextlib.suppress(OSError):
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            self._connections.append(connection)
+            connection.sendall(self.greeting)
             while data := connection.recv(65536):
                 *lines, buffer = (buffer + data).split(b"\r\n")
                 for line in lines:

@@ -1,0 +1,333 @@
+"""Keys: Ctrl-C, type-ahead, pasted blocks, Tab, search; and the server closing while one types (sec-U1 to U3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from terminal.driver import Peer, Pty, Tmux, needs_tmux
+
+pytestmark = pytest.mark.terminal
+Terminals = Callable[..., Pty]
+Peers = Callable[..., Peer]
+
+
+def at(peer: Peer) -> str:
+    return f"127.0.0.1:{peer.port}"
+
+
+def logged_in(terminal: Terminals, peer: Peer, *arguments: str) -> Pty:
+    shell = terminal(*arguments, at(peer))
+    shell.prompt()
+    shell.line("USER a", "+OK")
+    shell.line("PASS b", "+OK", echo=" C: PASS ••••")
+    peer.heard.clear()
+    return shell
+
+
+# -- waiting -----------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_gives_the_prompt_back_and_replies_stay_in_step(terminal: Terminals, peer: Peers) -> None:
+    server = peer({"STAT": None})
+    shell = logged_in(terminal, server)
+    shell.type("STAT\r")
+    server.wait("STAT")
+    start = time.monotonic()
+    shell.type("\x03")
+    shell.prompt("TRANSACTION ▸")
+    assert time.monotonic() - start < 1.0, "0.2 s is asked for; the machine is shared"
+    shell.wait("reply to STAT is still due")
+    shell.wait("reply to STAT still due")  # and in the toolbar
+    shell.type("NO")
+    shell.wait("▸ NO")
+    server.say(b"+OK 3 300\r\n")
+    shell.wait("The late reply to STAT:")
+    shell.wait("▸ NO")  # what was half typed is still there
+    shell.type("OP\r")
+    shell.wait("✔S: +OK noop")
+    rows = [row for row in shell.scroll().split("\n") if "+OK" in row or "C: " in row or "late" in row]
+    assert [row.strip() for row in rows[-5:]] == [
+        "C: STAT",
+        "The late reply to STAT:",
+        "✔S: +OK 3 300",
+        "C: NOOP",
+        "✔S: +OK noop",
+    ]
+
+
+def test_type_ahead_waits_at_the_prompt_unsent(terminal: Terminals, peer: Peers) -> None:
+    server = peer({"STAT": None})
+    shell = logged_in(terminal, server)
+    shell.type("STAT\r")
+    server.wait("STAT")
+    shell.type("DELE 1\rQUIT\r")
+    server.say(b"+OK 3 300\r\n")
+    shell.wait("▸ DELE 1\n")
+    shell.wait("stands at the prompt, not sent")
+    shell.type("\r")
+    shell.wait("Send these 2 lines?")
+    shell.type("n\r")
+    shell.wait("Not sent.")
+    shell.type("\x03")
+    shell.prompt()
+    assert server.heard == ["STAT"]
+    shell.type("STAT\r")
+    shell.until(lambda: server.heard == ["STAT", "STAT"], lambda: str(server.heard))
+    shell.type("NOOP")
+    server.say(b"+OK 3 300\r\n")
+    shell.wait("▸ NOOP")
+    shell.type("\r")
+    shell.wait("+OK noop")
+
+
+def test_password_typed_ahead_is_not_echoed(terminal: Terminals, peer: Peers) -> None:
+    server = peer({"USER": None})
+    shell = terminal(at(server))
+    shell.prompt()
+    shell.type("USER a\r")
+    server.wait("USER a")
+    shell.type("PASS C4n4ry")
+    server.say(b"+OK\r\n")
+    shell.wait("▸ PASS ••••••")
+    assert b"C4n4ry" not in shell.raw
+    assert server.heard == ["USER a"]
+
+
+# -- pasted blocks -----------------------------------------------------------------------------------------------------
+
+BLOCK = "STAT\rDELE 1\rQUIT\r"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    ["\x1b[200~STAT\nDELE 1\nQUIT\n\x1b[201~\r", "\x1b[200~STAT\r\nDELE 1\r\nQUIT\x1b[201~\r", BLOCK],
+    ids=["bracketed", "bracketed, CRLF", "raw keys in one write"],
+)
+def test_pasted_block_is_shown_and_asked_about(keys: str, terminal: Terminals, peer: Peers) -> None:
+    server = peer()
+    shell = logged_in(terminal, server)
+    shell.type(keys)
+    shell.wait("Send these 3 lines?")
+    assert "    STAT\n" in unpadded(shell)
+    assert "    DELE 1\n" in unpadded(shell)
+    shell.type("n\r")
+    shell.wait("Not sent.")
+    assert server.heard == [], "nothing on the wire before consent"
+    shell.type("\r")
+    shell.until(lambda: shell.scroll().count("Send these 3 lines?") == 2, shell.screen)
+    shell.type("y\r")
+    shell.wait("Type yes to send DELE")
+    shell.type("yes\r")
+    shell.wait("Type yes to send QUIT")
+    assert server.heard == ["STAT", "DELE 1"]
+    shell.type("yes\r")
+    shell.prompt("CLOSED ▸")
+    assert server.heard == ["STAT", "DELE 1", "QUIT"]
+
+
+def unpadded(shell: Pty) -> str:
+    return "\n".join(row.rstrip() for row in shell.scroll().split("\n")) + "\n"
+
+
+def test_pasted_block_without_line_end_runs_nothing(terminal: Terminals, peer: Peers) -> None:
+    server = peer()
+    shell = logged_in(terminal, server)
+    shell.type("\x1b[200~STAT\nQUIT\n\x1b[201~")
+    shell.wait("▸ STAT\n")
+    shell.type("\x03")
+    shell.prompt()
+    assert server.heard == []
+
+
+def test_pasted_secrets_are_masked_where_the_block_is_shown(terminal: Terminals, peer: Peers) -> None:
+    server = peer()
+    shell = terminal(at(server))
+    shell.prompt()
+    shell.type("\x1b[200~USER a\nPAS C4n4ry\nUSER a\npass C4n4ry\nAUTH PLAIN\nC4n4ry\n\x1b[201~\r")
+    shell.wait("Send these 6 lines?")
+    assert unpadded(shell).count("••••\n") >= 3
+    assert "C4n4ry" not in shell.scroll()
+
+
+def test_pasted_block_is_pipelined_where_capa_said_so(terminal: Terminals) -> None:
+    shell = terminal()
+    shell.prompt()
+    shell.line("USER learner", "+OK")
+    shell.line("PASS secret", "+OK", echo=" C: PASS ••••")
+    shell.line("CAPA", "PIPELINING")
+    shell.type("STAT\rNOOP\rUIDL 1\r")
+    shell.wait("Send these 3 lines?")
+    shell.type("y\r")
+    shell.wait("3 lines in one flight")
+    shell.wait("has the unique-id")
+    shell.prompt()
+
+
+# -- the server closes -------------------------------------------------------------------------------------------------
+
+
+def test_server_closing_keeps_the_line_being_typed(terminal: Terminals, peer: Peers) -> None:
+    server = peer()
+    shell = logged_in(terminal, server)
+    shell.type("RET")
+    shell.wait("TRANSACTION ▸ RET")
+    server.hang_up()
+    shell.wait("The server closed the connection")
+    shell.wait("CLOSED ▸ RET")
+    shell.type("R 1")
+    shell.wait("CLOSED ▸ RETR 1")
+    rows = [row.rstrip() for row in shell.scroll().split("\n")]
+    told = next(at for at, row in enumerate(rows) if "The server closed" in row)
+    assert told < next(at for at, row in enumerate(rows) if row.startswith("CLOSED ▸"))
+    assert sum("▸" in row for row in rows) == 1, "the old prompt is gone"
+    shell.type("\r")
+    shell.wait("nothing was sent")
+    shell.line(":connect", "[AUTHORIZATION]")
+    assert server.heard == []
+
+
+def test_autologout_is_counted_down_and_happens(terminal: Terminals) -> None:
+    """`:wait` moves the practice server's clock, which is the shell's as well."""
+    shell = terminal()
+    shell.prompt()
+    shell.line("USER learner", "+OK")
+    shell.line("PASS secret", "+OK", echo=" C: PASS ••••")
+    shell.line("DELE 1", "+OK")
+    assert "autologout" not in shell.scroll()
+    shell.line(":wait 550", "")
+    shell.wait("autologout in 50 s")
+    shell.wait("autologout in 48 s")  # by itself
+    shell.type("RE")
+    shell.line(":wait 60", "", echo=" :wait 60") if False else shell.type("\x15:wait 60\r")
+    shell.wait("The server closed the connection")
+    shell.wait("marked (1) are still there")
+    shell.prompt("CLOSED ▸")
+
+
+# -- editing -----------------------------------------------------------------------------------------------------------
+
+
+def test_search_in_history_and_enter(terminal: Terminals) -> None:
+    shell = terminal()
+    shell.prompt()
+    shell.line("NOOP", "-ERR")
+    shell.line("STAT", "-ERR")
+    shell.type("\x12NO")
+    shell.wait("`NO': NOOP")
+    shell.type("\r")
+    shell.wait("AUTHORIZATION ▸ NOOP")
+    shell.type("\r")
+    shell.wait(lambda scroll: scroll.count(" C: NOOP") == 2)
+    shell.prompt()
+    shell.type("\x1b[A\x1b[A")
+    shell.wait("AUTHORIZATION ▸ STAT")
+    shell.type("\x15ST")
+    shell.wait("▸ STAT")  # suggested out of the history
+    shell.type("\x1b[C\r")
+    shell.wait(lambda scroll: scroll.count(" C: STAT") == 2)
+
+
+def test_vi_keys(terminal: Terminals) -> None:
+    shell = terminal("--vi")
+    shell.prompt()
+    shell.type("STATX\x1b")
+    shell.wait("▸ STATX")
+    time.sleep(0.6)  # prompt_toolkit waits this long to tell Escape from the beginning of a key
+    shell.type("x\r")
+    shell.wait(" C: STAT")
+
+
+def test_tab_offers_what_is_legal_first_and_says_why_not(terminal: Terminals) -> None:
+    shell = terminal()
+    shell.prompt()
+    shell.type("\t")
+    screen = shell.wait(lambda scroll: "name the maildrop" in scroll and "switch this connection" in scroll)
+    assert screen.index("USER  ") < screen.index("STLS  ")
+    shell.type("\x03")
+    shell.prompt()
+    shell.type("r\t")
+    shell.wait("not now: TRANSACTION")
+    shell.wait("retr ")
+    shell.type("\x15AUTH \t")
+    shell.wait("▸ AUTH PLAIN")
+    shell.type("\x15:not\t")
+    shell.wait("▸ :notes")
+    shell.type("\x15")
+    shell.line("USER learner", "+OK")
+    shell.line("PASS secret", "+OK", echo=" C: PASS ••••")
+    shell.line("LIST", "+OK")
+    shell.line("TOP 3 0", "+OK")
+    shell.type("RETR \t")
+    shell.wait("935 octets · 四 十 二 號 包 裹".replace(" ", "")[:14])
+
+
+def test_warning_does_not_stop_enter(terminal: Terminals) -> None:
+    shell = terminal()
+    shell.prompt()
+    shell.type("RETR 0")
+    shell.wait("⚠ only in TRANSACTION")
+    shell.type("\r")
+    shell.wait("✘S: -ERR")
+
+
+def test_bare_pass_asks_hidden_and_leaves_no_length(terminal: Terminals) -> None:
+    shell = terminal()
+    shell.prompt()
+    shell.line("USER learner", "+OK")
+    shell.type("PASS\r")
+    shell.wait("Password (not shown):")
+    shell.type("secret")
+    shell.wait("Password (not shown): ******")
+    shell.type("\r")
+    shell.prompt("TRANSACTION ▸")
+    assert "******" not in shell.scroll()
+    assert " C: PASS ••••" in shell.scroll()
+
+
+@pytest.mark.parametrize("keys", ["\x03", "\x04"], ids=["Ctrl-C", "Ctrl-D"])
+def test_question_that_is_broken_off_is_no(keys: str, terminal: Terminals, peer: Peers) -> None:
+    server = peer()
+    shell = logged_in(terminal, server)
+    shell.type("DELE 1\r")
+    shell.wait("Type yes to send DELE")
+    shell.type(keys)
+    shell.prompt("TRANSACTION ▸")
+    assert server.heard == []
+
+
+def test_ctrl_d_with_marks_names_them_and_asks_and_never_sends_quit(terminal: Terminals, peer: Peers) -> None:
+    server = peer()
+    shell = logged_in(terminal, server)
+    shell.type("DELE 3\r")
+    shell.wait("Type yes to send DELE")
+    shell.type("yes\r")
+    shell.prompt("TRANSACTION ▸")
+    for key in ("\x04", ":quit\r"):
+        before = shell.scroll().count("Leave now without QUIT?")
+        shell.type(key)
+        shell.wait(lambda scroll, before=before: scroll.count("Leave now without QUIT?") == before + 1)  # type: ignore[misc]
+        assert "undeleted: 3" in " ".join(shell.scroll().split())
+        shell.type("n\r")
+        shell.prompt("TRANSACTION ▸")
+    shell.type("\x04")
+    shell.wait(lambda scroll: scroll.count("Leave now without QUIT?") == 3)
+    shell.type("y\r")
+    assert shell.exit_code() == 0
+    assert "QUIT" not in server.heard
+
+
+@needs_tmux()
+def test_bracketed_paste_of_a_real_terminal(tmux: Callable[..., Tmux], peer: Peers, tmp_path: Path) -> None:
+    server = peer()
+    shell = tmux(at(server))
+    shell.prompt()
+    shell.paste("USER a\nPASS C4n4ry\nDELE 1\n")
+    shell.wait("▸ USER a")
+    shell.press("Enter")
+    shell.wait("Send these 3 lines?")
+    assert server.heard == []
+    assert "C4n4ry" not in shell.scroll()
