@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from popshell.learn.catalog import Page, PageError, read_page
+from popshell.learn.catalog import DEEPEST, Page, PageError, read_page, too_deep
 from popshell.learn.faults import Finding
 from popshell.learn.keys import REPLIES, facts_of, head_keys
 from popshell.visible import width
@@ -40,6 +40,8 @@ def read_head(path: str, text: str) -> Page | Finding:
 
 
 def read_toml(path: str, text: str) -> dict[str, Any] | Finding:
+    if (deep := too_deep(text.split("\n"))) is not None:
+        return Finding(path, deep, "bad-toml", {"reason": f"brackets nested deeper than {DEEPEST}"})
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

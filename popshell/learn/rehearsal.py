@@ -101,7 +101,7 @@ class Rehearsal:
     @property
     def solved(self) -> bool:
         """Whether it was solved at any moment: what comes after does not undo it, as in the shell."""
-        return self._solved
+        return self._solved or is_solved(self.exercise, self.evidence())
 
     def evidence(self) -> Evidence:
         connection = self.connection

@@ -141,9 +141,10 @@ class Repl:
 
     async def _read(self) -> str | None:
         """One prompt; None after Ctrl-C. Ctrl-D leaves, asking first where marks would be lost."""
-        ahead = self._terminal.typed_ahead()
+        ahead = self._terminal.typed_ahead().lstrip("\n")
+        kept = not self.shell.draft and "\n" in ahead
         draft, self.shell.draft = self.shell.draft or ahead.rstrip("\n"), ""
-        if "\n" in ahead:
+        if kept:
             self.shell.say("shell.draft-kept")
         try:
             text = await self._session.prompt_async(default=draft, handle_sigint=False, set_exception_handler=False)

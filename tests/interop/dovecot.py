@@ -9,7 +9,8 @@ the given messages.
 
 Traps: Dovecot never serves mail as uid 0, and its login processes run as another user; so as root it gets its own
 users and a directory that they may enter (pytest's is 0700), and as somebody else everything runs as oneself, without
-chroot. After a wrong password it would make this address wait for seconds, so its penalty is switched off. A port of 0 would switch a listener off, so free ones are looked for first; that can be a moment too early.
+chroot. After a wrong password it would make this address wait for seconds, so its penalty is switched off. A port of 0
+would switch a listener off, so free ones are looked for first; that can be a moment too early.
 """
 
 from __future__ import annotations

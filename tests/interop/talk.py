@@ -1,4 +1,4 @@
-"""A client pumped by hand: a real Transport and a Connection, a line at a time; what the shell's Session does, no more."""
+"""A client pumped by hand: a real Transport and a Connection, a line at a time, as the shell's Session does."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_pipelining(server: Dovecot) -> None:
     run(body())
 
 
-#: Each row is a session; "*" stands for a login. Dovecot closes at the third bad command before login, so no row has more.
+#: Each row is a session; "*" stands for a login. Dovecot closes at the third bad command before login: no row has more.
 SCRIPTS: dict[str, list[str]] = {
     "before login": ["STAT", "LIST", "CAPA", "QUIT"],
     "before login, more": ["RETR 1", "DELE 1", "CAPA", "QUIT"],

@@ -23,7 +23,7 @@ import tempfile
 import termios
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +215,10 @@ class _Screen(pyte.HistoryScreen):
         super().reset_mode(*modes, **how)
 
 
+def _stripped(rows: Iterable[str]) -> str:
+    return "\n".join(row.rstrip() for row in rows) + "\n"
+
+
 class Pty(Terminal):
     """A program on a bare pseudo-terminal. `raw` is every byte that it wrote."""
 
@@ -266,13 +270,13 @@ class Pty(Terminal):
 
     def screen(self) -> str:
         self.pump()
-        return "\n".join(self.display.display)
+        return _stripped(self.display.display)
 
     def scroll(self) -> str:
         self.pump()
         width = self.display.columns
         gone = ["".join(row[at].data for at in range(width)) for row in self.display.history.top]
-        return "\n".join([*gone, *self.display.display])
+        return _stripped([*gone, *self.display.display])
 
     def settings(self) -> list[Any]:
         return termios.tcgetattr(self.slave)

@@ -71,7 +71,8 @@ def test_type_ahead_waits_at_the_prompt_unsent(terminal: Terminals, peer: Peers)
     shell.type("\r")
     shell.wait("Send these 2 lines?")
     shell.type("n\r")
-    shell.wait("Not sent.")
+    shell.wait("Not sent. The lines are back at the prompt")
+    shell.wait(lambda scroll: scroll.count("▸ DELE 1\n") == 1)
     shell.type("\x03")
     shell.prompt()
     assert server.heard == ["STAT"]
@@ -112,10 +113,10 @@ def test_pasted_block_is_shown_and_asked_about(keys: str, terminal: Terminals, p
     shell = logged_in(terminal, server)
     shell.type(keys)
     shell.wait("Send these 3 lines?")
-    assert "    STAT\n" in unpadded(shell)
-    assert "    DELE 1\n" in unpadded(shell)
+    assert "    STAT\n" in shell.scroll()
+    assert "    DELE 1\n" in shell.scroll()
     shell.type("n\r")
-    shell.wait("Not sent.")
+    shell.wait("▸ STAT\nDELE 1\nQUIT\n")  # they are back
     assert server.heard == [], "nothing on the wire before consent"
     shell.type("\r")
     shell.until(lambda: shell.scroll().count("Send these 3 lines?") == 2, shell.screen)
@@ -127,10 +128,6 @@ def test_pasted_block_is_shown_and_asked_about(keys: str, terminal: Terminals, p
     shell.type("yes\r")
     shell.prompt("CLOSED ▸")
     assert server.heard == ["STAT", "DELE 1", "QUIT"]
-
-
-def unpadded(shell: Pty) -> str:
-    return "\n".join(row.rstrip() for row in shell.scroll().split("\n")) + "\n"
 
 
 def test_pasted_block_without_line_end_runs_nothing(terminal: Terminals, peer: Peers) -> None:
@@ -149,7 +146,7 @@ def test_pasted_secrets_are_masked_where_the_block_is_shown(terminal: Terminals,
     shell.prompt()
     shell.type("\x1b[200~USER a\nPAS C4n4ry\nUSER a\npass C4n4ry\nAUTH PLAIN\nC4n4ry\n\x1b[201~\r")
     shell.wait("Send these 6 lines?")
-    assert unpadded(shell).count("••••\n") >= 3
+    assert shell.scroll().count("••••\n") >= 3
     assert "C4n4ry" not in shell.scroll()
 
 
@@ -202,7 +199,8 @@ def test_autologout_is_counted_down_and_happens(terminal: Terminals) -> None:
     shell.wait("autologout in 50 s")
     shell.wait("autologout in 48 s")  # by itself
     shell.type("RE")
-    shell.line(":wait 60", "", echo=" :wait 60") if False else shell.type("\x15:wait 60\r")
+    shell.wait("▸ RE")
+    shell.type("\x15:wait 60\r")
     shell.wait("The server closed the connection")
     shell.wait("marked (1) are still there")
     shell.prompt("CLOSED ▸")
@@ -262,7 +260,7 @@ def test_tab_offers_what_is_legal_first_and_says_why_not(terminal: Terminals) ->
     shell.line("LIST", "+OK")
     shell.line("TOP 3 0", "+OK")
     shell.type("RETR \t")
-    shell.wait("935 octets · 四 十 二 號 包 裹".replace(" ", "")[:14])
+    shell.wait("935 octets · 四")
 
 
 def test_warning_does_not_stop_enter(terminal: Terminals) -> None:

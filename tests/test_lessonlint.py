@@ -1,0 +1,290 @@
+"""Lint of lessons: a course that is sound has no fault, and a broken one for each rule brings just that rule, with its line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from popshell.learn.catalog import Catalog, bundled
+from popshell.learn.lint import examine, in_words, mark_translated, run_lint
+from popshell.learn.scaffold import new_lesson
+
+WORDS = Catalog((bundled(),)).words("en")
+EN, ZH = "en/01-first.md", "zh-Hant/01-first.md"
+#: What lint says of lessons; each has a broken course below.
+LESSON_RULES = ["bad-course", "bad-lesson", "duplicate-id", "no-exercise", "kind-needs", "missing-maildrop", "solution-fails", "prefix-passes", "wrong-passes", "teaches-unknown", "not-taught", "no-task", "no-hint", "no-solved", "no-wrong", "stray-wrong", "stray-exercise", "hints-differ", "translated-fact", "stale"]
+
+
+@pytest.fixture
+def course(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A course of one lesson, as `popshell lesson new` makes it."""
+    assert new_lesson(tmp_path, "01-first", WORDS) == 0
+    capsys.readouterr()
+    return tmp_path
+
+
+def faults(root: Path) -> list[tuple[str, str, int]]:
+    return [(found.code, found.path, found.line) for found in examine(root).findings]
+
+
+def line_of(path: Path, text: str) -> int:
+    return next(at for at, row in enumerate(path.read_text().split("\n"), 1) if text in row)
+
+
+def change(root: Path, path: str, old: str, new: str, *, mark: bool = True) -> int:
+    """Replace `old`, which stands there, and mark the translation anew. Gives the line of the change."""
+    text = (root / path).read_text()
+    assert old in text
+    line = text[: text.index(old)].count("\n") + 1
+    (root / path).write_text(text.replace(old, new, 1))
+    if mark:
+        mark_translated(root)
+    return line
+
+
+def cut(root: Path, path: str, heading: str, exercise: str) -> None:
+    """Take a section of an exercise's prose out."""
+    text = (root / path).read_text()
+    start = text.index(heading, text.index(f"## {exercise}\n"))
+    end = re.compile(r"^#{2,3} ", re.M).search(text, start + len(heading))
+    (root / path).write_text(text[:start] + (text[end.start() :] if end else ""))
+    mark_translated(root)
+
+
+def test_a_new_lesson_passes(course: Path) -> None:
+    assert faults(course) == []
+    assert run_lint(course, WORDS, write=lambda text: None) == 0
+
+
+BREAKS: dict[str, Callable[[Path], tuple[str, str | int]]] = {}
+
+
+def breaks(code: str) -> Callable[[Callable[[Path], tuple[str, str | int]]], None]:
+    """Register a way to break a course; it gives the file of the fault, and its line or a text on that line."""
+
+    def keep(way: Callable[[Path], tuple[str, str | int]]) -> None:
+        BREAKS[f"{code}: {way.__name__}"] = way
+
+    return keep
+
+
+@breaks("bad-course")
+def is_no_toml(root: Path) -> tuple[str, str | int]:
+    (root / "course.toml").write_text('id = "x"\nlessons = [1, \n')
+    return "course.toml", 0
+
+
+@breaks("bad-course")
+def an_unknown_field(root: Path) -> tuple[str, str | int]:
+    (root / "course.toml").write_text('id = "x"\nlessons = ["01-first"]\ncolour = "red"\n')
+    return "course.toml", 0
+
+
+@breaks("bad-lesson")
+def an_unknown_field_of_an_exercise(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, 'answer = ["7"]', 'answer = ["7"]\npionts = 3') + 1
+
+
+@breaks("bad-lesson")
+def an_unknown_check(root: Path) -> tuple[str, str | int]:
+    change(root, EN, "{ marks = [2] }", "{ marked = [2] }")
+    return EN, 'id = "mark"'
+
+
+@breaks("bad-lesson")
+def an_unknown_condition(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'kind = "do"', 'kind = "do"\nconditions = { on_fire = true }')
+    return EN, 'id = "mark"'
+
+
+@breaks("bad-lesson")
+def an_unknown_kind(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'kind = "do"', 'kind = "sing"')
+    return EN, 'id = "mark"'
+
+
+@breaks("bad-lesson")
+def an_expression_as_a_check(root: Path) -> tuple[str, str | int]:
+    change(root, EN, "{ marks = [2] }", "{ python = \"__import__('os')\" }")
+    return EN, 'id = "mark"'
+
+
+@breaks("duplicate-id")
+def two_exercises_of_one_id(root: Path) -> tuple[str, str | int]:
+    for path in (EN, ZH):
+        change(root, path, "## mark", "## mark-two")
+    (root / EN).write_text(
+        (root / EN).read_text().replace('id = "mark"', 'id = "guess"').replace("## mark-two", "## guess")
+    )
+    (root / ZH).write_text((root / ZH).read_text().replace("## mark-two", "## guess"))
+    mark_translated(root)
+    return EN, 'id = "guess"'
+
+
+@breaks("no-exercise")
+def a_lesson_without(root: Path) -> tuple[str, str | int]:
+    text = (root / EN).read_text()
+    (root / EN).write_text('+++\nid = "first"\ntitle = "x"\nteaches = []\nexercise = []\n+++\nText (RFC 1939 §5).\n')
+    (root / ZH).write_text('+++\ntitle = "x"\n+++\n課文（RFC 1939 §5）。\n')
+    assert text
+    mark_translated(root)
+    return EN, 1
+
+
+@breaks("kind-needs")
+def a_prediction_of_nothing(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'line = "RETR 1"\n', "")
+    return EN, 'id = "guess"'
+
+
+@breaks("missing-maildrop")
+def a_maildrop_that_is_not_there(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'kind = "do"', 'kind = "do"\nmaildrop = "moon"')
+    return EN, 'id = "mark"'
+
+
+@breaks("solution-fails")
+def it_marks_another(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'solution = ["DELE 2"]', 'solution = ["DELE 3"]')
+    return EN, 'id = "mark"'
+
+
+@breaks("prefix-passes")
+def one_line_too_many(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'solution = ["DELE 2"]', 'solution = ["DELE 2", "STAT"]')
+    return EN, 'id = "mark"'
+
+
+@breaks("prefix-passes")
+def solved_before_it_begins(root: Path) -> tuple[str, str | int]:
+    change(root, EN, '"DELE 1", "DELE 2"]', '"DELE 1", "RSET"]')
+    change(
+        root, EN, 'check = [{ marks = [] }, { replied = { command = "RSET", ok = true } }]', "check = [{ marks = [] }]"
+    )
+    return EN, 'id = "take-back"'
+
+
+@breaks("wrong-passes")
+def a_wrong_turn_that_is_right(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'lines = ["DELE 1"]', 'lines = ["NOOP", "DELE 2"]')
+    return EN, 'id = "mark"'
+
+
+@breaks("teaches-unknown")
+def a_word_of_nothing(root: Path) -> tuple[str, str | int]:
+    change(root, EN, '"RSET"]\n', '"RSET", "FROB"]\n')
+    return EN, "teaches ="
+
+
+@breaks("not-taught")
+def a_command_that_no_exercise_uses(root: Path) -> tuple[str, str | int]:
+    change(root, EN, '"RSET"]\n', '"RSET", "TOP"]\n')
+    return EN, "teaches ="
+
+
+@breaks("no-task")
+def english_lacks_a_task(root: Path) -> tuple[str, str | int]:
+    change(root, EN, "Mark message 2 as deleted.", "")
+    return EN, "## mark"
+
+
+@breaks("no-hint")
+def chinese_lacks_its_only_hint(root: Path) -> tuple[str, str | int]:
+    cut(root, EN, "### hint", "guess")
+    cut(root, ZH, "### hint", "guess")
+    return EN, "## guess"
+
+
+@breaks("no-solved")
+def chinese_does_not_say_what_was_shown(root: Path) -> tuple[str, str | int]:
+    cut(root, ZH, "### solved", "mark")
+    return ZH, "## mark"
+
+
+@breaks("no-wrong")
+def chinese_lacks_a_wrong_turn(root: Path) -> tuple[str, str | int]:
+    cut(root, ZH, "### wrong other-message", "mark")
+    return ZH, "## mark"
+
+
+@breaks("stray-wrong")
+def a_wrong_turn_that_nobody_takes(root: Path) -> tuple[str, str | int]:
+    change(root, ZH, "### wrong other-message", "### wrong nobody\n沒有人走。\n\n### wrong other-message")
+    return ZH, "## mark"
+
+
+@breaks("stray-exercise")
+def prose_of_no_exercise(root: Path) -> tuple[str, str | int]:
+    (root / ZH).write_text((root / ZH).read_text() + "\n## ghost\n幽靈。\n")
+    return ZH, "## ghost"
+
+
+@breaks("hints-differ")
+def chinese_has_one_hint_less(root: Path) -> tuple[str, str | int]:
+    cut(root, ZH, "### hint", "mark")
+    return ZH, "## mark"
+
+
+@breaks("translated-fact")
+def a_fact_in_the_translation(root: Path) -> tuple[str, str | int]:
+    change(root, ZH, 'title = "', 'id = "first"\ntitle = "')
+    return ZH, "id ="
+
+
+@breaks("stale")
+def english_went_on(root: Path) -> tuple[str, str | int]:
+    change(root, EN, "Take all marks back.", "Take back all the marks.", mark=False)
+    return ZH, "translated_from"
+
+
+@pytest.mark.parametrize("case", BREAKS)
+def test_a_broken_course_is_named(case: str, course: Path) -> None:
+    path, where = BREAKS[case](course)
+    code = case.partition(":")[0]
+    found = faults(course)
+    line = where if isinstance(where, int) else line_of(course / path, where)
+    assert (code, path, line) in found, found
+    # Nothing else is wrong, but for what follows from it.
+    follows = {"no-hint": {"hints-differ"}, "duplicate-id": {"stray-wrong"}, "kind-needs": {"solution-fails"}}
+    allowed = {code, *follows.get(code, set())}
+    if code in ("bad-course", "bad-lesson"):
+        allowed |= {"missing-file", "stray-file", "bad-toml"}
+    assert {c for c, _, _ in found} <= allowed, found
+    texts = [str(fault) for fault in in_words(examine(course).findings, WORDS)]
+    assert all("{" not in re.sub(r"`[^`]*`", "", text) for text in texts)
+
+
+def test_every_rule_for_lessons_has_a_broken_course() -> None:
+    assert {case.partition(":")[0] for case in BREAKS} == set(LESSON_RULES)
+
+
+@pytest.mark.parametrize("deep", ["a = " + "[" * 3000 + "]" * 3000, "x = {a = " * 30 + "1" + "}" * 30])
+def test_a_head_that_is_nested_too_deep_is_refused(deep: str, course: Path) -> None:
+    """sec-D2: before the parser runs out of stack."""
+    text = (course / EN).read_text().split("\n")
+    (course / EN).write_text("\n".join([text[0], deep, *text[1:]]))
+    assert ("bad-head" in {code for code, _, _ in faults(course)}) or (
+        "bad-lesson" in {c for c, _, _ in faults(course)}
+    )
+    (course / "course.toml").write_text(deep)
+    assert "bad-course" in {code for code, _, _ in faults(course)}
+
+
+def test_a_lesson_that_leads_out_of_the_folder_is_refused(course: Path) -> None:
+    """sec-D6."""
+    (course / "course.toml").write_text('id = "x"\nlessons = ["../../etc/passwd"]\n')
+    assert "bad-course" in {code for code, _, _ in faults(course)}
+
+
+def test_scaffold_leaves_what_is_there(course: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (course / EN).read_text()
+    assert new_lesson(course, "01-first", WORDS) == 2
+    assert new_lesson(course, "no name", WORDS) == 2
+    assert (course / EN).read_text() == before
+    assert new_lesson(course, "02-second", WORDS) == 0
+    assert faults(course) == []
+    assert '"01-first"' in (course / "course.toml").read_text()
+    capsys.readouterr()
