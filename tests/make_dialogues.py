@@ -1,6 +1,6 @@
 """Dialogues in the docs: played through the real shell against the practice server, compared, and rewritten.
 
-Use: python tests/make_dialogues.py          rewrites the blocks of docs/tutorial.md and README.md
+Use: python tests/make_dialogues.py          rewrites the blocks of docs/tutorial*.md
 
 A fenced block `pop3` shows what stands on the screen in a window of 80 columns. Its lines ` C: ...` and ` :...` are
 what is typed, all others are what the shell answered. All blocks of one page are one run of the shell, in order, with
@@ -30,7 +30,8 @@ from popshell.ui.shell import Call, Options, Place, Shell
 from popshell.ui.theme import COLOURLESS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("docs/tutorial.md",)
+#: Page -> the language that the shell speaks there.
+PAGES = {"docs/tutorial.md": "en", "docs/tutorial.zh-Hant.md": "zh-Hant"}
 #: Stands for any number of lines, or for any text in a line.
 GAP = "[...]"
 PASSWORD = "secret"
@@ -167,8 +168,8 @@ class Stage:
         return [row.rstrip() for row in rows]
 
 
-async def _play(page: str) -> list[tuple[Block, list[str]]]:
-    stage = Stage()
+async def _play(page: str, language: str) -> list[tuple[Block, list[str]]]:
+    stage = Stage(language)
     greeting = await stage.open()
     told: list[tuple[Block, list[str]]] = []
     for number, block in enumerate(blocks(page)):
@@ -181,9 +182,9 @@ async def _play(page: str) -> list[tuple[Block, list[str]]]:
     return told
 
 
-def play(page: str) -> list[tuple[Block, list[str]]]:
+def play(page: str, language: str = "en") -> list[tuple[Block, list[str]]]:
     """Each block of the page, and what the shell shows when its lines are typed."""
-    return asyncio.run(_play(page))
+    return asyncio.run(_play(page, language))
 
 
 def fits(said: Sequence[str], shown: Sequence[str]) -> bool:
@@ -196,28 +197,28 @@ def fits(said: Sequence[str], shown: Sequence[str]) -> bool:
     return re.fullmatch("".join(rows), "".join(f"{line}\n" for line in shown)) is not None
 
 
-def wrong(page: str) -> list[str]:
+def wrong(page: str, language: str = "en") -> list[str]:
     """The blocks that are not true, ready to be read."""
     return [
         "\n".join([f"line {page.count(chr(10), 0, block.start) + 1}:", *block.lines, "-- but the shell shows:", *shown])
-        for block, shown in play(page)
+        for block, shown in play(page, language)
         if not fits(block.lines, shown)
     ]
 
 
-def rewritten(page: str) -> str:
+def rewritten(page: str, language: str = "en") -> str:
     """The page with every block that is not true replaced by what the shell shows."""
-    for block, shown in reversed(play(page)):
+    for block, shown in reversed(play(page, language)):
         if not fits(block.lines, shown):
             page = page[: block.start] + "".join(f"{line}\n" for line in shown) + page[block.end :]
     return page
 
 
 if __name__ == "__main__":
-    for name in PAGES:
+    for name, tag in PAGES.items():
         path = ROOT / name
         before = path.read_text("utf-8")
-        after = rewritten(before)
+        after = rewritten(before, tag)
         if after != before:
             path.write_text(after, "utf-8")
             sys.stdout.write(f"rewritten: {name}\n")

@@ -33,7 +33,9 @@ REMOTE = Place("pop.example.org:110", practice=False, loopback=False)
 class FakeScreen(TerminalScreen):
     """A terminal of any size that writes into `text`; questions are kept in `asked`, answers come from `answers`."""
 
-    def __init__(self, *, columns: int = 80, rows: int = 24, palette: Palette = COLOURLESS, ascii: bool = False) -> None:
+    def __init__(
+        self, *, columns: int = 80, rows: int = 24, palette: Palette = COLOURLESS, ascii: bool = False
+    ) -> None:
         super().__init__(palette, ascii=ascii, out=io.StringIO())
         self.size = (columns, rows)
         self.answers: list[str | None | Callable[[], str | None]] = []

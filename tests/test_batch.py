@@ -167,7 +167,12 @@ def test_json_is_one_object_a_line_with_the_published_fields() -> None:
     greeting, stat = records[0], records[4]
     assert greeting["command"] is None
     assert stat["command"] == {"name": "STAT", "line": "STAT", "known": True, "diagnostics": []}
-    assert (stat["status"], stat["text"], stat["before"], stat["after"]) == ("+OK", "7 7528", "TRANSACTION", "TRANSACTION")
+    assert (stat["status"], stat["text"], stat["before"], stat["after"]) == (
+        "+OK",
+        "7 7528",
+        "TRANSACTION",
+        "TRANSACTION",
+    )
     assert records[5]["lines"][0] == "1 557"
     assert records[6]["status"] == "-ERR"
     assert records[6]["notes"][0]["sort"] == "err"

@@ -107,6 +107,7 @@ def test_a_page_without_summary_has_an_empty_one() -> None:
         ('+++\nsummary = "a"\nnote = n\n+++\n', 3, "no TOML"),
         ('+++\nsummary = "a"\nsummary = "b"\n+++\n', 3, "no TOML"),
         ('+++\nnote = """a\n+++\n', 2, "no TOML"),
+        (f'+++\nsummary = "a"\nx = {"[" * 999}{"]" * 999}\n+++\n', 3, "nested"),
     ],
 )
 def test_page_errors(text: str, line: int, words: str) -> None:

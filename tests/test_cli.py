@@ -279,7 +279,9 @@ def test_serve_prints_its_address_and_ends_at_sigterm(tmp_path: Path) -> None:
     import socket
 
     command = [sys.executable, "-m", "popshell", "serve", "--port", "0", "--account", "a:b"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp_path)) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp_path)
+    ) as process:
         assert process.stdout is not None
         line = process.stdout.readline().decode()
         found = re.fullmatch(r"PopShell practice server on 127\.0\.0\.1:(\d+)\n", line)

@@ -17,7 +17,11 @@ from popshell.ui.meta import METAS
 
 
 def offered(
-    text: str, context: Context | None = None, *, language: str = "en", capabilities: dict[str, tuple[str, ...]] | None = None
+    text: str,
+    context: Context | None = None,
+    *,
+    language: str = "en",
+    capabilities: dict[str, tuple[str, ...]] | None = None,
 ) -> list[Suggestion]:
     return list(suggest(text, Known(context or Context(), capabilities, language, "learner"), CATALOG))
 

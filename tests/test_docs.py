@@ -78,19 +78,27 @@ class TestMadePages:
 # -- dialogues ---------------------------------------------------------------------------------------------------------
 
 
+def typed_in(name: str) -> list[str]:
+    """All that is typed in the dialogues of a page."""
+    return [
+        line for block in make_dialogues.blocks(text_of(name)) for line in block.lines if make_dialogues.is_typed(line)
+    ]
+
+
 class TestDialogues:
-    @pytest.mark.parametrize("name", make_dialogues.PAGES)
-    def test_are_what_the_shell_shows(self, name: str) -> None:
+    @pytest.mark.parametrize(("name", "language"), make_dialogues.PAGES.items())
+    def test_are_what_the_shell_shows(self, name: str, language: str) -> None:
         """If this fails: python tests/make_dialogues.py, and read what changed."""
         assert len(list(make_dialogues.blocks(text_of(name)))) > 0
-        assert make_dialogues.wrong(text_of(name)) == []
+        assert make_dialogues.wrong(text_of(name), language) == []
 
     def test_the_tutorial_uses_nearly_every_command(self) -> None:
-        typed = {
-            line.split()[1].upper() for line in text_of("docs/tutorial.md").splitlines() if line.startswith(" C: ")
-        }
+        typed = {line.split()[1].upper() for line in typed_in("docs/tutorial.md") if line.startswith(" C: ")}
         assert typed >= {"USER", "PASS", "STAT", "LIST", "UIDL", "RETR", "TOP", "DELE", "RSET", "QUIT"}
         assert typed >= {"CAPA", "STLS", "APOP", "LANG"}
+
+    def test_the_tutorial_is_the_same_in_both_languages(self) -> None:
+        assert typed_in("docs/tutorial.md") == typed_in("docs/tutorial.zh-Hant.md")
 
     def test_a_lie_is_found_and_corrected(self) -> None:
         page = "```pop3\n C: STAT\n✔S: +OK 7 7528\n```\n"
@@ -141,7 +149,17 @@ def records() -> Iterator[dict[str, Any]]:
     catalog = Catalog((bundled(),))
     messages = from_files(catalog.maildrop_files("default"))
     server = MailServer({"learner": "secret"}, LANGUAGES, catalog.replies, messages)
-    lines = ["hello", "STAT", "USER learner", "PASS wrong", "AUTH PLAIN", "AGxlYXJuZXIAc2VjcmV0", "LIST", "RETR 99", "QUIT"]
+    lines = [
+        "hello",
+        "STAT",
+        "USER learner",
+        "PASS wrong",
+        "AUTH PLAIN",
+        "AGxlYXJuZXIAc2VjcmV0",
+        "LIST",
+        "RETR 99",
+        "QUIT",
+    ]
     exchanges: list[Exchange] = rehearse(lines, server)
     for data in _FAULTS:
         connection = Connection()

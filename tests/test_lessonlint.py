@@ -15,7 +15,28 @@ from popshell.learn.scaffold import new_lesson
 WORDS = Catalog((bundled(),)).words("en")
 EN, ZH = "en/01-first.md", "zh-Hant/01-first.md"
 #: What lint says of lessons; each has a broken course below.
-LESSON_RULES = ["bad-course", "bad-lesson", "duplicate-id", "no-exercise", "kind-needs", "missing-maildrop", "solution-fails", "prefix-passes", "wrong-passes", "teaches-unknown", "not-taught", "no-task", "no-hint", "no-solved", "no-wrong", "stray-wrong", "stray-exercise", "hints-differ", "translated-fact", "stale"]
+LESSON_RULES = [
+    "bad-course",
+    "bad-lesson",
+    "duplicate-id",
+    "no-exercise",
+    "kind-needs",
+    "missing-maildrop",
+    "solution-fails",
+    "prefix-passes",
+    "wrong-passes",
+    "teaches-unknown",
+    "not-taught",
+    "no-task",
+    "no-hint",
+    "no-solved",
+    "no-wrong",
+    "stray-wrong",
+    "stray-exercise",
+    "hints-differ",
+    "translated-fact",
+    "stale",
+]
 
 
 @pytest.fixture

@@ -10,12 +10,14 @@ import functools
 import os
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from popshell.learn import lint as subcommand
 from popshell.learn.catalog import LANGUAGES, Catalog, Words, bundled
 from popshell.learn.faults import RULES
 from popshell.learn.lesson import fingerprint
@@ -25,6 +27,7 @@ from popshell.learn.tree import read_tree
 LESSONS = Path(str(bundled()))
 _OF_THE_COURSE = ("course.toml", "[0-9][0-9]-*.md", "lesson-template.md")
 Where = tuple[str, str, int]
+NOOP, RETR = "en/commands/NOOP.md", "en/commands/RETR.md"
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +209,12 @@ for _target in _OUTSIDE:
     appends(f"leaves-folder: {_target}", "en/commands/NOOP.md", f"See [this]({_target}).")
 
 
+@case("leaves-folder: of several links, the one that does")
+def _(copy: Copy) -> list[Where]:
+    copy.append(NOOP, "[web](https://example.org/../../..), [RETR](RETR.md), [up](../states/UPDATE.md#x), [here](./..)")
+    return [("leaves-folder", NOOP, copy.append(NOOP, "[web](HTTPS://example.org), [out](<../../..>)"))]
+
+
 @case("not-utf-8")
 def _(copy: Copy) -> list[Where]:
     start, heading, end = copy.read("en/commands/NOOP.md").encode().partition(b"## Pitfalls")
@@ -233,8 +242,6 @@ def _(copy: Copy) -> list[Where]:
 
 # -- heads and tables of words -----------------------------------------------------------------------------------------
 
-NOOP, RETR, QUIT = "en/commands/NOOP.md", "en/commands/RETR.md", "en/commands/QUIT.md"
-
 
 @case("bad-head")
 def _(copy: Copy) -> list[Where]:
@@ -250,6 +257,7 @@ def _(copy: Copy) -> list[Where]:
 
 changes("bad-head: no TOML", RETR, "marked = ", "marked ")
 changes("bad-head: a key twice", RETR, "marked = ", 'zero = "again"\nmarked = ')
+changes("bad-toml: nested so deep that a parser gives up", "rfc.toml", "[rfc1939]", f"x = {'[' * 999}{']' * 999}")
 changes("bad-toml", "zh-Hant/messages.toml", "\nrefused = ", "\nrefused ", more=1)
 changes("bad-toml: rfc.toml", "rfc.toml", "[rfc1939]", "[rfc1939")
 changes("bad-toml: the server's words", "en/replies.toml", "noop = ", "noop ")
@@ -278,6 +286,7 @@ both("unknown-key: of another command", "commands/RETR.md", r"^stuffed = ", r'em
 both("unknown-key: a reason that cannot come", "commands/QUIT.md", r"^refused = ", r'zero = "x"\nrefused = ')
 both("unknown-key: a reason that is none", "commands/QUIT.md", r"^refused = ", r'because = "x"\nrefused = ')
 both("unknown-key: a table", "commands/RETR.md", r"^\[err\]", r"[warn]\n[err]")
+both("unknown-key: a table and all in it, said once", "commands/RETR.md", r"^\[err\]", r'[warn]\na = "x"\n[err]')
 both("unknown-key: a note of a state", "states/UPDATE.md", r"^summary", r'note = "x"\nsummary')
 both("unknown-key: a table of a code", "codes/AUTH.md", r"^\+\+\+\n(?=[^s])", r"[ok]\n+++\n")
 both("unknown-key: a reply that is never given", "replies.toml", r"^noop = ", r'wave = "x"\nnoop = ')
@@ -542,7 +551,8 @@ def test_broken_copy_has_exactly_these_faults(name: str, clean_findings: list[Wh
 
 
 def test_every_rule_is_shown_to_fail() -> None:
-    assert {name.partition(":")[0] for name in CASES} == set(RULES)
+    for_lessons = RULES.index("bad-course")  # test_lessonlint.py has those
+    assert {name.partition(":")[0] for name in CASES} == set(RULES[:for_lessons])
     assert len(RULES) == len(set(RULES))
 
 
@@ -603,7 +613,18 @@ def test_run_writes_to_standard_output(clean: Path, capsys: pytest.CaptureFixtur
 
 
 def test_run_without_a_directory_takes_the_bundled_lessons() -> None:
-    assert ran(None)[1][-1:] == ran(LESSONS)[1][-1:]
+    assert ran(None) == ran(LESSONS)
+
+
+def test_in_a_zip_nothing_is_rewritten(copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy.change(NOOP, "still here", "not here")
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", copy.root)
+    with zipfile.ZipFile(packed) as file:
+        monkeypatch.setattr(subcommand, "bundled", lambda: zipfile.Path(file))
+        code, said = ran(None, fix=True)
+    assert code == FAULTY
+    assert said[0].startswith(f"{NOOP}:")
+    assert said[-1] == "2 faults."
 
 
 def test_run_rewrites_first(copy: Copy) -> None:
@@ -644,19 +665,37 @@ def test_nothing_is_rewritten_without_the_words_of_the_server(copy: Copy) -> Non
 
 # -- a course of one's own ---------------------------------------------------------------------------------------------
 
-_LESSON = """+++
+_ENGLISH = """+++
 id = "mine"
 title = "Mine"
 teaches = ["STAT"]
-exercise = []
-{maildrop}+++
-A text (RFC 1939 §5).
+maildrop = "one"
+
+[[exercise]]
+id = "count"
+kind = "do"
+start = ["USER learner", "PASS secret"]
+check = [{ replied = { command = "STAT", ok = true } }]
+solution = ["STAT"]
++++
+"""
+_PROSE = """A text (RFC 1939 §5).
 
 ```pop3 TRANSACTION
 C: STAT
-S: +OK {stat}
+S: +OK 1 21
 ```
+
+## count
+Count the mail.
+
+### hint
+`STAT`
+
+### solved
+One.
 """
+_CHINESE = '+++\ntitle = "我的"\n+++\n'
 
 
 @pytest.fixture
@@ -665,9 +704,9 @@ def course(tmp_path: Path) -> Copy:
     copy = Copy(tmp_path / "mine")
     copy.write("course.toml", 'id = "mine"\nlessons = ["01-mine"]\n')
     copy.write("maildrops/one/1.eml", "Subject: x\n\nHello\n")
-    text = _LESSON.format(maildrop='maildrop = "one"\n', stat="1 21")
-    copy.write("en/01-mine.md", text)
-    copy.write("zh-Hant/01-mine.md", text.replace('maildrop = "one"\n', "").replace("A text", "一段文字"))
+    copy.write("en/01-mine.md", _ENGLISH + _PROSE)
+    copy.write("zh-Hant/01-mine.md", _CHINESE + _PROSE)
+    mark_translated(copy.root)
     return copy
 
 
@@ -681,39 +720,46 @@ def test_its_dialogues_are_played_on_its_maildrop(course: Copy) -> None:
     assert set(found(course.root)) == {(code, "zh-Hant/01-mine.md", line) for code in ("untrue", "dialogues-differ")}
 
 
-def test_a_maildrop_that_is_not_there_is_said_once(course: Copy) -> None:
-    for tag in LANGUAGES:
-        course.write(f"{tag}/01-mine.md", course.read(f"{tag}/01-mine.md").replace('"one"', '"two"'))
-    assert found(course.root) == [("missing-file", "maildrops/two", 0)]
+def test_without_its_maildrop_nothing_is_played(course: Copy) -> None:
+    course.change("en/01-mine.md", '"one"', '"two"')
+    mark_translated(course.root)
+    line = course.line("en/01-mine.md", 'id = "count"')
+    said = {("missing-maildrop", "en/01-mine.md", line), ("missing-file", "maildrops/two", 0)}
+    assert said <= set(found(course.root))
 
 
 def test_its_citations_are_proved(course: Copy) -> None:
     line = course.append("en/01-mine.md", "See RFC 1939 §55.")
+    mark_translated(course.root)
     assert found(course.root) == [("no-such-section", "en/01-mine.md", line)]
 
 
 def test_a_lesson_is_wanted_in_both_languages(course: Copy) -> None:
     (course.root / "zh-Hant" / "01-mine.md").unlink()
-    course.write("course.toml", 'id = "mine"\nlessons = ["01-mine", "02-more", "../x", 3]\n')
+    course.write("course.toml", 'id = "mine"\nlessons = ["01-mine", "02-more"]\n')
     wanted = ("zh-Hant/01-mine.md", "en/02-more.md", "zh-Hant/02-more.md")
     assert sorted(found(course.root)) == sorted(("missing-file", path, 0) for path in wanted)
 
 
-def test_a_course_that_cannot_be_read_names_no_lessons(course: Copy) -> None:
-    course.write("course.toml", "lessons = [")
-    files = ("en/01-mine.md", "zh-Hant/01-mine.md")
-    assert [place for place in found(course.root) if place[0] != "stray-file"] == [("bad-toml", "course.toml", 1)]
-    assert {place[1] for place in found(course.root) if place[0] == "stray-file"} == set(files)
+@pytest.mark.parametrize("text", ["lessons = [", 'id = "mine"\nlessons = ["../01-mine", 3]\n', 'id = "mine"\n'])
+def test_a_course_that_cannot_be_read_names_no_lessons(text: str, course: Copy) -> None:
+    course.write("course.toml", text)
+    places = found(course.root)
+    assert ("bad-course", "course.toml") in {place[:2] for place in places}
+    stray = {path for code, path, _ in places if code == "stray-file"}
+    assert stray == {"en/01-mine.md", "zh-Hant/01-mine.md"}
 
 
 def test_the_template_of_lessons_is_one_of_them(course: Copy) -> None:
-    course.write("en/lesson-template.md", course.read("en/01-mine.md"))
+    course.write("en/lesson-template.md", course.read("en/01-mine.md").replace('"mine"', '"template"'))
     assert found(course.root) == [("missing-file", "zh-Hant/lesson-template.md", 0)]
 
 
 def test_mark_translated(course: Copy) -> None:
-    english, other = course.read("en/01-mine.md"), "zh-Hant/01-mine.md"
-    mark = f'translated_from = "{fingerprint(english)}"\n'
+    other = "zh-Hant/01-mine.md"
+    mark = f'translated_from = "{fingerprint(course.read("en/01-mine.md"))}"\n'
+    course.write(other, _CHINESE + _PROSE)
+    assert ("stale", other) in {place[:2] for place in found(course.root)}
     assert mark_translated(course.root) == [other]
     assert course.read(other).startswith(f"+++\n{mark}")
     assert mark_translated(course.root) == []
@@ -721,6 +767,11 @@ def test_mark_translated(course: Copy) -> None:
     code, said = ran(course.root, mark=True)
     assert (code, len(said)) == (CLEAN, 2)
     assert course.read(other).startswith(f"+++\n{mark}")
+
+
+def test_a_translation_without_a_head_cannot_be_marked(course: Copy) -> None:
+    course.write("zh-Hant/01-mine.md", _PROSE)
+    assert mark_translated(course.root) == []
 
 
 def test_a_tree_is_whole_or_a_course(course: Copy, clean: Path) -> None:

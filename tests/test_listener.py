@@ -890,7 +890,7 @@ def test_a_bug_in_a_handler_ends_that_session_only(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_certificate_that_cannot_be_made_ends_that_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> Any:
+    def broken(**_: Any) -> Any:
         raise ImportError("trustme")
 
     async def body() -> None:

@@ -10,7 +10,7 @@ from stage import CATALOG, LOCAL, FakeScreen, Stage, cancelled, run
 from popshell.protocol.commandline import Context, parse
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.maildropview import MaildropView
-from popshell.ui.prompt import COUNTDOWN, Toolbar, Typing, hint, prompt_line, seconds_left
+from popshell.ui.prompt import COUNTDOWN, Toolbar, Typing, hint, prompt_line
 from popshell.ui.shell import Options, Place
 from popshell.ui.wrap import Line, line_columns
 
@@ -108,7 +108,17 @@ def test_toolbar_shows_where_one_is_and_what_can_be_typed() -> None:
         assert "[AUTHORIZATION]" in path
         assert "TRANSACTION" in path
         assert "UPDATE" in path
-        assert re.findall(r"[A-Z0-9]{4}", now) == ["USER", "PASS", "APOP", "AUTH", "STLS", "CAPA", "UTF8", "LANG", "QUIT"]
+        assert re.findall(r"[A-Z0-9]{4}", now) == [
+            "USER",
+            "PASS",
+            "APOP",
+            "AUTH",
+            "STLS",
+            "CAPA",
+            "UTF8",
+            "LANG",
+            "QUIT",
+        ]
         assert ":help" in metas
         assert ":quit" in metas
         assert place.startswith(" practice 127.0.0.1:1 · no TLS · maildrop closed · ")
@@ -213,13 +223,13 @@ def test_last_minute_before_autologout_is_counted_down(left: float, counted: boo
         stage = Stage()
         await stage.log_in("STAT", "DELE 1", "DELE 2")
         stage.clock.now += 600.0 - left
-        assert seconds_left(stage.shell) == pytest.approx(left)
+        assert stage.shell.seconds_left() == pytest.approx(left)
         for language in ("en", "zh-Hant"):
             stage.options.language = language
             said = CATALOG.words(language)("toolbar.autologout", seconds=max(0, round(left)))
             assert (said in Bar(stage).text(columns=80)) == counted, Bar(stage).text(columns=80)
         await stage.run("NOOP")
-        assert seconds_left(stage.shell) == pytest.approx(600)
+        assert stage.shell.seconds_left() == pytest.approx(600)
 
     run(go())
 
@@ -229,7 +239,7 @@ def test_no_countdown_on_a_real_server() -> None:
         stage = Stage(place=LOCAL, script={})
         await stage.begin()
         stage.clock.now += 10_000
-        assert seconds_left(stage.shell) is None
+        assert stage.shell.seconds_left() is None
         assert "autologout" not in Bar(stage).text()
 
     run(go())

@@ -633,7 +633,9 @@ def test_block_goes_one_by_one_until_capa_offers_pipelining() -> None:
     run(go())
 
 
-@pytest.mark.parametrize("line", sorted(name for name, spec in COMMANDS.items() if spec.ends_pipeline) + ["DELE 1", ":x"])
+@pytest.mark.parametrize(
+    "line", sorted(name for name, spec in COMMANDS.items() if spec.ends_pipeline) + ["DELE 1", ":x"]
+)
 def test_nothing_flies_together_with_a_line_whose_reply_decides(line: str) -> None:
     async def go() -> None:
         stage = Stage()

@@ -245,9 +245,9 @@ def test_a_name_with_two_addresses_is_tried_in_turn(monkeypatch: pytest.MonkeyPa
                 unused.bind(("127.0.0.1", 0))
                 dead = unused.getsockname()[1]
 
-            def two(host: str, *rest: Any, flags: int = 0, **more: Any) -> Any:
+            def two(host: str, asked: int, flags: int = 0, **more: Any) -> Any:
                 if flags & socket.AI_NUMERICHOST:
-                    return real(host, *rest, flags=flags, **more)
+                    return real(host, asked, flags=flags, **more)
                 return [
                     (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", dead)),
                     (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),

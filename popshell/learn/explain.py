@@ -195,7 +195,12 @@ def _err(
             text = fill(template or "", known) or words("why.refused", **known)
     if text:
         yield Note("err", text, cite)
-    if row is not None and code_page is not None and (note := _filled(code_page, known, "note")):
+    if (
+        row is not None
+        and code_page is not None
+        and exchange.name != "QUIT"
+        and (note := _filled(code_page, known, "note"))
+    ):
         yield Note("info" if text else "err", note, citation(row.rfc, row.section))
     if response.code and row is None:
         yield Note("info", words("why.unknown-code", **known), citation(2449, "8"))

@@ -36,10 +36,9 @@ def reason(exchange: Exchange) -> str:
         return blunder.code
     number, maildrop = line.message, exchange.maildrop_before
     if number is not None:
-        if number in maildrop.marks:
-            return "marked"
         if not (number in maildrop.numbers or number in maildrop.sizes or number in maildrop.unique_ids):
-            return "no-such-message"
+            # Of a maildrop that nobody asked about, an optional command's refusal may mean either.
+            return "refused" if maildrop.last is None and spec.capability else "no-such-message"
         return "not-supported" if spec.capability else "refused"
     if spec.name in ("PASS", "APOP"):
         return "credentials"

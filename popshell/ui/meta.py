@@ -322,6 +322,8 @@ async def _connect(shell: Shell, argument: str) -> None:
     marks = session.connection.maildrop.marks if session else frozenset()
     if marks:
         shell.say("shell.dropped-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
+    if shell.tutor is not None:
+        shell.tutor.reconnecting()
     await shell.connect(argument or None)
 
 
@@ -330,10 +332,12 @@ async def _drop(shell: Shell, argument: str) -> None:
     if session is None:
         shell.say("shell.not-connected", style="warn")
         return
-    marks, before = session.connection.maildrop.marks, shell.state
+    marks, due, before = session.connection.maildrop.marks, session.connection.due(), shell.state
     shell.hang_up()
     shell.say("shell.dropped", style="warn")
-    if marks:
+    if marks and due is not None and due.command is not None and due.command.name == "QUIT":
+        shell.say("shell.dropped-quit", style="warn", marks=", ".join(map(str, sorted(marks))))
+    elif marks:
         shell.say("shell.dropped-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
     shell.moved(before, State.CLOSED)
     if shell.tutor is not None:
@@ -434,11 +438,11 @@ async def _again(tutor: Tutor, argument: str) -> None:
         await tutor.again()
 
 
-def _wait(tutor: Tutor, argument: str) -> None:
+async def _wait(tutor: Tutor, argument: str) -> None:
     if not argument.isascii() or not argument.isdigit() or len(argument) > 6:
         tutor.shell.say("shell.usage", style="warn", usage=usage(METAS["wait"]))
     else:
-        tutor.wait(float(argument))
+        await tutor.wait(float(argument))
 
 
 def _certificate(tutor: Tutor, argument: str) -> None:

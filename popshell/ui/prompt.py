@@ -162,7 +162,7 @@ class Toolbar:
         elif session.transcript:
             time = f"{session.transcript[-1].milliseconds:.0f}"
             parts.append((4, dot, [("dim", words("toolbar.time", time=time))]))
-        if (left := seconds_left(shell)) is not None and left <= COUNTDOWN:
+        if (left := shell.seconds_left()) is not None and left <= COUNTDOWN:
             parts.append((1, dot, [("warn", words("toolbar.autologout", seconds=max(0, round(left))))]))
         for most in range(6, -1, -1):
             line: Line = [("", " ")]
@@ -172,14 +172,6 @@ class Toolbar:
             if line_columns(line) <= room:
                 break
         return line
-
-
-def seconds_left(shell: Shell) -> float | None:
-    """Seconds to the practice server's autologout; None elsewhere."""
-    session, call = shell.session, shell.call
-    if session is None or call is None or call.place.autologout is None:
-        return None
-    return session.last_sent + call.place.autologout - session.now()
 
 
 def _maildrop(view: MaildropView, words: Words, dot: str, ascii: bool) -> list[tuple[int, str, Line]]:

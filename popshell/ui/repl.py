@@ -35,10 +35,10 @@ from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 from popshell.learn.catalog import Catalog
 from popshell.protocol.commandline import MASK, CommandLine, Context
 from popshell.protocol.commands import COMMANDS
-from popshell.ui import theme
+from popshell.ui import render, theme
 from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.history import RecentSuggest, ShellHistory
-from popshell.ui.prompt import COUNTDOWN, Toolbar, Typing, formatted, hint, prompt_line, seconds_left
+from popshell.ui.prompt import COUNTDOWN, Toolbar, Typing, formatted, hint, prompt_line
 from popshell.ui.render import token_style
 from popshell.ui.screen import TerminalScreen
 from popshell.ui.shell import Leave, Shell
@@ -196,6 +196,11 @@ class Repl:
                 name = due.command.name if due.command else self.shell.words("problem.greeting")
                 self.shell.say("shell.interrupted", style="warn", command=_safe(name))
             return None
+        except (Leave, Stopped, EOFError):
+            raise
+        except Exception as error:  # a fault of ours: it must not cost the user the session
+            self.shell.say("shell.fault", style="err", what=_safe(fault_of(error)))
+            return None
         finally:
             self._task = None
 
@@ -207,7 +212,7 @@ class Repl:
     async def _watch(self) -> None:
         """Redraw the toolbar each second of the last minute before autologout."""
         while True:
-            left = seconds_left(self.shell)
+            left = self.shell.seconds_left()
             wait = 5.0 if left is None or left > COUNTDOWN + 5 else 1.0
             await asyncio.sleep(wait)
             if left is not None and left <= COUNTDOWN + 1 and self._session.app.is_running:
@@ -339,13 +344,17 @@ class Repl:
         self._asking = PromptSession(
             history=InMemoryHistory(), style=self._style, enable_suspend=False, erase_when_done=hidden
         )
-        message: StyleAndTextTuples = [("class:warn", f" {question}")]
+        # A prompt of more than one line would be repeated on each resize; so all but the last is printed.
+        *above, last = render.paragraph(question.strip(), self.shell.screen.columns - 12, " ", "warn")
+        last.append(("", " "))
+        self.shell.screen.lines(above)
+        message = formatted(last)
         try:
             answer = await self._asking.prompt_async(
                 message, is_password=hidden, handle_sigint=False, set_exception_handler=False
             )
             if hidden:  # what stays on the screen does not tell the length
-                self.shell.screen.lines([[("warn", f" {question}"), ("secret", MASK if answer else "")]])
+                self.shell.screen.lines([[*last, ("secret", MASK if answer else "")]])
             return answer
         except (KeyboardInterrupt, EOFError):
             return None

@@ -19,7 +19,7 @@ from popshell.protocol.exchange import Exchange
 from popshell.ui import rules, stream
 from popshell.ui.shell import Shown
 from popshell.ui.theme import PLAIN, Palette
-from popshell.ui.wrap import Line
+from popshell.ui.wrap import CODE, Line, wrap_runs
 
 #: Lines of a reply that a terminal shows before `:more` is needed.
 MOST_LINES = 200
@@ -124,7 +124,7 @@ class TerminalScreen:
         return None
 
     def waiting(self, text: str) -> None:
-        self.lines([[("note", f"     {text}")]])
+        self.lines(wrap_runs([("note", text)], self.columns - 1, "     ", "     "))
 
 
 class PlainScreen(TerminalScreen):
@@ -151,10 +151,10 @@ class PlainScreen(TerminalScreen):
             from getpass import getpass
 
             return await asyncio.get_running_loop().run_in_executor(None, getpass, question)
-        self.out.write(question)
-        self.out.flush()
         # Not getpass: the reader of the commands waits at the same terminal, and one of both would get the password.
         with Terminal(0).unseen():
+            self.out.write(question)
+            self.out.flush()
             secret = await anext(self.answers, None)
         self.out.write("\n")
         return secret
@@ -169,6 +169,10 @@ class PlainScreen(TerminalScreen):
 
     def _window(self) -> int | None:
         return None
+
+    def drawn(self, lines: Iterable[Line]) -> str:
+        """Without colours, what is to be typed is told by its backticks."""
+        return super().drawn([(s, f"`{t}`" if s == CODE else t) for s, t in line] for line in lines)
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
         self.out.write(f"[STATE: {after.value}]\n")

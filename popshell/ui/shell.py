@@ -38,6 +38,8 @@ HANG_TIME = 3.0
 #: After so many seconds without a whole reply nobody waits any longer (security.md, Limits).
 REPLY_TIME = 60.0
 GREETING_TIME = 30.0
+#: The practice server answers at once, or it plays dead (a lesson's condition): a script need not wait for long.
+PRACTICE_TIME = 4.0
 
 
 class Place(NamedTuple):
@@ -285,6 +287,18 @@ class Shell:
         facts = {"reason": error.code, "host": "?", "port": "?", **error.facts}
         self.say(key, style="err", **facts)
 
+    async def closing(self) -> None:
+        """Until the server has closed; no longer than it may take."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), CLOSING_TIME)
+
+    def seconds_left(self) -> float | None:
+        """Seconds to the practice server's autologout; None elsewhere."""
+        session, call = self.session, self.call
+        if session is None or call is None or call.place.autologout is None:
+            return None
+        return session.last_sent + call.place.autologout - session.now()
+
     def hang_up(self) -> None:
         """Close the line without QUIT."""
         if self.session is not None:
@@ -478,6 +492,8 @@ class Shell:
         """Wait for a reply; Ctrl-C cancels the waiting, not the reply (sec-U1)."""
         session = self.session
         limit = GREETING_TIME if session and session.greeting is future else REPLY_TIME
+        if self.call is not None and self.call.place.practice and not self.screen.interactive:
+            limit = PRACTICE_TIME
         try:
             done, _ = await asyncio.wait({future}, timeout=HANG_TIME)
             if not done and session is not None:
@@ -491,6 +507,8 @@ class Shell:
         future.cancel()
         if not self.screen.interactive:
             self.hang_up()
+            if self.tutor is not None:
+                self.tutor.line_lost()
             raise CallError("reply-timeout", seconds=round(limit))
         due = session.connection.due() if session else None
         self.say("shell.interrupted", style="warn", command=due.command.name if due and due.command else "?")
@@ -563,6 +581,8 @@ class Shell:
         except TimeoutError:
             self.hang_up()
         self.say("shell.closed")
+        if self.tutor is not None:
+            self.tutor.goodbye()
         if before is State.UPDATE:  # said, not drawn: the arrow to UPDATE stands right above
             self.screen.state_changed(before, State.CLOSED, [])
 

@@ -60,6 +60,7 @@ class Attempt:
     held: str | None = None
     solved: bool = False
     told: int = 0
+    overshot: bool = False
 
 
 @dataclass(slots=True)
@@ -152,8 +153,13 @@ class Tutor:
     async def _read(self, rows: int) -> None:
         """Wait for Enter where text and task do not fit the window together. What is typed instead is not lost."""
         screen = self.shell.screen
-        if screen.pauses and rows + _TASK_ROWS > screen.rows:
-            self.shell.draft = await screen.ask(self.shell.words("tutor.enter")) or self.shell.draft
+        while screen.pauses and (self.shell.page_rest or rows + _TASK_ROWS > screen.rows):
+            rest = self.shell.page_rest
+            typed = await screen.ask(self.shell.words("tutor.enter-more" if rest else "tutor.enter"))
+            if typed or not rest:
+                self.shell.draft = typed or self.shell.draft
+                return
+            self.shell.page("".join(rest))
 
     def show_lesson(self) -> int:
         """The lesson's text, in today's language. Returns how many lines it has."""
@@ -218,6 +224,11 @@ class Tutor:
             if text.startswith(":"):
                 if text.startswith(":wait "):
                     self.stage.pass_time(float(text[6:]))
+                elif text in (":drop", ":connect"):
+                    shell.hang_up()
+                if text == ":connect":
+                    await shell.take_call(shell.dial("practice", shell.late, shell.ended), quiet=True)
+                    session = shell.session or session
                 played.append(text)
                 continue
             for row in placed(text, exercise, session.connection.stamp).split("\n"):
@@ -257,17 +268,34 @@ class Tutor:
         if exchange.command is None:
             return
         self.attempt.typed.append(exchange.command.text)
+        if exchange.name == "QUIT" and exchange.after in (State.UPDATE, State.CLOSED):
+            return  # judged when the server has closed: `goodbye()`
+        self._weigh()
+
+    def goodbye(self) -> None:
+        """The server has closed after QUIT."""
+        if not self.paused and not self.attempt.solved:
+            self._weigh(ended=True)
+
+    def _weigh(self, *, ended: bool = False) -> None:
+        """Judge; if it is not solved, help along where that is wanted."""
         if not self.judge() and not self._on_the_way():
-            self._help_along(ended=exchange.name == "QUIT" and exchange.after in (State.UPDATE, State.CLOSED))
+            self._help_along(ended=ended)
 
     def line_lost(self) -> None:
         """The connection ended without QUIT."""
         if self.exercise is None or self.attempt.solved or self.paused:
             return
         self.attempt.dropped = True
-        self.attempt.typed.append(":drop")
-        if not self.judge() and not self._on_the_way():
-            self._help_along(ended=True)
+        waited = self.attempt.typed and self.attempt.typed[-1].startswith(":wait")
+        if not waited:  # the server's own doing (autologout) is no `:drop`
+            self.attempt.typed.append(":drop")
+        self._weigh(ended=True)
+
+    def reconnecting(self) -> None:
+        """`:connect` while a connection is open: it ends without QUIT."""
+        if self.shell.session is not None and not self.paused:
+            self.attempt.dropped = True
 
     def evidence(self) -> Evidence:
         shell, attempt = self.shell, self.attempt
@@ -339,12 +367,30 @@ class Tutor:
                 self.shell.screen.lines(self._laid_out(self.prose.wrong.get(wrong.say, "")))
                 self._count_try()
                 return
+        if self._overshot():
+            if not self.attempt.overshot:
+                self.attempt.overshot = True
+                self._count_try()
+                self.say_missing()
+                self.shell.say("tutor.again")
+            return
         beyond = len(self.attempt.typed) - len(self.exercise.solution)
         if ended or (beyond > 0 and beyond % PATIENCE == 0):
             self._count_try()
             self.say_missing()
             if ended:
                 self.shell.say("tutor.again")
+
+    def _overshot(self) -> bool:
+        """Whether something happened that no further line can mend."""
+        assert self.exercise is not None
+        evidence = self.evidence()
+        read = {e.command.message for e in evidence.commands if e.command and e.name == "RETR" and e.ok}
+        return any(
+            (check.name in ("never", "at_most", "sent_first") and not check.holds(evidence))
+            or (check.name == "retrieved" and not read <= set(check.value))
+            for check in self.exercise.checks
+        )
 
     def _ends_with(self, lines: tuple[str, ...]) -> bool:
         wanted = [row for line in lines for row in line.split("\n") if row != ":connect"]
@@ -356,7 +402,8 @@ class Tutor:
         assert self.exercise is not None
         evidence, words = self.evidence(), self.shell.words
         missing = [check for check in self.exercise.checks if not check.holds(evidence)]
-        for check in missing[:1]:
+        final = ("never", "at_most", "sent_first", "retrieved")
+        for check in sorted(missing, key=lambda check: check.name not in final)[:1]:
             facts = {
                 "state": evidence.state.value,
                 "marks": ", ".join(map(str, sorted(evidence.marks))) or words("tutor.none"),
@@ -545,14 +592,18 @@ class Tutor:
             )
         self.shell.page(self.shell.screen.drawn(lines))
 
-    def wait(self, seconds: float) -> None:
-        """Move the practice server's clock (`:wait`)."""
+    async def wait(self, seconds: float) -> None:
+        """Move the practice server's clock (`:wait`), and see what comes of it."""
+        shell = self.shell
         self.attempt.waited += seconds
         self.attempt.typed.append(f":wait {seconds:g}")
-        self.stage.pass_time(seconds)
         self.shell.say("tutor.waited", seconds=f"{seconds:g}")
-        if not self.paused and not self.attempt.solved:
-            self.judge()
+        self.stage.pass_time(seconds)
+        left = shell.seconds_left()
+        if left is not None and left <= 0:
+            await shell.closing()  # autologout; `line_lost` hears of it
+        elif not self.paused and not self.attempt.solved and self.exercise is not None:
+            self._weigh()
 
     def certificate(self) -> Iterable[str] | None:
         """The lines of the certificate; None while exercises are open."""

@@ -196,8 +196,8 @@ def test_autologout_is_counted_down_and_happens(terminal: Terminals) -> None:
     shell.line("DELE 1", "+OK")
     assert "autologout" not in shell.scroll()
     shell.line(":wait 550", "")
-    shell.wait("autologout in 50 s")
-    shell.wait("autologout in 48 s")  # by itself
+    first = shell.wait("· autologout in ").partition("autologout in ")[2][:2]
+    shell.wait(lambda scroll: 0 < int(scroll.partition("autologout in ")[2][:2]) < int(first))  # by itself
     shell.type("RE")
     shell.wait("▸ RE")
     shell.type("\x15:wait 60\r")
@@ -223,10 +223,10 @@ def test_search_in_history_and_enter(terminal: Terminals) -> None:
     shell.prompt()
     shell.type("\x1b[A\x1b[A")
     shell.wait("AUTHORIZATION ▸ STAT")
-    shell.type("\x15ST")
-    shell.wait("▸ STAT")  # suggested out of the history
+    shell.type("\x15NO")
+    shell.wait("▸ NOOP")  # suggested out of the history
     shell.type("\x1b[C\r")
-    shell.wait(lambda scroll: scroll.count(" C: STAT") == 2)
+    shell.wait(lambda scroll: scroll.count(" C: NOOP") == 3)
 
 
 def test_vi_keys(terminal: Terminals) -> None:

@@ -1,0 +1,244 @@
+"""However the program ends or stops, the terminal is as it was found (sec-U4); SIGKILL alone needs `stty sane`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from terminal.driver import POPSHELL, Peer, Pty, Terminal, Tmux, needs_tmux
+
+pytestmark = pytest.mark.terminal
+Terminals = Callable[..., Pty]
+Peers = Callable[..., Peer]
+ENDING = [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
+#: What the prompt turns on and must turn off again: bracketed paste, hidden cursor, alternate screen, mouse.
+PRIVATE = {2004, 1049, 1000, 1006}
+
+
+def left_clean(shell: Pty) -> None:
+    shell.pump()
+    assert shell.restored()
+    assert not shell.display.private & PRIVATE
+    assert shell.display.cursor.hidden is False
+    assert "Traceback" not in shell.scroll()
+    assert "Press ENTER" not in shell.scroll()
+
+
+def test_settings_do_change_while_it_runs(terminal: Terminals) -> None:
+    shell = terminal()
+    shell.prompt()
+    assert not shell.restored(), "or the tests below could not fail"
+    assert 2004 in shell.display.private
+
+
+@pytest.mark.parametrize("keys", [":quit\r", "\x04"], ids=[":quit", "Ctrl-D"])
+def test_leaving(keys: str, terminal: Terminals) -> None:
+    shell = terminal()
+    shell.prompt()
+    shell.line("STAT", "-ERR")
+    shell.type(keys)
+    assert shell.exit_code() == 0, "an interactive session ends with 0"
+    left_clean(shell)
+
+
+@pytest.mark.parametrize(
+    ("where", "number"),
+    [
+        *(("half typed", number) for number in ENDING),
+        ("reply due", signal.SIGTERM),
+        ("reply due", signal.SIGHUP),
+        ("question", signal.SIGTERM),
+        ("menu", signal.SIGQUIT),
+        ("search", signal.SIGHUP),
+    ],
+)
+def test_signal(where: str, number: signal.Signals, terminal: Terminals, peer: Peers) -> None:
+    server = peer({"STAT": None})
+    shell = terminal(f"127.0.0.1:{server.port}")
+    shell.prompt()
+    match where:
+        case "half typed":
+            shell.type("PASS x")
+            shell.wait("▸ PASS •")
+        case "reply due":
+            shell.type("STAT\r")
+            server.wait("STAT")
+        case "question":
+            shell.line("USER a", "+OK")
+            shell.type("PASS\r")
+            shell.wait("Password")
+        case "menu":
+            shell.type("\t")
+            shell.wait("name the maildrop")
+        case "search":
+            shell.type("\x12")
+            shell.wait("reverse-i-search")
+    shell.signal(number)
+    assert shell.exit_code() == 128 + number
+    left_clean(shell)
+    assert "QUIT" not in server.heard
+
+
+def test_two_signals_at_once(terminal: Terminals) -> None:
+    """A window that closes sends SIGHUP from the kernel and from the shell in it."""
+    shell = terminal()
+    shell.prompt()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGHUP):
+        shell.signal(number)
+    assert shell.exit_code() in (128 + signal.SIGHUP, 128 + signal.SIGTERM)
+    left_clean(shell)
+
+
+def test_window_that_goes_away_ends_the_program(terminal: Terminals) -> None:
+    shell = terminal()
+    shell.prompt()
+    shell.hang_up()
+    assert shell.process.wait(10) != 0
+
+
+FAULT = """
+import sys
+import popshell.ui.{module} as module
+def broken(*arguments, **more):
+    secret = "C4n4ry-77"
+    raise ZeroDivisionError(secret)
+module.{name} = broken
+from popshell.cli import run
+sys.exit(run([]))
+"""
+
+
+def test_fault_of_ours_in_a_line_is_said_without_its_values_and_the_shell_goes_on(terminal: Terminals) -> None:
+    shell = terminal(command=[sys.executable, "-c", FAULT.format(module="shell", name="Shell.send")])
+    shell.prompt()
+    shell.type("STAT\r")
+    shell.wait("ZeroDivisionError")
+    shell.prompt()
+    shell.type(":quit\r")
+    assert shell.exit_code() == 0
+    assert "C4n4ry" not in shell.scroll()
+    left_clean(shell)
+
+
+def test_fault_of_ours_in_the_loop_leaves_the_terminal_whole(terminal: Terminals) -> None:
+    shell = terminal(command=[sys.executable, "-c", FAULT.format(module="repl", name="Repl._read")])
+    assert shell.exit_code() == 3
+    assert "ZeroDivisionError" in shell.scroll()
+    assert "C4n4ry" not in shell.scroll()
+    left_clean(shell)
+
+
+# -- Ctrl-Z ------------------------------------------------------------------------------------------------------------
+
+
+class JobShell:
+    """bash without line editing, so that nothing but popshell touches the settings; `stty -g` tells them."""
+
+    def __init__(self, terminal: Pty | Tmux, home: Path) -> None:
+        self.terminal: Terminal = terminal
+        self.home = home
+        self._count = 0
+        self.terminal.wait("bash-")
+
+    def settings(self) -> str:
+        self._count += 1
+        path = self.home / f"settings-{self._count}"
+        self.terminal.type(f"stty -g > {path}; echo told-$((1+{self._count - 1}))\r")
+        self.terminal.wait(f"\ntold-{self._count}")
+        return path.read_text()
+
+
+def test_ctrl_z_and_fg_at_the_prompt(terminal: Terminals, tmp_path: Path) -> None:
+    bash = JobShell(terminal(command=["bash", "--norc", "--noediting", "-i"]), tmp_path)
+    shell = bash.terminal
+    before = bash.settings()
+    shell.type(" ".join(POPSHELL) + "\r")
+    shell.prompt()
+    shell.type("STA")
+    shell.wait("▸ STA")
+    shell.type("\x1a")
+    shell.wait("Stopped")
+    assert bash.settings() == before
+    shell.type("fg\r")
+    shell.wait(lambda scroll: scroll.rpartition("\nfg")[2].count("▸ STA"))
+    shell.type("T\r")
+    shell.wait("✘S: -ERR")
+    shell.prompt()
+    shell.type(":quit\r")
+    shell.wait(lambda scroll: ":quit" in scroll and scroll.rstrip().endswith("bash-5.2#") or "$" in scroll[-12:])
+    assert bash.settings() == before
+
+
+def test_ctrl_z_and_fg_while_a_reply_is_due(terminal: Terminals, peer: Peers, tmp_path: Path) -> None:
+    server = peer({"STAT": None})
+    bash = JobShell(terminal(command=["bash", "--norc", "--noediting", "-i"]), tmp_path)
+    shell = bash.terminal
+    before = bash.settings()
+    shell.type(" ".join(POPSHELL) + f" 127.0.0.1:{server.port}\r")
+    shell.prompt()
+    shell.type("STAT\r")
+    server.wait("STAT")
+    shell.type("\x1a")
+    shell.wait("Stopped")
+    assert bash.settings() == before
+    shell.type("fg\r")
+    shell.wait(lambda scroll: scroll.rpartition("\nfg")[2])
+    server.say(b"+OK 3 300\r\n")
+    shell.wait("+OK 3 300")
+    shell.prompt()
+    shell.type(":quit\r")
+    shell.wait(lambda scroll: scroll.rstrip().endswith(("#", "$")))
+    assert bash.settings() == before
+
+
+@needs_tmux()
+def test_ctrl_z_with_nobody_to_wake_us_does_nothing(tmux: Callable[..., Tmux]) -> None:
+    """popshell as the only program of a window: stopped it would be stopped for ever."""
+    shell = tmux()
+    shell.prompt()
+    shell.press("C-z")
+    shell.type("STAT\r")
+    shell.wait("✘S: -ERR")
+
+
+# -- --plain on a terminal ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [":quit\r", "\x04", "QUIT\r:quit\r"], ids=[":quit", "Ctrl-D", "QUIT"])
+def test_leaving_plain(keys: str, terminal: Terminals) -> None:
+    shell = terminal("--plain")
+    shell.wait("[STATE: AUTHORIZATION]")
+    shell.type("STAT\r")
+    shell.wait("[ERR]")
+    shell.type(keys)
+    assert shell.exit_code() == 0
+    assert shell.restored()
+    assert b"\x1b" not in shell.raw
+
+
+def test_ctrl_c_in_plain(terminal: Terminals) -> None:
+    shell = terminal("--plain")
+    shell.wait("[STATE: AUTHORIZATION]")
+    shell.type("\x03")
+    assert shell.exit_code() == 130
+    assert shell.restored()
+    assert "Traceback" not in shell.scroll()
+    assert "Fatal" not in shell.scroll()
+
+
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {}], ids=["TERM=dumb", "--plain"])
+def test_bare_pass_in_plain_is_not_echoed_and_not_sent_as_a_command(env: dict[str, str], terminal: Terminals) -> None:
+    shell = terminal(*(() if env else ("--plain",)), env=env)
+    shell.wait("[STATE: AUTHORIZATION]")
+    shell.type("USER learner\rPASS\r")
+    shell.wait("Password (not shown):")
+    shell.type("secret\r")
+    shell.wait("[STATE: TRANSACTION]")
+    assert b"secret" not in shell.raw.partition(b"C: USER")[2]
+    shell.type("STAT\r")
+    shell.wait("[OK] S: +OK 7 7528")
+    assert shell.restored()
