@@ -125,7 +125,8 @@ class Session:
         for event in events:
             if isinstance(event, Exchange):
                 self.transcript.append(event)
-                if event.problem is not None and event.problem.code == "unasked":
+                # Not the answer to any line: nobody asked, or bytes between STLS and TLS.
+                if event.problem is not None and event.problem.code in ("unasked", "stls-injection"):
                     self._on_late(event)
                     continue
             waiter = self._waiters.popleft() if self._waiters else None
@@ -142,7 +143,8 @@ def transcript_lines(exchanges: list[Exchange]) -> Iterator[str]:
         if sent:
             yield f"C: {show(sent[0], keep='')}"
         for step, answer in zip(exchange.steps, sent[1:], strict=True):
-            yield f"S: + {show(step.challenge, keep='')}"
+            challenge = exchange.redact(step.challenge.decode("utf-8", "surrogateescape"))
+            yield f"S: + {show(challenge, keep='')}"
             yield f"C: {answer}"
         received = exchange.received
         for step in exchange.steps:

@@ -13,6 +13,7 @@ import pytest
 import popshell
 from popshell.learn import catalog as module
 from popshell.learn.catalog import (
+    DEEPEST,
     LANGUAGES,
     Catalog,
     Page,
@@ -22,6 +23,7 @@ from popshell.learn.catalog import (
     choose_language,
     match_language,
     read_page,
+    too_deep,
 )
 from popshell.ui.theme import STYLES
 
@@ -113,6 +115,23 @@ def test_a_page_without_summary_has_an_empty_one() -> None:
 def test_page_errors(text: str, line: int, words: str) -> None:
     with pytest.raises(PageError, match=rf"^en/x\.md:{line}: .*{words}"):
         read_page("en/x.md", text)
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ([], None),
+        (["[" * DEEPEST], None),
+        (["[" * (DEEPEST + 1)], 1),
+        (["[" * DEEPEST, "{"], 2),
+        (["[" * DEEPEST, "]{", "}]["], None),
+        (["]" * 9, "[" * DEEPEST], None),
+        (["[]" * 99], None),
+        (["x = {", *["{"] * DEEPEST], DEEPEST + 1),
+    ],
+)
+def test_too_deep(rows: list[str], line: int | None) -> None:
+    assert too_deep(rows) == line
 
 
 # -- catalogs ----------------------------------------------------------------------------------------------------------

@@ -107,10 +107,13 @@ def too_deep(rows: list[str]) -> int | None:
     """The first of `rows`, from 1, where brackets are nested deeper than DEEPEST: a parser would run out of stack."""
     depth = 0
     for at, row in enumerate(rows, 1):
-        for ch in row:
-            depth += (ch in "[{") - (ch in "]}")
-            if depth > DEEPEST:
-                return at
+        if depth + row.count("[") + row.count("{") <= DEEPEST:
+            depth += row.count("[") + row.count("{") - row.count("]") - row.count("}")
+        else:
+            for ch in row:
+                depth += (ch in "[{") - (ch in "]}")
+                if depth > DEEPEST:
+                    return at
         depth = max(depth, 0)
     return None
 

@@ -121,7 +121,7 @@ class Exchange:
         """The lines that went out, secrets masked."""
         if self.command is None:
             return []
-        return [self.command.redacted(), *(MASK for _ in self.steps)]
+        return [self.command.redacted(), *("*" if step.answer == b"*" else MASK for step in self.steps)]
 
     def to_json(self) -> dict[str, Any]:
         """The published form (docs/reference-json.md), secrets masked; what is not UTF-8 stands as \\udcXX escapes."""

@@ -13,6 +13,7 @@ from popshell.protocol.commandline import CommandLine, Role
 from popshell.protocol.exchange import Exchange
 from popshell.protocol.maildropview import MaildropView
 from popshell.protocol.response import Status
+from popshell.protocol.wire import ReplyLimits
 from popshell.ui.wrap import Line, inline, wrap_runs
 from popshell.visible import show, tame
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from popshell.ui.ladder import Rung
     from popshell.ui.mailbox import MailRow
 
+#: No maildrop has more messages than its listing may have lines.
+MOST_ROWS = ReplyLimits().listing_lines
 #: Notes stand below the text of a reply, right of its gutter.
 INDENT = "     "
 _SIGNS = {"ok": ("✔", "ok"), "err": ("✘", "err"), "warn": ("⚠", "warn"), "info": (" ", "note")}
@@ -112,7 +115,7 @@ def mail_rows(view: MaildropView) -> Iterable[MailRow]:
     """The maildrop as known so far, a row a message."""
     from popshell.ui.mailbox import MailRow
 
-    for number in view.numbers:
+    for number in view.numbers[:MOST_ROWS]:  # a hostile STAT may claim any number
         subject = view.subjects.get(number)
         yield MailRow(
             number,

@@ -27,15 +27,19 @@ def sound(text: str) -> None:
 @pytest.mark.parametrize("size", [(20, 5), (40, 12), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
 def test_session_in_a_window_of_any_size(size: tuple[int, int], tmux: Callable[..., Tmux]) -> None:
     shell = tmux(columns=size[0], rows=size[1])
-    shell.wait("▸")
-    for line, word in [("USER learner", "PASS"), ("PASS secret", "TRANSACTION"), ("RETR 2", "MD5"), (":state", "UPDATE")]:
+    shell.prompt()
+    for line in ("USER learner", "PASS secret", "RETR 2", "DELE 1", ":state", ":help", ":more all", ":ladder", ":mailbox"):
+        before = shell.scroll()
         shell.type(line + "\r")
-        if word != "MD5":
-            shell.wait(word)
-    shell.type(":help\r:more all\r")
+        shell.wait(lambda scroll, before=before: scroll != before)  # type: ignore[misc]
+        shell.prompt()
     shell.press("Tab")
     shell.press("C-c")
+    shell.prompt("TRANSACTION ▸")
+    sound(shell.scroll())
     shell.type(":quit\r")
+    shell.wait("undeleted")
+    shell.type("y\r")
     shell.until(lambda: not shell.alive(), shell.screen)
 
 
