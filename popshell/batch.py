@@ -15,18 +15,22 @@ from collections.abc import AsyncIterator
 from typing import BinaryIO
 
 _BLOCK = 64 * 1024
+#: How many lines are read before somebody wants them.
+_AHEAD = 64
 
 
 async def lines_of(stream: BinaryIO) -> AsyncIterator[str]:
     """The lines of `stream`, line ends cut off; what is not UTF-8 is kept by surrogateescape."""
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=64)
+    queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+    room = threading.Semaphore(_AHEAD)
     raw = getattr(stream, "raw", stream)
 
     def put(line: bytes | None) -> bool:
+        room.acquire()
         try:
-            asyncio.run_coroutine_threadsafe(queue.put(line), loop).result()
-        except (RuntimeError, asyncio.CancelledError):
+            loop.call_soon_threadsafe(queue.put_nowait, line)
+        except RuntimeError:
             return False  # the loop is gone: nobody reads any more
         return True
 
@@ -49,4 +53,5 @@ async def lines_of(stream: BinaryIO) -> AsyncIterator[str]:
 
     threading.Thread(target=read, daemon=True).start()
     while (line := await queue.get()) is not None:
+        room.release()
         yield line.removesuffix(b"\r").decode("utf-8", "surrogateescape")

@@ -160,8 +160,9 @@ def _dispatch(arguments: argparse.Namespace, catalog: Catalog, language: str) ->
         raise Usage(words("cli.too-many", word=rest[-1]))
     if arguments.port is not None and subcommand != "serve":
         raise Usage(words("cli.only-with", option="--port", command="serve"))
-    if arguments.fix_dialogues and subcommand != "lint":
-        raise Usage(words("cli.only-with", option="--fix-dialogues", command="lint"))
+    for option in ("fix_dialogues", "mark_translated"):
+        if getattr(arguments, option) and subcommand != "lint":
+            raise Usage(words("cli.only-with", option=f"--{option.replace('_', '-')}", command="lint"))
     if subcommand == "lint":
         from popshell.learn.lint import run_lint
 

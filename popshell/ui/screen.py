@@ -65,6 +65,9 @@ class TerminalScreen:
         self.out.write(self.drawn(lines))
         self.out.flush()
 
+    def notes(self, lines: Iterable[Line]) -> None:
+        self.lines(lines)
+
     def styled(self, text: str) -> None:
         self.out.write(text)
         self.out.flush()
@@ -195,8 +198,8 @@ class JsonScreen(PlainScreen):
     def challenge(self, challenge: Challenge) -> None:
         """Part of the record."""
 
-    def lines(self, lines: Iterable[Line]) -> None:
-        """Notes are part of the record; nothing of them is shown twice."""
+    def notes(self, lines: Iterable[Line]) -> None:
+        """Part of the record."""
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
         """Part of the record."""

@@ -107,6 +107,9 @@ class Screen(Protocol):
     def lines(self, lines: Iterable[Line]) -> None:
         """Show lines of our own, already safe."""
 
+    def notes(self, lines: Iterable[Line]) -> None:
+        """Show the notes on a reply."""
+
     def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
         """Show a line that is sent; None is an answer to a challenge."""
 
@@ -608,7 +611,7 @@ class Shell:
             if self.options.notes == "brief":
                 notes = notes[:1]
             lines = render.note_lines(notes, columns, ascii=self.screen.ascii, cite=self.options.notes == "full")
-            self.screen.lines(lines)
+            self.screen.notes(lines)
         self.moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
         self.screen.record(exchange, notes)
         if self.tutor is not None:
