@@ -265,7 +265,8 @@ async def _interactive(
     from popshell.ui.repl import Repl, ReplScreen
     from popshell.ui.theme import Palette, colour_allowed
 
-    screen = ReplScreen(Palette(colour_allowed(os.environ, True)), ascii=arguments.ascii)
+    ascii = arguments.ascii or not _draws(sys.stdout.encoding)
+    screen = ReplScreen(Palette(colour_allowed(os.environ, True)), ascii=ascii)
     shell = _shell(catalog, screen, dialer, options)
     name = dialer.address.user if dialer.address else next(iter(dialer.server.accounts))
     repl = Repl(shell, catalog, _history_path, name, vi=arguments.vi)
@@ -279,6 +280,15 @@ async def _interactive(
         return await repl.run(lambda: _begin(shell, learn))
     finally:
         await dialer.close()
+
+
+def _draws(encoding: str) -> bool:
+    """Whether a terminal's encoding has the characters that pictures are made of."""
+    try:
+        "✔─▶•".encode(encoding)
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
 
 
 async def _introduce(shell: Shell, dialer: Dialer) -> None:

@@ -136,10 +136,16 @@ class Session:
                 waiter.set_result(event)
 
 
-def transcript_lines(exchanges: list[Exchange]) -> Iterator[str]:
-    """The session as `C:`/`S:` lines, secrets masked, everything else filtered (sec-F2)."""
+def transcript_lines(exchanges: list[Exchange], *, masked: bool = True) -> Iterator[str]:
+    """The session as `C:`/`S:` lines, secrets masked, everything else filtered (sec-F2).
+
+    Only what nobody typed, such as the failed dialogue of a lesson, may be shown without a mask.
+    """
     for exchange in exchanges:
         sent = exchange.sent_lines()
+        if not masked and exchange.command is not None:
+            answers = (step.answer.decode("utf-8", "surrogateescape") for step in exchange.steps)
+            sent = [exchange.command.text, *(show(answer, keep="") for answer in answers)]
         if sent:
             yield f"C: {show(sent[0], keep='')}"
         for step, answer in zip(exchange.steps, sent[1:], strict=True):

@@ -109,7 +109,7 @@ class TestCapa:
 
 class TestLogin:
     def test_a_password_may_hold_blanks(self) -> None:
-        """RFC 1939 §7, PASS; interop.md 8: a trailing blank is significant."""
+        """RFC 1939 §7, PASS: blanks are part of the password, a trailing one, too."""
         for secret in ("two words", " before", "behind ", "a  b", "信箱", "a\tb"):
             assert play(f"USER {NAME}", f"PASS {secret}", accounts={NAME: secret})[-1].ok
             assert not play(f"USER {NAME}", f"PASS {secret}x", accounts={NAME: secret})[-1].ok

@@ -1,4 +1,4 @@
-"""Hostile replies on a terminal: nothing that a server sends leaves its rows (security.md, R1 to R7).
+"""Hostile replies on a terminal: nothing that a server sends leaves its rows (docs/security.md, sec-R1 to sec-R7).
 
 The terminal is pyte. Each look at it is shown to fail: the same lines, written with a margin but without the filter,
 must be caught.

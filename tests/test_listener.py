@@ -739,7 +739,7 @@ def test_a_command_in_the_packet_that_ends_the_handshake_is_served(implicit: boo
 
 
 def test_the_hello_that_comes_at_once_does_not_hang() -> None:
-    """platform.md: a ClientHello read before start_tls hangs the handshake. It is sent with no pause at all here."""
+    """asyncio: a ClientHello read before start_tls hangs the handshake. It is sent with no pause at all here."""
 
     async def body() -> None:
         async with listening(mail_server()) as (listener, port):

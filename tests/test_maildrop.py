@@ -25,7 +25,7 @@ class TestFromFiles:
             (b"A: b\n\nbody\n", b"A: b\r\n\r\nbody\r\n"),
             (b"A: b\r\n\r\nbody\r\n", b"A: b\r\n\r\nbody\r\n"),
             (b"A: b\r\n\nbody\n", b"A: b\r\n\r\nbody\r\n"),
-            (b"A: b\n\nbody", b"A: b\r\n\r\nbody\r\n"),  # interop.md: no final newline
+            (b"A: b\n\nbody", b"A: b\r\n\r\nbody\r\n"),  # no final newline
             (b"A: b\n", b"A: b\r\n\r\n"),  # a header alone ends with an empty line
             (b"A: b", b"A: b\r\n\r\n"),
             (b"\nbody", b"\r\nbody\r\n"),

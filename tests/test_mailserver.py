@@ -480,7 +480,7 @@ class TestStamp:
         assert all(re.fullmatch(r"<[0-9]+\.[0-9]+@pop\.example>", stamp) for stamp in stamps)
 
     def test_apop_works_for_it(self) -> None:
-        """interop.md: never a stamp in the greeting unless APOP works."""
+        """RFC 1939 §7, APOP: a stamp in the greeting says that APOP works."""
         (exchange,) = play(f"APOP {NAME} {apop_digest(STAMP, SECRET)}")
         assert exchange.ok
 
@@ -510,7 +510,7 @@ class TestConditions:
         session = opened()
         assert converse(session, b"USER learner\r\n").startswith(b"+OK")
         session.server.conditions = Conditions(require_tls=True)
-        assert converse(session, b"PASS secret\r\n") == b"-ERR " + words("tls-required") + b"\r\n"
+        assert converse(session, b"PASS secret\r\n") == b"-ERR [AUTH] " + words("tls-required") + b"\r\n"
 
     def test_it_goes_dead_at_once(self) -> None:
         session = opened(conditions=Conditions(line_goes_dead_after=0))

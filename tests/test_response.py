@@ -85,7 +85,7 @@ class TestStatusLine:
 
 
 class TestListings:
-    """RFC 1939 §5 and §7; interop.md, "What a client must survive"."""
+    """RFC 1939 §5 and §7, and what servers make of it: twisted/twisted#9104, tcllib, CVE-2003-1471."""
 
     @pytest.mark.parametrize(
         ("text", "wanted"),

@@ -1,4 +1,4 @@
-"""What the first prompt may load: the gate of performance.md, S5.
+"""What the first prompt may load: the gate of perf-S5 (docs/performance.md).
 
 The program itself is not touched: Python writes down what it imports (`-X importtime`) while the real, interactive
 `python -m popshell` starts in a pseudo-terminal; once the prompt stands there, the list is read.

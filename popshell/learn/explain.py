@@ -12,7 +12,7 @@ from typing import NamedTuple
 from popshell.learn.catalog import Catalog, Page, Words
 from popshell.learn.reason import reason
 from popshell.protocol.capabilities import CAPABILITIES, known_code
-from popshell.protocol.commandline import CommandLine, Role, Token
+from popshell.protocol.commandline import MASK, CommandLine, Role, Token
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.exchange import Exchange
 from popshell.protocol.response import stamp
@@ -50,7 +50,7 @@ def facts(exchange: Exchange) -> dict[str, object]:
         if response is not None and (found := stamp(response.text)):
             known["stamp"] = found
         return known
-    known["command"] = line.name
+    known["command"] = line.name or MASK
     public = [token for token in line.tokens[1:] if not token.secret]
     if public:
         known["argument"] = public[0].text
@@ -202,6 +202,8 @@ def _err(
         and (note := _filled(code_page, known, "note"))
     ):
         yield Note("info" if text else "err", note, citation(row.rfc, row.section))
+    if row is not None and row.code == "AUTH" and exchange.name == "AUTH" and not exchange.tls:
+        yield Note("info", words("why.perhaps-tls"), citation(3206, "5"))
     if response.code and row is None:
         yield Note("info", words("why.unknown-code", **known), citation(2449, "8"))
 

@@ -57,6 +57,7 @@ REASONS: Mapping[str, Callable[[CommandSpec], bool]] = MappingProxyType(
         "credentials": lambda spec: spec.logs_in,
         "cancelled": lambda spec: spec.continues,
         "bad-base64": _takes(Kind.INITIAL),
+        "bad-message": _takes(Kind.INITIAL),
         "unknown-mechanism": _takes(Kind.MECHANISM),
         "bad-digest": _takes(Kind.DIGEST),
         "unknown-language": _takes(Kind.LANGUAGE),

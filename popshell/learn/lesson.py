@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from popshell.learn.catalog import Catalog, PageError, read_page
@@ -20,6 +21,8 @@ from popshell.learn.checks import Check, Conditions, read_check, read_conditions
 
 #: No file of a course is larger (sec-D2).
 LARGEST = 1 << 20
+#: No list of lines is longer: a shell that plays `start` is to come back to its prompt.
+MOST_LINES = 200
 
 
 class ExerciseKind(Enum):
@@ -128,12 +131,26 @@ def read_lesson(catalog: Catalog, name: str, language: str) -> Lesson:
 
 def _text(catalog: Catalog, path: str) -> str:
     try:
-        text = catalog.read(path)
+        guard(catalog, path)
+        return catalog.read(path)
     except UnicodeDecodeError as error:
         raise LessonError(path, 0, f"the file is not UTF-8: {error.reason}") from None
-    if len(text) > LARGEST:
-        raise LessonError(path, 0, "the file is larger than 1 MiB", "too-large")
-    return text
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LessonError(path, 0, error.strerror or "it cannot be read") from None
+
+
+def guard(catalog: Catalog, path: str) -> None:
+    """Refuse, unread, a file of a course that is too large or a link that leaves its folder (sec-D2, D6)."""
+    for root in catalog.roots:
+        file = root.joinpath(path)
+        if isinstance(root, Path) and isinstance(file, Path) and file.exists():
+            if not file.resolve().is_relative_to(root.resolve()):
+                raise LessonError(path, 0, "it leads out of the folder of the course", "leaves-folder")
+            if file.is_file() and file.stat().st_size > LARGEST:
+                raise LessonError(path, 0, "the file is larger than 1 MiB", "too-large")
+            return
 
 
 def _split(path: str, text: str) -> Any:
@@ -164,10 +181,15 @@ def _exercise(path: str, text: str, raw: Any, head: Any) -> Exercise:
         name, colon, password = raw.account.partition(":")
         if not (name and colon and password):
             raise ValueError("an account is name:password")
+        maildrop = raw.maildrop or head.maildrop
+        if not maildrop or maildrop.startswith(".") or "/" in maildrop or "\\" in maildrop or "\0" in maildrop:
+            raise ValueError(f"{maildrop!r} is no directory below maildrops/")
+        for lines in (raw.start, raw.solution, raw.failed, *(wrong.lines for wrong in raw.wrong)):
+            _check_lines(lines)
         return Exercise(
             raw.id,
             kind,
-            raw.maildrop or head.maildrop,
+            maildrop,
             (name, password),
             read_conditions(raw.conditions),
             tuple(raw.start),
@@ -181,6 +203,17 @@ def _exercise(path: str, text: str, raw: Any, head: Any) -> Exercise:
         )
     except ValueError as error:
         raise LessonError(path, at, f"exercise {raw.id}: {error}") from None
+
+
+def _check_lines(lines: list[str]) -> None:
+    """What can be typed, and nothing that would stop the shell half-way. Raises ValueError."""
+    if len(lines) > MOST_LINES:
+        raise ValueError(f"{len(lines)} lines are too many; {MOST_LINES} at the most")
+    for line in lines:
+        if "\r" in line or "\0" in line:
+            raise ValueError(f"{line!r} holds a CR or a NUL, which no line can (RFC 1939 §3)")
+        if line.startswith(":wait") and not re.fullmatch(r":wait [0-9]{1,6}", line):
+            raise ValueError(f"{line!r} is no `:wait SECONDS`")
 
 
 def line_of(text: str, message: str, identity: str = "") -> int:
@@ -221,18 +254,24 @@ def read_prose(body: str) -> tuple[str, dict[str, Prose]]:
             parts.append((identity, found[2], []))
         else:
             parts[-1][2].append(row)
-    prose: dict[str, Prose] = {}
+    tasks: dict[str, str] = {}
+    solved: dict[str, str] = {}
+    hints: dict[str, list[str]] = {}
+    wrong: dict[str, dict[str, str]] = {}
     for identity, what, rows in parts[1:]:
         text = "\n".join(rows).strip()
-        known = prose.get(identity, Prose())
         word, _, key = what.partition(" ")
+        tasks.setdefault(identity, "")
         if word == "task":
-            known = Prose(text, known.hints, known.solved, known.wrong)
+            tasks[identity] = text
         elif word == "hint":
-            known = Prose(known.task, (*known.hints, text), known.solved, known.wrong)
+            hints.setdefault(identity, []).append(text)
         elif word == "solved":
-            known = Prose(known.task, known.hints, text, known.wrong)
+            solved[identity] = text
         elif word == "wrong":
-            known = Prose(known.task, known.hints, known.solved, {**known.wrong, key.strip(): text})
-        prose[identity] = known
+            wrong.setdefault(identity, {})[key.strip()] = text
+    prose = {
+        one: Prose(task, tuple(hints.get(one, ())), solved.get(one, ""), wrong.get(one, {}))
+        for one, task in tasks.items()
+    }
     return "\n".join(parts[0][2]).strip(), prose

@@ -81,7 +81,8 @@ def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[
             yield Finding(path, line, "bad-lesson", {"reason": str(error)})
     teaches = _line_with(text, "teaches")
     for name in lesson.teaches:
-        if name not in (*COMMANDS, *State.__members__, *CAPABILITIES, *RESPONSE_CODES):
+        codes = (*RESPONSE_CODES, *(f"[{code}]" for code in RESPONSE_CODES))
+        if name not in (*COMMANDS, *State.__members__, *CAPABILITIES, *codes):
             yield Finding(path, teaches, "teaches-unknown", {"name": name})
         elif name not in met:
             yield Finding(path, teaches, "not-taught", {"name": name})
@@ -135,7 +136,7 @@ def _met(exchanges: list[Exchange]) -> set[str]:
             if spec.capability:
                 names.add(spec.capability)
         if response is not None:
-            names.add(response.code)
+            names |= {response.code, f"[{response.code}]"}
             if response.code:
                 names.add("RESP-CODES")
             if response.code == "AUTH":

@@ -12,7 +12,7 @@ from __future__ import annotations
 from popshell.protocol.capabilities import known_code
 from popshell.protocol.commandline import CommandLine, upper
 from popshell.protocol.exchange import Exchange, decoded
-from popshell.protocol.sasl import MECHANISMS, SaslError, decode_line
+from popshell.protocol.sasl import MECHANISMS, Mechanism, SaslError, decode_line
 
 
 def reason(exchange: Exchange) -> str:
@@ -29,7 +29,9 @@ def reason(exchange: Exchange) -> str:
         return "cancelled"
     row = known_code(response.code) if response.code else None
     if row is not None and row.code == "AUTH":
-        return "credentials"
+        # Refused before anything was proved: against policy, most likely for want of TLS (RFC 3206 §5).
+        unproved = spec.continues and len(line.arguments) < 2 and not exchange.steps
+        return "tls-required" if unproved and not exchange.tls else "credentials"
     if row is not None:
         return "refused" if spec.name == "QUIT" else "code"
     if (blunder := line.blunder) is not None:
@@ -41,11 +43,11 @@ def reason(exchange: Exchange) -> str:
             return "refused" if maildrop.last is None and spec.capability else "no-such-message"
         return "not-supported" if spec.capability else "refused"
     if spec.name in ("PASS", "APOP"):
-        return "credentials"
+        return "refused"  # wrong, or right and the maildrop is in use: without a code nobody can tell
     if spec.name == "AUTH":
         return _reason_of_auth(exchange, line)
     if spec.name == "USER":
-        # Every server says +OK to any name (interop.md), but some not in clear text.
+        # Servers say +OK to any name (RFC 1939 §7 lets them; Dovecot 2.3.19, WildDuck 1.46), but some not in clear text.
         return "refused" if exchange.tls else "tls-required"
     if spec.name == "LANG" and line.arguments:
         return "unknown-language"
@@ -54,17 +56,25 @@ def reason(exchange: Exchange) -> str:
 
 def _reason_of_auth(exchange: Exchange, line: CommandLine) -> str:
     """A message that cannot be read is told from a wrong one: only the latter may be the fault of clear text."""
+    mechanism = MECHANISMS.get(upper(line.arguments[0]))
     if exchange.steps:
         answer = exchange.steps[-1].answer
-        return "bad-base64" if answer != b"=" and decoded(answer) is None else "credentials"
-    mechanism = MECHANISMS.get(upper(line.arguments[0]))
+        if answer != b"=" and decoded(answer) is None:
+            return "bad-base64"
+        return "bad-message" if mechanism and not _readable(mechanism, answer.decode("ascii")) else "credentials"
     if mechanism is None:
         return "unknown-mechanism"
-    try:
-        if len(line.arguments) > 1:
-            mechanism.verify(b"", decode_line(line.arguments[1]), lambda name: None)
-    except SaslError:
-        return "credentials"
+    if len(line.arguments) > 1 and not _readable(mechanism, line.arguments[1]):
+        return "bad-message"
     if mechanism.clear_text and not exchange.tls:
         return "tls-required"
     return "credentials" if len(line.arguments) > 1 else "unknown-mechanism"
+
+
+def _readable(mechanism: Mechanism, text: str) -> bool:
+    """Whether a base64 line is a message of the mechanism, right or wrong."""
+    try:
+        mechanism.verify(b"", decode_line(text), lambda name: None)
+    except SaslError:
+        return False
+    return True

@@ -27,8 +27,13 @@ STAMP = "<1896.697170952@popshell.example>"
 def exercise_server(
     catalog: Catalog, exercise: Exercise, clock: Callable[[], float], new_stamp: Callable[[], str] | None = None
 ) -> MailServer:
-    """A fresh practice server as the exercise wants it. Raises FileNotFoundError for a maildrop that is not there."""
+    """A fresh practice server as the exercise wants it.
+
+    Raises FileNotFoundError for a maildrop that is not there, LessonError for one that a course must not have.
+    """
     name, password = exercise.account
+    for file, _ in _guarded(catalog, f"maildrops/{exercise.maildrop}"):
+        guard(catalog, file)
     return MailServer(
         {name: password},
         LANGUAGES,

@@ -59,7 +59,7 @@ def user(session: ServerSession, line: CommandLine) -> Reply:
 def pass_(session: ServerSession, line: CommandLine) -> Reply:
     name, session.name = session.name, ""
     if session.needs_tls:
-        return error("tls-required")
+        return error("tls-required", "AUTH")  # against policy is a fault of credentials, too (RFC 3206 §5)
     return _log_in(session, name, verify_password(name, line.arguments[0], session.server.secret_of))
 
 
@@ -72,7 +72,7 @@ def auth(session: ServerSession, line: CommandLine) -> Reply:
     mechanism = MECHANISMS.get(upper(line.arguments[0]))
     if mechanism is None or mechanism not in session.mechanisms:
         if mechanism is not None and session.needs_tls:
-            return error("tls-required")
+            return error("tls-required", "AUTH")
         return error("unknown-mechanism")
     challenge = mechanism.challenge(session.stamp)
     if len(line.arguments) == 1:

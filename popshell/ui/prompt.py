@@ -117,7 +117,7 @@ class Toolbar:
         if session is None:
             return [("", " "), ("dim", words("toolbar.connect"))], metas
         if session.connection.challenged:
-            return [("", " "), ("challenge", words("toolbar.challenge"))], []
+            return [("", " "), ("challenge", words("toolbar.challenge"))], metas
         context = session.connection.context()
         line = self._typing.line(text, context)
         spec = line.spec

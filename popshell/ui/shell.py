@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 #: How long the server may take to close after QUIT, in seconds, before we close.
 CLOSING_TIME = 2.0
-#: After so many seconds the shell says what it waits for. Slow refusals are common: 5 s and more (interop.md).
+#: After so many seconds the shell says what it waits for. Slow refusals are common: Courier 1.0.16 takes 5 s.
 HANG_TIME = 3.0
-#: After so many seconds without a whole reply nobody waits any longer (security.md, Limits).
+#: After so many seconds without a whole reply nobody waits any longer (docs/reference-limits.md).
 REPLY_TIME = 60.0
 GREETING_TIME = 30.0
 #: The practice server answers at once, or it plays dead (a lesson's condition): a script need not wait for long.

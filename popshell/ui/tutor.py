@@ -188,7 +188,8 @@ class Tutor:
             played = Rehearsal(shell.catalog, exercise)
             for line in exercise.failed:
                 played.type(line)
-            rows = list(transcript_lines([e for e in (*played.start, *played.exchanges) if e.command is not None]))
+            said = [e for e in (*played.start, *played.exchanges) if e.command is not None]
+            rows = list(transcript_lines(said, masked=False))  # the slip may well be in the secret
             shell.screen.lines([[("dim", f"    {row}")] for row in rows])
         if exercise.kind is ExerciseKind.PREDICT:
             shell.say("tutor.how-predict", line=exercise.line)
@@ -254,7 +255,7 @@ class Tutor:
         exercise, attempt = self.exercise, self.attempt
         if self.paused or exercise is None or exercise.kind is not ExerciseKind.PREDICT or attempt.solved:
             return False
-        if attempt.predicted is not None or not same_line(line.text, exercise.line):
+        if attempt.predicted is not None or not same_line(line.text, self._placed(exercise.line)):
             return False
         attempt.held = line.text
         self.shell.say("tutor.held", style="emphasis", line=exercise.line)
@@ -268,6 +269,7 @@ class Tutor:
         if exchange.command is None:
             return
         self.attempt.typed.append(exchange.command.text)
+        self.attempt.typed += [step.answer.decode("utf-8", "replace") for step in exchange.steps]
         if exchange.name == "QUIT" and exchange.after in (State.UPDATE, State.CLOSED):
             return  # judged when the server has closed: `goodbye()`
         self._weigh()
@@ -355,7 +357,7 @@ class Tutor:
         """Whether all that was typed begins the known solution: then nothing needs saying."""
         assert self.exercise is not None
         solution = [row for line in self.exercise.solution for row in line.split("\n")]
-        solution = [row for row in solution if row != ":connect"]
+        solution = [self._placed(row) for row in solution if row != ":connect"]
         typed = self.attempt.typed
         return len(typed) < len(solution) and all(map(same_line, typed, solution))
 
@@ -393,9 +395,14 @@ class Tutor:
         )
 
     def _ends_with(self, lines: tuple[str, ...]) -> bool:
-        wanted = [row for line in lines for row in line.split("\n") if row != ":connect"]
+        wanted = [self._placed(row) for line in lines for row in line.split("\n") if row != ":connect"]
         last = self.attempt.typed[-len(wanted) :] if wanted else []
         return bool(wanted) and len(last) == len(wanted) and all(map(_same, last, wanted))
+
+    def _placed(self, line: str) -> str:
+        assert self.exercise is not None
+        stamp = self.shell.call.session.connection.stamp if self.shell.call else None
+        return placed(line, self.exercise, stamp)
 
     def say_missing(self) -> None:
         """What is missing, from the state that was reached."""
@@ -659,6 +666,9 @@ def _same(typed: str, wanted: str) -> bool:
 
 def taught(name: str) -> tuple[str, str]:
     """The page and the source of what a lesson teaches: a command, state, response code or capability."""
+    row = known_code(name.strip("[]"))
+    if name.startswith("[") and row is not None:
+        return f"codes/{row.page}", citation(row.rfc, row.section)
     if name in COMMANDS:
         return f"commands/{name}", citation(COMMANDS[name].rfc, COMMANDS[name].section)
     if name in State.__members__:
@@ -666,5 +676,4 @@ def taught(name: str) -> tuple[str, str]:
         return f"states/{name}", citation(1939, section)
     if name in CAPABILITIES:
         return f"capabilities/{name}", citation(CAPABILITIES[name].rfc, CAPABILITIES[name].section)
-    row = known_code(name)
     return (f"codes/{row.page}", citation(row.rfc, row.section)) if row else ("", "")

@@ -1,4 +1,4 @@
-"""Large replies, measured as ratios (performance.md R1, R2, R3, R5): `python tests/benchmarks/bench_replies.py`.
+"""Large replies, measured as ratios (docs/performance.md: R1, R2, R3, R5): `python tests/benchmarks/bench_replies.py`.
 
 Each thing and what it is compared with are run in turn in one process whose standard output is a terminal (a pty that
 this program drains); medians are compared. "Plain" is one `sys.stdout.write` of the same text, unfiltered and without
@@ -171,7 +171,7 @@ def in_child(arguments: list[str], null: bool) -> object:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="ratios of performance.md R1, R2, R3, R5")
+    parser = argparse.ArgumentParser(description="ratios of docs/performance.md: R1, R2, R3, R5")
     parser.add_argument("--null", action="store_true", help="write to /dev/null instead of a terminal")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--child", choices=("times", "ours", "plain"), help=argparse.SUPPRESS)

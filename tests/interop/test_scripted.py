@@ -2,7 +2,7 @@
 
 A row is the server's script (its greeting, then one answer a line), the lines typed, and the records that come of it,
 in short: `STAT +OK`, `RETR +OK 3 lines`, `CAPA -ERR [AUTH]`, `+ challenge`, `unasked`, and `!code` for a problem.
-`source` says where it was seen: interop.md's list of what a client must survive, or a public thread.
+`source` says where it was seen: a server that was tried, a public thread, a CVE, or the rule that it breaks.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ ROWS = (
     # Status lines
     Row(
         "every reply bare",
-        "interop 1: popa3d",
+        "popa3d; a bare indicator is a whole reply (RFC 1939 §3)",
         (OK, OK, OK, b"+OK 2 320\r\n", OK, b"-ERR\r\n", (OK, Act.CLOSE)),
         (*LOGIN, "STAT", "DELE 1", "DELE 9", "QUIT"),
         ("greeting +OK", "USER +OK", "PASS +OK", "STAT +OK", "DELE +OK", "DELE -ERR", "QUIT +OK"),
@@ -91,7 +91,7 @@ ROWS = (
     ),
     Row(
         "a space and nothing behind it",
-        "interop 1",
+        "RFC 1939 §3: the text behind the indicator may be empty",
         (b"+OK \r\n", b"+OK \r\n", b"-ERR \r\n"),
         LOGIN,
         ("greeting +OK", "USER +OK", "PASS -ERR"),
@@ -99,7 +99,7 @@ ROWS = (
     ),
     Row(
         "a reply that takes its time, octet by octet",
-        "interop 9: courier 5.1 s, cyrus 3.1 s even for a syntax error",
+        "Courier 1.0.16 takes 5.1 s, Cyrus 3.6.1 3.1 s, even for a syntax error",
         (Piecemeal(b"+OK Hello there.\r\n"), Piecemeal(b"-ERR Invalid command.\r\n"), Piecemeal(b"+OK 0 0\r\n")),
         ("FOO", "STAT"),
         ("greeting +OK", "FOO -ERR", "STAT +OK"),
@@ -131,7 +131,7 @@ ROWS = (
     ),
     Row(
         "a greeting cut off",
-        "security.md 9: poplib takes it for good",
+        "CPython's poplib takes it for good",
         ((b"+OK PO", Act.CLOSE),),
         (),
         ("!cut",),
@@ -156,7 +156,7 @@ ROWS = (
     # CAPA
     Row(
         "CAPA refused",
-        "interop 2: popa3d, solid, voidpop",
+        "popa3d, solid-pop3d, voidpop",
         (OK, b"-ERR unknown command\r\n", OK),
         ("CAPA", "USER u"),
         ("greeting +OK", "CAPA -ERR", "USER +OK"),
@@ -164,7 +164,7 @@ ROWS = (
     ),
     Row(
         "CAPA with junk",
-        "interop 2: mailutils EXPIRENEVER, twisted CELERITY, courier UTF8 USER",
+        "GNU mailutils 3.15 EXPIRENEVER, Twisted 24.11 CELERITY, Courier 1.0.16 UTF8 USER",
         (OK, b"+OK\r\nTOP\r\nEXPIRENEVER\r\nCELERITY\r\nUTF8 USER\r\nSASL PLAIN LOGIN\r\nCAPA\r\n\r\n.\r\n"),
         ("CAPA",),
         ("greeting +OK", "CAPA +OK 7 lines"),
@@ -180,7 +180,7 @@ ROWS = (
     ),
     Row(
         "CAPA without end",
-        "security.md, Limits",
+        "docs/reference-limits.md",
         (OK, b"+OK\r\n" + b"X-JUNK\r\n" * 1200),
         ("CAPA",),
         ("greeting +OK", "CAPA +OK !too-many-lines"),
@@ -189,7 +189,7 @@ ROWS = (
     # Listings
     Row(
         "UIDL without the number",
-        "interop 3: twisted#9104",
+        "twisted/twisted#9104",
         (OK, OK, OK, b"+OK tw-1\r\n"),
         (*LOGIN, "UIDL 1"),
         ("greeting +OK", "USER +OK", "PASS +OK", "UIDL +OK"),
@@ -197,7 +197,7 @@ ROWS = (
     ),
     Row(
         "numbers echoed as they were typed",
-        "interop 3: tcllib",
+        "tcllib",
         (OK, OK, OK, b"+OK 01 221\r\n", b"+OK +1 221\r\n"),
         (*LOGIN, "LIST 01", "LIST +1"),
         ("greeting +OK", "USER +OK", "PASS +OK", "LIST +OK", "LIST +OK"),
@@ -205,7 +205,7 @@ ROWS = (
     ),
     Row(
         "UIDL refused, ids empty or twice",
-        "interop 2: tcllib; Zimbra/zm-mailbox#1472; CVE-2018-14356",
+        "tcllib; Zimbra/zm-mailbox#1472; CVE-2018-14356",
         (OK, OK, OK, b"-ERR unknown command 'UIDL'\r\n", b"+OK\r\n1 \r\n2 ab\r\n2 cd\r\n3\r\n.\r\n"),
         (*LOGIN, "UIDL", "UIDL"),
         ("greeting +OK", "USER +OK", "PASS +OK", "UIDL -ERR", "UIDL +OK 4 lines"),
@@ -237,7 +237,7 @@ ROWS = (
     ),
     Row(
         "marked messages still listed, and deleted twice",
-        "interop 6: twisted, mailutils",
+        "Twisted 24.11, GNU mailutils 3.15",
         (OK, OK, OK, OK, b"+OK\r\n1 0\r\n2 200\r\n.\r\n", OK, b"+OK 2 200\r\n"),
         (*LOGIN, "DELE 1", "LIST", "DELE 1", "STAT"),
         ("greeting +OK", "USER +OK", "PASS +OK", "DELE +OK", "LIST +OK 2 lines", "DELE +OK", "STAT +OK"),
@@ -245,7 +245,7 @@ ROWS = (
     ),
     Row(
         "DELE 0 accepted",
-        "interop 6: twisted passes -1 on to the mailbox",
+        "Twisted 24.11 passes -1 on to the mailbox",
         (OK, OK, OK, OK),
         (*LOGIN, "DELE 0"),
         ("greeting +OK", "USER +OK", "PASS +OK", "DELE +OK"),
@@ -254,7 +254,7 @@ ROWS = (
     # Mail
     Row(
         "more octets than LIST said",
-        "interop 4: twisted, tcllib count LF; courier 394 and 1,101",
+        "Twisted 24.11, tcllib count LF; Courier 1.0.16 394 and 1,101",
         (OK, OK, OK, b"+OK 1 10\r\n", b"+OK 10 octets\r\nSubject: x\r\n\r\nfar more than ten octets\r\n.\r\n"),
         (*LOGIN, "LIST 1", "RETR 1"),
         ("greeting +OK", "USER +OK", "PASS +OK", "LIST +OK", "RETR +OK 3 lines"),
@@ -284,7 +284,7 @@ ROWS = (
     ),
     Row(
         "NUL and eight bits",
-        "interop, servers 15: seven of nine hand NUL on",
+        "seven of nine servers tried hand NUL on",
         (OK, OK, OK, mail(b"a\x00b\xff\x1b[31m\r\n.\r\n")),
         (*LOGIN, "RETR 1"),
         ("greeting +OK", "USER +OK", "PASS +OK", "RETR +OK 3 lines"),
@@ -299,7 +299,7 @@ ROWS = (
     ),
     Row(
         "a line without end",
-        "security.md, Limits",
+        "docs/reference-limits.md",
         (OK, OK, OK, mail(b"x" * 3000)),
         (*LOGIN, "RETR 1"),
         ("greeting +OK", "USER +OK", "PASS +OK", "RETR +OK !line-too-long"),
@@ -308,7 +308,7 @@ ROWS = (
     ),
     Row(
         "mail without end",
-        "security.md, Limits",
+        "docs/reference-limits.md",
         (OK, OK, OK, mail(b"xy\r\n" * 3000)),
         (*LOGIN, "RETR 1"),
         ("greeting +OK", "USER +OK", "PASS +OK", "RETR +OK !content-too-long"),
@@ -317,7 +317,7 @@ ROWS = (
     ),
     Row(
         "RETR without a number: a status line, then the end",
-        "interop 7: tcllib",
+        "tcllib",
         (OK, OK, OK, (b"+OK 5599716 octets\r\n", Act.CLOSE)),
         (*LOGIN, "RETR"),
         ("greeting +OK", "USER +OK", "PASS +OK", "RETR +OK !no-terminator"),
@@ -325,7 +325,7 @@ ROWS = (
     ),
     Row(
         "closed in the middle of a mail",
-        "node-pop3#26; security P5: never taken for whole",
+        "node-pop3#26; sec-P5: never taken for whole",
         (OK, OK, OK, (mail(b"half of i"), Act.CLOSE)),
         (*LOGIN, "RETR 1"),
         ("greeting +OK", "USER +OK", "PASS +OK", "RETR +OK !no-terminator"),
@@ -333,7 +333,7 @@ ROWS = (
     ),
     Row(
         "reset instead of a mail",
-        "interop 7: tcllib, LIST 1x",
+        "tcllib, LIST 1x",
         (OK, OK, OK, Act.RESET),
         (*LOGIN, "LIST 1x"),
         ("greeting +OK", "USER +OK", "PASS +OK", "LIST !no-reply"),
@@ -341,7 +341,7 @@ ROWS = (
     ),
     Row(
         "TOP 1 0 that sends it all",
-        "stalwart#3165; interop 7: tcllib",
+        "stalwart#3165; tcllib",
         (OK, OK, OK, mail(b"body\r\n.\r\n")),
         (*LOGIN, "TOP 1 0"),
         ("greeting +OK", "USER +OK", "PASS +OK", "TOP +OK 3 lines"),
@@ -356,7 +356,7 @@ ROWS = (
     # Endings
     Row(
         "closed without a word",
-        "interop 8: twisted, wrong number of arguments",
+        "Twisted 24.11, wrong number of arguments",
         (OK, Act.CLOSE),
         ("STAT now",),
         ("greeting +OK", "STAT !no-reply"),
@@ -364,7 +364,7 @@ ROWS = (
     ),
     Row(
         "one slip ends the session",
-        "interop 8: wildduck; popa3d and solid after a wrong PASS",
+        "WildDuck 1.46; popa3d and solid-pop3d after a wrong PASS",
         (OK, (b"-ERR bad command\r\n", Act.CLOSE)),
         ("FOO",),
         ("greeting +OK", "FOO -ERR"),
@@ -388,7 +388,7 @@ ROWS = (
     ),
     Row(
         "a maildrop in use",
-        "interop 13: tcllib says it without a code",
+        "tcllib says it without a code",
         (OK, OK, b"-ERR could not aquire lock for maildrop\r\n", OK, b"-ERR [IN-USE] locked\r\n"),
         (*LOGIN, *LOGIN),
         ("greeting +OK", "USER +OK", "PASS -ERR", "USER +OK", "PASS -ERR [IN-USE]"),
@@ -409,7 +409,7 @@ ROWS = (
     ),
     Row(
         "a challenge that nobody asked for",
-        "security P4",
+        "sec-P4: only AUTH is answered with a challenge (RFC 5034 §4)",
         (OK, b"+ go ahead\r\n"),
         ("STAT",),
         ("greeting +OK", "STAT !challenge"),
@@ -418,7 +418,7 @@ ROWS = (
     # Out of step
     Row(
         "the line echoed before the -ERR",
-        "interop 10: mailutils, an over-long line",
+        "GNU mailutils 3.15, an over-long line",
         (OK, b"USER " + b"a" * 600 + b"\r\n-ERR too long\r\n"),
         ("USER " + "a" * 600,),
         ("greeting +OK", "USER !not-pop3"),
@@ -426,7 +426,7 @@ ROWS = (
     ),
     Row(
         "more replies than commands",
-        "interop 10: cyrus, a line of 10 kB",
+        "Cyrus 3.6.1, a line of 10 kB",
         (OK, b"-ERR Syntax error\r\n-ERR Syntax error\r\n-ERR Unknown command\r\n", OK),
         ("USER " + "a" * 10_000, "USER u"),
         ("greeting +OK", "USER -ERR", "-ERR !unasked", "-ERR !unasked", "USER +OK"),
@@ -440,7 +440,7 @@ ROWS = (
     ),
     Row(
         "the dot of one mail overtakes its body",
-        "interop 11: wildduck, pipelined RETRs; mpop fails on it",
+        "WildDuck 1.46, pipelined RETRs; mpop fails on it",
         (OK, OK, OK, OK + b".\r\nSubject: one\r\n\r\nbody\r\n"),
         (*LOGIN, "RETR 1", "RETR 2"),
         ("greeting +OK", "USER +OK", "PASS +OK", "RETR +OK 0 lines", "RETR !not-pop3"),
@@ -481,7 +481,7 @@ ROWS = (
     ),
     Row(
         "closed instead of TLS",
-        "interop 12: dovecot, when CAPA came in the same packet",
+        "Dovecot 2.3.19, when CAPA came in the same packet",
         (OK, (OK, Act.CLOSE)),
         ("STLS",),
         ("greeting +OK", "STLS +OK"),

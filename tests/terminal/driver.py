@@ -97,7 +97,7 @@ class Terminal:
 
         return self.until(there, lambda: f"no prompt:\n{self.screen()}", seconds)
 
-    def line(self, text: str, expect: str, *, echo: str | None = None) -> str:
+    def line(self, text: str, expect: str, *, echo: str | None = None, prompt: str = "▸") -> str:
         """Type a line and Enter; wait until `expect` stands below its echo, and the prompt below that. Gives both."""
         mark = echo or (f" C: {text}" if not text.startswith(":") else f" {text}")
         before = _count(self.scroll(), mark)
@@ -107,7 +107,7 @@ class Terminal:
             return _count(scroll, mark) > before and expect in _below(scroll, mark)
 
         self.wait(answered)
-        self.prompt()
+        self.prompt(prompt)
         return _below(self.scroll(), mark)
 
 
