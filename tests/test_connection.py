@@ -323,7 +323,7 @@ class TestExchange:
         assert not exchange.is_greeting
 
     def test_an_incomplete_reply_is_no_content(self) -> None:
-        """P5: what was cut is never taken for a message."""
+        """sec-P5: what was cut is never taken for a message."""
         exchange = last("C: RETR 1", "S: +OK", "S: half", CLOSE)
         assert exchange.problem == Problem("no-terminator")
         assert not exchange.ok

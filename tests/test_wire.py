@@ -54,7 +54,7 @@ CONTENTS = [
     (b"1234\r\n1234\r\n123\r\n.\r\n", b"1234\r\n1234\r\n123\r\n.\r\n"),  # twenty octets: the limit itself
     (b"1234\r\n1234\r\n1234\r\n12", None),
     (b"1234\r\n1234\r\n1234567\r\n12", ("line-too-long", b"1234\r\n1234\r\n1234567")),
-    (b"1\n.\n\r\n.\r\n", b"1\n.\n\r\n.\r\n"),  # P2: only CRLF.CRLF ends it
+    (b"1\n.\n\r\n.\r\n", b"1\n.\n\r\n.\r\n"),  # sec-P2: only CRLF.CRLF ends it
     (b"1\n.\r\n", None),
     (b"\n.\r\n", None),
     (b"a\r.\r\n", None),
@@ -119,7 +119,7 @@ def test_what_is_left_can_be_taken() -> None:
 LONG = b"x" * 30
 LINES = [
     (b"", []),
-    (b"QUIT", []),  # V1: without CRLF at the end of the stream it is nothing
+    (b"QUIT", []),  # sec-V1: without CRLF at the end of the stream it is nothing
     (b"QUIT\r", []),
     (b"QUIT\n", []),
     (b"\r\n", [b""]),
@@ -130,7 +130,7 @@ LINES = [
     (b"12345678\r\n", [b"12345678"]),  # ten octets: the limit itself
     (b"123456789\r\n", [None]),
     (LONG + b"\r\nNOOP\r\n", [None, b"NOOP"]),
-    (LONG + b"DELE 1\r\n", [None]),  # V1: the tail is no command
+    (LONG + b"DELE 1\r\n", [None]),  # sec-V1: the tail is no command
     (LONG + b"\r", []),
     (LONG + b"\r\r\r\nNOOP\r\n", [None, b"NOOP"]),
     (LONG + b"\n\r" + LONG + b"\r\n\r\n", [None, b""]),
@@ -211,5 +211,5 @@ def test_unstuff_undoes_stuff(content: bytes) -> None:
 
 
 def test_every_line_loses_one_dot_whatever_follows() -> None:
-    """P6: curl and poplib keep the dot of `.x`; RFC 1939 §3 takes it off."""
+    """sec-P6: curl and poplib keep the dot of `.x`; RFC 1939 §3 takes it off."""
     assert unstuff(b".x\r\n.y\r\n.\r\n") == b"x\r\ny\r\n"

@@ -2,7 +2,8 @@
 
 Progress is plain JSON in the user's data directory, mode 0600, keyed by course, lesson and exercise id. It is written
 whole to a new file that then takes the old one's place, so a crash in mid-write loses the last exercise at most. Two
-shells at once: each write reads the file anew under a lock and changes its own entry only.
+shells at once: each write reads the file anew under a lock and changes its own entry only. Where nothing can be written
+the course goes on, and `unsaved` tells why.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from popshell.learn.catalog import DEEPEST, Catalog, too_deep
 from popshell.learn.lesson import Exercise, Lesson, LessonError, read_lesson
 
 VERSION = 1
+#: No progress file is larger; a course of a hundred exercises takes 20 KB.
+_LARGEST = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,18 @@ class Standing:
 
 
 class Progress:
-    """What a learner has done. `damaged` names the file that was set aside because it could not be read, if any."""
+    """What a learner has done.
+
+    `damaged` names the file that was set aside because it could not be read, if any; `unsaved` says why the last change
+    could not be written, "" if it was.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
         self.damaged: Path | None = None
-        self._data = self._read()
+        self.unsaved = ""
+        self._data = self._begin()
 
     def standing(self, course: str, lesson: str, exercise: str) -> Standing:
         raw = self._entry(self._data, course, lesson).get(exercise, {})
@@ -132,43 +140,68 @@ class Progress:
         found = data.get("courses", {}).get(course, {}).get("lessons", {}).get(lesson, {})
         return found if isinstance(found, dict) else {}
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            text = self._path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return {"version": VERSION, "courses": {}}
-        except (OSError, UnicodeDecodeError):
-            return self._set_aside()
-        try:
-            data = json.loads(text)
-        except ValueError:
-            return self._set_aside()
-        if not isinstance(data, dict) or data.get("version") != VERSION or not _sound(data):
-            return self._set_aside()
-        return data
+    def _begin(self) -> dict[str, Any]:
+        """What is on disk. A damaged file is set aside under the lock: another shell may have mended it meanwhile."""
+        data = self._read()
+        if data is None:
+            try:
+                with _locked(self._path.with_name(self._path.name + ".lock")):
+                    data = self._read()
+                    if data is None:
+                        self._set_aside()
+            except OSError as error:
+                self.unsaved = error.strerror or type(error).__name__
+        return data or _nothing()
 
-    def _set_aside(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any] | None:
+        """The file as data; None if there is one and it is not as we write it."""
+        try:
+            if not self._path.is_file():
+                return None if os.path.lexists(self._path) else _nothing()
+            with self._path.open("rb") as file:
+                raw = file.read(_LARGEST + 1)
+            data = json.loads(raw.decode("utf-8")) if len(raw) <= _LARGEST else None
+        except (OSError, ValueError, RecursionError):
+            return None
+        return data if isinstance(data, dict) and data.get("version") == VERSION and _sound(data) else None
+
+    def _set_aside(self) -> None:
         """A damaged file is kept beside the new one, and said."""
         aside = self._path.with_name(f"{self._path.name}.damaged-{int(self._clock())}")
-        with contextlib.suppress(OSError):
-            os.replace(self._path, aside)
-            self.damaged = aside
-        return {"version": VERSION, "courses": {}}
+        while os.path.lexists(aside):
+            aside = aside.with_name(aside.name + "+")
+        os.replace(self._path, aside)
+        self.damaged = aside
 
     def _write(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Read anew, change, write whole, replace: under a lock that another shell waits for."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _locked(self._path.with_name(self._path.name + ".lock")):
-            data = self._read()
-            change(data)
-            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(data, file, ensure_ascii=False, indent=1, sort_keys=True)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, self._path)
-        self._data = data
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with _locked(self._path.with_name(self._path.name + ".lock")) as alone:
+                data = self._read()
+                if data is None:
+                    self._set_aside()
+                    data = self._data
+                change(data)
+                # Under the lock the name is ours: what a killed shell left there is written over.
+                fresh = self._path.with_name(f"{self._path.name}.{'' if alone else os.getpid()}new")
+                with contextlib.suppress(FileNotFoundError):
+                    fresh.unlink()
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+                with os.fdopen(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as file:
+                    json.dump(data, file, ensure_ascii=True, indent=1, sort_keys=True)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(fresh, self._path)
+        except OSError as error:
+            self.unsaved = error.strerror or type(error).__name__
+            change(self._data)  # it counts as long as this shell runs
+        else:
+            self._data, self.unsaved = data, ""
+
+
+def _nothing() -> dict[str, Any]:
+    return {"version": VERSION, "courses": {}}
 
 
 def _sound(data: dict[str, Any]) -> bool:
@@ -183,23 +216,25 @@ def _sound(data: dict[str, Any]) -> bool:
             if not isinstance(lesson, dict):
                 return False
             for entry in lesson.values():
-                if not isinstance(entry, dict) or not all(isinstance(entry.get(n, 0), int) for n in ("tries", "hints")):
+                if not isinstance(entry, dict) or entry.get("state", "") not in ("", "solved", "skipped"):
+                    return False
+                if not all(isinstance(entry.get(name, 0), int) for name in ("tries", "hints")):
                     return False
     return True
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; where the system has none, go without."""
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold an exclusive lock on `path`; where the system has none, go without, and False is told."""
     try:
         import fcntl
     except ImportError:
-        yield
+        yield False
         return
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield True
     finally:
         os.close(descriptor)
 

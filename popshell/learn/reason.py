@@ -47,7 +47,7 @@ def reason(exchange: Exchange) -> str:
     if spec.name == "AUTH":
         return _reason_of_auth(exchange, line)
     if spec.name == "USER":
-        # Servers say +OK to any name (RFC 1939 §7 lets them; Dovecot 2.3.19, WildDuck 1.46), but some not in clear text.
+        # Servers say +OK to any name (RFC 1939 §7 lets them; Dovecot 2.3.19 does), but some not in clear text.
         return "refused" if exchange.tls else "tls-required"
     if spec.name == "LANG" and line.arguments:
         return "unknown-language"

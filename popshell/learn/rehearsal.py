@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from popshell.learn.catalog import LANGUAGES, Catalog
 from popshell.learn.checks import Evidence, answer_is_right, read_prediction, same_line
-from popshell.learn.lesson import Exercise, ExerciseKind
+from popshell.learn.lesson import LARGEST, Exercise, ExerciseKind, guard
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.exchange import Exchange
 from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import CRLF
-from popshell.server.maildrop import from_files
+from popshell.server.maildrop import Message, from_files
 from popshell.server.mailserver import Conditions, MailServer, ServerSession
 
 #: The stamp of every rehearsal: RFC 1939 §7's example clock, on our host.
@@ -32,17 +33,28 @@ def exercise_server(
     Raises FileNotFoundError for a maildrop that is not there, LessonError for one that a course must not have.
     """
     name, password = exercise.account
-    for file, _ in _guarded(catalog, f"maildrops/{exercise.maildrop}"):
-        guard(catalog, file)
     return MailServer(
         {name: password},
         LANGUAGES,
         catalog.replies,
-        from_files(catalog.maildrop_files(exercise.maildrop)),
+        _mails(catalog, exercise.maildrop),
         conditions=Conditions(**exercise.conditions.settings()),
         clock=clock,
         new_stamp=new_stamp,
     )
+
+
+def _mails(catalog: Catalog, name: str) -> tuple[Message, ...]:
+    """The mails of a maildrop; what a course must not have is refused before it is read (sec-D2, D6)."""
+    guard(catalog, f"maildrops/{name}")
+    for root in catalog.roots:
+        folder = root.joinpath("maildrops").joinpath(name)
+        if isinstance(folder, Path) and folder.is_dir():
+            for file in folder.glob("*.eml"):
+                if file.is_symlink() or file.stat().st_size > LARGEST:
+                    guard(catalog, f"maildrops/{name}/{file.name}")
+            break
+    return from_files(catalog.maildrop_files(name))
 
 
 def placed(text: str, exercise: Exercise, stamp: str | None) -> str:
@@ -135,6 +147,8 @@ class Rehearsal:
         elif word == ":connect":
             self._hang_up()
             self._connect()
+        elif word == ":flight":
+            self._send(rest.split(" | "))
         elif word == ":apop":
             stamp = self.connection.stamp
             self._send([f"APOP {rest} {apop_digest(stamp or '', self.exercise.account[1])}"])

@@ -56,7 +56,7 @@ class Target(NamedTuple):
 
 
 class Deadlines(NamedTuple):
-    """How long a connection may take to stand, in seconds (security.md, Limits): overall, not for each step."""
+    """How long a connection may take to stand, in seconds (docs/reference-limits.md): overall, not for each step."""
 
     connect: float = 10.0
     handshake: float = 15.0

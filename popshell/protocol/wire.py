@@ -16,7 +16,7 @@ CRLF = b"\r\n"
 
 
 class ReplyLimits(NamedTuple):
-    """How much a client takes, in octets (security.md, Limits)."""
+    """How much a client takes, in octets (docs/reference-limits.md)."""
 
     status_line: int = 8 * 1024
     content_line: int = 1024 * 1024

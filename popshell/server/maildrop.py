@@ -18,7 +18,7 @@ from popshell.protocol.wire import CRLF, stuff
 
 #: How much of a message is prepared at a time, in octets: a long one must not hold up the others.
 SLICE = 256 * 1024
-#: What a maildrop may hold (security.md, Limits), in octets and messages.
+#: What a maildrop may hold (docs/reference-limits.md), in octets and messages.
 LARGEST_MESSAGE = 25 * 1024 * 1024
 LARGEST_MAILDROP = 256 * 1024 * 1024
 MOST_MESSAGES = 10_000

@@ -35,7 +35,7 @@ Texts = Mapping[str, str]
 
 
 class Limits(NamedTuple):
-    """The server's limits (security.md). Seconds and octets. The default is the embedded server's: patient."""
+    """Limits in seconds and octets (docs/reference-limits.md). The default is the embedded server's: patient."""
 
     line: int = 8192
     autologout: float = 600.0

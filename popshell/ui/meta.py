@@ -317,6 +317,17 @@ async def _apop(shell: Shell, argument: str) -> None:
     shell.say("shell.apop-ready")
 
 
+async def _flight(shell: Shell, argument: str) -> None:
+    """Several lines in one flight, without pasting; what logs in is typed by itself, where it is masked."""
+    rows = [row.strip() for row in argument.split(" | ") if row.strip()]
+    if len(rows) < 2 or any(row.startswith(":") for row in rows):
+        shell.say("shell.usage", style="warn", usage=usage(METAS["flight"]))
+    elif any(spec and any(p.secret for p in spec.params) for spec in (parse(row).spec for row in rows)):
+        shell.say("shell.no-login-in-flight", style="warn")
+    else:
+        await shell.run_block(rows)
+
+
 async def _connect(shell: Shell, argument: str) -> None:
     session = shell.session
     marks = session.connection.maildrop.marks if session else frozenset()
@@ -487,6 +498,7 @@ METAS: Mapping[str, Meta] = MappingProxyType(
             Meta("raw", _raw),
             Meta("tls", _tls),
             Meta("apop", _apop, "NAME"),
+            Meta("flight", _flight, "LINE | LINE"),
             Meta("connect", _connect, "[HOST]"),
             Meta("drop", _drop),
             Meta("save", _save, "FILE"),

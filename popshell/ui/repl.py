@@ -299,16 +299,20 @@ class Repl:
 
     def has_secret(self, text: str) -> bool:
         """Whether any line of what was typed holds a secret or logs in; such a text is never stored (sec-K3)."""
-        for _, start, line in self.typed_rows(text):
+        for row, start, line in self.typed_rows(text):
             if line is None or any(token.secret and token.text for token in line.tokens):
                 return True
-            if not start and _logs_in(line.text):
+            if _logs_in(line.text) if not start else _login_within(row):
                 return True
         return False
 
     def masked_text(self, text: str) -> str:
         return "\n".join(
-            row[:start] + line.redacted() if line else row if row == "*" else MASK
+            MASK
+            if row != "*" and (line is None or (start and _login_within(row)))
+            else row[:start] + line.redacted()
+            if line
+            else row
             for row, start, line in self.typed_rows(text)
         )
 
@@ -345,7 +349,8 @@ class Repl:
             history=InMemoryHistory(), style=self._style, enable_suspend=False, erase_when_done=hidden
         )
         # A prompt of more than one line would be repeated on each resize; so all but the last is printed.
-        *above, last = render.paragraph(question.strip(), self.shell.screen.columns - 12, " ", "warn")
+        columns = self.shell.screen.columns
+        *above, last = render.paragraph(question.strip(), max(columns - 12, min(columns, 40)), " ", "warn")
         last.append(("", " "))
         self.shell.screen.lines(above)
         message = formatted(last)
@@ -429,6 +434,13 @@ def _logs_in(text: str) -> bool:
     """Whether a line logs in, even without its secret, and even behind a blank and a colon."""
     words = text.replace("\t", " ").replace(":", " ").split()
     return any((spec := COMMANDS.get(word.upper())) and any(p.secret for p in spec.params) for word in words[:2])
+
+
+def _login_within(text: str) -> bool:
+    """Whether a line of several, `:flight STAT | PASS x`, holds one that logs in with something behind it."""
+    words = text.upper().split()[:-1]
+    later = words[2:] if len(words) > 2 else []
+    return any((spec := COMMANDS.get(word)) and any(param.secret for param in spec.params) for word in later)
 
 
 class _MemoryHistory(InMemoryHistory):

@@ -544,7 +544,8 @@ class Tutor:
         assert self.exercise is not None
         self._remember(solution=True)
         stamp = self.shell.session.connection.stamp if self.shell.session else None
-        rows = [row for text in self.exercise.solution for row in placed(text, self.exercise, stamp).split("\n")]
+        rows = [placed(text, self.exercise, stamp) for text in self.exercise.solution]
+        rows = [f":flight {row.replace(chr(10), ' | ')}" if "\n" in row else row for row in rows]
         if self.exercise.kind is ExerciseKind.PREDICT:
             rows.insert(0, self.exercise.line)
         self.shell.screen.lines([[("", "    "), ("command", show(row, keep=""))] for row in rows])

@@ -1,4 +1,4 @@
-"""Start, measured as ratios (performance.md S1, S2, S4): `python tests/benchmarks/bench_start.py`.
+"""Start, measured as ratios (docs/performance.md: S1, S2, S4): `python tests/benchmarks/bench_start.py`.
 
 The time to the first usable key is from the start of the process until a key that was pressed at the drawn prompt is
 echoed. PopShell, litecli and a bare `PromptSession` are started in turn, and so are `popshell --version` and an
@@ -40,7 +40,7 @@ def whole(found: Programs, command: list[str]) -> float:
 
 
 def main() -> None:
-    options = arguments("ratios of performance.md S1, S2, S4", 21)
+    options = arguments("ratios of docs/performance.md: S1, S2, S4", 21)
     with programs(options.venv) as found:
         things = {
             "ours": lambda: usable(found, found.popshell, OURS),

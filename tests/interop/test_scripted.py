@@ -197,7 +197,7 @@ ROWS = (
     ),
     Row(
         "numbers echoed as they were typed",
-        "tcllib",
+        "tcllib's pop3d 1.1.0",
         (OK, OK, OK, b"+OK 01 221\r\n", b"+OK +1 221\r\n"),
         (*LOGIN, "LIST 01", "LIST +1"),
         ("greeting +OK", "USER +OK", "PASS +OK", "LIST +OK", "LIST +OK"),
@@ -205,7 +205,7 @@ ROWS = (
     ),
     Row(
         "UIDL refused, ids empty or twice",
-        "tcllib; Zimbra/zm-mailbox#1472; CVE-2018-14356",
+        "tcllib's pop3d 1.1.0; Zimbra/zm-mailbox#1472; CVE-2018-14356",
         (OK, OK, OK, b"-ERR unknown command 'UIDL'\r\n", b"+OK\r\n1 \r\n2 ab\r\n2 cd\r\n3\r\n.\r\n"),
         (*LOGIN, "UIDL", "UIDL"),
         ("greeting +OK", "USER +OK", "PASS +OK", "UIDL -ERR", "UIDL +OK 4 lines"),
@@ -317,7 +317,7 @@ ROWS = (
     ),
     Row(
         "RETR without a number: a status line, then the end",
-        "tcllib",
+        "tcllib's pop3d 1.1.0",
         (OK, OK, OK, (b"+OK 5599716 octets\r\n", Act.CLOSE)),
         (*LOGIN, "RETR"),
         ("greeting +OK", "USER +OK", "PASS +OK", "RETR +OK !no-terminator"),
@@ -333,7 +333,7 @@ ROWS = (
     ),
     Row(
         "reset instead of a mail",
-        "tcllib, LIST 1x",
+        "tcllib's pop3d 1.1.0, LIST 1x",
         (OK, OK, OK, Act.RESET),
         (*LOGIN, "LIST 1x"),
         ("greeting +OK", "USER +OK", "PASS +OK", "LIST !no-reply"),
@@ -341,7 +341,7 @@ ROWS = (
     ),
     Row(
         "TOP 1 0 that sends it all",
-        "stalwart#3165; tcllib",
+        "stalwart#3165; tcllib's pop3d 1.1.0",
         (OK, OK, OK, mail(b"body\r\n.\r\n")),
         (*LOGIN, "TOP 1 0"),
         ("greeting +OK", "USER +OK", "PASS +OK", "TOP +OK 3 lines"),
@@ -388,7 +388,7 @@ ROWS = (
     ),
     Row(
         "a maildrop in use",
-        "tcllib says it without a code",
+        "tcllib's pop3d 1.1.0 says it without a code",
         (OK, OK, b"-ERR could not aquire lock for maildrop\r\n", OK, b"-ERR [IN-USE] locked\r\n"),
         (*LOGIN, *LOGIN),
         ("greeting +OK", "USER +OK", "PASS -ERR", "USER +OK", "PASS -ERR [IN-USE]"),
