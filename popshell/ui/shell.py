@@ -464,23 +464,23 @@ class Shell:
             if place.practice:
                 self.say("shell.quit-erases", style="warn", marks=marks, count=len(view.marks))
                 return True
-            return await self._consent("shell.ask-quit", marks=marks, count=len(view.marks), place=place.label)
+            return await self._consent("shell.ask-quit", name, marks=marks, count=len(view.marks), place=place.label)
         if place.practice:
             return True
         if name == "DELE" and state is State.TRANSACTION and not self.asked_dele:
-            self.asked_dele = await self._consent("shell.ask-dele", place=place.label)
+            self.asked_dele = await self._consent("shell.ask-dele", name, place=place.label)
             return self.asked_dele
         # A slip of PASS holds the password as well, and AUTH will ask for one.
         secret = any(token.secret for token in line.tokens) or (line.spec is not None and line.spec.continues)
         if secret and name != "APOP" and not session.connection.tls and not place.loopback:
-            return await self._consent("shell.ask-clear-text", place=place.label)
+            return await self._consent("shell.ask-clear-text", name, place=place.label)
         return True
 
-    async def _consent(self, key: str, **facts: object) -> bool:
+    async def _consent(self, key: str, command: str, **facts: object) -> bool:
         if self.options.yes:
             return True
         if not self.screen.interactive:
-            self.say("shell.needs-yes", style="err")
+            self.say("shell.needs-yes", style="err", command=command)
             self.tally.usage = True
             return False
         answer = await self.screen.ask(self.words(key, **facts))

@@ -75,6 +75,8 @@ class Tutor:
     exercise: Exercise | None = None
     attempt: Attempt = field(default_factory=Attempt)
     _new: Attempt | None = None
+    #: what was said already of progress that cannot be kept
+    _said: set[str] = field(default_factory=set)
 
     # -- where we are --------------------------------------------------------------------------------------------------
 
@@ -122,8 +124,7 @@ class Tutor:
 
     async def begin(self, wanted: str | None) -> bool:
         """Go to lesson `wanted`, or where the learner left. False if there is no such lesson, or nothing is left to do."""
-        if self.progress.damaged is not None:
-            self.shell.say("tutor.damaged", style="warn", path=show(str(self.progress.damaged)))
+        self._tell_trouble()
         if wanted:
             name = self.lessons.course.find(wanted)
             if name is None:
@@ -146,6 +147,7 @@ class Tutor:
         self.lesson = self._in_language(name)
         self.exercise = self.lesson.exercise(exercise) or self.lesson.exercises[0]
         self.progress.leave_at(self._course, name, self.exercise.id)
+        self._tell_trouble()
         if text:
             await self._read(self.show_lesson())
         await self.again()
@@ -281,8 +283,16 @@ class Tutor:
 
     def _weigh(self, *, ended: bool = False) -> None:
         """Judge; if it is not solved, help along where that is wanted."""
-        if not self.judge() and not self._on_the_way():
+        if self.judge():
+            return
+        if not self._on_the_way():
             self._help_along(ended=ended)
+        elif self.exercise is not None:
+            # Half of the way is no try; but what the author says of those who stop there, is said.
+            for wrong in self.exercise.wrong:
+                if len(wrong.lines) == len(self.attempt.typed) and self._ends_with(wrong.lines):
+                    self.shell.screen.lines(self._laid_out(self.prose.wrong.get(wrong.say, "")))
+                    break
 
     def line_lost(self) -> None:
         """The connection ended without QUIT."""
@@ -347,7 +357,7 @@ class Tutor:
             path, cite = taught(name)
             page = shell.catalog.page(shell.options.language, path) if path else None
             lines.append(
-                [("", "    "), ("command", name), ("note", f"  {page.summary if page else ''}  "), ("rfc", cite)]
+                [("", "    "), ("command", show(name, keep="")), ("note", f"  {page.summary if page else ''}  "), ("rfc", cite)]
             )
         shell.screen.lines(lines)
         done = self.lessons.first_open(self.progress, "en") is None
@@ -572,10 +582,12 @@ class Tutor:
             return
         if everything:
             self.progress.forget(self._course)
+            self._tell_trouble()
             self.lesson = self.exercise = None
             await self.begin(None)
         elif self.lesson is not None:
             self.progress.forget(self._course, self.lesson.id)
+            self._tell_trouble()
             await self._enter(self.lesson.name, self.lesson.exercises[0].id, text=True)
 
     def list_lessons(self) -> None:
@@ -619,7 +631,7 @@ class Tutor:
         for name in self.lessons.course.lessons:
             lesson = self._in_language(name)
             rows.append("")
-            rows.append(lesson.title)
+            rows.append(show(lesson.title, keep=""))
             for exercise in lesson.exercises:
                 standing = self.standing(lesson, exercise)
                 open_ones += not standing.done
@@ -627,7 +639,7 @@ class Tutor:
                     "  "
                     + words(
                         "tutor.certificate-row",
-                        exercise=exercise.id,
+                        exercise=show(exercise.id, keep=""),
                         state=words(f"tutor.certified-{standing.state or 'open'}"),
                         tries=standing.tries,
                         hints=standing.hints,
@@ -637,7 +649,7 @@ class Tutor:
         if open_ones:
             self.shell.say("tutor.certificate-open", style="warn", count=open_ones)
             return None
-        return [words("tutor.certificate-title", course=self._course), *rows]
+        return [words("tutor.certificate-title", course=show(self._course, keep="")), *rows]
 
     # -- remembering ---------------------------------------------------------------------------------------------------
 
@@ -655,6 +667,16 @@ class Tutor:
         assert self.lesson is not None
         assert self.exercise is not None
         self.progress.record(self._course, self.lesson.id, self.exercise.id, **changes)
+        self._tell_trouble()
+
+    def _tell_trouble(self) -> None:
+        """Say, once each, that a damaged file was set aside and that progress cannot be saved."""
+        if (aside := str(self.progress.damaged or "")) and aside not in self._said:
+            self._said.add(aside)
+            self.shell.say("tutor.damaged", style="warn", path=show(aside))
+        if self.progress.unsaved and "unsaved" not in self._said:
+            self._said.add("unsaved")
+            self.shell.say("tutor.unsaved", style="warn", reason=self.progress.unsaved)
 
     def _count_try(self) -> None:
         self._remember(tries=self._standing().tries + 1)
