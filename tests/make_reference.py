@@ -5,8 +5,8 @@ Use: python tests/make_reference.py            (`--check` only tells which pages
 Whole pages are written from the tables and the words of `lessons/en`; in pages by hand, the parts between
 `<!-- made: NAME -->` and `<!-- end -->` are. `tests/test_docs.py` fails when a page is not what would be written here.
 
-What a limit means stands here, because the code has only its name; a limit without words, or words without a limit,
-is an error.
+What a limit, a check of a lesson or a condition means stands here, because the code has only its name; one without words,
+or words for none, is an error.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import io
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
@@ -25,10 +26,14 @@ from typing import Any
 
 from popshell import cli
 from popshell.learn.catalog import LANGUAGES, Catalog, Page, Words, bundled
+from popshell.learn.checks import CHECKS, Conditions, Replied, read_check, read_conditions
+from popshell.learn.course import read_course
 from popshell.learn.explain import explain
+from popshell.learn.lesson import Lesson, LessonError, read_lesson
+from popshell.learn.rehearsal import Rehearsal
 from popshell.net.transport import Deadlines
 from popshell.protocol import commandline, exchange
-from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
+from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES, known_code
 from popshell.protocol.commands import COMMANDS, CommandSpec, State
 from popshell.protocol.wire import ReplyLimits
 from popshell.server import maildrop
@@ -323,6 +328,182 @@ def _names(module: Any, meanings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(module, name) for name in meanings}
 
 
+# -- checks and conditions of lessons ----------------------------------------------------------------------------------
+
+#: An example of the value, and when the check holds.
+_CHECKS = {
+    "replied": ('{ command = "STAT", ok = true }', "some exchange after `start` fits every field; the fields are below"),
+    "sent_first": ('"STAT"', "the first line after `start` is this command"),
+    "in_order": ('["CAPA", "STLS"]', "these commands got `+OK`, in this order; others may stand between them"),
+    "never": ('["RETR"]', "none of these commands was sent after `start`"),
+    "at_most": ("4", "so many POP3 lines at the most were sent after `start`"),
+    "state": ('"TRANSACTION"', "the session is in this state; `CLOSED` if there is no connection"),
+    "marks": ("[1, 2]", "exactly these messages are marked"),
+    "retrieved": ("[1]", "exactly these messages came whole by `RETR` (numbers as in the session)"),
+    "maildrop": (
+        "[1, 3]",
+        "the server's maildrop holds exactly these messages, by their numbers at the exercise's beginning",
+    ),
+    "tls": ("true", "the connection is under TLS"),
+    "dropped": ("true", "a connection ended after `start` without `QUIT`"),
+    "waited": ("600", "so many seconds at least were waited with `:wait`"),
+    "flight": ("3", "so many lines at least went out in one flight"),
+}
+#: An example, and what the field means.
+_REPLIED = {
+    "command": ('"STAT"', "the command; any word in capitals, also one that POP3 does not have"),
+    "ok": ("true", "whether the reply was `+OK`"),
+    "state": ('"AUTHORIZATION"', "the state before it"),
+    "after": ('"TRANSACTION"', "the state after it"),
+    "argument": ('"2"', "the first argument, unless it is secret"),
+    "line": ('"RETR 2"', "the whole line as typed; case and the number of blanks do not count"),
+    "code": ('"IN-USE"', "the response code of the reply"),
+    "tls": ("true", "whether it went under TLS"),
+    "many": ("true", "whether the reply has many lines"),
+    "stuffed": ("true", "whether a line of the reply was byte-stuffed"),
+    "cancelled": ("true", "whether the dialogue was cancelled with `*`"),
+    "least": ("2", "how many such exchanges there are at least; 1 if absent"),
+}
+#: An example, and what the practice server does then.
+_CONDITIONS = {
+    "in_use": ("true", "answers a right login with `-ERR [IN-USE]`"),
+    "login_delay": (
+        "60",
+        "announces and enforces LOGIN-DELAY: `-ERR [LOGIN-DELAY]` within so many seconds after a login",
+    ),
+    "temp_failure": ("true", "answers a right login with `-ERR [SYS/TEMP]`"),
+    "perm_failure": ("true", "answers a right login with `-ERR [SYS/PERM]`"),
+    "update_fails": ("true", "answers `QUIT` with marks with `-ERR [SYS/TEMP]`, and erases nothing"),
+    "require_tls": ("true", "takes passwords under TLS only"),
+    "without": ('["TOP", "UIDL"]', "neither announces nor serves these capabilities"),
+    "line_goes_dead_after": ("3", "so many commands are served, then the line is dead: no reply, no close"),
+}
+
+
+def meanings(
+    head: tuple[str, str], names: Iterable[str], words: Mapping[str, tuple[str, str]], read: Callable[[Any], object]
+) -> str:
+    """One row a name, in the order of the code. Raises KeyError for a name without words, or the other way round, and
+    ValueError for an example that lint would refuse.
+    """
+    names = list(names)
+    if set(names) != words.keys():
+        raise KeyError(f"names and their words differ: {sorted(set(names) ^ words.keys())}")
+    for name in names:
+        read(tomllib.loads(f"{name} = {words[name][0]}"))
+    return table(head, ((f"`{name} = {words[name][0]}`", words[name][1]) for name in names))
+
+
+def checks() -> str:
+    return meanings(("check", "holds if"), CHECKS, _CHECKS, read_check)
+
+
+def replied() -> str:
+    names = (field.name for field in fields(Replied))
+    return meanings(("field", "what it means"), names, _REPLIED, lambda raw: read_check({"replied": raw}))
+
+
+def conditions() -> str:
+    names = (field.name for field in fields(Conditions))
+    return meanings(("condition", "the practice server"), names, _CONDITIONS, read_conditions)
+
+
+# -- what the course teaches -------------------------------------------------------------------------------------------
+
+#: A row of the tables: which table, and its name there. `AUTH` is a command and a response code.
+Row = tuple[str, str]
+#: Where a row is taught: a lesson's name, and its exercises that meet the row.
+Taught = Mapping[Row, Mapping[str, list[str]]]
+
+
+def rows_of_the_tables() -> list[Row]:
+    return [
+        *(("command", name) for name in COMMANDS),
+        *(("state", state.value) for state in _ORDER),
+        *(("code", name) for name in RESPONSE_CODES),
+        *(("capability", name) for name in CAPABILITIES),
+    ]
+
+
+def met(exchanges: Iterable[exchange.Exchange]) -> set[Row]:
+    """What these exchanges touched: commands sent, states, response codes in replies, capabilities in lists of `CAPA`."""
+    rows: set[Row] = set()
+    for each in exchanges:
+        rows |= {("state", each.before.value), ("state", each.after.value)}
+        if each.command is not None and each.command.spec is not None:
+            rows.add(("command", each.command.spec.name))
+        if each.response is not None:
+            if (code := known_code(each.response.code or "")) is not None:
+                rows.add(("code", code.code))
+            if each.name == "CAPA":
+                rows |= {("capability", tag) for tag in each.response.capabilities()}
+    return rows
+
+
+def lessons() -> Iterator[Lesson]:
+    course = catalog()
+    for name in read_course(course).lessons:
+        try:
+            yield read_lesson(course, name, "en")
+        except LessonError as error:
+            if error.code != "missing-lesson":  # lint says that a file is missing
+                raise
+
+
+def taught(course: Iterable[Lesson]) -> Taught:
+    """Play every solution; what comes before it (`start`) is not counted.
+
+    A lesson that names the row in `teaches` goes before those that only meet it on their way.
+    """
+    everywhere: dict[Row, dict[str, list[str]]] = {}
+    told: dict[str, tuple[str, ...]] = {}
+    for lesson in course:
+        told[lesson.name] = lesson.teaches
+        for exercise in lesson.exercises:
+            played = Rehearsal(catalog(), exercise)
+            played.play(exercise.solution)
+            for row in met(played.exchanges):
+                everywhere.setdefault(row, {}).setdefault(lesson.name, []).append(exercise.id)
+    return {
+        row: {name: ids for name, ids in found.items() if row[1] in told[name]} or found
+        for row, found in everywhere.items()
+    }
+
+
+def coverage() -> str:
+    found = taught(lessons())
+
+    def part(what: str, title: str) -> Iterator[str]:
+        yield f"## {title}\n"
+        yield table(
+            (what, "lesson", "exercises"),
+            (
+                (f"`{name}`" + history_of(kind, name), f"`{lesson}`", ", ".join(f"`{each}`" for each in ids))
+                for kind, name in rows_of_the_tables()
+                if kind == what
+                for lesson, ids in (found.get((kind, name)) or {"": []}).items()
+            ),
+        )
+
+    out = [
+        "# Reference: what the course teaches\n",
+        note("the tables of the program and the lessons, by playing every exercise"),
+        "For each row of the tables: the lessons that say they teach it, and their exercises whose solution really uses\n"
+        "it. What is played before an exercise begins is not counted. Where no lesson says so, all that meet it are named.\n",
+        *part("command", "Commands"),
+        *part("state", "States"),
+        *part("code", "Response codes"),
+        "A code counts where a reply brings it.\n",
+        *part("capability", "Capabilities"),
+        "A capability counts where the reply to `CAPA` lists it.\n",
+    ]
+    return "\n".join(out)
+
+
+def history_of(kind: str, name: str) -> str:
+    return " (history)" if kind == "command" and COMMANDS[name].historic else ""
+
+
 # -- parts of pages ----------------------------------------------------------------------------------------------------
 
 
@@ -473,6 +654,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference-commands.md": commands,
     "docs/reference-meta.md": meta_commands,
     "docs/reference-limits.md": limits,
+    "docs/course-coverage.md": coverage,
 }
 PARTS: Mapping[str, Callable[[], str]] = {
     "usage": usage,
@@ -486,6 +668,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "problems": problems,
     "speaks": speaks,
     "diagnostics": diagnostics,
+    "checks": checks,
+    "replied": replied,
+    "conditions": conditions,
 }
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-
 from learner import ROOT, TAGS, catalog, course, lesson
+
 from popshell.learn.course import read_course
 from popshell.learn.lesson import Exercise, ExerciseKind
 from popshell.learn.rehearsal import Rehearsal

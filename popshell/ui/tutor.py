@@ -357,7 +357,12 @@ class Tutor:
             path, cite = taught(name)
             page = shell.catalog.page(shell.options.language, path) if path else None
             lines.append(
-                [("", "    "), ("command", show(name, keep="")), ("note", f"  {page.summary if page else ''}  "), ("rfc", cite)]
+                [
+                    ("", "    "),
+                    ("command", show(name, keep="")),
+                    ("note", f"  {page.summary if page else ''}  "),
+                    ("rfc", cite),
+                ]
             )
         shell.screen.lines(lines)
         done = self.lessons.first_open(self.progress, "en") is None

@@ -1,0 +1,430 @@
+"""The course as a learner meets it: the real `popshell learn --plain`, played whole by a simulated learner.
+
+Each play is a program of its own; the long ones run side by side while the short tests go on.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from learner import TAGS, Learner, catalog, course, lesson, progress_file, words
+from popshell.learn.course import Progress
+from popshell.learn.lesson import Exercise, ExerciseKind, Lesson
+from popshell.learn.scaffold import new_lesson
+from terminal.driver import Peer
+
+EN = catalog().words("en")
+
+
+class Played(NamedTuple):
+    """What came of a play: what went wrong, all that was shown, the certificate, and the progress at the end."""
+
+    faults: list[str]
+    text: str
+    certificate: str
+    progress: Progress
+
+
+def needs_a_block(exercise: Exercise) -> bool:
+    """One flight wants a pasted block; lines of a pipe come one by one."""
+    return any(check.name == "flight" for check in exercise.checks)
+
+
+def played(home: Path, tag: str, wrongs: bool) -> Played:
+    """The whole course, and before each solution all listed wrong turns if they are asked for."""
+    faults: list[str] = []
+    say = catalog().words(tag)
+    with Learner(home, tag=tag) as learner:
+        for name in course().lessons:
+            read = lesson(name, tag)
+            for exercise in read.exercises:
+                if wrongs:
+                    faults += wrong_turns(learner, read, exercise)
+                    learner.say(":again")
+                shown = learner.do(exercise, lines_of(exercise, exercise.solution))
+                where = f"{name}/{exercise.id}/{tag}"
+                if f"* {say('tutor.solved')}" not in shown:
+                    if not needs_a_block(exercise):
+                        faults.append(f"{where} is not solved: {shown[-400:]}")
+                    learner.say(*[":hint"] * len(read.prose[exercise.id].hints), ":solution", ":skip")
+                    continue
+                if words(read.prose[exercise.id].solved)[:30] not in words(shown):
+                    faults.append(f"{where} does not say what was shown")
+                learner.say(":next")
+        learner.say(":certificate certificate.txt")
+        code = learner.leave()
+        if code not in (0, 1, 3):  # 1 a reply was -ERR, 3 a line went dead: both belong to the course
+            faults.append(f"exit code {code}")
+        if "Traceback" in learner.text:
+            faults.append("a traceback")
+    file = home / "certificate.txt"
+    return Played(faults, learner.text, file.read_text() if file.exists() else "", Progress(progress_file(home)))
+
+
+def lines_of(exercise: Exercise, lines: tuple[str, ...]) -> list[str]:
+    """The line of a prediction is typed before it is answered."""
+    rows = list(lines)
+    if exercise.kind is ExerciseKind.PREDICT and rows and rows[-1].startswith(":answer") and exercise.line not in rows:
+        rows.insert(len(rows) - 1, exercise.line)
+    return rows
+
+
+def wrong_turns(learner: Learner, read: Lesson, exercise: Exercise) -> list[str]:
+    """Take each; it does not pass, and the author's text for it is said."""
+    faults = []
+    solved = catalog().words(learner.tag)("tutor.solved")
+    for wrong in exercise.wrong:
+        learner.say(":again")
+        shown = learner.do(exercise, lines_of(exercise, wrong.lines))
+        if f"* {solved}" in shown:
+            faults.append(f"{read.name}/{exercise.id}: {wrong.lines} passes")
+        if words(read.prose[exercise.id].wrong[wrong.say])[:30] not in words(shown):
+            faults.append(f"{read.name}/{exercise.id}: {wrong.lines} is not answered with {wrong.say!r}: {shown[-400:]}")
+    return faults
+
+
+@pytest.fixture(scope="module")
+def plays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, bool], Future[Played]]]:
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        yield {
+            (tag, wrongs): pool.submit(played, tmp_path_factory.mktemp(f"home-{tag}"), tag, wrongs)
+            for wrongs in (True, False)
+            for tag in TAGS
+        }
+
+
+@pytest.fixture
+def learn(tmp_path: Path) -> Iterator[Callable[..., Learner]]:
+    made: list[Learner] = []
+
+    def make(*arguments: str, **how: object) -> Learner:
+        made.append(Learner(tmp_path, *arguments, **how))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for learner in made:
+        learner.__exit__()
+
+
+def stands(home: Path, exercise: str, name: str = "greeting") -> tuple[str, int, int, bool]:
+    standing = Progress(progress_file(home)).standing("pop3", name, exercise)
+    return standing.state, standing.tries, standing.hints, standing.solution
+
+
+# -- one step at a time ------------------------------------------------------------------------------------------------
+
+
+def test_hints_say_more_and_the_solution_comes_after_them(
+    plays: object, tmp_path: Path, learn: Callable[..., Learner]
+) -> None:
+    learner, prose = learn(), lesson("01-greeting").prose["say-goodbye"]
+    assert EN("tutor.hints-first", left=len(prose.hints)) in learner.say(":solution")
+    assert stands(tmp_path, "say-goodbye") == ("", 0, 0, False)
+    for number, hint in enumerate(prose.hints, 1):
+        shown = learner.say(":hint")
+        assert EN("tutor.hint", number=number, total=len(prose.hints)) in shown
+        assert words(hint) in words(shown)
+        assert (EN("tutor.solution-ready").replace("`", "") in shown.replace("`", "")) == (number == len(prose.hints))
+        assert stands(tmp_path, "say-goodbye") == ("", 0, number, False)
+    assert words(prose.hints[-1]) in words(learner.say(":hint"))
+    assert "    QUIT\n" in learner.say(":solution")
+    assert stands(tmp_path, "say-goodbye") == ("", 0, len(prose.hints), True)
+    learner.say("QUIT")
+    assert stands(tmp_path, "say-goodbye") == ("solved", 1, len(prose.hints), True)
+
+
+def test_skip_is_remembered_and_comes_back_at_the_end(tmp_path: Path, learn: Callable[..., Learner]) -> None:
+    learner = learn()
+    assert EN("tutor.still-open").replace("`", "") in learner.say(":next").replace("`", "")
+    shown = learner.say(":skip")
+    assert EN("tutor.skipped") in shown
+    assert EN("tutor.task", number=2, total=5) in shown
+    assert stands(tmp_path, "say-goodbye") == ("skipped", 0, 0, False)
+    assert "0/5" in learner.say(":lessons").split("\n")[0]
+    assert "> " in learner.say(":lessons").split("\n")[0]
+
+
+def test_again_begins_on_a_fresh_copy(learn: Callable[..., Learner]) -> None:
+    learner = learn("dots")
+    dropped = learner.say("USER learner", "PASS secret", "DELE 1", "QUIT", ":again")
+    assert "practice server ready" in dropped
+    assert "7 messages" in learner.say("USER learner", "PASS secret")
+
+
+def test_reset_asks_and_only_yes_counts(tmp_path: Path, learn: Callable[..., Learner]) -> None:
+    learner = learn()
+    learner.say("QUIT", ":next", "HELLO")
+    for line in (":reset", ":reset all"):
+        key = "tutor.ask-reset-all" if line.endswith("all") else "tutor.ask-reset"
+        shown = learner.say(line)
+        assert EN(key).strip() in shown
+        assert EN("tutor.not-reset") in shown
+        assert stands(tmp_path, "say-goodbye")[0] == "solved"
+    learner.leave()
+    with Learner(tmp_path, "--yes") as sure:
+        assert EN("tutor.task", number=1, total=5) in sure.say(":reset")
+        assert stands(tmp_path, "say-goodbye")[0] == ""
+        sure.say("QUIT", ":lesson states", ":skip")
+        assert stands(tmp_path, "too-early", "states")[0] == "skipped"
+        assert EN("tutor.welcome").split(".")[0] in sure.say(":reset all")
+        assert stands(tmp_path, "too-early", "states")[0] == ""
+
+
+def test_the_next_run_goes_on_at_the_same_exercise(tmp_path: Path, learn: Callable[..., Learner]) -> None:
+    first = learn()
+    assert EN("tutor.welcome").split(".")[0] in first.began
+    first.say("QUIT", ":next", "HELLO", ":next", ":hint")
+    first.leave()
+    second = Learner(tmp_path)
+    with second:
+        assert EN("tutor.welcome-back") in second.began
+        assert EN("tutor.task", number=3, total=5) in second.began
+        assert words(lesson("01-greeting").prose["host-in-the-stamp"].task) in words(second.began)
+        assert "practice server ready" in second.began
+        second.kill()
+    with Learner(tmp_path, tag="zh-Hant") as third:  # another language, the same progress
+        assert catalog().words("zh-Hant")("tutor.task", number=3, total=5) in third.began
+
+
+def test_a_lesson_by_name_by_number_and_one_that_is_not_there(learn: Callable[..., Learner]) -> None:
+    assert lesson("06-dots").title in learn("dots").began
+    assert lesson("06-dots").title in learn("6").began
+    assert lesson("06-dots").title in learn("06-dots").began
+    nowhere = learn("no\x1b[2Jwhere")
+    assert "There is no lesson" in nowhere.began
+    assert "\x1b" not in nowhere.began
+    assert "practice server ready" in nowhere.began
+
+
+def test_lessons_lists_all_with_progress(learn: Callable[..., Learner]) -> None:
+    learner = learn()
+    for exercise in lesson("01-greeting").exercises:
+        learner.do(exercise, lines_of(exercise, exercise.solution))
+        learner.say(":next")
+    if len(course().lessons) == 19:
+        rows = [row for row in learner.say(":lessons").split("\n") if row]
+        assert len(rows) == len(course().lessons)
+        assert rows[0].startswith("  *  1  5/5  The server speaks first")
+        assert rows[1].startswith("  >  2  0/5  The three states")
+
+
+def test_predictions(tmp_path: Path, learn: Callable[..., Learner]) -> None:
+    """Enter holds the line; nothing goes out before the prediction; each part that was wrong is told; `:again` helps."""
+    learner = learn("states")
+    assert "type" in learner.say(":answer -ERR AUTHORIZATION one").lower()
+    held = learner.say("stat")
+    assert "is held" in held
+    assert "C: " not in held
+    assert EN("tutor.incomplete").split(":")[0] in learner.say(":answer maybe")
+    wrong = learner.say(":answer +OK TRANSACTION many")
+    assert "C: stat" in wrong
+    for key in ("status", "state", "lines"):
+        told = EN(f"tutor.wrong-{key}", status="-ERR", state="AUTHORIZATION", lines=EN("reply.one"))
+        assert told.replace("`", "") in wrong.replace("`", "")
+    assert words(lesson("02-states").prose["too-early"].wrong[""]) in words(wrong)
+    assert stands(tmp_path, "too-early", "states") == ("", 1, 0, False)
+    assert "is held" in learner.say(":again", "STAT")
+    assert "* Solved." in learner.say(":answer one, AUTHORIZATION, -err")
+    assert stands(tmp_path, "too-early", "states") == ("solved", 2, 0, False)
+
+
+def test_answers_have_to_be_asked_for(learn: Callable[..., Learner]) -> None:
+    learner = learn("states")
+    learner.say(":skip", ":skip", ":skip", ":skip")
+    prose = lesson("02-states").prose["into-the-stove"]
+    assert words(prose.wrong["still-open"]) in words(learner.say(":answer 6"))
+    assert words(prose.wrong["dropped"]) in words(learner.say(":drop"))
+    assert EN("tutor.not-right").split(".")[0] in learner.say(":answer forty-two")
+    assert "* Solved." in learner.say(":again", "QUIT", ":connect", "USER learner", "PASS secret", ":answer 6 MESSAGES")
+
+
+def test_fork_shows_both_ends_and_changes_neither(learn: Callable[..., Learner]) -> None:
+    learner = learn("dots")
+    assert "log in first" in learner.say(":connect", ":fork")
+    shown = learner.say("USER learner", "PASS secret", "DELE 2", ":fork")
+    assert re.search(r"message 2: erased +message 2\n", shown)
+    assert re.search(r"message 1 +message 1\n", shown)
+    assert "6 messages" in learner.say("STAT")
+    assert "7 messages" in learner.say("RSET", "STAT")
+
+
+def test_wait_moves_the_clock_and_nothing_else(learn: Callable[..., Learner]) -> None:
+    learner = learn("dots")
+    assert "30 seconds" in learner.say(":connect", "USER learner", "PASS secret", ":wait 30")
+    assert "+OK" in learner.say("NOOP")
+    assert EN("shell.server-closed").split(".")[0] in learner.say(":wait 601")
+    for bad in ("", "x", "-5", "1e9", "nan", "٣", "9999999"):
+        assert "Traceback" not in learner.say(f":wait {bad}")
+
+
+def test_free_play_goes_on_beside_the_lesson(learn: Callable[..., Learner]) -> None:
+    learner = learn()
+    shown = learner.say(":help RETR", ":state", ":explain TOP 1 0", "NOOP", "FROB", ":nonsense", ":mailbox", ":raw")
+    assert "Traceback" not in shown
+    assert "* Solved." in learner.say("QUIT")
+
+
+# -- a real server -----------------------------------------------------------------------------------------------------
+
+
+def test_a_real_server_pauses_the_lesson_and_hears_nothing_of_it(
+    tmp_path: Path, learn: Callable[..., Learner], peer: Callable[..., Peer]
+) -> None:
+    """sec-D3: `start` is played on the practice server only; nothing is judged; coming back goes on."""
+    other = peer()
+    learner = learn("peeking" if "07-peeking" in course().lessons else "7", "--tls", "none")
+    before = stands(tmp_path, lesson("07-top").exercises[0].id, "top")
+    learner.say(f":connect 127.0.0.1:{other.port}")
+    exercise = lesson("07-top").exercises[0]
+    assert exercise.start
+    learner.say("NOOP", "STAT", ":hint", ":lesson", ":lessons", ":answer 7", ":wait 10", ":fork")
+    assert other.heard == ["NOOP", "STAT"]
+    learner.say(*(line for line in lines_of(exercise, exercise.solution) if not line.startswith(":")))
+    assert stands(tmp_path, exercise.id, "top")[0] == before[0] == ""
+    heard = list(other.heard)
+    back = learner.say(":again")
+    assert "Played for you" in back
+    assert other.heard == heard
+    assert "* Solved." in learner.do(exercise, lines_of(exercise, exercise.solution))
+    assert other.heard == heard
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[..., Peer]]:
+    made: list[Peer] = []
+
+    def make(**how: object) -> Peer:
+        made.append(Peer(**how))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+# -- one's own course --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A teacher's course of one lesson with a maildrop of its own."""
+    root = tmp_path / "mine"
+    root.mkdir()
+    assert new_lesson(root, "01-first", EN) == 0
+    box = root / "maildrops" / "two"
+    box.mkdir(parents=True)
+    for name in ("1", "2"):
+        (box / f"{name}.eml").write_text(f"Subject: {name}\n\nHello.\n")
+    path = root / "en" / "01-first.md"
+    path.write_text(path.read_text().replace('answer = ["7"]', 'answer = ["2"]\nmaildrop = "two"', 1))
+    capsys.readouterr()
+    return root
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_an_own_course_over_the_bundled_pages(way: str, own: Path, learn: Callable[..., Learner]) -> None:
+    learner = learn(lessons=own) if way == "option" else learn(env={"POPSHELL_LESSONS": str(own)})
+    assert "Lesson 1 of 1: A new lesson" in learner.began
+    assert "2 messages" in learner.say("STAT")
+    assert "* Solved." in learner.say(":answer 2")
+    assert "RETR" in learner.say(":help RETR")
+    assert "7 messages" in learner.say(":next", ":skip", ":lesson", "STAT")
+
+
+def test_a_stale_translation_is_told(own: Path, learn: Callable[..., Learner]) -> None:
+    zh = catalog().words("zh-Hant")
+    assert zh("tutor.stale") in learn(tag="zh-Hant", lessons=own).began  # `own` changed the English text
+    (own / "zh-Hant" / "01-first.md").unlink()
+    missing = learn(tag="zh-Hant", lessons=own)
+    assert zh("tutor.stale") in missing.began
+    assert "A new lesson" in missing.began
+
+
+def test_courses_keep_their_progress_apart(own: Path, tmp_path: Path, learn: Callable[..., Learner]) -> None:
+    mine = learn(lessons=own)
+    mine.say(":skip", ":skip")
+    assert EN("tutor.welcome").split(".")[0] in learn().began
+    assert Progress(progress_file(tmp_path)).place("pop3") == ("01-greeting", "say-goodbye")
+    assert Progress(progress_file(tmp_path)).place("mine") == ("01-first", "mark")
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("course.toml", 'id = "x"\nlessons = []\n', "no lessons"),
+        ("course.toml", 'id = "x\n', "cannot be read"),
+        ("en/01-first.md", "no head\n", "begins with a line +++"),
+        ("en/01-first.md", "+++\nid = 3\n+++\n", "cannot be read"),
+    ],
+)
+def test_a_course_that_cannot_be_read_is_said(
+    path: str, text: str, said: str, own: Path, tmp_path: Path
+) -> None:
+    (own / path).write_text(text)
+    import subprocess
+    import sys
+
+    from learner import environment
+
+    done = subprocess.run(
+        [sys.executable, "-m", "popshell", "learn", "--plain", "--lessons", str(own)],
+        input=":lessons\n:next\n:hint\n",
+        capture_output=True,
+        text=True,
+        env=environment(tmp_path),
+        timeout=20,
+    )
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.returncode == 2
+
+
+def test_a_broken_later_lesson_does_not_stop_the_first(own: Path, learn: Callable[..., Learner]) -> None:
+    shutil.copy(own / "en" / "01-first.md", own / "en" / "02-broken.md")
+    (own / "course.toml").write_text('id = "x"\nlessons = ["01-first", "02-broken"]\n')
+    text = (own / "en" / "02-broken.md").read_text().replace('kind = "do"', 'kind = "sing"', 1)
+    (own / "en" / "02-broken.md").write_text(text)
+    learner = learn(lessons=own)
+    assert "* Solved." in learner.say("STAT", ":answer 2")
+    for line in (":skip", ":skip", ":skip", ":next", ":lessons", ":certificate x", ":lesson 2"):
+        assert "Traceback" not in learner.say(line)
+    assert "sing" in learner.say(":lesson 2")
+    assert "+OK" in learner.say(":lesson 1", "STAT")
+
+
+# -- the whole course --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrongs", [True, False], ids=["every-wrong-turn", "solutions"])
+@pytest.mark.parametrize("tag", TAGS)
+def test_the_whole_course(plays: dict[tuple[str, bool], Future[Played]], tag: str, wrongs: bool) -> None:
+    end = plays[tag, wrongs].result()
+    assert end.faults == []
+    blocks = 0
+    for name in course().lessons:
+        read = lesson(name, tag)
+        for exercise in read.exercises:
+            standing = end.progress.standing("pop3", read.id, exercise.id)
+            if standing.state == "skipped" and needs_a_block(exercise):
+                blocks += 1
+                assert standing.solution
+                continue
+            assert standing.state == "solved", (name, exercise.id)
+            assert not standing.solution
+            assert wrongs or standing.tries == 1, (name, exercise.id, standing)
+    assert blocks <= 1
+    if len(course().lessons) == 19:
+        say = catalog().words(tag)
+        assert say("tutor.course-done").split("`")[0] in end.text.replace("`", "")
+        rows = end.certificate.split("\n")
+        assert rows[0] == say("tutor.certificate-title", course="pop3")
+        assert sum(say("tutor.certified-solved") in row for row in rows) >= sum(
+            len(lesson(name).exercises) for name in course().lessons
+        ) - blocks
