@@ -349,7 +349,10 @@ async def _plain(
             lines = lines_of(sys.stdin.buffer)
             screen.answers = lines
             async for text in lines:
-                await shell.run(text)
+                # There is no prompt to put a finished line at: an empty line is the Enter that sends it.
+                draft, shell.draft = shell.draft, ""
+                rows = (text or draft).split("\n")
+                await (shell.run_block(rows) if len(rows) > 1 else shell.run(rows[0]))
                 if arguments.stop_on_err and shell.tally.exit_code():
                     break
     except Leave:

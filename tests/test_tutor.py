@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from learner import TAGS, Learner, catalog, course, environment, lesson, progress_file, words
+from terminal.driver import Peer
 
-from learner import TAGS, Learner, catalog, course, lesson, progress_file, words
 from popshell.learn.course import Progress
 from popshell.learn.lesson import Exercise, ExerciseKind, Lesson
 from popshell.learn.scaffold import new_lesson
-from terminal.driver import Peer
 
 EN = catalog().words("en")
 
@@ -86,7 +88,9 @@ def wrong_turns(learner: Learner, read: Lesson, exercise: Exercise) -> list[str]
         if f"* {solved}" in shown:
             faults.append(f"{read.name}/{exercise.id}: {wrong.lines} passes")
         if words(read.prose[exercise.id].wrong[wrong.say])[:30] not in words(shown):
-            faults.append(f"{read.name}/{exercise.id}: {wrong.lines} is not answered with {wrong.say!r}: {shown[-400:]}")
+            faults.append(
+                f"{read.name}/{exercise.id}: {wrong.lines} is not answered with {wrong.say!r}: {shown[-400:]}"
+            )
     return faults
 
 
@@ -153,9 +157,9 @@ def test_skip_is_remembered_and_comes_back_at_the_end(tmp_path: Path, learn: Cal
 
 def test_again_begins_on_a_fresh_copy(learn: Callable[..., Learner]) -> None:
     learner = learn("dots")
-    dropped = learner.say("USER learner", "PASS secret", "DELE 1", "QUIT", ":again")
-    assert "practice server ready" in dropped
-    assert "7 messages" in learner.say("USER learner", "PASS secret")
+    assert "closed" in learner.say("DELE 1", "QUIT")
+    assert "Played for you" in learner.say(":again")
+    assert "7 messages" in learner.say("STAT")
 
 
 def test_reset_asks_and_only_yes_counts(tmp_path: Path, learn: Callable[..., Learner]) -> None:
@@ -364,15 +368,8 @@ def test_courses_keep_their_progress_apart(own: Path, tmp_path: Path, learn: Cal
         ("en/01-first.md", "+++\nid = 3\n+++\n", "cannot be read"),
     ],
 )
-def test_a_course_that_cannot_be_read_is_said(
-    path: str, text: str, said: str, own: Path, tmp_path: Path
-) -> None:
+def test_a_course_that_cannot_be_read_is_said(path: str, text: str, said: str, own: Path, tmp_path: Path) -> None:
     (own / path).write_text(text)
-    import subprocess
-    import sys
-
-    from learner import environment
-
     done = subprocess.run(
         [sys.executable, "-m", "popshell", "learn", "--plain", "--lessons", str(own)],
         input=":lessons\n:next\n:hint\n",
@@ -425,6 +422,7 @@ def test_the_whole_course(plays: dict[tuple[str, bool], Future[Played]], tag: st
         assert say("tutor.course-done").split("`")[0] in end.text.replace("`", "")
         rows = end.certificate.split("\n")
         assert rows[0] == say("tutor.certificate-title", course="pop3")
-        assert sum(say("tutor.certified-solved") in row for row in rows) >= sum(
-            len(lesson(name).exercises) for name in course().lessons
-        ) - blocks
+        assert (
+            sum(say("tutor.certified-solved") in row for row in rows)
+            >= sum(len(lesson(name).exercises) for name in course().lessons) - blocks
+        )

@@ -301,7 +301,7 @@ async def _apop(shell: Shell, argument: str) -> None:
     if not argument or " " in argument:
         shell.say("shell.usage", style="warn", usage=usage(METAS["apop"]))
         return
-    secret = await shell.screen.ask_hidden(shell.words("shell.password"))
+    secret = await shell.screen.ask_hidden(shell.words("shell.password"), piped=True)
     if not secret:
         shell.say("shell.not-sent", style="warn")
         return

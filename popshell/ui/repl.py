@@ -71,7 +71,7 @@ class ReplScreen(TerminalScreen):
     async def ask(self, question: str) -> str:
         return await self.repl.ask(question) or ""
 
-    async def ask_hidden(self, question: str) -> str | None:
+    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
         return await self.repl.ask(question, hidden=True)
 
 

@@ -123,7 +123,7 @@ class TerminalScreen:
     async def ask(self, question: str) -> str:
         return ""
 
-    async def ask_hidden(self, question: str) -> str | None:
+    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
         return None
 
     def waiting(self, text: str) -> None:
@@ -145,9 +145,11 @@ class PlainScreen(TerminalScreen):
         self.out.flush()
         return await anext(self.answers, "") if self.answers is not None else ""
 
-    async def ask_hidden(self, question: str) -> str | None:
-        if not self.interactive or self.answers is None:
+    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
+        if self.answers is None or not (self.interactive or piped):
             return None
+        if not self.interactive:
+            return await anext(self.answers, None)  # the next line of the pipe
         try:
             from popshell.ui.tty import Terminal
         except ImportError:  # Windows

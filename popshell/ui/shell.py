@@ -130,7 +130,7 @@ class Screen(Protocol):
     async def ask(self, question: str) -> str:
         """Ask; the answer as typed, "" if nobody can answer."""
 
-    async def ask_hidden(self, question: str) -> str | None:
+    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
         """Ask for a secret; None if that is not possible here."""
 
     def styled(self, text: str) -> None:
