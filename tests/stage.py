@@ -74,7 +74,7 @@ class FakeScreen(TerminalScreen):
     async def ask(self, question: str) -> str:
         return self._answer(question) or ""
 
-    async def ask_hidden(self, question: str) -> str | None:
+    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
         return self._answer(question)
 
     def _answer(self, question: str) -> str | None:
