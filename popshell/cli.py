@@ -6,13 +6,13 @@ Options are accepted before and after a subcommand; a bare word that is no subco
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -30,6 +30,7 @@ from popshell.ui.shell import Call, CallError, Leave, Options, Place, Screen, Sh
 from popshell.visible import fault_of, show
 
 if TYPE_CHECKING:
+    import argparse
     from importlib.resources.abc import Traversable
 
     from popshell.learn.lesson import Exercise
@@ -44,14 +45,38 @@ class Usage(Exception):
     """The arguments are wrong; the text says how, in the user's language."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Usage(message)
+class Arguments:
+    """What was given on the command line; argparse sets it, and without arguments is not needed: 5 ms."""
+
+    words: Sequence[str] = ()
+    tls: str | None = None
+    ca: Path | None = None
+    insecure = False
+    lang: str | None = None
+    plain = False
+    ascii = False
+    lessons: Path | None = None
+    json = False
+    stop_on_err = False
+    yes = False
+    vi = False
+    port: int | None = None
+    maildrop: Path | None = None
+    account: Sequence[str] | None = None
+    require_tls = False
+    fix_dialogues = False
+    mark_translated = False
 
 
 def parser(words: Words) -> argparse.ArgumentParser:
     """All options; their words come from `messages.toml`, `[cli]`."""
-    made = _Parser(
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise Usage(message)
+
+    made = Parser(
         prog="popshell", description=words("cli.description"), add_help=False, allow_abbrev=False, usage=_USAGE
     )
     made.add_argument("words", nargs="*", metavar="HOST", help=words("cli.host"))
@@ -107,7 +132,9 @@ def run(argv: list[str]) -> int:
         _complain(catalog.words("en")("cli.bad-lessons", reason=str(error)))
         return USAGE
     try:
-        arguments = parser(words).parse_intermixed_args(argv)
+        arguments = Arguments()
+        if argv:
+            parser(words).parse_intermixed_args(argv, arguments)
         return _dispatch(arguments, catalog, language)
     except Usage as error:
         _complain(f"popshell: {error}\n{_USAGE}")
@@ -148,7 +175,7 @@ def _complain(text: str) -> None:
     sys.stderr.write(show(text) + "\n")
 
 
-def _dispatch(arguments: argparse.Namespace, catalog: Catalog, language: str) -> int:
+def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
     words = catalog.words(language)
     if arguments.lang and choose_language(arguments.lang, {}) == "en" and not arguments.lang.lower().startswith("en"):
         raise Usage(words("cli.bad-lang", lang=arguments.lang, languages=", ".join(LANGUAGES)))
@@ -189,7 +216,7 @@ def _dispatch(arguments: argparse.Namespace, catalog: Catalog, language: str) ->
     return _start(arguments, catalog, language, server, address)
 
 
-def _server(arguments: argparse.Namespace, catalog: Catalog, words: Words, *, served: bool) -> MailServer:
+def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: bool) -> MailServer:
     """The practice server, embedded or served."""
     accounts: dict[str, str] = {}
     for text in arguments.account or ():
@@ -237,7 +264,7 @@ async def _serve(server: MailServer, port: int, words: Words) -> int:
 
 
 def _start(
-    arguments: argparse.Namespace,
+    arguments: Arguments,
     catalog: Catalog,
     language: str,
     server: MailServer,
@@ -260,8 +287,10 @@ def _start(
 
 
 async def _interactive(
-    arguments: argparse.Namespace, catalog: Catalog, options: Options, dialer: Dialer, learn: str | None
+    arguments: Arguments, catalog: Catalog, options: Options, dialer: Dialer, learn: str | None
 ) -> int:
+    gc.disable()
+    asyncio.get_running_loop().call_later(1.0, _collect)
     from popshell.ui.repl import Repl, ReplScreen
     from popshell.ui.theme import Palette, colour_allowed
 
@@ -279,7 +308,14 @@ async def _interactive(
     try:
         return await repl.run(lambda: _begin(shell, learn))
     finally:
+        gc.enable()
         await dialer.close()
+
+
+def _collect() -> None:
+    """Garbage is looked for once the first prompt stands; what was loaded for it is none, and would hold up a key."""
+    gc.freeze()
+    gc.enable()
 
 
 def _draws(encoding: str) -> bool:
@@ -325,7 +361,7 @@ def _tutor(shell: Shell, catalog: Catalog, dialer: Dialer) -> Tutor:
 
 
 async def _plain(
-    arguments: argparse.Namespace,
+    arguments: Arguments,
     catalog: Catalog,
     options: Options,
     dialer: Dialer,
@@ -372,9 +408,7 @@ def _history_path() -> Path:
 class Dialer:
     """Opens connections for the Shell: to the practice server inside, or to a real one."""
 
-    def __init__(
-        self, server: MailServer, address: Address | None, arguments: argparse.Namespace, clock: Clock
-    ) -> None:
+    def __init__(self, server: MailServer, address: Address | None, arguments: Arguments, clock: Clock) -> None:
         self.server = server
         self.address = address
         self.ca: Path | None = arguments.ca

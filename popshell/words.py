@@ -19,6 +19,8 @@ def places(template: str) -> set[str]:
 
 def fill(template: str, facts: Mapping[str, object]) -> str | None:
     """`template` with its placeholders replaced; None if it needs a fact that is not known."""
+    if "{" not in template:
+        return template
     if not places(template) <= facts.keys():
         return None
 

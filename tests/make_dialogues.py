@@ -74,7 +74,7 @@ class _Screen(TerminalScreen):
     def _window(self) -> int | None:
         return 80
 
-    async def ask_hidden(self, question: str) -> str | None:
+    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
         return PASSWORD
 
 

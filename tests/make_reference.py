@@ -5,8 +5,8 @@ Use: python tests/make_reference.py            (`--check` only tells which pages
 Whole pages are written from the tables and the words of `lessons/en`; in pages by hand, the parts between
 `<!-- made: NAME -->` and `<!-- end -->` are. `tests/test_docs.py` fails when a page is not what would be written here.
 
-What a limit, a check of a lesson or a condition means stands here, because the code has only its name; one without words,
-or words for none, is an error.
+What a limit, a check of a lesson or a condition means stands here, because the code has only its name; one without
+words, or words for none, is an error.
 """
 
 from __future__ import annotations
@@ -332,7 +332,10 @@ def _names(module: Any, meanings: Mapping[str, Any]) -> dict[str, Any]:
 
 #: An example of the value, and when the check holds.
 _CHECKS = {
-    "replied": ('{ command = "STAT", ok = true }', "some exchange after `start` fits every field; the fields are below"),
+    "replied": (
+        '{ command = "STAT", ok = true }',
+        "some exchange after `start` fits every field, below",
+    ),
     "sent_first": ('"STAT"', "the first line after `start` is this command"),
     "in_order": ('["CAPA", "STLS"]', "these commands got `+OK`, in this order; others may stand between them"),
     "never": ('["RETR"]', "none of these commands was sent after `start`"),
@@ -426,7 +429,7 @@ def rows_of_the_tables() -> list[Row]:
 
 
 def met(exchanges: Iterable[exchange.Exchange]) -> set[Row]:
-    """What these exchanges touched: commands sent, states, response codes in replies, capabilities in lists of `CAPA`."""
+    """What these exchanges touched: commands sent, states, codes of replies, capabilities that `CAPA` listed."""
     rows: set[Row] = set()
     for each in exchanges:
         rows |= {("state", each.before.value), ("state", each.after.value)}
@@ -487,9 +490,9 @@ def coverage() -> str:
 
     out = [
         "# Reference: what the course teaches\n",
-        note("the tables of the program and the lessons, by playing every exercise"),
-        "For each row of the tables: the lessons that say they teach it, and their exercises whose solution really uses\n"
-        "it. What is played before an exercise begins is not counted. Where no lesson says so, all that meet it are named.\n",
+        note("the tables of the program and the exercises, each played with its solution,"),
+        "For each row of the tables: the lessons that say they teach it, and their exercises whose solution uses it.\n"
+        "What is played before an exercise is not counted. Where no lesson says so, all that meet it are named.\n",
         *part("command", "Commands"),
         *part("state", "States"),
         *part("code", "Response codes"),

@@ -38,7 +38,7 @@ class FakeScreen(TerminalScreen):
     ) -> None:
         super().__init__(palette, ascii=ascii, out=io.StringIO())
         self.size = (columns, rows)
-        self.answers: list[str | None | Callable[[], str | None]] = []
+        self.answers: list[str | Callable[[], str | None] | None] = []
         self.asked: list[str] = []
         self.interrupted = 0
         self.records: list[tuple[Exchange, list[Note]]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from popshell.learn.catalog import (
     choose_language,
     match_language,
     read_page,
+    read_tables,
     too_deep,
 )
 from popshell.ui.theme import STYLES
@@ -135,6 +137,77 @@ def test_too_deep(rows: list[str], line: int | None) -> None:
 
 
 # -- catalogs ----------------------------------------------------------------------------------------------------------
+
+
+def toml(text: str) -> object:
+    """What tomllib makes of it, None for an error."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+@pytest.mark.parametrize("file", ["messages.toml", "replies.toml"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_our_tables_are_read_without_tomllib_and_alike(
+    language: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = CATALOG.read(f"{language}/{file}")
+    wanted = tomllib.loads(text)
+    monkeypatch.setattr(tomllib, "loads", None)
+    assert read_tables(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        'a = "b"',
+        '[x]\na = "say \\"hi\\""\nb-1_c = ""\n\n# a remark\n[y]\n',
+        'a = "1"\n[x]\na = "2"\n',
+        'a = "tab\there 字"',
+        # not plain: tomllib reads these
+        "a = 1",
+        "a = 'literal'",
+        'a = "\\u4e00\\n"',
+        'a="b"',
+        'a = "b" # a remark',
+        ' a = "b"',
+        '"a" = "b"',
+        'a.b = "c"',
+        "[x.y]\na = 1",
+        '[x.y]\na = "1"\n[x]\nb = "2"',
+        "[[x]]\n[[x]]\n",
+        "[ x ]",
+        'a = """\n[x]\nb = "c"\n"""',
+        'a = [\n"b"\n]\n',
+        # no TOML: tomllib says what is wrong
+        'a = "b"\na = "c"',
+        'a = "b"\n[a]',
+        '[x]\na = "b"\n[x]\nc = "d"',
+        'a = "b',
+        'a = "b" c',
+        'a = "\\"',
+        'a = "\\q"',
+        'a = "\x1b"',
+        'a = "b\rc"',
+        "# \x07",
+        "[]",
+        "[x",
+        "字 = 1",
+        '字 = "b"',
+        "[字]",
+        "[x]]",
+        "nothing",
+    ],
+)
+def test_tables_are_what_tomllib_reads(text: str) -> None:
+    wanted = toml(text)
+    if wanted is None:
+        with pytest.raises(tomllib.TOMLDecodeError):
+            read_tables(text)
+    else:
+        assert read_tables(text) == wanted
 
 
 def write(root: Path, **files: str | bytes) -> Path:

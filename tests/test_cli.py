@@ -245,6 +245,18 @@ def test_options_before_and_after_a_subcommand_are_the_same() -> None:
         assert (found.words, found.port, found.lang) == (["serve"], 0, "en")
 
 
+def test_no_arguments_are_what_argparse_makes_of_none() -> None:
+    words = Catalog((bundled(),)).words("en")
+    found = vars(cli.parser(words).parse_intermixed_args([]))
+    assert {name: value or None for name, value in found.items()} == {
+        name: getattr(cli.Arguments, name) or None for name in found
+    }
+    own = cli.Arguments()
+    cli.parser(words).parse_intermixed_args(["serve", "--port", "1", "--account", "a:b", "--account", "c:d"], own)
+    assert (own.words, own.port, own.account) == (["serve"], 1, ["a:b", "c:d"])
+    assert cli.Arguments.account is None
+
+
 def test_version(tmp_path: Path) -> None:
     done = popshell("--version", home=tmp_path)
     assert done.stdout == f"popshell {__version__}\n".encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import time
@@ -121,6 +122,27 @@ def test_damaged_file_does_no_harm(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "history"
     path.write_bytes(content)
     assert isinstance(entries(path), list)
+
+
+def test_first_key_does_not_wait_for_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    path.write_text("\n# x\n+STAT\n")
+    asked: list[Path] = []
+
+    def where() -> Path:
+        asked.append(path)
+        return path
+
+    async def drawn_and_typed() -> list[str]:
+        history = ShellHistory(where, never)
+        loading = asyncio.ensure_future(anext(history.load()))
+        await asyncio.sleep(0)
+        assert asked == []
+        history.append_string("LIST")  # Enter came first
+        assert await loading == "LIST"
+        return [entry async for entry in history.load()]
+
+    assert asyncio.run(drawn_and_typed()) == ["LIST", "STAT"]
 
 
 def suggested(typed: str, history: list[str]) -> str | None:

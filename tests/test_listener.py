@@ -17,6 +17,7 @@ import pytest
 import trustme
 from interop.practice import Clock, Limits, TlsWire, Wire, listening, mail_server, run, trusting, until
 
+from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.net.tls import PracticeCertificate
 from popshell.server import handlers
@@ -40,6 +41,14 @@ def test_others_are_let_in_only_on_demand(host: str) -> None:
     async def body() -> None:
         with pytest.raises(ValueError, match="not-loopback"):
             await Listener(mail_server()).start(host)
+
+    run(body())
+
+
+def test_a_host_that_is_none() -> None:
+    async def body() -> None:
+        with pytest.raises(NetError, match="no-such-host"):
+            await Listener(mail_server()).start("a..b")
 
     run(body())
 
@@ -755,23 +764,60 @@ def test_the_hello_that_comes_at_once_does_not_hang() -> None:
 
 
 def test_stls_while_output_is_held_up() -> None:
-    """The `+OK` to STLS waits behind a long listing that the client has not read yet."""
+    """The `+OK` to STLS waits behind listings that the client has not read yet; so does the handshake."""
 
     async def body() -> None:
-        server = mail_server(limits=Limits(output=1024))
-        server.languages = {"en": "English", "zh-Hant": "x"} | {f"x-{number}": "y" * 200 for number in range(20_000)}
+        server = mail_server()
+        # A listing of some 30 KiB, half of what makes the transport call pause_writing.
+        server.languages = {"en": "English", "zh-Hant": "x"} | {f"x-{number}": "y" * 290 for number in range(100)}
         async with listening(server) as (listener, port):
             wire = await Wire.dial(port, receive_buffer=65536)
             await wire.upto()
-            await wire.send(b"LANG\r\nSTLS\r\n")
             [peer] = listener._peers
-            await until(lambda: peer._stalled)
-            await wire.upto(b"\r\n.\r\n")
+            count = await _nearly_stalled(wire, peer, "LANG")
+            await wire.send(b"LANG\r\nSTLS\r\n")
+            await until(lambda: peer._session.starts_tls)
+            assert peer._stalled
+            assert not peer._transport.is_reading(), "nothing in clear is read any more"
+            for _ in range(count + 1):
+                await wire.upto(b"\r\n.\r\n")
             assert (await wire.upto()).startswith(b"+OK")
             tls = TlsWire(wire, trusting(listener.certificate_pem()))
             await tls.shake_hands()
             assert (await tls.ask("CAPA")).startswith(b"+OK")
-            tls.close()
+
+    run(body())
+
+
+async def _nearly_stalled(wire: Wire, peer: Any, line: str) -> int:
+    """Ask for 30 KiB without reading till more than half of what is allowed waits to be sent. Gives how often."""
+    count = 0
+    while peer._transport.get_write_buffer_size() <= 34 * 1024:
+        served = peer._session._served
+        await wire.send(line.encode() + b"\r\n")
+        await until(lambda served=served: peer._session._served > served)  # type: ignore[misc]
+        count += 1
+    assert not peer._stalled
+    return count
+
+
+def test_a_peer_that_has_gone_keeps_no_lock_for_what_it_never_read() -> None:
+    """FIN, and a few octets that nobody will fetch: the lock is free at once, the connection a minute later."""
+
+    async def body() -> None:
+        clock = Clock()
+        server = mail_server((Message(b"X: y\r\n\r\n" + b"z" * 30_000 + b"\r\n", "middling"),), clock=clock)
+        async with listening(server) as (listener, port):
+            wire = await Wire.dial(port, receive_buffer=65536)
+            await wire.log_in()
+            [peer] = listener._peers
+            await _nearly_stalled(wire, peer, "RETR 1")
+            wire.half_close()
+            await until(lambda: not drop(server).in_use)
+            assert listener.connections == 1
+            clock.now += 60
+            listener.check_timers()
+            await until(lambda: not listener.connections)
 
     run(body())
 

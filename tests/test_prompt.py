@@ -281,5 +281,6 @@ def test_typing_is_parsed_once_for_each_text_and_context() -> None:
     typing, context = Typing(), Context()
     first = typing.line("STAT", context)
     assert typing.line("STAT", context) is first
+    assert typing.line("STAT", Context()) is first, "an equal context is the same"
     assert typing.line("STATX", context) is not first
     assert typing.line("STAT", Context(State.TRANSACTION)).blunder is None

@@ -634,7 +634,7 @@ def test_block_goes_one_by_one_until_capa_offers_pipelining() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", sorted(name for name, spec in COMMANDS.items() if spec.ends_pipeline) + ["DELE 1", ":x"]
+    "line", [*sorted(name for name, spec in COMMANDS.items() if spec.ends_pipeline), "DELE 1", ":x"]
 )
 def test_nothing_flies_together_with_a_line_whose_reply_decides(line: str) -> None:
     async def go() -> None:
@@ -687,6 +687,10 @@ def test_auth_asks_for_one_more_line_and_star_cancels() -> None:
         shown = await stage.run(plain())
         assert " C: ••••" in shown
         assert stage.shell.state is State.TRANSACTION
+        ladder = await stage.run(":ladder")
+        assert "PLAIN / *\n" in ladder
+        assert "◀───── ✘ -ERR ──────" in ladder
+        assert "◀──────── + ────────" not in ladder, "the reply that counts"
 
     run(go())
 

@@ -191,14 +191,17 @@ def test_insecure_reports_the_fingerprint() -> None:
     run(body())
 
 
-def test_ca_file_adds_to_the_system_store(tmp_path: Path) -> None:
+def test_ca_file_adds_to_the_system_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "system.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "system.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
     file = tmp_path / "ca.pem"
     file.write_text("what people paste above it\n" + PEM)
     der = tmp_path / "ca.der"
     der.write_bytes(ssl.PEM_cert_to_DER_cert(PEM))
-    system = client_context(None, "", False).cert_store_stats()["x509"]
+    assert client_context(None, "", False).cert_store_stats()["x509"] == 1
     for path in (file, der):
-        assert client_context(path, "", False).cert_store_stats()["x509"] == system + 1
+        assert client_context(path, "", False).cert_store_stats()["x509"] == 2
     alone = client_context(None, PEM, False)
     assert alone.cert_store_stats()["x509"] == 1, "a pinned certificate is trusted alone"
     for context in (alone, client_context(file, "", False)):
@@ -693,6 +696,29 @@ def _readable(sock: Any) -> bool:
     return bool(select.select([sock.fileno()], [], [], 0)[0])
 
 
+def test_a_resolver_that_hangs_does_not_keep_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    def hang(host: str, *rest: Any, flags: int = 0, **more: Any) -> Any:
+        if not flags:
+            release.wait(20)
+        raise socket.gaierror(socket.EAI_NONAME, "")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    rescue = threading.Timer(5, release.set)
+    rescue.start()
+
+    async def body() -> None:
+        assert (await failure(dial(110, host="pop.example", deadlines=SOON))).code == "name-service"
+
+    try:
+        run(body())
+        assert not release.is_set(), "the loop was left while the question was still open"
+    finally:
+        rescue.cancel()
+        release.set()
+
+
 # STLS
 
 
@@ -755,25 +781,49 @@ def test_stls_typed_by_hand_needs_no_promise_beforehand() -> None:
     run(body())
 
 
-def test_what_comes_with_the_end_of_the_handshake_is_told_after_it() -> None:
-    """A server may greet in the packet that ends the handshake; asyncio delivers that before start_tls returns."""
+@pytest.mark.parametrize("mode", [TlsMode.IMPLICIT, TlsMode.STLS])
+def test_what_comes_with_the_end_of_the_handshake_is_told_after_it(mode: TlsMode) -> None:
+    """A server may speak in the packet that ends the handshake; asyncio delivers that before start_tls returns."""
+    context = leaf()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # where the server has the last word of the handshake
+
+    async def serve(server: socket.socket) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        peer, _ = await loop.sock_accept(server)
+        if mode is TlsMode.STLS:
+            await loop.sock_sendall(peer, b"+OK\r\n")
+            assert await loop.sock_recv(peer, 100) == b"STLS\r\n"
+            await loop.sock_sendall(peer, b"+OK\r\n")
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await loop.sock_sendall(peer, outgoing.read())
+                incoming.write(await loop.sock_recv(peer, 65536))
+            else:
+                break
+        tls.write(b"+OK early\r\n")
+        await loop.sock_sendall(peer, outgoing.read())
+        return peer
 
     async def body() -> None:
-        async with listening(mail_server(), implicit_tls=True) as (listener, port):
-            for _ in range(20):
-                seen: list[bool] = []
-                box: list[Transport] = []
-                ear = Ear()
-
-                def hear(data: bytes, seen: list[bool] = seen, box: list[Transport] = box, ear: Ear = ear) -> None:
-                    seen.append(bool(box) and box[0].tls is not None)
-                    ear.hear(data)
-
-                target = Target("127.0.0.1", port, TlsMode.IMPLICIT, ca_data=listener.certificate_pem())
-                box.append(await connect(target, on_data=hear, on_close=ear.ends.append))
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            serving = asyncio.ensure_future(serve(server))
+            ear = Ear()
+            transport = await dial(server.getsockname()[1], ear, tls=mode, ca_data=PEM)
+            if mode is TlsMode.STLS:
                 await ear.upto(b"\r\n")
-                assert all(seen)
-                await hang_up(box[0])
+                transport.write(b"STLS\r\n")
+                await ear.upto(b"\r\n")
+                await transport.start_tls(after=transport.bytes_in)
+            assert not ear.data
+            assert transport.tls is not None
+            assert await ear.upto(b"\r\n") == b"+OK early\r\n"
+            (await serving).close()
+            await hang_up(transport)
 
     run(body())
 

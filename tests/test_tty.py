@@ -42,10 +42,15 @@ def test_unseen_takes_the_echo_for_one_line(ends: tuple[int, int]) -> None:
     _, slave = ends
     found = termios.tcgetattr(slave)
     terminal = Terminal(slave)
-    with pytest.raises(ValueError, match="x"), terminal.unseen():
-        assert not termios.tcgetattr(slave)[3] & termios.ECHO
-        assert termios.tcgetattr(slave)[3] & termios.ICANON
-        raise ValueError("x")
+
+    def go() -> None:
+        with terminal.unseen():
+            assert not termios.tcgetattr(slave)[3] & termios.ECHO
+            assert termios.tcgetattr(slave)[3] & termios.ICANON
+            raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        go()
     assert termios.tcgetattr(slave) == found
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 

@@ -132,7 +132,7 @@ def _command(value: Any) -> str:
 
 
 def _known_command(value: Any) -> str:
-    if value not in COMMANDS:
+    if not isinstance(value, str) or value not in COMMANDS:
         raise ValueError(f"{value!r} is no command of POP3")
     return str(value)
 

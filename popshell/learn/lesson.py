@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from popshell.learn.catalog import Catalog, PageError, read_page
+from popshell.learn.catalog import DEEPEST, Catalog, PageError, read_page
 from popshell.learn.checks import Check, Conditions, read_check, read_conditions
 
 #: No file of a course is larger (sec-D2).
@@ -153,7 +153,19 @@ def guard(catalog: Catalog, path: str) -> None:
             return
 
 
+#: A key of so many parts: a parser of TOML takes quadratic time over it (sec-D2).
+_DOTTED = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){20}""")
+
+
+def dotted(text: str) -> int:
+    """The line of the first key that nests deeper than DEEPEST by its dots; 0 if there is none."""
+    found = _DOTTED.search(text)
+    return text.count("\n", 0, found.start()) + 1 if found else 0
+
+
 def _split(path: str, text: str) -> Any:
+    if line := dotted(text.partition("\n+++")[0]):
+        raise LessonError(path, line, f"a key nested deeper than {DEEPEST}")
     try:
         return read_page(path, text)
     except PageError as error:
@@ -223,13 +235,13 @@ def line_of(text: str, message: str, identity: str = "") -> int:
         wanted = re.compile(rf"""\s*id\s*=\s*["']{re.escape(identity)}["']""")
         return next((at for at, row in enumerate(rows, 1) if wanted.match(row) and at > 2), 1)
     index = re.search(r"\$\.exercise\[(\d+)\]", message)
-    start = 1
+    start, end = 1, len(rows) + 1
     if index:
         starts = [at for at, row in enumerate(rows, 1) if row.strip() == "[[exercise]]"]
-        start = starts[int(index[1])] if int(index[1]) < len(starts) else 1
+        start, end, *_ = [*starts[int(index[1]) :], end, end] if int(index[1]) < len(starts) else (1, end)
     word = re.search(r"field `([^`]+)`", message) or re.search(r"\.([a-z_]+)(?:\[\.*\d*\])?`?$", message)
     if word:
-        for at in range(start, len(rows) + 1):
+        for at in range(start, end):
             if re.match(rf"\s*{re.escape(word[1])}\s*=", rows[at - 1]):
                 return at
     return start

@@ -49,7 +49,7 @@ class Step(NamedTuple):
         return "Step(...)"  # the answer is a secret
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Exchange:
     """What was sent, what came back, and the session's state before and after."""
 

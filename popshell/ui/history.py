@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 
 from prompt_toolkit.auto_suggest import AutoSuggest, Suggestion
@@ -15,6 +16,8 @@ from prompt_toolkit.history import FileHistory
 #: How much of an old history is read, in octets, and how many entries a suggestion looks at: a key must stay cheap.
 TAIL = 64 * 1024
 LOOK_BACK = 500
+#: The file is looked for so long after a prompt is drawn, in seconds: the first key must not wait for it.
+LATER = 0.05
 
 
 class ShellHistory(FileHistory):
@@ -25,7 +28,16 @@ class ShellHistory(FileHistory):
         self._is_secret = is_secret
         self._where = where
         self._path = ""
+        self._waited = False
         super().__init__("")
+
+    async def load(self) -> AsyncGenerator[str, None]:
+        """What prompt_toolkit asks for when it has drawn a prompt."""
+        if not self._waited:
+            await asyncio.sleep(LATER)
+            self._waited = True
+        async for entry in super().load():
+            yield entry
 
     @property
     def filename(self) -> str:

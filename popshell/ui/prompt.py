@@ -26,7 +26,7 @@ from popshell.visible import show
 COUNTDOWN = 60.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Typing:
     """The line being typed, parsed once for each text and context: lexer, warning and toolbar share it."""
 
@@ -35,7 +35,7 @@ class Typing:
 
     def line(self, text: str, context: Context) -> CommandLine:
         key = (text, context)
-        if self._line is None or self._key is None or self._key[0] != text or self._key[1] is not context:
+        if self._line is None or self._key != key:
             self._line = parse(text, context)
             self._key = key
         return self._line

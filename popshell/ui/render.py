@@ -100,7 +100,9 @@ def rungs(exchanges: Iterable[Exchange]) -> list[Rung]:
     out: list[Rung] = []
     for exchange in exchanges:
         response = exchange.response
-        head = show(exchange.redact(exchange.status_line().decode("utf-8", "surrogateescape")), keep="")
+        # Behind the challenges of AUTH stands the reply that counts.
+        row = exchange.received.split(b"\r\n", len(exchange.steps) + 1)[: len(exchange.steps) + 1][-1]
+        head = show(exchange.redact(row.decode("utf-8", "surrogateescape")), keep="")
         if exchange.problem is not None:
             head = head or exchange.problem.code
         good = None if response is None or response.status is Status.CONTINUE else response.ok

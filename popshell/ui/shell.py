@@ -55,7 +55,7 @@ class Place(NamedTuple):
     stls: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Call:
     """An open connection: its session, its place, and TLS facts for `:tls` once TLS is on."""
 
@@ -142,7 +142,7 @@ class Screen(Protocol):
 Dial = Callable[[str | None, Callable[[Event], None], Callable[[Exception | None], None]], Awaitable[Call]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Options:
     """What the user chose; `:notes`, `:lang`, `:reveal` change it."""
 
@@ -152,7 +152,7 @@ class Options:
     yes: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Tally:
     """What decides the exit code of a run without terminal."""
 
@@ -168,7 +168,7 @@ class Leave(Exception):
     """The user leaves the shell."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Shell:
     """One shell: a catalog of words, a screen, a way to connect, and at most one open call."""
 

@@ -299,6 +299,12 @@ class Tutor:
         if self.exercise is None or self.attempt.solved or self.paused:
             return
         self.attempt.dropped = True
+        # A line whose reply never came was typed all the same: `QUIT`, and then the line going dead.
+        for exchange in self.shell.call.session.transcript if self.shell.call else ():
+            known = any(exchange is one for one in self.attempt.exchanges)
+            if exchange.command is not None and exchange.response is None and not known:
+                self.attempt.exchanges.append(exchange)
+                self.attempt.typed.append(exchange.command.text)
         waited = self.attempt.typed and self.attempt.typed[-1].startswith(":wait")
         if not waited:  # the server's own doing (autologout) is no `:drop`
             self.attempt.typed.append(":drop")
@@ -332,7 +338,8 @@ class Tutor:
         self.attempt.solved = True
         self._remember(state="solved", tries=self._standing().tries + 1)
         words = self.shell.words
-        self.shell.screen.lines([[("ok", f" {'*' if self.shell.screen.ascii else '✔'} {words('tutor.solved')}")]])
+        mark, solved = "*" if self.shell.screen.ascii else "✔", show(words("tutor.solved"), keep="")
+        self.shell.screen.lines([[("ok", f" {mark} {solved}")]])
         self.shell.screen.lines(self._laid_out(self.prose.solved))
         try:
             self._tell_next()
@@ -360,7 +367,7 @@ class Tutor:
                 [
                     ("", "    "),
                     ("command", show(name, keep="")),
-                    ("note", f"  {page.summary if page else ''}  "),
+                    ("note", f"  {show(page.summary, keep='') if page else ''}  "),
                     ("rfc", cite),
                 ]
             )

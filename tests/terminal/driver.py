@@ -97,6 +97,16 @@ class Terminal:
 
         return self.until(there, lambda: f"no prompt:\n{self.screen()}", seconds)
 
+    def remembered(self, entry: str) -> None:
+        """Wait until the history offers the entry: it is read a moment after the prompt is drawn."""
+
+        def up() -> bool:
+            self.type("\x1b[A")
+            self.pause()
+            return f"▸ {entry}" in self.screen()
+
+        self.until(up, lambda: f"{entry!r} is not remembered:\n{self.screen()}")
+
     def line(self, text: str, expect: str, *, echo: str | None = None, prompt: str = "▸") -> str:
         """Type a line and Enter; wait until `expect` stands below its echo, and the prompt below that. Gives both."""
         mark = echo or (f" C: {text}" if not text.startswith(":") else f" {text}")

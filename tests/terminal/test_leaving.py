@@ -169,7 +169,7 @@ def test_ctrl_z_and_fg_at_the_prompt(terminal: Terminals, tmp_path: Path) -> Non
     shell.wait("✘S: -ERR")
     shell.prompt()
     shell.type(":quit\r")
-    shell.wait(lambda scroll: ":quit" in scroll and scroll.rstrip().endswith("bash-5.2#") or "$" in scroll[-12:])
+    shell.wait(lambda scroll: (":quit" in scroll and scroll.rstrip().endswith("bash-5.2#")) or "$" in scroll[-12:])
     assert bash.settings() == before
 
 

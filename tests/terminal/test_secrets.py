@@ -1,4 +1,4 @@
-"""A canary for a password: after every way to type it, it stands in no file and nowhere on the screen (sec-K1 to K4)."""
+"""A canary for a password: after every way to type it, it is in no file and nowhere on the screen (sec-K1 to K4)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_no_way_to_type_a_password_leaves_it_anywhere(tmux: Callable[..., Tmux],
     shell.prompt()
     shell.line(":ladder", "server")
     shell.line(":raw", "S>")
-    shell.line(f":save {tmp_path}/saved", "secrets masked")
+    shell.line(f":save {tmp_path}/saved", "written")
     shell.type(":quit\r")
     shell.until(lambda: not shell.alive(), shell.screen)
     files = files_below(tmp_path)
@@ -95,8 +95,7 @@ def test_secrets_are_masked_on_the_way_in(terminal: Callable[..., Pty]) -> None:
         if before:
             shell.line(before, "S: +")
         shell.line(line, "", echo=echo)
-    shell.type("\x1b[A")
-    shell.wait("▸ AUTH PLAIN") if False else shell.wait("▸ USER learner")
+    shell.remembered("USER learner")  # the newest that is no login
     assert not found_in(shell.raw.decode("utf-8", "replace"))
 
 
@@ -119,7 +118,7 @@ def test_secret_that_the_server_repeats_is_masked(
 
 def test_the_search_for_the_canary_can_fail(tmp_path: Path) -> None:
     (tmp_path / "x").write_text(f"a {BLOB}")
-    assert found_in(files_below(tmp_path)[tmp_path / "x"]) == [BLOB]
+    assert BLOB in found_in(files_below(tmp_path)[tmp_path / "x"])
 
 
 def test_reveal_shows_what_is_typed_on_the_practice_server_alone(
@@ -135,6 +134,5 @@ def test_reveal_shows_what_is_typed_on_the_practice_server_alone(
         shell.wait(f"▸ PASS {CANARY}" if shows else "▸ PASS •••••••••")
         shell.type("\r")
         shell.wait(f" C: PASS {CANARY}" if shows else " C: PASS ••••")
-        shell.type(":quit\r")
-        shell.exit_code()
+        shell.prompt()
         assert not any(found_in(text) for text in files_below(tmp_path).values())

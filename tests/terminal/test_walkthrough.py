@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable
 
 import pytest
+from interop.dovecot import dovecot
 
 from popshell.learn.catalog import Catalog, bundled
 from popshell.words import fill
-from terminal.driver import Tmux, needs_tmux, painted
+from terminal.driver import Pty, Tmux, needs_tmux, painted
 
-pytestmark = [pytest.mark.terminal, needs_tmux()]
+pytestmark = pytest.mark.terminal
 CATALOG = Catalog((bundled(),))
 STAMP = re.compile(r"<[0-9.]+@popshell\.example>")
 
@@ -65,6 +66,7 @@ class Walk:
         self.terminal.wait(lambda _: all(word in "\n".join(self.toolbar()) for word in wanted))
 
 
+@needs_tmux()
 @pytest.mark.parametrize("language", ["en", "zh-Hant"])
 def test_walk_through(tmux: Callable[..., Tmux], language: str) -> None:
     terminal = tmux("--lang", language)
@@ -181,6 +183,59 @@ def test_walk_through(tmux: Callable[..., Tmux], language: str) -> None:
     assert "Traceback" not in coloured
 
 
+def test_walk_through_on_dovecot(terminal: Callable[..., Pty]) -> None:
+    """The same commands, typed by hand, to a server that others wrote; now every erasure is asked about."""
+    with dovecot() as server:
+        shell = terminal(f"127.0.0.1:{server.port}", "--ca", str(server.ca_file))
+        shell.prompt("AUTHORIZATION ▸")
+        assert "Dovecot" in shell.screen()
+        assert "APOP needs it" in shell.screen()
+        assert "USER, then PASS" in " ".join(shell.line("STAT", "✘S: -ERR").split())
+        shell.line(f"USER {server.user}", "✔S: +OK")
+        assert "━━PASS━━▶ [TRANSACTION]" in shell.line(f"PASS {server.password}", "✔S: +OK", echo=" C: PASS ••••")
+        assert "7 messages, 7528 octets" in shell.line("STAT", "✔S: +OK 7 7528")
+        assert "\n S: 2 762\n" in shell.line("LIST", "✔S: +OK")
+        assert "Message 1 has the unique-id" in shell.line("UIDL 1", "✔S: +OK 1 ")
+        shown = shell.line("RETR 2", "✔S: +OK")
+        assert "\n S: ..gulls-i-suspect\n" in shown
+        assert "7 lines were byte-stuffed" in shown
+        assert "gulls" not in shell.line("TOP 2 0", "✔S: +OK")
+        assert "There is no message 99" in shell.line("retr 99", "✘S: -ERR")
+        shell.type("DELE 1\r")
+        shell.wait("Type yes to send DELE")
+        shell.type("yes\r")
+        shell.wait("Message 1 is only marked")
+        shell.prompt("TRANSACTION ▸")
+        assert "RSET takes all marks back" in shell.line("RETR 1", "✘S: -ERR")
+        shell.line("RSET", "✔S: +OK")
+        shell.line("DELE 2", "✔S: +OK")
+        shell.type("QUIT\r")
+        shell.wait("QUIT erases 1 message")
+        assert server.left(server.user) == 7
+        shell.type("yes\r")
+        shell.prompt("CLOSED ▸")
+        assert "━━QUIT━━▶ [UPDATE]" in shell.scroll()
+        assert "as it must after QUIT" in shell.scroll()
+        assert server.left(server.user) == 6
+
+        shell.line(":connect", "Dovecot")
+        shell.line("CAPA", " S: STLS")
+        shown = " ".join(shell.line("STLS", "✔S: +OK").split())
+        assert "TLS is on: TLSv1." in shown
+        shell.prompt("AUTHORIZATION TLS ▸")
+        shell.type(f":apop {server.user}\r")
+        shell.wait("Password")
+        shell.type(f"{server.password}\r")
+        shell.wait("▸ APOP learner ••••")
+        shell.type("\r")
+        shell.wait("━━APOP━━▶ [TRANSACTION]")
+        shell.prompt("TRANSACTION TLS ▸")
+        shell.line("LANG zh-Hant", "✘S: -ERR")  # Dovecot has no LANG
+        shell.type(":drop\r")
+        shell.prompt("CLOSED ▸")
+        assert server.left(server.user) == 6
+
+
 def test_painted_can_tell_colours_apart() -> None:
     text = "\x1b[1m\x1b[32m+OK\x1b[0m x \x1b[31m-ERR\x1b[39m y\x1b[7;4mz"
     assert painted(text, "+OK") == [{"1", "32"}]
@@ -191,6 +246,7 @@ def test_painted_can_tell_colours_apart() -> None:
     assert painted(text, "no such word") == []
 
 
+@needs_tmux()
 def test_waiting_can_fail(tmux: Callable[..., Tmux]) -> None:
     terminal = tmux()
     terminal.prompt()

@@ -28,7 +28,17 @@ def sound(text: str) -> None:
 def test_session_in_a_window_of_any_size(size: tuple[int, int], tmux: Callable[..., Tmux]) -> None:
     shell = tmux(columns=size[0], rows=size[1])
     shell.prompt()
-    for line in ("USER learner", "PASS secret", "RETR 2", "DELE 1", ":state", ":help", ":more all", ":ladder", ":mailbox"):
+    for line in (
+        "USER learner",
+        "PASS secret",
+        "RETR 2",
+        "DELE 1",
+        ":state",
+        ":help",
+        ":more all",
+        ":ladder",
+        ":mailbox",
+    ):
         shell.line(line, "", echo=" C: PASS ••••" if line == "PASS secret" else None)
     shell.press("Tab")
     shell.press("C-c")
@@ -143,7 +153,12 @@ def test_ascii_draws_with_ascii(terminal: Terminals) -> None:
     shell.wait("> PASS ******")
     shell.type("\r")
     shell.prompt("N >")
-    for line, word in (("DELE 1", "marked x1"), (":state", "AUTHORIZATION"), (":ladder", "server"), (":mailbox", "octets")):
+    for line, word in (
+        ("DELE 1", "marked x1"),
+        (":state", "AUTHORIZATION"),
+        (":ladder", "server"),
+        (":mailbox", "octets"),
+    ):
         shell.line(line, word if line != "DELE 1" else "+OK", prompt="N >")
     shell.wait("marked x1")
     drawn = set("─━│┃▶▸◀╭╮╰╯✔✘⚠·…✗┄═╞╡→•") & set(shell.scroll().replace("••••", ""))
@@ -215,7 +230,7 @@ def test_hostile_bytes_leave_the_terminal_as_it_was(where: str, terminal: Termin
     shell.type("ok?")
     typed = "▸ ok?" if where != "challenge" else "▸ •••"
     shell.wait(typed)
-    for bad in PAYLOADS[:17] + [b"\x9b31m", b"\xc2\x9b", b"\xe2\x80\xae"]:
+    for bad in (*PAYLOADS[:17], b"\x9b31m", b"\xc2\x9b", b"\xe2\x80\xae"):
         if bad not in (b"\x07", b"\x08\x08\x08\x08forged", b"\x1b[?25l", b"\x1b[?2004l"):
             assert bad not in shell.raw, bad
     assert shell.display.titles == []
