@@ -1,4 +1,4 @@
-"""Session: typed text goes out over a Wire, Exchanges come back; the Transcript is kept. It knows no screen and no socket.
+"""Session: typed text goes out over a Wire, Exchanges come back; the Transcript is kept. No screen here, no socket.
 
 Replies are matched by order (RFC 1939 §3, RFC 2449 §6.6), so each line that is sent has one waiter in a queue. To stop
 waiting (Ctrl-C) drops the waiter only: the reply still comes, is recorded in step, and is handed to `on_late`.
@@ -34,7 +34,7 @@ class Unsendable(ValueError):
 
 
 class Session:
-    """One connection as the shell sees it. `on_late` gets what nobody waits for; `on_end` hears that the line closed."""
+    """One connection as the shell sees it. `on_late` gets what nobody waits for; `on_end` hears of the end."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ def transcript_lines(exchanges: list[Exchange], *, masked: bool = True) -> Itera
             yield f"S: + {show(challenge, keep='')}"
             yield f"C: {answer}"
         received = exchange.received
-        for step in exchange.steps:
+        for _ in exchange.steps:
             received = received.partition(CRLF)[2]
         if not received:
             continue

@@ -105,11 +105,11 @@ class Learner:
         return self._until_mark()
 
     def do(self, exercise: Exercise, lines: Iterable[str]) -> str:
-        """Type what a lesson lists, one line after the other, placeholders worked out."""
+        """Type what a lesson lists, one line after the other, placeholders worked out; a block goes as a flight."""
         shown = ""
         for text in lines:
-            for row in text.split("\n"):
-                shown += self.say(self.filled(row, exercise))
+            flight = f":flight {' | '.join(text.split(chr(10)))}" if "\n" in text else text
+            shown += self.say(self.filled(flight, exercise))
         return shown
 
     def filled(self, text: str, exercise: Exercise) -> str:

@@ -1,4 +1,4 @@
-"""Lint of lessons: a course that is sound has no fault, and a broken one for each rule brings just that rule, with its line."""
+"""Lint of lessons: a sound course has no fault; a broken one for each rule brings just that rule, with its line."""
 
 from __future__ import annotations
 

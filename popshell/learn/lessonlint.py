@@ -1,5 +1,5 @@
-"""Lint of lessons: every exercise is played. Its solution passes, no prefix of it does, no listed wrong turn does, and its
-words are all there in both languages.
+"""Lint of lessons: every exercise is played. Its solution passes, no prefix of it does, no listed wrong turn does, and
+its words are all there in both languages.
 
 What a lesson says it teaches is held against what its exercises really do: the commands sent, the states met, the
 response codes and capabilities that came back.

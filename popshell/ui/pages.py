@@ -86,7 +86,7 @@ def _text(line: Line) -> Text:
     return text
 
 
-# -- facts from the tables ----------------------------------------------------------------------------------------------
+# -- facts from the tables ---------------------------------------------------------------------------------------------
 
 
 def _facts(kind: str, name: str, page: Page, words: Words, width: int) -> Table:

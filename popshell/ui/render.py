@@ -1,4 +1,4 @@
-"""Exchange, notes and meta answers become styled lines; nothing here writes. The streaming of long replies is stream.py's.
+"""Exchange, notes and meta answers become styled lines; nothing here writes. Long replies are stream.py's.
 
 Text of a peer goes through `visible.show` before it becomes a run. Lines are wrapped by our own rules (wrap.py).
 """

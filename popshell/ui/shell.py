@@ -240,7 +240,7 @@ class Shell:
         return await self.take_call(self.dial(where, self.late, self.ended))
 
     async def learn(self, lesson: str) -> bool:
-        """Begin the course at `lesson`, or where the learner left (""). False, with the reason shown, if it cannot be."""
+        """Begin the course at `lesson`, or where the learner left (""). False, and why is shown, if it cannot be."""
         from popshell.ui.meta import begin_course
 
         return await begin_course(self, lesson)
@@ -274,7 +274,7 @@ class Shell:
         return self.session is not None
 
     async def _insist_on_stls(self) -> None:
-        """`--tls stls`: STLS before anything else, shown as sent by the shell; without TLS there is no session (sec-T3)."""
+        """`--tls stls`: STLS first, shown as sent by the shell; without TLS there is no session (sec-T3)."""
         assert self.session is not None
         line = parse("STLS", self.session.connection.context())
         self.screen.command(line, True, self.words("shell.sent-by-shell"))
@@ -383,7 +383,7 @@ class Shell:
             self.say("shell.paste-kept")
 
     def _flight(self, lines: list[str]) -> int:
-        """How many of the first lines may go out together: nothing may follow a line whose reply decides what is next."""
+        """How many of the first lines may go out together: up to one whose reply decides what is next."""
         for count, text in enumerate(lines, 1):
             line = parse(text)
             if text.startswith(":") or line.spec is None or line.spec.name == "DELE" or line.has("control"):
@@ -453,7 +453,7 @@ class Shell:
         return text, line
 
     async def _allowed(self, session: Session, line: CommandLine) -> bool:
-        """The seat belt for real servers: DELE once, QUIT with marks each time, a password in clear text (sec-U7, T5)."""
+        """The seat belt for real servers: DELE once, QUIT with marks always, a clear-text password (sec-U7, T5)."""
         place = self.call.place if self.call else None
         if place is None:
             return True

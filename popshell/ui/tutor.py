@@ -123,7 +123,7 @@ class Tutor:
     # -- entering ------------------------------------------------------------------------------------------------------
 
     async def begin(self, wanted: str | None) -> bool:
-        """Go to lesson `wanted`, or where the learner left. False if there is no such lesson, or nothing is left to do."""
+        """Go to lesson `wanted`, or where the learner left. False if there is no such lesson, or all is done."""
         self._tell_trouble()
         if wanted:
             name = self.lessons.course.find(wanted)
