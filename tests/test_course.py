@@ -134,6 +134,10 @@ def test_a_secret_is_no_argument_to_be_guessed_at() -> None:
     assert not check.holds(played(*LOGIN).evidence())
 
 
+def test_a_flight_by_a_meta_command() -> None:
+    assert read_check({"flight": 3}).holds(played("CAPA", ":flight STAT | NOOP | LIST", start=LOGIN).evidence())
+
+
 def test_only_what_comes_after_start_counts() -> None:
     assert not read_check({"replied": {"command": "USER"}}).holds(played(start=LOGIN).evidence())
     assert read_check({"never": ["USER"]}).holds(played("STAT", start=LOGIN).evidence())
@@ -665,6 +669,50 @@ solution = ["DELE 2"]
     assert any(text.startswith(f"en/01-mine.md:{hint}: ") and "hint" in text for text in said), said
     assert any(text.startswith(f"en/01-mine.md:{section}: ") and "55" in text for text in said), said
     assert {text.partition(":")[0] for text in said} <= {"en/01-mine.md", "zh-Hant/01-mine.md"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('answer = ["7"]\n', "", "answer"),
+        ('line = "RETR 1"\n', "", "line"),
+        ("check = [{ marks = [2] }]\n", "", "check"),
+        ('solution = ["DELE 2"]', "solution = []", "solution"),
+        ('kind = "do"', 'kind = "repair"', "failed"),
+    ],
+)
+def test_lint_says_what_each_kind_needs(old: str, new: str, key: str, root: Path) -> None:
+    change(root, old, new)
+    mark_translated(root)
+    assert any(found.code == "kind-needs" and found.facts["key"] == key for found in examine(root).findings)
+
+
+def test_lint_plays_what_failed_and_what_goes_out_ahead(root: Path) -> None:
+    """A failed dialogue that passes is a wrong turn that passes; capabilities and codes are met by using them."""
+    change(
+        root, 'teaches = ["STAT"', 'teaches = ["PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "[AUTH]", "CAPA", "STAT"'
+    )
+    change(root, 'lines = ["DELE 1"]', 'lines = [":connect", "PASS x", "USER learner", "PASS wrong", "CAPA\\nDELE 1"]')
+    mark_translated(root)
+    assert faults(root) == []
+    change(root, 'kind = "do"', 'kind = "repair"\nfailed = ["DELE 2"]')
+    mark_translated(root)
+    assert [found.code for found in examine(root).findings] == ["wrong-passes"]
+
+
+def test_lint_of_what_is_only_half_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "zh-Hant" / "01-first.md").unlink()
+    assert [found.code for found in examine(root).findings] == ["missing-file"]
+    (root / "en" / "01-first.md").rename(root / "zh-Hant" / "01-first.md")
+    assert {found.code for found in examine(root).findings} >= {"missing-file"}
+    new_lesson(root, "02-second", EN)
+    text = (root / "zh-Hant" / "02-second.md").read_text().split("\n")
+    (root / "zh-Hant" / "02-second.md").write_text("\n".join(row for row in text if not row.startswith("title")))
+    assert "missing-key" in {found.code for found in examine(root).findings}
+    (root / "zh-Hant" / "02-second.md").write_text("no head")
+    assert "bad-head" in {found.code for found in examine(root).findings}
+    (root / "course.toml").unlink()
+    assert examine(root).findings
 
 
 def line(text: str, wanted: str) -> int:

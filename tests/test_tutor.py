@@ -1,7 +1,4 @@
-"""The course as a learner meets it: the real `popshell learn --plain`, played whole by a simulated learner.
-
-Each play is a program of its own; the long ones run side by side while the short tests go on.
-"""
+"""The course as a learner meets it: the real `popshell learn --plain`, played whole by a simulated learner."""
 
 from __future__ import annotations
 

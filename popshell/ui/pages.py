@@ -127,10 +127,8 @@ def _command_rows(spec: CommandSpec, page: Page, words: Words) -> Iterator[tuple
     arrows = [a.value if a is b else f"{a.value} → {b.value}" for a, b in spec.transitions.items()]
     yield "states", " / ".join(arrows)
     if spec.multi_line is MultiLine.WITHOUT_ARGUMENT:
-        yield (
-            "reply",
-            f"{spec.name}: {words('reply.many')}; {spec.syntax.replace('[', '').replace(']', '')}: {words('reply.one')}",
-        )
+        full = spec.syntax.replace("[", "").replace("]", "")
+        yield "reply", f"{spec.name}: {words('reply.many')}; {full}: {words('reply.one')}"
     else:
         yield "reply", words("reply.many" if spec.multi_line is MultiLine.ALWAYS else "reply.one")
     yield "undo", words(f"undo.{spec.undo.value}")
