@@ -94,7 +94,7 @@ TRUTHS: list[tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = [
     ({"sent_first": "STAT"}, ("stat",), ()),
     ({"in_order": ["STAT", "LIST"]}, ("STAT", "NOOP", "LIST"), ("LIST", "STAT")),
     ({"in_order": ["RETR", "DELE"]}, ("RETR 1", "DELE 1"), ("RETR 99", "DELE 1")),
-    ({"never": ["RETR", "TOP"]}, ("STAT",), ("TOP 1 0",)),
+    ({"never": ["RETR", "TOP"]}, ("STAT",), ("STAT", "TOP 1 0", "STAT")),
     ({"at_most": 2}, ("STAT", ":help", "LIST"), ("STAT", "LIST", "NOOP")),
     ({"state": "TRANSACTION"}, ("STAT",), (":drop",)),
     ({"state": "AUTHORIZATION"}, (":connect",), ()),

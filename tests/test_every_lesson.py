@@ -78,6 +78,8 @@ def test_it_has_all_its_words(name: str, identity: str, tag: str) -> None:
     assert prose.solved
     assert prose.hints
     assert all(prose.hints)
+    assert len(prose.hints) == len(lesson(name, "en").prose[identity].hints)
+    assert set(prose.wrong) - {""} == {wrong.say for wrong in exercise.wrong}
     assert len(set(prose.hints)) == len(prose.hints)
     for wrong in exercise.wrong:
         assert prose.wrong[wrong.say]

@@ -289,6 +289,21 @@ def test_a_real_server_pauses_the_lesson_and_hears_nothing_of_it(
     assert other.heard == heard
 
 
+@pytest.mark.parametrize("leaving", ["QUIT", ":drop"])
+def test_what_a_real_server_does_solves_nothing(
+    leaving: str, tmp_path: Path, learn: Callable[..., Learner], peer: Callable[..., Peer]
+) -> None:
+    """Not even its goodbye, which is all that the first exercise asks for; `:connect practice` goes back to it."""
+    other = peer()
+    learner = learn("--tls", "none")
+    shown = learner.say(f":connect 127.0.0.1:{other.port}", leaving, ":answer x")
+    assert "Solved." not in shown
+    assert EN("tutor.no-question") in shown
+    assert stands(tmp_path, "say-goodbye") == ("", 0, 0, False)
+    assert "* Solved." in learner.say(":connect practice", "QUIT")
+    assert stands(tmp_path, "say-goodbye") == ("solved", 1, 0, False)
+
+
 @pytest.fixture
 def peer() -> Iterator[Callable[..., Peer]]:
     made: list[Peer] = []

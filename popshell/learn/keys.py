@@ -191,6 +191,7 @@ REPLIES: Mapping[str, frozenset[str]] = MappingProxyType(
                 *("historic", "unknown-command", "wrong-state", "must-follow", "already-tls", "not-after"),
                 *("missing-argument", "extra-argument", "bad-number", "zero", "bad-digest", "bad-base64"),
                 *("leading-space", "tab", "empty", "control", "too-long", "stls-pipelined", "http"),
+                "too-many-connections",
             ),
             frozenset[str](),
         ),

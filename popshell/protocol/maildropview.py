@@ -92,7 +92,7 @@ def _uidl(view: MaildropView, line: CommandLine, response: Response) -> Maildrop
 
 def _dele(view: MaildropView, line: CommandLine, response: Response) -> MaildropView:
     number = line.message
-    if number is None or number in view.marks:
+    if not number or number in view.marks:  # no message has number 0, whatever a server says
         return view
     size = view.sizes.get(number)
     return replace(

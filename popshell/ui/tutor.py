@@ -95,11 +95,9 @@ class Tutor:
 
     @property
     def paused(self) -> bool:
-        """Whether the shell talks to a real server just now."""
+        """Whether the shell talks to a real server just now; also when that has closed, until one goes back."""
         call = self.shell.call
-        return self.exercise is None or (
-            self.shell.session is not None and call is not None and not call.place.practice
-        )
+        return self.exercise is None or (call is not None and not call.place.practice)
 
     def standing(self, lesson: Lesson, exercise: Exercise) -> Standing:
         return self.progress.standing(self._course, lesson.id, exercise.id)
