@@ -354,7 +354,7 @@ def test_placeholders() -> None:
     digest = hashlib.md5(f"{STAMP}kettle".encode()).hexdigest()
     blob = base64.b64encode(b"\0mei\0kettle").decode()
     assert placed("A <stamp> B <apop> C <auth-plain> <port> {x}", given, STAMP) == (
-        f"A {STAMP} B {digest} C {blob} <port> {{x}}"
+        f"A {STAMP} B {digest} C {blob} 110 {{x}}"
     )
     assert "<" not in placed("<stamp><auth-plain>", given, None)
     solved = {"check": [{"state": "TRANSACTION"}], "account": ("mei", "kettle")}

@@ -407,3 +407,20 @@ def test_lint_takes_no_time_over_a_hostile_course(course: Path) -> None:
         begin = time.monotonic()
         assert examine(course).findings
         assert time.monotonic() - begin < 2
+
+
+def test_words_and_notes_of_a_stranger_are_inert(tmp_path: Path) -> None:
+    """sec-R1: whether the escape stands in the file or is written as one for TOML."""
+    folder = tmp_path / "en"
+    (folder / "commands").mkdir(parents=True)
+    (folder / "messages.toml").write_text('[meta]\nhelp = "\\u001b[2J"\nstate = "\u202eabc"\n', encoding="utf-8")
+    (folder / "commands" / "STAT.md").write_text(
+        '+++\nsummary = "\\u001b]0;title\\u0007"\n[ok]\nnote = "\u009b2J"\n+++\nText.\n', encoding="utf-8"
+    )
+    catalog = Catalog((tmp_path, bundled()))
+    words = catalog.words("en")
+    page = catalog.page("en", "commands/STAT")
+    assert page is not None
+    shown = words("meta.help") + words("meta.state") + page.summary + str(page.note("ok.note"))
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown)
+    assert "\\x1b[2J" in shown

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from popshell.visible import tame
 from popshell.words import fill
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 #: The languages, by tag, in their own words. `en` is the one that others fall back to.
 LANGUAGES: Mapping[str, str] = {"en": "English", "zh-Hant": "繁體中文"}
 _FENCE = "+++"
+#: A key of more dots than that nests as deep; the parser would take quadratic time for it.
+_DOTTED = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){20}""")
+#: A text with one of these may hold what the raw file does not show.
+_ESCAPED = re.compile(r"\\[uUbfex]")
 #: Brackets in a head are nested no deeper (sec-D2).
 DEEPEST = 20
 _T = TypeVar("_T")
@@ -109,10 +114,31 @@ def read_page(path: str, text: str) -> Page:
     return Page(path, head, "\n".join(lines[end + 1 :]).strip("\n") + "\n")
 
 
+def safe(table: Mapping[str, Any], text: str) -> Mapping[str, Any]:
+    """`table`, read from `text`, with everything unsafe in its texts written out: it may be a stranger's (sec-R1).
+
+    Most files hold nothing of the kind, and are told by one look at the whole.
+    """
+    if _ESCAPED.search(text) is None and tame(text) == text:
+        return table
+    made: Mapping[str, Any] = _tamed(dict(table))
+    return made
+
+
+def _tamed(value: Any) -> Any:
+    if isinstance(value, str):
+        return tame(value)
+    if isinstance(value, dict):
+        return {key: _tamed(inner) for key, inner in value.items()}
+    return [_tamed(inner) for inner in value] if isinstance(value, list) else value
+
+
 def too_deep(rows: list[str]) -> int | None:
     """The first of `rows`, from 1, where brackets are nested deeper than DEEPEST: a parser would run out of stack."""
     depth = 0
     for at, row in enumerate(rows, 1):
+        if "." in row and _DOTTED.search(row):
+            return at
         if depth + row.count("[") + row.count("{") <= DEEPEST:
             depth += row.count("[") + row.count("{") - row.count("]") - row.count("}")
         else:
@@ -208,7 +234,8 @@ class Catalog:
     def words(self, language: str) -> Words:
         def load() -> Words:
             fallback = None if language == "en" else self.words("en")
-            return Words(language, read_tables(self.read(f"{language}/messages.toml")), fallback)
+            text = self.read(f"{language}/messages.toml")
+            return Words(language, safe(read_tables(text), text), fallback)
 
         return self._once(("words", language), load)
 
@@ -223,7 +250,9 @@ class Catalog:
             for tag in dict.fromkeys((language, "en")):
                 file = f"{tag}/{path}.md"
                 try:
-                    return read_page(file, self.read(file))
+                    text = self.read(file)
+                    page = read_page(file, text)
+                    return page._replace(head=safe(dict(page.head), text))
                 except FileNotFoundError:
                     continue
                 except UnicodeDecodeError as error:

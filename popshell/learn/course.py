@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from popshell.learn.catalog import DEEPEST, Catalog, too_deep
-from popshell.learn.lesson import Exercise, Lesson, LessonError, dotted, guard, read_lesson
+from popshell.learn.lesson import Exercise, Lesson, LessonError, guard, read_lesson
 
 VERSION = 1
 #: No progress file is larger; a course of a hundred exercises takes 20 KB.
@@ -51,8 +51,6 @@ def read_course(catalog: Catalog) -> Course:
     try:
         guard(catalog, "course.toml")
         text = catalog.read("course.toml")
-        if line := dotted(text):
-            raise LessonError("course.toml", line, f"a key nested deeper than {DEEPEST}")
         if (deep := too_deep(text.split("\n"))) is not None:
             raise LessonError("course.toml", deep, f"brackets nested deeper than {DEEPEST}")
         raw = msgspec.convert(tomllib.loads(text), CourseShape)

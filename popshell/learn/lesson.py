@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from popshell.learn.catalog import DEEPEST, Catalog, PageError, read_page
+from popshell.learn.catalog import Catalog, PageError, read_page
 from popshell.learn.checks import Check, Conditions, read_check, read_conditions
 
 #: No file of a course is larger (sec-D2).
@@ -153,19 +153,7 @@ def guard(catalog: Catalog, path: str) -> None:
             return
 
 
-#: A key of so many parts: a parser of TOML takes quadratic time over it (sec-D2).
-_DOTTED = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){20}""")
-
-
-def dotted(text: str) -> int:
-    """The line of the first key that nests deeper than DEEPEST by its dots; 0 if there is none."""
-    found = _DOTTED.search(text)
-    return text.count("\n", 0, found.start()) + 1 if found else 0
-
-
 def _split(path: str, text: str) -> Any:
-    if line := dotted(text.partition("\n+++")[0]):
-        raise LessonError(path, line, f"a key nested deeper than {DEEPEST}")
     try:
         return read_page(path, text)
     except PageError as error:

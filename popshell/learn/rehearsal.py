@@ -57,7 +57,7 @@ def _mails(catalog: Catalog, name: str) -> tuple[Message, ...]:
     return from_files(catalog.maildrop_files(name))
 
 
-def placed(text: str, exercise: Exercise, stamp: str | None) -> str:
+def placed(text: str, exercise: Exercise, stamp: str | None, port: str = "110") -> str:
     """`text` with the placeholders of a lesson's lines filled in."""
     name, password = exercise.account
     plain = base64.b64encode(f"\0{name}\0{password}".encode()).decode("ascii")
@@ -65,6 +65,7 @@ def placed(text: str, exercise: Exercise, stamp: str | None) -> str:
         text.replace("<stamp>", stamp or "")
         .replace("<apop>", apop_digest(stamp or "", password))
         .replace("<auth-plain>", plain)
+        .replace("<port>", port)
     )
 
 

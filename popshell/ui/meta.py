@@ -426,8 +426,11 @@ async def begin_course(shell: Shell, lesson: str) -> bool:
     from popshell.learn.lesson import LessonError
 
     tutor = _tutor(shell)
+    if tutor is None:
+        shell.tally.usage = True
+        return False
     try:
-        return tutor is not None and (await tutor.begin(lesson or None) or await shell.connect("practice"))
+        return await tutor.begin(lesson or None) or await shell.connect("practice")
     except LessonError as error:
         shell.say("tutor.unreadable", style="err", reason=show(str(error)))
         shell.tally.usage = True

@@ -422,7 +422,8 @@ class Tutor:
     def _placed(self, line: str) -> str:
         assert self.exercise is not None
         stamp = self.shell.call.session.connection.stamp if self.shell.call else None
-        return placed(line, self.exercise, stamp)
+        port = self.shell.call.place.label.rpartition(":")[2] if self.shell.call else ""
+        return placed(line, self.exercise, stamp, port)
 
     def say_missing(self) -> None:
         """What is missing, from the state that was reached."""
@@ -563,8 +564,7 @@ class Tutor:
             return
         assert self.exercise is not None
         self._remember(solution=True)
-        stamp = self.shell.session.connection.stamp if self.shell.session else None
-        rows = [placed(text, self.exercise, stamp) for text in self.exercise.solution]
+        rows = [self._placed(text) for text in self.exercise.solution]
         rows = [f":flight {row.replace(chr(10), ' | ')}" if "\n" in row else row for row in rows]
         if self.exercise.kind is ExerciseKind.PREDICT:
             rows.insert(0, self.exercise.line)
