@@ -37,6 +37,8 @@ from functools import lru_cache
 ATOM = re.compile(r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})|(?s:.)")
 
 _KEEPABLE = "\n\t"
+#: Of what is written out, these alone are letters to Unicode; the others are controls and marks.
+_BLANK_LETTERS = "\u115f\u3164\uffa0"
 _C0 = "".join(map(chr, range(0x20)))
 #: Ranges that are written out wherever they stand, beside C0 and the backslash; for a character class.
 _WRITTEN_OUT = (
@@ -68,17 +70,17 @@ _PLAIN_OCTET = {"\\": b"\\", "t": b"\t", "n": b"\n", "r": b"\r"}
 
 def show(data: bytes | str, *, keep: str = _KEEPABLE) -> str:
     """`data` with everything unsafe written out. `keep` names the controls that pass: of LF and TAB, or none."""
-    unsafe, harmless = _filters(keep)
+    passing = _passing(keep)
     if isinstance(data, bytes):
-        if not data.translate(None, harmless):
+        if not data.translate(None, passing):
             return data.decode("ascii")
         text = data.decode("utf-8", "surrogateescape")
     else:
         text = data
     ascii_only = text.isascii()
-    if ascii_only and not text.encode("ascii").translate(None, harmless):
+    if ascii_only and not text.encode("ascii").translate(None, passing):
         return text
-    text = unsafe.sub(_write_out, text)
+    text = _unsafe(keep).sub(_write_out, text)
     if ascii_only:
         return text
     at_line_start, word, pile = _places_of_marks()
@@ -88,6 +90,13 @@ def show(data: bytes | str, *, keep: str = _KEEPABLE) -> str:
 def tame(text: str) -> str:
     """`show` for texts of lessons: a backslash stays single, as there is nothing to be recovered from them."""
     return show(text).replace("\\\\", "\\")
+
+
+def harmless(text: str) -> bool:
+    """Whether `show` has nothing to write out but backslashes; a "no" is no proof. Quick, since nothing is compiled."""
+    return all(
+        ch in _KEEPABLE or (ch.isprintable() and ch not in _BLANK_LETTERS and not is_mark(ch)) for ch in set(text)
+    )
 
 
 def fault_of(error: BaseException) -> str:
@@ -181,13 +190,18 @@ def is_mark(character: str) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _filters(keep: str) -> tuple[re.Pattern[str], bytes]:
-    """What is written out, as one character class; and the ASCII that passes, for the test that costs nothing."""
+def _passing(keep: str) -> bytes:
+    """The ASCII that passes, for the test that costs nothing."""
     if not set(keep) <= set(_KEEPABLE):
         raise ValueError("only LF and TAB can be kept")
+    return bytes(range(0x20, 0x7F)).replace(b"\\", b"") + keep.encode("ascii")
+
+
+@lru_cache(maxsize=8)
+def _unsafe(keep: str) -> re.Pattern[str]:
+    """What is written out, as one character class; compiled when something may be."""
     controls = "".join(control for control in _C0 if control not in keep)
-    unsafe = re.compile(f"[{re.escape(controls)}{_WRITTEN_OUT}{_SUSPECT_ASTRAL}\\\\]+")
-    return unsafe, bytes(range(0x20, 0x7F)).replace(b"\\", b"") + keep.encode("ascii")
+    return re.compile(f"[{re.escape(controls)}{_WRITTEN_OUT}{_SUSPECT_ASTRAL}\\\\]+")
 
 
 @lru_cache(maxsize=1)

@@ -605,6 +605,7 @@ def test_handshake_that_fails_is_told_and_the_line_is_gone() -> None:
         stage.wire.refuses_tls = True
         shown = await stage.run("STLS")
         assert "TLS with h:1 failed: TEST" in shown
+        assert "line lost" in shown
         assert stage.shell.state is State.CLOSED
         assert "The server closed" not in shown
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from popshell.visible import tame
+from popshell.visible import harmless, tame
 from popshell.words import fill
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def safe(table: Mapping[str, Any], text: str) -> Mapping[str, Any]:
 
     Most files hold nothing of the kind, and are told by one look at the whole.
     """
-    if _ESCAPED.search(text) is None and tame(text) == text:
+    if _ESCAPED.search(text) is None and (harmless(text) or tame(text) == text):
         return table
     made: Mapping[str, Any] = _tamed(dict(table))
     return made

@@ -20,8 +20,8 @@ Found = tuple[socket.AddressFamily, Address]
 async def resolve(host: str, port: int) -> list[Found]:
     """The addresses of `host`, in the system's order. Raises OSError; UnicodeError for what cannot be a name."""
     try:
-        # Digits only: nobody is asked, so this never blocks.
-        return _look_up(host, port, socket.AI_NUMERICHOST)
+        # Digits only: nobody is asked, so this never blocks. As octets, or the codec for names is loaded: 2 ms.
+        return _look_up(host.encode(), port, socket.AI_NUMERICHOST)
     except socket.gaierror:
         pass
     loop = asyncio.get_running_loop()
@@ -49,7 +49,7 @@ async def resolve(host: str, port: int) -> list[Found]:
     return await answer
 
 
-def _look_up(host: str, port: int, flags: int) -> list[Found]:
+def _look_up(host: str | bytes, port: int, flags: int) -> list[Found]:
     rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     return [(family, (str(address[0]), *address[1:])) for family, _, _, _, address in rows]
 

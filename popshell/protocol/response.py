@@ -22,11 +22,12 @@ class Status(enum.Enum):
 
 # RFC 2449 §3: resp-level = 1*rchar, rchar = %x21-2E / %x30-5C / %x5E-7F; levels are separated by "/".
 _CODE = re.compile(r"\[([\x21-\x2e\x30-\x5c\x5e-\x7f]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7f]+)*)\] ?")
-_DROP = re.compile(r"([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)")
-_SCAN = re.compile(r"\+?([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)")
-_UNIQUE = re.compile(r"([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: |\Z)")
-_SCAN_ROWS = re.compile(rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([0-9]{1,15})(?: [^\r\n]*)?(?=\r\n)")
-_UNIQUE_ROWS = re.compile(rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: [^\r\n]*)?(?=\r\n)")
+# Compiled by `re` when first used, and kept: no start pays for them.
+_DROP = r"([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)"
+_SCAN = r"\+?([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)"
+_UNIQUE = r"([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: |\Z)"
+_SCAN_ROWS = rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([0-9]{1,15})(?: [^\r\n]*)?(?=\r\n)"
+_UNIQUE_ROWS = rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: [^\r\n]*)?(?=\r\n)"
 #: RFC 1939 §7: the timestamp is a msg-id; no longer than a line may be (sec-T6).
 _LONGEST_STAMP = 255
 
@@ -56,26 +57,26 @@ class Response(NamedTuple):
 
     def drop_listing(self) -> tuple[int, int] | None:
         """Count and octets from `+OK nn mm` (RFC 1939 §5, STAT)."""
-        match = _DROP.match(self.text)
+        match = re.match(_DROP, self.text)
         return (int(match[1]), int(match[2])) if match else None
 
     def scan_row(self) -> tuple[int, int] | None:
         """Message-number and octets from `+OK msg octets` (RFC 1939 §5, LIST)."""
-        match = _SCAN.match(self.text)
+        match = re.match(_SCAN, self.text)
         return (int(match[1]), int(match[2])) if match else None
 
     def unique_id_row(self) -> tuple[int, str] | None:
         """Message-number and unique-id from `+OK msg id` (RFC 1939 §7, UIDL)."""
-        match = _UNIQUE.match(self.text)
+        match = re.match(_UNIQUE, self.text)
         return (int(match[1]), match[2]) if match else None
 
     def scan_listing(self) -> dict[int, int]:
         """All scan listings of the content (RFC 1939 §5)."""
-        return {int(n): int(size) for n, size in _SCAN_ROWS.findall(self.content or b"")}
+        return {int(n): int(size) for n, size in re.findall(_SCAN_ROWS, self.content or b"")}
 
     def unique_id_listing(self) -> dict[int, str]:
         """All unique-id listings of the content (RFC 1939 §7)."""
-        return {int(n): uid.decode("ascii") for n, uid in _UNIQUE_ROWS.findall(self.content or b"")}
+        return {int(n): uid.decode("ascii") for n, uid in re.findall(_UNIQUE_ROWS, self.content or b"")}
 
     def capabilities(self) -> dict[str, tuple[str, ...]]:
         """CAPA tags in upper case with their arguments, in the server's order (RFC 2449 §5)."""

@@ -571,8 +571,10 @@ class Shell:
         except Exception as error:
             code = getattr(error, "code", "tls-failed")
             facts = getattr(error, "facts", {})
+            before = self.state
             self.hang_up()
             self.fail(CallError(code, **facts))
+            self.moved(before, State.CLOSED)
             return
         facts = self.call.tls_facts() if self.call else {}
         self.say("shell.tls-on", style="lock", **{"version": "TLS", "cipher": "", **facts})

@@ -4,6 +4,8 @@ The time to the first usable key is from the start of the process until a key th
 echoed. PopShell, litecli and a bare `PromptSession` are started in turn, and so are `popshell --version` and an
 interpreter that does nothing; medians are compared. PopShell's practice server is up and its greeting is shown by then.
 `popshell learn` is timed to the first row of its lesson. See contenders.py for what is measured, and how.
+
+Beside it stands the ratio of processor times: where other programs keep all cores busy, that is the one that stays.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import subprocess
 import time
 
-from contenders import Programs, Watched, arguments, difference, environment, programs, ratio
+from contenders import Programs, Watched, arguments, difference, environment, programs, ratio, spent
 
 #: What a prompt ends in: ours, litecli's, a bare one.
 OURS, LITE, BARE = "▸", "(none)>", ">"
@@ -53,15 +55,21 @@ def main() -> None:
             "python": lambda: whole(found, [str(found.ours), "-c", "pass"]),
         }
         times: dict[str, list[float]] = {name: [] for name in things}
+        work: dict[str, list[float]] = {name: [] for name in things}
         for thing in things.values():
             thing()  # litecli writes its settings, and the files of all are read for the first time
         for _ in range(options.rounds):
             for name, thing in things.items():
+                before = spent()
                 times[name].append(thing())
+                work[name].append(spent() - before)
         ratio("S1 first usable key / litecli", times["ours"], times["litecli"], 0.70)
+        ratio("   the same in processor time", work["ours"], work["litecli"], None)
         ratio("S2 first usable key / bare PromptSession", times["ours"], times["bare"], 1.25)
+        ratio("   the same in processor time", work["ours"], work["bare"], None)
         ratio("   the same with the toolbar drawn before the key", times["toolbar"], times["bare"], None)
         ratio("S4 popshell --version / python -c pass", times["version"], times["python"], 2.0)
+        ratio("   the same in processor time", work["version"], work["python"], None)
         difference("   first text of popshell learn - prompt of popshell", times["learn"], times["prompt"], 150)
 
 

@@ -26,6 +26,7 @@ def left_clean(shell: Pty) -> None:
     assert shell.display.cursor.hidden is False
     assert "Traceback" not in shell.scroll()
     assert "Press ENTER" not in shell.scroll()
+    assert "Return value already set" not in shell.scroll()
 
 
 def test_settings_do_change_while_it_runs(terminal: Terminals) -> None:
