@@ -621,7 +621,9 @@ def house() -> str:
 
 def programs(folder: str) -> str:
     """The programs of a folder below tests/, each with its first sentence."""
-    paths = sorted((ROOT / "tests" / folder).glob("*.py"))
+    # What is shared by programs is none: it has nothing to run.
+    found = sorted((ROOT / "tests" / folder).glob("*.py"))
+    paths = [path for path in found if "__main__" in path.read_text("utf-8")]
     rows = ((f"`python tests/{folder}/{path.name}`", first_sentence(docstring(path))) for path in paths)
     return table(("command", "what it does"), rows)
 

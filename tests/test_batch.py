@@ -52,7 +52,7 @@ def test_lines_come_as_they_are_written_to_a_pipe() -> None:
     seen = threading.Event()
 
     async def go() -> None:
-        with os.fdopen(source, "rb") as stream:
+        with os.fdopen(source, "rb", buffering=0) as stream:
             found = lines_of(stream)
             os.write(sink, b"ST")
             os.write(sink, b"AT\nQU")

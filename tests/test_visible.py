@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from soak.visible_million import MARKS, UNSAFE, check, samples
 from wcwidth import wcwidth
 
-from popshell.visible import ATOM, clip, fold, is_mark, recover, show, whole_characters, width
+from popshell.visible import ATOM, clip, fold, harmless, is_mark, recover, show, whole_characters, width
 
 PROFILE = settings(max_examples=400, deadline=None, derandomize=True, database=None)
 
@@ -203,3 +203,13 @@ def test_whole_characters(text: str) -> None:
         whole = whole_characters(octets[:end])
         assert whole.decode() == octets[:end].decode("utf-8", "ignore")
     assert whole_characters(b"\xbf" * 5) == b"\xbf" * 5  # no beginning is near: junk stays
+
+
+def test_harmless_is_what_the_filter_leaves_alone() -> None:
+    for ch in map(chr, range(0x110000)):
+        text = f"{ch * 6}a{ch * 6}\n{ch}"
+        if ch != "\\" and harmless(ch):
+            assert show(text) == text
+    assert harmless("+OK §7 「信」\n\t\\")
+    for text in ("\x1b", "a\u0301", "\u3164", "\u115f", "\uffa0", "\u202e", "\x9b", "\udc9b", "\ufe0f", "\U000e0041"):
+        assert not harmless(text)
