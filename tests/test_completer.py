@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
@@ -84,9 +82,7 @@ def test_message_numbers_with_size_and_subject() -> None:
 
 def test_numbers_are_computed_not_searched() -> None:
     view = MaildropView(open=True, last=100_000, marks=frozenset({77}))
-    start = time.perf_counter()
     found = texts("RETR 7", Context(State.TRANSACTION, maildrop=view))
-    assert time.perf_counter() - start < 0.1
     assert len(found) == MOST
     assert found[:3] == ["7", "70", "71"]
     assert "77" not in found

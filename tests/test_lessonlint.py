@@ -34,6 +34,7 @@ LESSON_RULES = [
     "stray-wrong",
     "stray-exercise",
     "hints-differ",
+    "commands-differ",
     "translated-fact",
     "stale",
 ]
@@ -246,6 +247,12 @@ def prose_of_no_exercise(root: Path) -> tuple[str, str | int]:
 @breaks("hints-differ")
 def chinese_has_one_hint_less(root: Path) -> tuple[str, str | int]:
     cut(root, ZH, "### hint", "mark")
+    return ZH, "## mark"
+
+
+@breaks("commands-differ")
+def chinese_asks_for_another_command(root: Path) -> tuple[str, str | int]:
+    change(root, ZH, "`DELE 2`。", "`DELE 3`。")
     return ZH, "## mark"
 
 

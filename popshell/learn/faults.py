@@ -72,6 +72,7 @@ RULES = (
     "stray-wrong",
     "stray-exercise",
     "hints-differ",
+    "commands-differ",
     "translated-fact",
     "stale",
 )

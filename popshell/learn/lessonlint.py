@@ -7,6 +7,7 @@ response codes and capabilities that came back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from popshell.learn.lesson import (
     ExerciseKind,
     Lesson,
     LessonError,
+    Prose,
     fingerprint,
     line_of,
     read_lesson,
@@ -29,6 +31,8 @@ from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.exchange import Exchange
 
+_CODE = re.compile(r"`([^`\n]+)`")
+_FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _TRANSLATED = frozenset({"title", "translated_from"})
 
 
@@ -175,8 +179,22 @@ def _check_prose(english: Source, source: Source, lesson: Lesson) -> Iterator[Fi
                 yield Finding(path, line, "stray-wrong", {"id": exercise.id, "say": say})
         if exercise.id in ours and len(words.hints) != len(ours[exercise.id].hints):
             yield Finding(path, line, "hints-differ", {"id": exercise.id, "other": english.path})
+        if exercise.id in ours and (odd := _commands(words) ^ _commands(ours[exercise.id])):
+            facts = {"id": exercise.id, "commands": ", ".join(sorted(odd)), "other": english.path}
+            yield Finding(path, line, "commands-differ", facts)
     for identity in prose.keys() - {exercise.id for exercise in lesson.exercises}:
         yield Finding(path, _heading(source.text, identity), "stray-exercise", {"id": identity})
+
+
+def _commands(prose: Prose) -> set[str]:
+    """The lines to type that a task and its hints name: POP3 and meta commands. Answers may be words of a language."""
+    text = _FENCED.sub("", "\n".join((prose.task, *prose.hints)))
+    spans = (" ".join(span.split()) for span in _CODE.findall(text) if span.strip())
+    return {
+        span
+        for span in spans
+        if span.split()[0].upper() in COMMANDS or (span.startswith(":") and not span.startswith(":answer"))
+    }
 
 
 def _check_translation(english: Source, source: Source) -> Iterator[Finding]:

@@ -148,7 +148,7 @@ class Tmux(Terminal):
         size = ["-x", str(columns), "-y", str(rows)]
         given = environment(home, env)
         settings = [word for name, value in given.items() for word in ("-e", f"{name}={value}") if name != "PATH"]
-        start = ["new-session", "-d", *size, *settings, *(command or [*POPSHELL, *arguments])]
+        start = ["new-session", "-d", "-c", str(home), *size, *settings, *(command or [*POPSHELL, *arguments])]
         later = [";", "set", "-g", "status", "off", ";", "set", "-g", "history-limit", "5000"]
         self._tmux("-f", "/dev/null", *start, *later, env=given | {"TERM": "xterm-256color"})
 
@@ -253,6 +253,7 @@ class Pty(Terminal):
             stdout=self.slave,
             stderr=self.slave,
             env=environment(home, env),
+            cwd=home,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )

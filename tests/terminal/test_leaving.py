@@ -90,7 +90,8 @@ def test_two_signals_at_once(terminal: Terminals) -> None:
     shell.prompt()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGHUP):
         shell.signal(number)
-    assert shell.exit_code() in (128 + signal.SIGHUP, 128 + signal.SIGTERM)
+    # The last one may come when all is tidied up and nobody listens any more.
+    assert shell.exit_code() in (128 + signal.SIGHUP, 128 + signal.SIGTERM, -signal.SIGHUP)
     left_clean(shell)
 
 

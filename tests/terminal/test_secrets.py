@@ -74,7 +74,7 @@ def test_no_way_to_type_a_password_leaves_it_anywhere(tmux: Callable[..., Tmux],
     shell.prompt()
     shell.line(":ladder", "server")
     shell.line(":raw", "S>")
-    shell.line(f":save {tmp_path}/saved", "written")
+    shell.line(":save saved", "written")
     shell.type(":quit\r")
     shell.until(lambda: not shell.alive(), shell.screen)
     files = files_below(tmp_path)
@@ -110,7 +110,7 @@ def test_secret_that_the_server_repeats_is_masked(
     shell.line("NOOP", "+OK ••••")
     shell.line(":ladder", "server")
     shell.line(":raw", "S>")
-    shell.line(f":save {tmp_path}/saved", "saved")
+    shell.line(":save saved", "saved")
     assert server.heard[1] == f"PASS {CANARY}", "it was sent as typed"
     assert not found_in(shell.raw.decode())
     assert not any(found_in(text) for text in files_below(tmp_path).values())
