@@ -244,8 +244,6 @@ def test_tab_offers_what_is_legal_first_and_says_why_not(terminal: Terminals) ->
     shell.type("\t")
     screen = shell.wait(lambda scroll: "name the maildrop" in scroll and "switch this connection" in scroll)
     assert screen.index("USER  ") < screen.index("STLS  ")
-    shell.type("\x03")
-    shell.prompt()
     shell.type("r\t")
     shell.wait("not now: TRANSACTION")
     shell.wait("retr ")
