@@ -10,108 +10,38 @@ import asyncio
 import contextlib
 import gc
 import os
+import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from popshell import __version__
+from popshell.arguments import SUBCOMMANDS, SYNOPSIS, Arguments, Usage, parser, peek
 from popshell.learn.catalog import LANGUAGES, Catalog, PageError, Words, bundled, choose_language
 from popshell.net.address import Address, AddressError, parse_address
+from popshell.net.dialer import Dialer
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
-from popshell.net.transport import Target, TlsMode, Transport, connect
+from popshell.net.transport import TlsMode
 from popshell.server.maildrop import from_files, read_directory
-from popshell.server.mailserver import SERVED, Conditions, Limits, MailServer
-from popshell.session import Event, Session
-from popshell.ui.shell import Call, CallError, Leave, Options, Place, Screen, Shell
+from popshell.server.mailserver import MailServer
+from popshell.server.settings import SERVED, Conditions, Limits
+from popshell.session import Call, Event
+from popshell.ui import flight
+from popshell.ui.shell import Leave, Options, Shell
 from popshell.visible import fault_of, show
 
 if TYPE_CHECKING:
-    import argparse
     from importlib.resources.abc import Traversable
 
     from popshell.learn.lesson import Exercise
+    from popshell.ui.screen import Screen
     from popshell.ui.tutor import Tutor
 
-SUBCOMMANDS = ("learn", "lesson", "serve", "lint")
 DEFAULT_ACCOUNT = ("learner", "secret")
 OK, REFUSED, USAGE, FAILED = 0, 1, 2, 3
-
-
-class Usage(Exception):
-    """The arguments are wrong; the text says how, in the user's language."""
-
-
-class Arguments:
-    """What was given on the command line; argparse sets it, and without arguments is not needed: 5 ms."""
-
-    words: Sequence[str] = ()
-    tls: str | None = None
-    ca: Path | None = None
-    insecure = False
-    lang: str | None = None
-    plain = False
-    ascii = False
-    lessons: Path | None = None
-    json = False
-    stop_on_err = False
-    yes = False
-    vi = False
-    port: int | None = None
-    maildrop: Path | None = None
-    account: Sequence[str] | None = None
-    require_tls = False
-    fix_dialogues = False
-    mark_translated = False
-
-
-def parser(words: Words) -> argparse.ArgumentParser:
-    """All options; their words come from `messages.toml`, `[cli]`."""
-    import argparse
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise Usage(message)
-
-    made = Parser(
-        prog="popshell", description=words("cli.description"), add_help=False, allow_abbrev=False, usage=_USAGE
-    )
-    made.add_argument("words", nargs="*", metavar="HOST", help=words("cli.host"))
-    group = made.add_argument_group(words("cli.options"))
-
-    def option(*names: str, key: str = "", **settings: object) -> None:
-        group.add_argument(*names, help=words(f"cli.{key or names[0].lstrip('-')}"), **settings)  # type: ignore[arg-type]
-
-    option("--tls", choices=[mode.value for mode in TlsMode])
-    option("--ca", type=Path, metavar="FILE")
-    option("--insecure", action="store_true")
-    option("--lang", metavar="LANG")
-    option("--plain", action="store_true")
-    option("--ascii", action="store_true")
-    option("--lessons", type=Path, metavar="DIR")
-    option("--json", action="store_true")
-    option("--stop-on-err", action="store_true")
-    option("--yes", action="store_true")
-    option("--vi", action="store_true")
-    option("--port", type=int, metavar="P")
-    option("--maildrop", type=Path, metavar="DIR")
-    option("--account", action="append", metavar="NAME:PASSWORD")
-    option("--require-tls", action="store_true")
-    option("--fix-dialogues", action="store_true")
-    option("--mark-translated", action="store_true")
-    option("--version", "-V", action="version", version=f"popshell {__version__}")
-    option("--help", "-h", action="help")
-    return made
-
-
-_USAGE = """popshell [OPTIONS] [HOST | HOST:PORT | pop://USER@HOST:PORT]
-       popshell learn [LESSON]
-       popshell serve [--port P] [--maildrop DIR] [--account NAME:PASSWORD] [--require-tls]
-       popshell lint [DIR] [--fix-dialogues] [--mark-translated]
-       popshell lesson new NAME [--lessons DIR]"""
 
 
 def run(argv: list[str]) -> int:
@@ -119,9 +49,9 @@ def run(argv: list[str]) -> int:
     for out in (sys.stdout, sys.stderr):
         if isinstance(out, TextIOWrapper):  # a terminal that is not UTF-8 is shown escapes, never an exception
             out.reconfigure(errors="backslashreplace")
-    language = choose_language(_peek(argv, "--lang"), os.environ)
+    language = choose_language(peek(argv, "--lang"), os.environ)
     try:
-        catalog = _catalog(_peek(argv, "--lessons") or os.environ.get("POPSHELL_LESSONS"))
+        catalog = _catalog(peek(argv, "--lessons") or os.environ.get("POPSHELL_LESSONS"))
     except FileNotFoundError as error:
         _complain(f"popshell: lessons/ is missing: {error}")
         return USAGE
@@ -137,7 +67,7 @@ def run(argv: list[str]) -> int:
             parser(words).parse_intermixed_args(argv, arguments)
         return _dispatch(arguments, catalog, language)
     except Usage as error:
-        _complain(f"popshell: {error}\n{_USAGE}")
+        _complain(f"popshell: {error}\n{SYNOPSIS}")
         return USAGE
     except PageError as error:
         _complain(words("cli.bad-lessons", reason=str(error)))
@@ -154,16 +84,6 @@ def run(argv: list[str]) -> int:
     except Exception as error:
         _complain(words("shell.fault", what=fault_of(error)))
         return FAILED
-
-
-def _peek(argv: list[str], name: str) -> str | None:
-    """The value of an option before the arguments are parsed: help and errors are in its language already."""
-    for at, word in enumerate(argv):
-        if word == name and at + 1 < len(argv):
-            return argv[at + 1]
-        if word.startswith(name + "="):
-            return word.partition("=")[2]
-    return None
 
 
 def _catalog(own: str | None) -> Catalog:
@@ -244,8 +164,6 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
 
 async def _serve(server: MailServer, port: int, words: Words) -> int:
     """`popshell serve`: one line with the address, then until SIGINT or SIGTERM."""
-    import signal
-
     listener = Listener(server)
     try:
         host, bound = await listener.start("127.0.0.1", port)
@@ -275,9 +193,8 @@ def _start(
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     plain = arguments.plain or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
     options = Options(language=language, yes=arguments.yes)
-    clock = Clock()
-    server.clock = clock
-    dialer = Dialer(server, address, arguments, clock)
+    tls = TlsMode(arguments.tls) if arguments.tls else None
+    dialer = Dialer(server, address, tls=tls, ca=arguments.ca, insecure=arguments.insecure)
     if not plain and os.name == "nt":
         _complain(catalog.words(language)("shell.windows"))
         plain = True
@@ -378,7 +295,7 @@ async def _plain(
         shell.say("shell.plain-hint", version=__version__)
         if learn is None and dialer.address is None:
             await _introduce(shell, dialer)
-    began = False
+    began, run = False, _giving_way(shell) if terminal else _straight
     try:
         began = await _begin(shell, learn)
         if began:
@@ -388,7 +305,7 @@ async def _plain(
                 # There is no prompt to put a finished line at: an empty line is the Enter that sends it.
                 draft, shell.draft = shell.draft, ""
                 rows = (text or draft).split("\n")
-                await (shell.run_block(rows) if len(rows) > 1 else shell.run(rows[0]))
+                await run(flight.run_block(shell, rows) if len(rows) > 1 else shell.run(rows[0]))
                 if arguments.stop_on_err and shell.tally.exit_code():
                     break
     except Leave:
@@ -399,102 +316,32 @@ async def _plain(
     return OK if terminal and began and not arguments.json else shell.tally.exit_code()
 
 
+async def _straight(work: Awaitable[None]) -> None:
+    await work
+
+
+def _giving_way(shell: Shell) -> Callable[[Awaitable[None]], Awaitable[None]]:
+    """How a line runs where a person types without a REPL: Ctrl-C ends the waiting for its reply, not the program."""
+
+    async def run(work: Awaitable[None]) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the program
+            loop.add_signal_handler(signal.SIGINT, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            shell.interrupted()
+        finally:
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(signal.SIGINT)
+
+    return run
+
+
 def _history_path() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_state_path("popshell")) / "history"
-
-
-class Dialer:
-    """Opens connections for the Shell: to the practice server inside, or to a real one."""
-
-    def __init__(self, server: MailServer, address: Address | None, arguments: Arguments, clock: Clock) -> None:
-        self.server = server
-        self.address = address
-        self.ca: Path | None = arguments.ca
-        self.insecure: bool = arguments.insecure
-        self.tls: str | None = arguments.tls
-        self.clock = clock
-        self.listener: Listener | None = None
-        self.practice: tuple[str, int] | None = None
-
-    @property
-    def practice_label(self) -> str:
-        return f"{self.practice[0]}:{self.practice[1]}" if self.practice else ""
-
-    async def open_practice(self) -> tuple[str, int]:
-        """Start the practice server, once."""
-        if self.practice is None:
-            self.listener = Listener(self.server)
-            try:
-                self.practice = await self.listener.start("127.0.0.1", 0)
-            except NetError as error:
-                raise CallError(error.code, **error.facts) from None
-        return self.practice
-
-    async def close(self) -> None:
-        if self.listener is not None:
-            await self.listener.close()
-
-    def use(self, server: MailServer) -> None:
-        """Let new connections of the practice server meet `server`."""
-        self.server = server
-        if self.listener is not None:
-            self.listener.server = server
-
-    def pass_time(self, seconds: float) -> None:
-        self.clock.ahead += seconds
-        if self.listener is not None:
-            self.listener.check_timers()
-
-    def fork(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """What the open maildrop would hold after QUIT, and after the line going dead."""
-        return next(m for m in self.server.maildrops.values() if m.in_use).fork()
-
-    async def dial(
-        self, where: str | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
-    ) -> Call:
-        """Connect to `where`: None is where one was, "practice" the server inside. Raises CallError."""
-        address = self.address
-        if where == "practice":
-            address = None
-        elif where is not None:
-            try:
-                address = parse_address(where, TlsMode(self.tls) if self.tls else None)
-            except AddressError:
-                raise CallError("bad-address", address=where) from None
-        if address is None:
-            host, port = await self.open_practice()
-            target = Target(host, port, TlsMode.NONE)
-        else:
-            target = Target(address.host, address.port, address.tls, self.ca, insecure=self.insecure)
-        self.address = address
-        line = _Line(self.listener if address is None else None)
-        try:
-            transport = await connect(target, on_data=line.data, on_close=line.closed)
-        except NetError as error:
-            raise CallError(error.code, **error.facts) from None
-        session = Session(self.clock, late, ended, tls=transport.tls is not None)
-        line.take(transport, session)
-        place = Place(
-            address.label if address else self.practice_label,
-            practice=address is None,
-            loopback=transport.loopback,
-            insecure=self.insecure and address is not None,
-            autologout=self.server.limits.autologout if address is None else None,
-            stls=target.tls is TlsMode.STLS,
-        )
-        return Call(session, place, line.facts)
-
-
-class Clock:
-    """Seconds of the monotonic clock, moved ahead by `:wait`; the practice server and its client share it."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self.ahead
 
 
 class Stage:
@@ -521,59 +368,3 @@ class Stage:
 
     def pass_time(self, seconds: float) -> None:
         self.dialer.pass_time(seconds)
-
-
-class _Line:
-    """Joins a Transport and a Session; the Session's Wire."""
-
-    def __init__(self, listener: Listener | None) -> None:
-        self._listener = listener
-        self._transport: Transport | None = None
-        self._session: Session | None = None
-        self._stls_end: int | None = None
-
-    def take(self, transport: Transport, session: Session) -> None:
-        self._transport = transport
-        self._session = session
-        session.attach(self)
-
-    def data(self, data: bytes) -> None:
-        assert self._session is not None
-        assert self._transport is not None
-        self._session.data(data)
-        if self._session.connection.wants_tls and self._stls_end is None:
-            self._stls_end = self._transport.bytes_in
-
-    def closed(self, error: Exception | None) -> None:
-        if self._session is not None:
-            self._session.end(error)
-
-    def write(self, data: bytes) -> None:
-        assert self._transport is not None
-        try:
-            self._transport.write(data)
-        except NetError as error:
-            raise ConnectionError from error
-
-    async def start_tls(self) -> None:
-        assert self._transport is not None
-        if self._listener is not None:
-            # The practice server's certificate is made when TLS is first wanted: 70 ms that no other start pays.
-            self._transport.target = self._transport.target._replace(ca_data=self._listener.certificate_pem())
-        after = self._stls_end if self._stls_end is not None else self._transport.bytes_in
-        await self._transport.start_tls(after=after)
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def facts(self) -> dict[str, object]:
-        tls = self._transport.tls if self._transport else None
-        if tls is None:
-            return {}
-        known: dict[str, object] = {"version": tls.version, "cipher": tls.cipher}
-        if tls.verified:
-            known |= {"subject": tls.subject, "issuer": tls.issuer, "names": ", ".join(tls.names)}
-            if tls.not_after is not None:
-                known["not_after"] = tls.not_after.isoformat(" ", "minutes")
-        return known | {"fingerprint": tls.fingerprint}

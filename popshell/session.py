@@ -1,5 +1,7 @@
 """Session: typed text goes out over a Wire, Exchanges come back; the Transcript is kept. No screen here, no socket.
 
+A Call is a Session with the place it leads to: what connecting gives, and what a shell holds.
+
 Replies are matched by order (RFC 1939 §3, RFC 2449 §6.6), so each line that is sent has one waiter in a queue. To stop
 waiting (Ctrl-C) drops the waiter only: the reply still comes, is recorded in step, and is handed to `on_late`.
 """
@@ -9,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.exchange import Exchange
@@ -134,6 +137,40 @@ class Session:
                 self._on_late(event)
             else:
                 waiter.set_result(event)
+
+
+class Place(NamedTuple):
+    """Where a connection leads. `practice` is this program's own server only."""
+
+    label: str
+    practice: bool
+    loopback: bool
+    insecure: bool = False
+    #: the practice server's autologout in seconds, None if not known
+    autologout: float | None = None
+    #: STLS is to be given before anything else (`--tls stls`)
+    stls: bool = False
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Call:
+    """An open connection: its session, its place, and TLS facts for `:tls` once TLS is on."""
+
+    session: Session
+    place: Place
+    tls_facts: Callable[[], dict[str, object]] = dict
+
+
+class CallError(Exception):
+    """A connection that could not be made or was lost; `code` names words in `messages.toml`, `[net]`."""
+
+    def __init__(self, code: str, **facts: object) -> None:
+        super().__init__(code)
+        self.code = code
+        self.facts = facts
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.code!r}, {self.facts!r})"
 
 
 def transcript_lines(exchanges: list[Exchange], *, masked: bool = True) -> Iterator[str]:

@@ -24,9 +24,9 @@ from pathlib import Path
 from popshell.learn.catalog import LANGUAGES, Catalog, bundled
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, ServerSession
-from popshell.session import Event, Session
-from popshell.ui.screen import TerminalScreen
-from popshell.ui.shell import Call, Options, Place, Shell
+from popshell.session import Call, Event, Place, Session
+from popshell.ui.screen import Screen
+from popshell.ui.shell import Options, Shell
 from popshell.ui.theme import COLOURLESS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +60,7 @@ def is_typed(line: str) -> bool:
     return line.startswith((" C: ", " :"))
 
 
-class _Screen(TerminalScreen):
+class _Screen(Screen):
     """A window of 80x24 without colours. Asked for a secret it gives the password, asked anything else nothing."""
 
     @property

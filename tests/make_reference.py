@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from popshell import cli
+from popshell import arguments
 from popshell.learn.catalog import LANGUAGES, Catalog, Page, Words, bundled
 from popshell.learn.checks import CHECKS, Conditions, Replied, read_check, read_conditions
 from popshell.learn.course import read_course
@@ -38,7 +38,8 @@ from popshell.protocol.commands import COMMANDS, CommandSpec, State
 from popshell.protocol.wire import ReplyLimits
 from popshell.server import maildrop
 from popshell.server.maildrop import from_files
-from popshell.server.mailserver import SERVED, Limits, MailServer, rehearse
+from popshell.server.mailserver import MailServer, rehearse
+from popshell.server.settings import SERVED, Limits
 from popshell.ui import diagram, history, meta, screen, shell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -511,12 +512,12 @@ def history_of(kind: str, name: str) -> str:
 
 
 def usage() -> str:
-    return f"```\n{cli.parser(words()).format_usage().removeprefix('usage: ').strip()}\n```\n"
+    return f"```\n{arguments.parser(words()).format_usage().removeprefix('usage: ').strip()}\n```\n"
 
 
 def options() -> str:
     rows = []
-    for action in cli.parser(words())._actions:
+    for action in arguments.parser(words())._actions:
         if action.option_strings:
             value = "|".join(map(str, action.choices)) if action.choices else action.metavar or ""
             names = ", ".join(f"`{name}`" for name in sorted(action.option_strings, key=len, reverse=True))

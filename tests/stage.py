@@ -19,9 +19,9 @@ from popshell.learn.explain import Note
 from popshell.protocol.exchange import Exchange
 from popshell.protocol.wire import CRLF
 from popshell.server.mailserver import MailServer
-from popshell.session import Event, Session
-from popshell.ui.screen import TerminalScreen
-from popshell.ui.shell import Call, CallError, Options, Place, Shell
+from popshell.session import Call, CallError, Event, Place, Session
+from popshell.ui.screen import Screen
+from popshell.ui.shell import Options, Shell
 from popshell.ui.theme import COLOURLESS, Palette
 
 CATALOG = Catalog((bundled(),))
@@ -30,7 +30,7 @@ LOCAL = Place("127.0.0.1:110", practice=False, loopback=True)
 REMOTE = Place("pop.example.org:110", practice=False, loopback=False)
 
 
-class FakeScreen(TerminalScreen):
+class FakeScreen(Screen):
     """A terminal of any size that writes into `text`; questions are kept in `asked`, answers come from `answers`."""
 
     def __init__(

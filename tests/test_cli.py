@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from terminal.driver import Peer, environment
 
-from popshell import __version__, cli
+from popshell import __version__, arguments, cli
 from popshell.learn.catalog import Catalog, bundled
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -231,7 +231,7 @@ def test_language_of_help_follows_option_environment_locale(
 
 
 def test_help_names_every_option_and_subcommand() -> None:
-    text = cli.parser(Catalog((bundled(),)).words("en")).format_help()
+    text = arguments.parser(Catalog((bundled(),)).words("en")).format_help()
     for word in ("--tls", "--ca", "--insecure", "--lang", "--plain", "--ascii", "--lessons", "--json", "--stop-on-err"):
         assert word in text
     for word in ("--yes", "--version", "serve", "lint", "pop://"):
@@ -241,20 +241,20 @@ def test_help_names_every_option_and_subcommand() -> None:
 def test_options_before_and_after_a_subcommand_are_the_same() -> None:
     words = Catalog((bundled(),)).words("en")
     for argv in (["--port", "0", "serve", "--lang", "en"], ["serve", "--lang", "en", "--port", "0"]):
-        found = cli.parser(words).parse_intermixed_args(argv)
+        found = arguments.parser(words).parse_intermixed_args(argv)
         assert (found.words, found.port, found.lang) == (["serve"], 0, "en")
 
 
 def test_no_arguments_are_what_argparse_makes_of_none() -> None:
     words = Catalog((bundled(),)).words("en")
-    found = vars(cli.parser(words).parse_intermixed_args([]))
+    found = vars(arguments.parser(words).parse_intermixed_args([]))
     assert {name: value or None for name, value in found.items()} == {
-        name: getattr(cli.Arguments, name) or None for name in found
+        name: getattr(arguments.Arguments, name) or None for name in found
     }
-    own = cli.Arguments()
-    cli.parser(words).parse_intermixed_args(["serve", "--port", "1", "--account", "a:b", "--account", "c:d"], own)
+    own = arguments.Arguments()
+    arguments.parser(words).parse_intermixed_args(["serve", "--port", "1", "--account", "a:b", "--account", "c:d"], own)
     assert (own.words, own.port, own.account) == (["serve"], 1, ["a:b", "c:d"])
-    assert cli.Arguments.account is None
+    assert arguments.Arguments.account is None
 
 
 def test_version(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def _lower(text: str) -> str:
 
 @pytest.mark.parametrize(("name", "identity", "tag"), exercises(tags=["en"]))
 def test_how_it_is_typed_does_not_count(name: str, identity: str, tag: str) -> None:
-    """Keywords in small letters, answers full-width: by effect, never by form (issue 3)."""
+    """Keywords in small letters, answers full-width: by effect, never by form."""
     exercise = found(name, identity, tag)
     lowered = ["\n".join(map(_lower, text.split("\n"))) for text in exercise.solution]
     challenged = any(text.upper() == "AUTH PLAIN" for text in exercise.solution)  # what follows is no keyword

@@ -22,7 +22,8 @@ from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.exchange import Exchange, Problem
 from popshell.protocol.maildropview import MaildropView
 from popshell.server.maildrop import from_files
-from popshell.server.mailserver import Conditions, MailServer, rehearse
+from popshell.server.mailserver import MailServer, rehearse
+from popshell.server.settings import Conditions
 
 CATALOG = Catalog((bundled(),))
 MESSAGES = from_files(CATALOG.maildrop_files("default"))

@@ -25,7 +25,7 @@ from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.sasl import MECHANISMS, apop_digest
 from popshell.server.handlers import HANDLERS
 from popshell.server.maildrop import Message
-from popshell.server.mailserver import Conditions
+from popshell.server.settings import Conditions
 
 A, T = State.AUTHORIZATION, State.TRANSACTION
 DIGEST = apop_digest(STAMP, SECRET)

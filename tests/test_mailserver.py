@@ -37,7 +37,8 @@ from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.exchange import Exchange
 from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import unstuff
-from popshell.server.mailserver import DEVIATIONS, SERVED, Conditions, Limits, MailServer, ServerSession, rehearse
+from popshell.server.mailserver import MailServer, ServerSession, rehearse
+from popshell.server.settings import DEVIATIONS, SERVED, Conditions, Limits
 
 PROFILE = settings(max_examples=250, deadline=None, derandomize=True, database=None)
 AUTO = 600.0

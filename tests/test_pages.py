@@ -19,7 +19,8 @@ from popshell.protocol import commandline
 from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
 from popshell.protocol.commands import COMMANDS, State
 from popshell.server import handlers, mailserver
-from popshell.server.mailserver import DEVIATIONS, Reply, rehearse
+from popshell.server.mailserver import Reply, rehearse
+from popshell.server.settings import DEVIATIONS
 from popshell.words import fill, places
 
 ROOT = Path(__file__).resolve().parents[1]

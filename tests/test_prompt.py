@@ -1,4 +1,4 @@
-"""The prompt, the warning behind the cursor, and the toolbar: every fact that issue 2 wants, and in every width."""
+"""The prompt, the warning behind the cursor, and the toolbar: every fact they owe, and in every width."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from stage import CATALOG, LOCAL, FakeScreen, Stage, cancelled, run
 from popshell.protocol.commandline import Context, parse
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.maildropview import MaildropView
-from popshell.ui.prompt import COUNTDOWN, Toolbar, Typing, hint, prompt_line
-from popshell.ui.shell import Options, Place
+from popshell.session import Place
+from popshell.ui.prompt import COUNTDOWN, Toolbar, hint, prompt_line
+from popshell.ui.shell import Options
+from popshell.ui.typed import Typing
 from popshell.ui.wrap import Line, line_columns
 
 
@@ -20,7 +22,7 @@ class Bar:
 
     def __init__(self, stage: Stage) -> None:
         self.typed = ""
-        self._toolbar = Toolbar(stage.shell, CATALOG, Typing(), lambda: self.typed)
+        self._toolbar = Toolbar(stage.shell, CATALOG, Typing(stage.shell), lambda: self.typed)
 
     def lines(self, typed: str = "", columns: int = 80, rows: int = 24) -> list[Line]:
         self.typed = typed
@@ -278,7 +280,7 @@ def test_hostile_server_name_is_filtered() -> None:
 
 
 def test_typing_is_parsed_once_for_each_text_and_context() -> None:
-    typing, context = Typing(), Context()
+    typing, context = Typing(Stage().shell), Context()
     first = typing.line("STAT", context)
     assert typing.line("STAT", context) is first
     assert typing.line("STAT", Context()) is first, "an equal context is the same"

@@ -30,7 +30,7 @@ def room(ours: str = "", third: str = "") -> Room:
     return Room(frozenset(ours.split()), frozenset(third.split()))
 
 
-EVERYTHING = "protocol server session batch learn net ui"
+EVERYTHING = "arguments protocol server session batch learn net ui"
 ROOMS = {
     "visible": room(),
     "words": room(),
@@ -43,6 +43,7 @@ ROOMS = {
     # A wall that was moved: ui/markdown.py lays out lessons, so it reads markdown-it's tokens, as learn does.
     "ui": room("protocol session learn", "prompt_toolkit pygments rich markdown_it"),
     "cli": room(EVERYTHING, "platformdirs"),
+    "arguments": room("learn.catalog net.transport"),
     "__main__": room("cli"),
     "__init__": room(),
 }

@@ -14,8 +14,10 @@ from stage import CLOSE, LOCAL, REMOTE, FakeScreen, Stage, cancelled, run, turns
 from support import plain, practice_server
 
 from popshell.protocol.commands import COMMANDS, State
+from popshell.session import Place
+from popshell.ui import flight
 from popshell.ui import shell as shell_module
-from popshell.ui.shell import Leave, Options, Place
+from popshell.ui.shell import Leave, Options
 
 CANARY = "C4n4ry-77"
 OKAY: dict[str, bytes | None] = {
@@ -435,7 +437,7 @@ def test_pasted_login_is_asked_about_as_well() -> None:
     async def go() -> None:
         stage = real(REMOTE, CAPA=b"+OK\r\nPIPELINING\r\n.\r\n")
         await stage.begin("CAPA")
-        await stage.shell.run_block(["USER a", "PASS x", "STAT"])
+        await flight.run_block(stage.shell, ["USER a", "PASS x", "STAT"])
         assert stage.screen.asked
         assert "PASS x" not in stage.wire.heard
 
@@ -619,12 +621,12 @@ def test_block_goes_one_by_one_until_capa_offers_pipelining() -> None:
     async def go() -> None:
         stage = Stage()
         await stage.log_in()
-        await stage.shell.run_block(["STAT", "NOOP"])
+        await flight.run_block(stage.shell, ["STAT", "NOOP"])
         assert "PIPELINING" not in stage.text
         await stage.run("CAPA")
         stage.screen.forget()
         before = len(stage.wire.sent)
-        await stage.shell.run_block(["STAT", "NOOP", "LIST 1", "DELE 1", "QUIT"])
+        await flight.run_block(stage.shell, ["STAT", "NOOP", "LIST 1", "DELE 1", "QUIT"])
         assert bytes(stage.wire.sent[before:]) == b"STAT\r\nNOOP\r\nLIST 1\r\nDELE 1\r\nQUIT\r\n"
         assert "3 lines in one flight" in stage.text
         echoes = re.findall(r"^ C: (.*)$|^.S: (\+OK|-ERR)", stage.text, re.M)
@@ -641,8 +643,8 @@ def test_nothing_flies_together_with_a_line_whose_reply_decides(line: str) -> No
     async def go() -> None:
         stage = Stage()
         await stage.log_in("CAPA")
-        assert stage.shell._flight(["NOOP", "NOOP", line, "NOOP"]) == 2
-        assert stage.shell._flight([line, "NOOP"]) == 1
+        assert flight.flight(["NOOP", "NOOP", line, "NOOP"]) == 2
+        assert flight.flight([line, "NOOP"]) == 1
 
     run(go())
 
@@ -652,7 +654,7 @@ def test_block_stops_where_the_line_dies_and_its_rest_goes_back_to_the_prompt() 
         for capa in (b"-ERR\r\n", b"+OK\r\nPIPELINING\r\n.\r\n"):
             stage = real(NOOP=CLOSE, CAPA=capa)
             await stage.begin("CAPA")
-            await stage.shell.run_block(["STAT", "NOOP", "DELE 1", "QUIT"])
+            await flight.run_block(stage.shell, ["STAT", "NOOP", "DELE 1", "QUIT"])
             assert "QUIT" not in stage.wire.heard
             assert stage.text.count("nothing was sent") == 1
             assert stage.shell.draft == "DELE 1\nQUIT"
@@ -664,7 +666,7 @@ def test_block_that_is_interrupted_sends_no_more() -> None:
     async def go() -> None:
         stage = real(STAT=None)
         await stage.begin()
-        await cancelled(stage.shell.run_block(["STAT", "NOOP", "QUIT"]), lambda: "STAT" in stage.wire.heard)
+        await cancelled(flight.run_block(stage.shell, ["STAT", "NOOP", "QUIT"]), lambda: "STAT" in stage.wire.heard)
         await turns()
         assert stage.wire.heard == ["STAT"]
         assert stage.shell.draft == "NOOP\nQUIT"

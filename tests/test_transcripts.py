@@ -34,7 +34,8 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.wire import CRLF
 from popshell.server.maildrop import Message, stuffed_slices
-from popshell.server.mailserver import Conditions, MailServer
+from popshell.server.mailserver import MailServer
+from popshell.server.settings import Conditions
 
 FOLDER = ROOT / "tests" / "transcripts"
 

@@ -17,7 +17,7 @@ from popshell.learn.citations import citations
 from popshell.learn.dialogues import Block
 from popshell.learn.faults import Finding
 from popshell.learn.keys import sections
-from popshell.server.mailserver import DEVIATIONS
+from popshell.server.settings import DEVIATIONS
 
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*$")
 _CODE = re.compile(r"`[^`\n]*`")

@@ -18,7 +18,7 @@ from popshell.learn.faults import Finding
 from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
 from popshell.protocol.commands import COMMANDS
 from popshell.protocol.sasl import MECHANISMS
-from popshell.server.mailserver import DEVIATIONS
+from popshell.server.settings import DEVIATIONS
 
 _NUMBER = r"§(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)*\b)"
 _CITATION = re.compile(

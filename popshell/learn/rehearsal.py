@@ -19,7 +19,8 @@ from popshell.protocol.exchange import Exchange
 from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import CRLF
 from popshell.server.maildrop import Message, from_files
-from popshell.server.mailserver import Conditions, MailServer, ServerSession
+from popshell.server.mailserver import MailServer, ServerSession
+from popshell.server.settings import Conditions
 
 #: The stamp of every rehearsal: RFC 1939 §7's example clock, on our host.
 STAMP = "<1896.697170952@popshell.example>"

@@ -1,8 +1,8 @@
 """What can go wrong on the way to a server, as stable codes. `messages.toml` has the words, `[net]`.
 
-There is one exception, NetError. Its facts are plain texts and numbers for the placeholders of a message; texts that a
-peer or a certificate chose are among them, so they are shown through `popshell.visible` only. `host` and `port` stand
-in all of them that come from `connect()`.
+There is one exception, NetError, which is a CallError. Its facts are plain texts and numbers for the placeholders of a
+message; texts that a peer or a certificate chose are among them, so they are shown through `popshell.visible` only.
+`host` and `port` stand in all of them that come from `connect()`.
 
 | code | what happened | further facts |
 |---|---|---|
@@ -42,6 +42,8 @@ import errno
 import socket
 import ssl
 
+from popshell.session import CallError
+
 Fact = str | int | float
 
 #: OpenSSL's verification results (x509_vfy.h) that have a code of their own; the rest is `certificate-other`.
@@ -64,16 +66,8 @@ _TOO_OLD = frozenset(
 )
 
 
-class NetError(Exception):
+class NetError(CallError):
     """A failure of the network, TLS or a certificate. `code` is stable; `facts` fill its message."""
-
-    def __init__(self, code: str, **facts: Fact) -> None:
-        super().__init__(code)
-        self.code = code
-        self.facts = facts
-
-    def __repr__(self) -> str:
-        return f"NetError({self.code!r}, {self.facts!r})"
 
 
 def symbol(error: BaseException) -> str:

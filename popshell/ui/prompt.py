@@ -7,38 +7,23 @@ the states, the command being typed, the connection with the maildrop as known s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 from popshell.learn.catalog import Catalog, Words
 from popshell.learn.explain import warning
-from popshell.protocol.commandline import CommandLine, Context, parse
+from popshell.protocol.commandline import CommandLine
 from popshell.protocol.commands import State, Undo, legal
 from popshell.protocol.maildropview import MaildropView
 from popshell.ui import diagram
 from popshell.ui.shell import Shell
+from popshell.ui.typed import Typing
 from popshell.ui.wrap import Line, clip, clip_line, line_columns
 from popshell.visible import show
 
 #: Seconds before autologout at which the countdown begins.
 COUNTDOWN = 60.0
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Typing:
-    """The line being typed, parsed once for each text and context: lexer, warning and toolbar share it."""
-
-    _key: tuple[str, Context] | None = None
-    _line: CommandLine | None = None
-
-    def line(self, text: str, context: Context) -> CommandLine:
-        key = (text, context)
-        if self._line is None or self._key != key:
-            self._line = parse(text, context)
-            self._key = key
-        return self._line
 
 
 def formatted(line: Line) -> StyleAndTextTuples:

@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from prompt_toolkit.application.run_in_terminal import run_in_terminal
-from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -25,24 +24,19 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import (
     AfterInput,
-    Processor,
-    Transformation,
-    TransformationInput,
 )
-from prompt_toolkit.lexers import Lexer
 from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
 from popshell.learn.catalog import Catalog
-from popshell.protocol.commandline import MASK, CommandLine, Context
-from popshell.protocol.commands import COMMANDS
-from popshell.ui import render, theme
+from popshell.protocol.commandline import MASK
+from popshell.ui import flight, render, theme
 from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.history import RecentSuggest, ShellHistory
-from popshell.ui.prompt import COUNTDOWN, Toolbar, Typing, formatted, hint, prompt_line
-from popshell.ui.render import token_style
-from popshell.ui.screen import TerminalScreen
+from popshell.ui.prompt import COUNTDOWN, Toolbar, formatted, hint, prompt_line
+from popshell.ui.screen import Screen
 from popshell.ui.shell import Leave, Shell
 from popshell.ui.tty import Terminal
+from popshell.ui.typed import Mask, ShellLexer, Typing
 from popshell.visible import fault_of, show
 
 _BLANKS = " \t"
@@ -56,8 +50,8 @@ class Stopped(Exception):
         self.number = number
 
 
-class ReplScreen(TerminalScreen):
-    """A TerminalScreen that knows the live prompt."""
+class ReplScreen(Screen):
+    """A Screen that knows the live prompt."""
 
     repl: Repl
 
@@ -82,7 +76,7 @@ class Repl:
         self, shell: Shell, catalog: Catalog, history: Callable[[], Path] | None, name: str = "", vi: bool = False
     ) -> None:
         self.shell = shell
-        self._typing = Typing()
+        self._typing = Typing(shell)
         self._terminal = Terminal(0)
         self._task: asyncio.Task[None] | None = None
         self._interruptions: list[Callable[[], None]] = []
@@ -92,7 +86,7 @@ class Repl:
         self._toolbar = Toolbar(shell, catalog, self._typing, self._typed)
         self._session: PromptSession[str] = PromptSession(
             message=lambda: formatted(prompt_line(shell)),
-            lexer=_ShellLexer(self),
+            lexer=ShellLexer(self._typing),
             completer=ShellCompleter(lambda: self._known(name), catalog),
             complete_while_typing=False,
             complete_style=CompleteStyle.COLUMN,
@@ -100,7 +94,7 @@ class Repl:
             auto_suggest=RecentSuggest(),
             enable_history_search=False,
             bottom_toolbar=self._draw_toolbar,
-            input_processors=[_Mask(self), AfterInput(self._hint)],
+            input_processors=[Mask(shell, self._typing), AfterInput(self._hint)],
             key_bindings=self._keys(),
             erase_when_done=True,
             enable_suspend=False,
@@ -162,22 +156,22 @@ class Repl:
         if len(lines) > 1:
             await self._submit_block(lines)
         elif text.startswith(":"):
-            self.shell.screen.lines([[("dim", f" {_safe(self.masked_text(text))}")]])
+            self.shell.screen.lines([[("dim", f" {_safe(self._typing.masked(text))}")]])
             await self.shell.run(text)
         elif text or (self.shell.session and self.shell.session.connection.challenged):
             if self.shell.session is None:  # it will not be sent, so nothing else shows it
-                self.shell.screen.lines([[("dim", f" {_safe(self.masked_text(text))}")]])
+                self.shell.screen.lines([[("dim", f" {_safe(self._typing.masked(text))}")]])
             await self.shell.run(text)
 
     async def _submit_block(self, lines: list[str]) -> None:
         """A pasted block is shown and asked about before anything goes out."""
         shell = self.shell
         shell.say("shell.pasted", count=len(lines))
-        for text in self.masked_text("\n".join(lines)).split("\n"):
+        for text in self._typing.masked("\n".join(lines)).split("\n"):
             shell.screen.lines([[("", "    "), ("", _safe(text))]])
         answer = await shell.screen.ask(shell.words("shell.ask-paste", count=len(lines)))
         if answer.strip().lower() in ("y", "yes", shell.words("shell.yes")):
-            await shell.run_block(lines)
+            await flight.run_block(shell, lines)
         else:
             shell.draft = "\n".join(lines)
             shell.say("shell.paste-kept")
@@ -190,11 +184,7 @@ class Repl:
         except asyncio.CancelledError:
             if self._stopped is not None:
                 raise Stopped(self._stopped) from None
-            session = self.shell.session
-            due = session.connection.due() if session else None
-            if due is not None:
-                name = due.command.name if due.command else self.shell.words("problem.greeting")
-                self.shell.say("shell.interrupted", style="warn", command=_safe(name))
+            self.shell.interrupted()
             return None
         except (Leave, Stopped, EOFError):
             raise
@@ -263,73 +253,27 @@ class Repl:
 
     # -- what the prompt asks ------------------------------------------------------------------------------------------
 
-    def context(self) -> Context:
-        session = self.shell.session
-        return session.connection.context() if session else Context(self.shell.state)
-
-    def typed_line(self, text: str) -> tuple[int, CommandLine]:
-        """The POP3 line in what is typed, and where it begins: `:explain PASS x` and `:PASS x` hold secrets, too."""
-        return self._typed_row(text, self.context())
-
-    def _typed_row(self, text: str, context: Context) -> tuple[int, CommandLine]:
-        start = _start(text)
-        if start and not "explain".startswith(text[1:start].strip().lower()):
-            context = context._replace(follows="")  # the word behind another meta command is no slip of PASS
-        return start, self._typing.line(text[start:], context)
-
-    def typed_rows(self, text: str) -> Iterator[tuple[str, int, CommandLine | None]]:
-        """The rows of what was typed, each judged behind the ones before it; None is an answer to a challenge."""
-        context, answer = self.context(), self.challenged()
-        for row in text.split("\n"):
-            if answer:
-                yield row, 0, None
-                answer = False
-                continue
-            start, line = self._typed_row(row, context)
-            yield row, start, line
-            if start == 0 and line.spec is not None:
-                context = context._replace(follows=line.spec.name)
-                answer = line.spec.continues and len(line.tokens) == 2
-
     def _typed(self) -> str:
         return self._session.default_buffer.document.current_line if self._session.app.is_running else ""
 
-    def challenged(self) -> bool:
-        return bool(self.shell.session and self.shell.session.connection.challenged)
-
-    def has_secret(self, text: str) -> bool:
-        """Whether any line of what was typed holds a secret or logs in; such a text is never stored (sec-K3)."""
-        for row, start, line in self.typed_rows(text):
-            if line is None or any(token.secret and token.text for token in line.tokens):
-                return True
-            if _logs_in(line.text) if not start else _login_within(row):
-                return True
-        return False
-
-    def masked_text(self, text: str) -> str:
-        return "\n".join(
-            MASK
-            if row != "*" and (line is None or (start and _login_within(row)))
-            else row[:start] + line.redacted()
-            if line
-            else row
-            for row, start, line in self.typed_rows(text)
-        )
-
     def _hint(self) -> StyleAndTextTuples:
         text = self._session.default_buffer.text
-        if not text or text.startswith(":") or "\n" in text or self.challenged() or self.shell.session is None:
+        if not text or text.startswith(":") or "\n" in text or self._typing.challenged() or self.shell.session is None:
             return []
-        said = hint(self._typing.line(text, self.context()), self.shell.words, self.shell.screen.ascii)
+        said = hint(self._typing.line(text, self._typing.context()), self.shell.words, self.shell.screen.ascii)
         return [("class:warn", f"   {said}")] if said else []
 
     def _known(self, name: str) -> Known:
         session = self.shell.session
         capabilities = session.connection.capabilities if session else None
-        return Known(self.context(), capabilities, self.shell.options.language, name)
+        return Known(self._typing.context(), capabilities, self.shell.options.language, name)
 
     def _history(self, where: Callable[[], Path] | None) -> History:
-        return ShellHistory(where, self.has_secret) if where is not None else _MemoryHistory(self.has_secret)
+        return (
+            ShellHistory(where, self._typing.has_secret)
+            if where is not None
+            else _MemoryHistory(self._typing.has_secret)
+        )
 
     def _draw_toolbar(self) -> StyleAndTextTuples:
         size = self._session.app.output.get_size()
@@ -419,30 +363,6 @@ def _safe(text: str) -> str:
     return show(text, keep="")
 
 
-def _start(text: str) -> int:
-    """Where a POP3 line begins in a meta command: behind its name, or behind a colon that was typed by habit."""
-    if not text.startswith(":"):
-        return 0
-    rest = text[1:].lstrip(_BLANKS)
-    word = rest.replace("\t", " ").partition(" ")[0]
-    if word.upper() not in COMMANDS:
-        rest = rest[len(word) :].lstrip(_BLANKS)
-    return len(text) - len(rest)
-
-
-def _logs_in(text: str) -> bool:
-    """Whether a line logs in, even without its secret, and even behind a blank and a colon."""
-    words = text.replace("\t", " ").replace(":", " ").split()
-    return any((spec := COMMANDS.get(word.upper())) and any(p.secret for p in spec.params) for word in words[:2])
-
-
-def _login_within(text: str) -> bool:
-    """Whether a line of several, `:flight STAT | PASS x`, holds one that logs in with something behind it."""
-    words = text.upper().split()[:-1]
-    later = words[2:] if len(words) > 2 else []
-    return any((spec := COMMANDS.get(word)) and any(param.secret for param in spec.params) for word in later)
-
-
 class _MemoryHistory(InMemoryHistory):
     def __init__(self, is_secret: Callable[[str], bool]) -> None:
         super().__init__()
@@ -451,62 +371,3 @@ class _MemoryHistory(InMemoryHistory):
     def append_string(self, string: str) -> None:
         if not self._is_secret(string):
             super().append_string(string)
-
-
-class _ShellLexer(Lexer):
-    """Colours from the one parse: tokens by their role, objections underlined."""
-
-    def __init__(self, repl: Repl) -> None:
-        self._repl = repl
-
-    def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
-        rows = document.lines
-        lines = list(self._repl.typed_rows(document.text))
-
-        def row(number: int) -> StyleAndTextTuples:
-            if number >= len(rows):
-                return []
-            text = rows[number]
-            found = lines[number]
-            if found[2] is None:
-                return [("class:secret", text)]
-            start, line = found[1], found[2]
-            out: StyleAndTextTuples = [("class:dim", text[:start])]
-            at = 0
-            wrong = [] if start else [d for d in line.diagnostics if not d.mild]
-            for index, token in enumerate(line.tokens):
-                out.append(("", text[start + at : start + token.start]))
-                style = token_style(line, index) if not start or token.secret else "dim"
-                under = any(d.start <= token.start and token.end <= d.end for d in wrong)
-                out.append(
-                    (f"class:{style}{' underline' if under else ''}", text[start + token.start : start + token.end])
-                )
-                at = token.end
-            out.append(("", text[start + at :]))
-            return out
-
-        return row
-
-    def invalidation_hash(self) -> Any:
-        return self._repl.context()
-
-
-class _Mask(Processor):
-    """Shows secrets as bullets of the same number, so that the cursor stays right (sec-K2)."""
-
-    def __init__(self, repl: Repl) -> None:
-        self._repl = repl
-
-    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
-        repl = self._repl
-        place = repl.shell.call.place if repl.shell.call else None
-        if repl.shell.options.reveal and place is not None and place.practice:
-            return Transformation(transformation_input.fragments)
-        dot = "*" if repl.shell.screen.ascii else "•"
-        challenged = repl.challenged() and transformation_input.document.text != "*"
-        out: StyleAndTextTuples = []
-        for fragment in transformation_input.fragments:
-            style, text = fragment[0], fragment[1]
-            secret = "class:secret" in style and (challenged or not repl.challenged())
-            out.append((style, dot * len(text) if secret else text))
-        return Transformation(out)

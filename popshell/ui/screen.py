@@ -1,4 +1,4 @@
-"""Screens: where a Shell shows things. One for a terminal, one for plain text, one for JSON.
+"""Screens: where a Shell shows things. One for a terminal, which the others are made from: plain text, and JSON.
 
 Only this module and the REPL write to standard output. Peer text goes through stream.py, our own through the palette.
 """
@@ -9,7 +9,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from popshell.learn.explain import Note
 from popshell.protocol.commandline import MASK, CommandLine
@@ -17,7 +17,6 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.exchange import Exchange
 from popshell.ui import rules, stream
-from popshell.ui.shell import Shown
 from popshell.ui.theme import PLAIN, Palette
 from popshell.ui.wrap import CODE, Line, wrap_runs
 
@@ -27,7 +26,18 @@ MOST_LINES = 200
 _EVIDENCE = 20
 
 
-class TerminalScreen:
+class Shown(NamedTuple):
+    """How much of a reply was shown."""
+
+    lines: int
+    total: int
+
+    @property
+    def left(self) -> int:
+        return self.total - self.lines
+
+
+class Screen:
     """Coloured text on a terminal. The REPL adds questions and keeps the prompt whole (`ask`, `interrupt`)."""
 
     interactive: bool = True
@@ -55,30 +65,37 @@ class TerminalScreen:
 
     @property
     def rows(self) -> int:
+        """How many lines can be seen at once."""
         return max(5, shutil.get_terminal_size((80, 24)).lines)
 
     def drawn(self, lines: Iterable[Line]) -> str:
+        """Lines of our own as text, escapes of ours included."""
         paint = self.palette.paint
         return "".join("".join(paint(s, t) if s else t for s, t in line).rstrip() + "\n" for line in lines)
 
     def lines(self, lines: Iterable[Line]) -> None:
+        """Show lines of our own, already safe."""
         self.out.write(self.drawn(lines))
         self.out.flush()
 
     def notes(self, lines: Iterable[Line]) -> None:
+        """Show the notes on a reply."""
         self.lines(lines)
 
     def styled(self, text: str) -> None:
+        """Show a page that was laid out for `columns` already, escapes of ours included."""
         self.out.write(text)
         self.out.flush()
 
     def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
+        """Show a line that was sent; None is an answer to a challenge."""
         text = ("*" if not masked else MASK) if line is None else line.redacted() if masked else line.text
         drawn = stream.client_line(text, self.palette, self._window())
         self.out.write(drawn + (self.palette.paint("note", f"   ({note})") if note else "") + "\n")
         self.out.flush()
 
     def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> Shown:
+        """Show the reply of an Exchange, from content line `start`."""
         if exchange.problem is not None and exchange.problem.code != "unasked":
             return self._evidence(exchange)
         if start == 0:
@@ -112,25 +129,29 @@ class TerminalScreen:
         self.out.flush()
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
+        """Show the arrow that was taken."""
         self.lines([[("", "  "), *line] for line in drawn])
 
     def record(self, exchange: Exchange, notes: list[Note]) -> None:
-        """A terminal shows, it does not record."""
+        """The whole record, for screens that write records; a terminal shows."""
 
     def interrupt(self, show: Callable[[], None]) -> None:
+        """Call `show` so that it does not garble a line that is being typed."""
         show()
 
     async def ask(self, question: str) -> str:
+        """Ask; the answer as typed, "" if nobody can answer."""
         return ""
 
     async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
+        """Ask for a secret; None if that is not possible here."""
         return None
 
     def waiting(self, text: str) -> None:
         self.lines(wrap_runs([("note", text)], self.columns - 1, "     ", "     "))
 
 
-class PlainScreen(TerminalScreen):
+class PlainScreen(Screen):
     """Words instead of signs, no escapes, no cap: for pipes, dumb terminals and screen readers."""
 
     def __init__(self, out: TextIO | None = None, *, interactive: bool = False) -> None:

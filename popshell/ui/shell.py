@@ -1,7 +1,7 @@
 """Shell: what happens between a typed line and the screen, without keyboard or terminal. It only submits and shows.
 
 A front end (repl.py for a terminal, batch.py for pipes and `--plain`) brings a Screen and calls `run()` with each line.
-Everything that may destroy mail or give a password away on a real server is asked about here (the seat belt), and
+Everything that may destroy mail or give a password away on a real server is asked about first (seatbelt.py), and
 nowhere is a line refused for being wrong: its `-ERR` is the lesson.
 
 Traps. A reply may come when nobody waits (after Ctrl-C, or unasked): `late()` shows it above the prompt, in order. The
@@ -13,22 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from popshell.learn.catalog import Catalog, Words
-from popshell.learn.explain import Note, explain
+from popshell.learn.explain import explain
 from popshell.protocol.commandline import CommandLine, parse
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.exchange import Exchange
-from popshell.session import Event, Session, Unsendable
-from popshell.ui import diagram, render
-from popshell.ui.theme import Palette
-from popshell.ui.wrap import Line
+from popshell.session import Call, CallError, Event, Session, Unsendable
+from popshell.ui import diagram, render, seatbelt
+from popshell.visible import show
 
 if TYPE_CHECKING:
+    from popshell.ui.screen import Screen
     from popshell.ui.tutor import Tutor
 
 #: How long the server may take to close after QUIT, in seconds, before we close.
@@ -40,103 +40,6 @@ REPLY_TIME = 60.0
 GREETING_TIME = 30.0
 #: The practice server answers at once, or it plays dead (a lesson's condition): a script need not wait for long.
 PRACTICE_TIME = 4.0
-
-
-class Place(NamedTuple):
-    """Where a connection leads. `practice` is this program's own server only."""
-
-    label: str
-    practice: bool
-    loopback: bool
-    insecure: bool = False
-    #: the practice server's autologout in seconds, None if not known
-    autologout: float | None = None
-    #: STLS is to be given before anything else (`--tls stls`)
-    stls: bool = False
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Call:
-    """An open connection: its session, its place, and TLS facts for `:tls` once TLS is on."""
-
-    session: Session
-    place: Place
-    tls_facts: Callable[[], dict[str, object]] = dict
-
-
-class CallError(Exception):
-    """A connection that could not be made or was lost; `code` names words in `messages.toml`, `[net]`."""
-
-    def __init__(self, code: str, **facts: object) -> None:
-        super().__init__(code)
-        self.code = code
-        self.facts = facts
-
-
-class Shown(NamedTuple):
-    """How much of a reply was shown."""
-
-    lines: int
-    total: int
-
-    @property
-    def left(self) -> int:
-        return self.total - self.lines
-
-
-class Screen(Protocol):
-    """Where a Shell shows things; a terminal, plain text, or JSON."""
-
-    ascii: bool
-    interactive: bool
-    hidden: str
-    echoes: bool
-    pauses: bool
-    palette: Palette
-
-    @property
-    def columns(self) -> int: ...
-
-    @property
-    def rows(self) -> int:
-        """How many lines can be seen at once."""
-
-    def drawn(self, lines: Iterable[Line]) -> str:
-        """Lines of our own as text, escapes of ours included."""
-
-    def lines(self, lines: Iterable[Line]) -> None:
-        """Show lines of our own, already safe."""
-
-    def notes(self, lines: Iterable[Line]) -> None:
-        """Show the notes on a reply."""
-
-    def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
-        """Show a line that is sent; None is an answer to a challenge."""
-
-    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> Shown:
-        """Show the reply of an Exchange, from content line `start`."""
-
-    def challenge(self, challenge: Challenge) -> None: ...
-
-    def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
-        """Show the arrow that was taken."""
-
-    def record(self, exchange: Exchange, notes: list[Note]) -> None:
-        """The whole record, for screens that write records (JSON)."""
-
-    def interrupt(self, show: Callable[[], None]) -> None:
-        """Call `show` so that it does not garble a line that is being typed."""
-
-    async def ask(self, question: str) -> str:
-        """Ask; the answer as typed, "" if nobody can answer."""
-
-    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
-        """Ask for a secret; None if that is not possible here."""
-
-    def styled(self, text: str) -> None:
-        """Show a page that was laid out for `columns` already, escapes of ours included."""
-
-    def waiting(self, text: str) -> None: ...
 
 
 Dial = Callable[[str | None, Callable[[Event], None], Callable[[Exception | None], None]], Awaitable[Call]]
@@ -166,6 +69,10 @@ class Tally:
 
 class Leave(Exception):
     """The user leaves the shell."""
+
+
+class Misused(Exception):
+    """What stands behind a meta command is missing or makes no sense: its usage is shown."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -241,7 +148,7 @@ class Shell:
 
     async def learn(self, lesson: str) -> bool:
         """Begin the course at `lesson`, or where the learner left (""). False, and why is shown, if it cannot be."""
-        from popshell.ui.meta import begin_course
+        from popshell.ui.coursework import begin_course
 
         return await begin_course(self, lesson)
 
@@ -256,7 +163,7 @@ class Shell:
             # The banner has told of the first connection, a lesson of its own.
             if not quiet and (not place.practice or (self.earlier and self.tutor is None)):
                 self.say("shell.connected-practice" if place.practice else "shell.connected", place=place.label)
-            with self._in_order():
+            with self.in_order():
                 greeting = await self.reply_to(self.call.session.greeting)
                 if not quiet:
                     await self.show(greeting)
@@ -332,7 +239,7 @@ class Shell:
             self.screen.interrupt(tell)
 
     @contextlib.contextmanager
-    def _in_order(self) -> Iterator[None]:
+    def in_order(self) -> Iterator[None]:
         """First the reply, then that the line closed with it, whichever is heard first; after QUIT it must close."""
         outer, self._showing = self._showing, True
         try:
@@ -358,54 +265,6 @@ class Shell:
         except CallError as error:
             self.fail(error)
 
-    async def run_block(self, lines: list[str]) -> None:
-        """Run several lines; what CAPA allows to be pipelined goes out in one flight (RFC 2449 §6.6)."""
-        while lines:
-            session = self.session
-            if session is None and not lines[0].startswith(":"):
-                self.say("shell.not-connected", style="warn")
-                self._keep(lines)
-                return
-            flight = 1
-            if session and session.connection.capabilities and "PIPELINING" in session.connection.capabilities:
-                flight = self._flight(lines)
-            now, lines = lines[:flight], lines[flight:]
-            try:
-                await (self._send_flight(now) if flight > 1 else self.run(now[0]))
-            except asyncio.CancelledError:
-                self._keep(lines)
-                raise
-
-    def _keep(self, lines: list[str]) -> None:
-        """Lines that were not sent go back to the prompt."""
-        if lines:
-            self.draft = "\n".join(lines)
-            self.say("shell.paste-kept")
-
-    def _flight(self, lines: list[str]) -> int:
-        """How many of the first lines may go out together: up to one whose reply decides what is next."""
-        for count, text in enumerate(lines, 1):
-            line = parse(text)
-            if text.startswith(":") or line.spec is None or line.spec.name == "DELE" or line.has("control"):
-                return max(1, count - 1)
-            if line.spec.ends_pipeline:
-                return max(1, count - 1)
-        return len(lines)
-
-    async def _send_flight(self, lines: list[str]) -> None:
-        self.say("shell.pipelined", count=len(lines))
-        futures = []
-        with self._in_order():
-            for text in lines:
-                if self.session is None:
-                    break  # why is told with the replies to the lines before it
-                line = parse(text, self.session.connection.context())
-                self.screen.command(line, True)
-                with contextlib.suppress(ConnectionError):
-                    futures.append(self.session.submit(text))
-            for future in futures:
-                await self.show(await self.reply_to(future))
-
     async def send(self, text: str) -> None:
         """Send one line as typed and show what comes back."""
         session = self.session
@@ -414,20 +273,18 @@ class Shell:
             self.tally.failed = self.tally.failed or not self.screen.interactive
             return
         if session.connection.challenged:
-            self.screen.command(None, text != "*")
-            await self._exchange(session, text)
+            await self._exchange(session, text, None, masked=text != "*")
             return
-        line = parse(text, session.connection.context())
-        text, line = await self._ask_for_password(session, text, line)
-        if not await self._allowed(session, line):
+        line = await seatbelt.with_password(self, parse(text, session.connection.context()))
+        if not await seatbelt.allows(self, line):
             return
         if self.tutor is not None and self.tutor.holds(line):
             return
         reveal = self.options.reveal and self.call is not None and self.call.place.practice
-        self.screen.command(line, not reveal)
-        await self._exchange(session, text)
+        await self._exchange(session, line.text, line, masked=not reveal)
 
-    async def _exchange(self, session: Session, text: str) -> None:
+    async def _exchange(self, session: Session, text: str, line: CommandLine | None, *, masked: bool) -> None:
+        """Send; only what went out is shown as sent. `line` is None for an answer to a challenge."""
         try:
             future = session.submit(text)
         except Unsendable:
@@ -438,56 +295,9 @@ class Shell:
             self.say("shell.not-connected", style="warn")
             self.tally.failed = True
             return
-        with self._in_order():
+        self.screen.command(line, masked)
+        with self.in_order():
             await self.show(await self.reply_to(future))
-
-    async def _ask_for_password(self, session: Session, text: str, line: CommandLine) -> tuple[str, CommandLine]:
-        """A bare PASS asks hidden; an empty answer sends it bare."""
-        spec = line.spec
-        if spec is None or spec.name != "PASS" or len(line.tokens) > 1 or line.has("must-follow"):
-            return text, line
-        secret = await self.screen.ask_hidden(self.words("shell.password"))
-        if secret:
-            text = f"{text.rstrip()} {secret}"
-            line = parse(text, session.connection.context())
-        return text, line
-
-    async def _allowed(self, session: Session, line: CommandLine) -> bool:
-        """The seat belt for real servers: DELE once, QUIT with marks always, a clear-text password (sec-U7, T5)."""
-        place = self.call.place if self.call else None
-        if place is None:
-            return True
-        state, view = session.connection.context().state, session.connection.maildrop
-        marks = ", ".join(map(str, sorted(view.marks)))
-        name = line.spec.name if line.spec else ""
-        if name == "QUIT" and view.marks and state is State.TRANSACTION:
-            if place.practice:
-                self.say("shell.quit-erases", style="warn", marks=marks, count=len(view.marks))
-                return True
-            return await self._consent("shell.ask-quit", name, marks=marks, count=len(view.marks), place=place.label)
-        if place.practice:
-            return True
-        if name == "DELE" and state is State.TRANSACTION and not self.asked_dele:
-            self.asked_dele = await self._consent("shell.ask-dele", name, place=place.label)
-            return self.asked_dele
-        # A slip of PASS holds the password as well, and AUTH will ask for one.
-        secret = any(token.secret for token in line.tokens) or (line.spec is not None and line.spec.continues)
-        if secret and name != "APOP" and not session.connection.tls and not place.loopback:
-            return await self._consent("shell.ask-clear-text", name, place=place.label)
-        return True
-
-    async def _consent(self, key: str, command: str, **facts: object) -> bool:
-        if self.options.yes:
-            return True
-        if not self.screen.interactive:
-            self.say("shell.needs-yes", style="err", command=command)
-            self.tally.usage = True
-            return False
-        answer = await self.screen.ask(self.words(key, **facts))
-        agreed = answer.strip().lower() in ("yes", self.words("shell.yes"))
-        if not agreed:
-            self.say("shell.not-sent", style="warn")
-        return agreed
 
     # -- replies -------------------------------------------------------------------------------------------------------
 
@@ -513,9 +323,15 @@ class Shell:
             if self.tutor is not None:
                 self.tutor.line_lost()
             raise CallError("reply-timeout", seconds=round(limit))
-        due = session.connection.due() if session else None
-        self.say("shell.interrupted", style="warn", command=due.command.name if due and due.command else "?")
+        self.interrupted()
         return None
+
+    def interrupted(self) -> None:
+        """Nobody waits any longer (Ctrl-C): name the reply that is still to come."""
+        due = self.session.connection.due() if self.session else None
+        if due is not None:
+            name = due.command.name if due.command else self.words("problem.greeting")
+            self.say("shell.interrupted", style="warn", command=show(name, keep=""))
 
     def _say_what_is_due(self) -> None:
         """The hang watch: what has come of the reply so far, and what is missing."""

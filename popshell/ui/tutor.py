@@ -20,9 +20,9 @@ from popshell.protocol.capabilities import CAPABILITIES, known_code
 from popshell.protocol.commandline import CommandLine, parse
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.exchange import Exchange
-from popshell.session import Event, Session, transcript_lines
+from popshell.session import Call, Event, Session, transcript_lines
 from popshell.ui import markdown, render
-from popshell.ui.shell import Call, Shell
+from popshell.ui.shell import Shell
 from popshell.ui.wrap import Line
 from popshell.visible import show
 

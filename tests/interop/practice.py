@@ -23,7 +23,8 @@ from typing import Any
 
 from popshell.net.listener import Listener
 from popshell.server.maildrop import Message, from_files
-from popshell.server.mailserver import Limits, MailServer
+from popshell.server.mailserver import MailServer
+from popshell.server.settings import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 MAILDROP = ROOT / "lessons" / "maildrops" / "default"

@@ -1,4 +1,4 @@
-"""The walk-through of issue 2 in a real terminal at 80x24, step by step, in both languages.
+"""The walk-through in a real terminal at 80x24, step by step, in both languages.
 
 What the shell should say is taken from the lessons, so that better words do not break it; that it says *this*, and in
 which colour, where the arrow leads and what the toolbar knows is asserted here.

@@ -1,0 +1,169 @@
+"""Dialer: opens a shell's connections, to the practice server of this process or to a real one.
+
+It joins a Transport to a Session: bytes go up, lines go down, and where STLS was asked for the octet is noted at which
+its reply ended (sec-T2).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from popshell.net.address import Address, AddressError, parse_address
+from popshell.net.errors import NetError
+from popshell.net.listener import Listener
+from popshell.net.transport import Target, TlsMode, Transport, connect
+from popshell.server.mailserver import MailServer
+from popshell.session import Call, CallError, Event, Place, Session
+
+
+class Clock:
+    """Seconds of the monotonic clock, moved ahead by `:wait`; the practice server and its client share it."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+class Dialer:
+    """Opens connections for the Shell: to the practice server inside, or to a real one."""
+
+    def __init__(
+        self,
+        server: MailServer,
+        address: Address | None = None,
+        *,
+        tls: TlsMode | None = None,
+        ca: Path | None = None,
+        insecure: bool = False,
+    ) -> None:
+        self.server = server
+        self.address = address
+        self.tls = tls
+        self.ca = ca
+        self.insecure = insecure
+        self.clock = server.clock = Clock()
+        self.listener: Listener | None = None
+        self.practice: tuple[str, int] | None = None
+
+    @property
+    def practice_label(self) -> str:
+        return f"{self.practice[0]}:{self.practice[1]}" if self.practice else ""
+
+    async def open_practice(self) -> tuple[str, int]:
+        """Start the practice server, once. Raises NetError."""
+        if self.practice is None:
+            self.listener = Listener(self.server)
+            self.practice = await self.listener.start("127.0.0.1", 0)
+        return self.practice
+
+    async def close(self) -> None:
+        if self.listener is not None:
+            await self.listener.close()
+
+    def use(self, server: MailServer) -> None:
+        """Let new connections of the practice server meet `server`."""
+        self.server = server
+        if self.listener is not None:
+            self.listener.server = server
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.ahead += seconds
+        if self.listener is not None:
+            self.listener.check_timers()
+
+    def fork(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What the open maildrop would hold after QUIT, and after the line going dead."""
+        return next(m for m in self.server.maildrops.values() if m.in_use).fork()
+
+    async def dial(
+        self, where: str | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
+    ) -> Call:
+        """Connect to `where`: None is where one was, "practice" the server inside. Raises CallError, `bad-address` or
+        what the network says (net/errors.py)."""
+        address = self.address
+        if where == "practice":
+            address = None
+        elif where is not None:
+            try:
+                address = parse_address(where, self.tls)
+            except AddressError:
+                raise CallError("bad-address", address=where) from None
+        if address is None:
+            host, port = await self.open_practice()
+            target = Target(host, port, TlsMode.NONE)
+        else:
+            target = Target(address.host, address.port, address.tls, self.ca, insecure=self.insecure)
+        self.address = address
+        line = _Line(self.listener if address is None else None)
+        transport = await connect(target, on_data=line.data, on_close=line.closed)
+        session = Session(self.clock, late, ended, tls=transport.tls is not None)
+        line.take(transport, session)
+        place = Place(
+            address.label if address else self.practice_label,
+            practice=address is None,
+            loopback=transport.loopback,
+            insecure=self.insecure and address is not None,
+            autologout=self.server.limits.autologout if address is None else None,
+            stls=target.tls is TlsMode.STLS,
+        )
+        return Call(session, place, line.facts)
+
+
+class _Line:
+    """Joins a Transport and a Session; the Session's Wire."""
+
+    def __init__(self, listener: Listener | None) -> None:
+        self._listener = listener
+        self._transport: Transport | None = None
+        self._session: Session | None = None
+        self._stls_end: int | None = None
+
+    def take(self, transport: Transport, session: Session) -> None:
+        self._transport = transport
+        self._session = session
+        session.attach(self)
+
+    def data(self, data: bytes) -> None:
+        assert self._session is not None
+        assert self._transport is not None
+        self._session.data(data)
+        if self._session.connection.wants_tls and self._stls_end is None:
+            self._stls_end = self._transport.bytes_in
+
+    def closed(self, error: Exception | None) -> None:
+        if self._session is not None:
+            self._session.end(error)
+
+    def write(self, data: bytes) -> None:
+        assert self._transport is not None
+        try:
+            self._transport.write(data)
+        except NetError as error:
+            raise ConnectionError from error
+
+    async def start_tls(self) -> None:
+        assert self._transport is not None
+        if self._listener is not None:
+            # The practice server's certificate is made when TLS is first wanted: 70 ms that no other start pays.
+            self._transport.target = self._transport.target._replace(ca_data=self._listener.certificate_pem())
+        after = self._stls_end if self._stls_end is not None else self._transport.bytes_in
+        await self._transport.start_tls(after=after)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def facts(self) -> dict[str, object]:
+        tls = self._transport.tls if self._transport else None
+        if tls is None:
+            return {}
+        known: dict[str, object] = {"version": tls.version, "cipher": tls.cipher}
+        if tls.verified:
+            known |= {"subject": tls.subject, "issuer": tls.issuer, "names": ", ".join(tls.names)}
+            if tls.not_after is not None:
+                known["not_after"] = tls.not_after.isoformat(" ", "minutes")
+        return known | {"fingerprint": tls.fingerprint}

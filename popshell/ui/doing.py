@@ -1,0 +1,144 @@
+"""Meta commands that do something: settings, APOP's digest, connecting, several lines at once, a transcript in a file.
+
+The table of all meta commands is in meta.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from popshell.learn.catalog import LANGUAGES, match_language
+from popshell.protocol.commandline import MASK, parse
+from popshell.protocol.commands import State
+from popshell.protocol.sasl import apop_digest
+from popshell.session import transcript_lines
+from popshell.ui import flight as flights
+from popshell.ui.shell import Misused, Shell
+from popshell.visible import show
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+async def notes(shell: Shell, argument: str) -> None:
+    if argument in ("full", "brief", "off"):
+        shell.options.notes = argument
+    elif argument:
+        shell.say("shell.choose", style="warn", choices="full, brief, off")
+        return
+    shell.say("shell.notes-are", value=shell.options.notes)
+
+
+async def lang(shell: Shell, argument: str) -> None:
+    tag = match_language(argument) if argument else None
+    if argument and tag is None:
+        shell.say("shell.choose", style="warn", choices=", ".join(LANGUAGES))
+        return
+    if tag:
+        shell.options.language = tag
+    shell.say("shell.language-is", value=LANGUAGES[shell.options.language])
+
+
+async def reveal(shell: Shell, argument: str) -> None:
+    if argument in ("on", "off"):
+        shell.options.reveal = argument == "on"
+    elif argument:
+        shell.say("shell.choose", style="warn", choices="on, off")
+        return
+    practice = shell.call is not None and shell.call.place.practice
+    key = "reveal-off" if not shell.options.reveal else "reveal-on" if practice else "reveal-not-here"
+    shell.say(f"shell.{key}")
+
+
+# -- the session -------------------------------------------------------------------------------------------------------
+
+
+async def apop(shell: Shell, argument: str) -> None:
+    """Compute the digest step by step and put the line at the prompt, unsent."""
+    session = shell.session
+    if session is None or not session.connection.stamp:
+        shell.say("shell.no-stamp" if session else "shell.not-connected", style="warn")
+        return
+    if not argument or " " in argument:
+        raise Misused
+    secret = await shell.screen.ask_hidden(shell.words("shell.password"), piped=True)
+    if not secret:
+        shell.say("shell.not-sent", style="warn")
+        return
+    digest = apop_digest(session.connection.stamp, secret)
+    stamp = show(session.connection.stamp, keep="")
+    shell.screen.lines(
+        [
+            [("", "    MD5( "), ("stamp", stamp), ("", " + "), ("secret", MASK), ("", " )")],
+            [("", "      = "), ("number", digest)],
+        ]
+    )
+    shell.draft = f"APOP {argument} {digest}"
+    shell.say("shell.apop-ready")
+
+
+async def flight(shell: Shell, argument: str) -> None:
+    """Several lines in one flight, without pasting; what logs in is typed by itself, where it is masked."""
+    rows = [row.strip() for row in argument.split(" | ") if row.strip()]
+    if len(rows) < 2 or any(row.startswith(":") for row in rows):
+        raise Misused
+    if any(spec and any(p.secret for p in spec.params) for spec in (parse(row).spec for row in rows)):
+        shell.say("shell.no-login-in-flight", style="warn")
+    else:
+        await flights.run_block(shell, rows)
+
+
+async def connect(shell: Shell, argument: str) -> None:
+    session = shell.session
+    marks = session.connection.maildrop.marks if session else frozenset()
+    if marks:
+        shell.say("shell.dropped-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
+    if shell.tutor is not None:
+        shell.tutor.reconnecting()
+    await shell.connect(argument or None)
+
+
+async def drop(shell: Shell, argument: str) -> None:
+    session = shell.session
+    if session is None:
+        shell.say("shell.not-connected", style="warn")
+        return
+    marks, due, before = session.connection.maildrop.marks, session.connection.due(), shell.state
+    shell.hang_up()
+    shell.say("shell.dropped", style="warn")
+    if marks and due is not None and due.command is not None and due.command.name == "QUIT":
+        shell.say("shell.dropped-quit", style="warn", marks=", ".join(map(str, sorted(marks))))
+    elif marks:
+        shell.say("shell.dropped-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
+    shell.moved(before, State.CLOSED)
+    if shell.tutor is not None:
+        shell.tutor.line_lost()
+
+
+async def save(shell: Shell, argument: str) -> None:
+    """Write the session as a redacted transcript."""
+    if write_new(shell, argument, lambda: transcript_lines(shell.exchanges())):
+        shell.say("shell.saved", path=show(argument), count=len(shell.exchanges()))
+
+
+async def quit_(shell: Shell, argument: str) -> None:
+    await shell.leave()
+
+
+def write_new(shell: Shell, argument: str, lines: Callable[[], Iterable[str]]) -> bool:
+    """Write a new file, 0600; what exists is left alone and no link is followed (sec-F1)."""
+    if not argument:
+        raise Misused
+    path = Path(argument).expanduser()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        key = "shell.save-exists" if isinstance(error, FileExistsError) else "shell.save-failed"
+        shell.say(key, style="err", path=show(str(path)), reason=error.strerror or "")
+        shell.tally.usage = True
+        return False
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines())
+    return True

@@ -1,0 +1,172 @@
+"""What is being typed: parsed once for each text, and from that parse its colours, its mask, and what history may keep.
+
+A row of the buffer is a line of POP3, a meta command with a line in it (`:explain PASS x`), or an answer to a challenge
+of AUTH. What holds a secret is told by the parse (sec-K2, sec-K3), also of a slip, and of a block that was pasted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prompt_toolkit.document import Document
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
+from prompt_toolkit.lexers import Lexer
+
+from popshell.protocol.commandline import MASK, CommandLine, Context, parse
+from popshell.protocol.commands import COMMANDS
+from popshell.ui.render import token_style
+from popshell.ui.shell import Shell
+
+_BLANKS = " \t"
+
+
+class Typing:
+    """Reads what is typed at one shell's prompt; lexer, mask, warning and toolbar share its one parse."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._key: tuple[str, Context] | None = None
+        self._line: CommandLine | None = None
+
+    def line(self, text: str, context: Context) -> CommandLine:
+        """`text` parsed; of the same text in the same context the same line."""
+        key = (text, context)
+        if self._line is None or self._key != key:
+            self._line = parse(text, context)
+            self._key = key
+        return self._line
+
+    def context(self) -> Context:
+        """What the line being typed will meet."""
+        session = self._shell.session
+        return session.connection.context() if session else Context(self._shell.state)
+
+    def _row(self, text: str, context: Context) -> tuple[int, CommandLine]:
+        """The POP3 line in what is typed, and where it begins: `:explain PASS x` and `:PASS x` hold secrets, too."""
+        start = _start(text)
+        if start and not "explain".startswith(text[1:start].strip().lower()):
+            context = context._replace(follows="")  # the word behind another meta command is no slip of PASS
+        return start, self.line(text[start:], context)
+
+    def rows(self, text: str) -> Iterator[tuple[str, int, CommandLine | None]]:
+        """The rows of what was typed, each judged behind the ones before it; None is an answer to a challenge."""
+        context, answer = self.context(), self.challenged()
+        for row in text.split("\n"):
+            if answer:
+                yield row, 0, None
+                answer = False
+                continue
+            start, line = self._row(row, context)
+            yield row, start, line
+            if start == 0 and line.spec is not None:
+                context = context._replace(follows=line.spec.name)
+                answer = line.spec.continues and len(line.tokens) == 2
+
+    def challenged(self) -> bool:
+        """Whether what is typed answers a challenge of AUTH."""
+        return bool(self._shell.session and self._shell.session.connection.challenged)
+
+    def has_secret(self, text: str) -> bool:
+        """Whether any line of what was typed holds a secret or logs in; such a text is never stored (sec-K3)."""
+        for row, start, line in self.rows(text):
+            if line is None or any(token.secret and token.text for token in line.tokens):
+                return True
+            if _logs_in(line.text) if not start else _login_within(row):
+                return True
+        return False
+
+    def masked(self, text: str) -> str:
+        """`text` with its secrets as MASK."""
+        rows = []
+        for row, start, line in self.rows(text):
+            if line is None or (start and _login_within(row)):
+                rows.append(row if row == "*" else MASK)
+            else:
+                rows.append(row[:start] + line.redacted())
+        return "\n".join(rows)
+
+
+def _start(text: str) -> int:
+    """Where a POP3 line begins in a meta command: behind its name, or behind a colon that was typed by habit."""
+    if not text.startswith(":"):
+        return 0
+    rest = text[1:].lstrip(_BLANKS)
+    word = rest.replace("\t", " ").partition(" ")[0]
+    if word.upper() not in COMMANDS:
+        rest = rest[len(word) :].lstrip(_BLANKS)
+    return len(text) - len(rest)
+
+
+def _logs_in(text: str) -> bool:
+    """Whether a line logs in, even without its secret, and even behind a blank and a colon."""
+    words = text.replace("\t", " ").replace(":", " ").split()
+    return any((spec := COMMANDS.get(word.upper())) and any(p.secret for p in spec.params) for word in words[:2])
+
+
+def _login_within(text: str) -> bool:
+    """Whether a line of several, `:flight STAT | PASS x`, holds one that logs in with something behind it."""
+    words = text.upper().split()[:-1]
+    later = words[2:] if len(words) > 2 else []
+    return any((spec := COMMANDS.get(word)) and any(param.secret for param in spec.params) for word in later)
+
+
+class ShellLexer(Lexer):
+    """Colours from the one parse: tokens by their role, objections underlined."""
+
+    def __init__(self, typing: Typing) -> None:
+        self._typing = typing
+
+    def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
+        rows = document.lines
+        lines = list(self._typing.rows(document.text))
+
+        def row(number: int) -> StyleAndTextTuples:
+            if number >= len(rows):
+                return []
+            text = rows[number]
+            found = lines[number]
+            if found[2] is None:
+                return [("class:secret", text)]
+            start, line = found[1], found[2]
+            out: StyleAndTextTuples = [("class:dim", text[:start])]
+            at = 0
+            wrong = [] if start else [d for d in line.diagnostics if not d.mild]
+            for index, token in enumerate(line.tokens):
+                out.append(("", text[start + at : start + token.start]))
+                style = token_style(line, index) if not start or token.secret else "dim"
+                under = any(d.start <= token.start and token.end <= d.end for d in wrong)
+                out.append(
+                    (f"class:{style}{' underline' if under else ''}", text[start + token.start : start + token.end])
+                )
+                at = token.end
+            out.append(("", text[start + at :]))
+            return out
+
+        return row
+
+    def invalidation_hash(self) -> Any:
+        return self._typing.context()
+
+
+class Mask(Processor):
+    """Shows secrets as bullets of the same number, so that the cursor stays right (sec-K2)."""
+
+    def __init__(self, shell: Shell, typing: Typing) -> None:
+        self._shell = shell
+        self._typing = typing
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        shell, answering = self._shell, self._typing.challenged()
+        place = shell.call.place if shell.call else None
+        if shell.options.reveal and place is not None and place.practice:
+            return Transformation(transformation_input.fragments)
+        dot = "*" if shell.screen.ascii else "•"
+        challenged = answering and transformation_input.document.text != "*"
+        out: StyleAndTextTuples = []
+        for fragment in transformation_input.fragments:
+            style, text = fragment[0], fragment[1]
+            secret = "class:secret" in style and (challenged or not answering)
+            out.append((style, dot * len(text) if secret else text))
+        return Transformation(out)
