@@ -29,7 +29,7 @@ from popshell.server.maildrop import from_files, read_directory
 from popshell.server.mailserver import MailServer
 from popshell.server.settings import SERVED, Conditions, Limits
 from popshell.session import Call, Event
-from popshell.ui import flight
+from popshell.ui import flight, waiting
 from popshell.ui.shell import Leave, Options, Shell
 from popshell.visible import fault_of, show
 
@@ -330,7 +330,7 @@ def _giving_way(shell: Shell) -> Callable[[Awaitable[None]], Awaitable[None]]:
         try:
             await task
         except asyncio.CancelledError:
-            shell.interrupted()
+            waiting.interrupted(shell)
         finally:
             with contextlib.suppress(NotImplementedError):
                 loop.remove_signal_handler(signal.SIGINT)

@@ -40,7 +40,7 @@ from popshell.server import maildrop
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, rehearse
 from popshell.server.settings import SERVED, Limits
-from popshell.ui import diagram, history, meta, screen, shell
+from popshell.ui import diagram, history, meta, screen, waiting
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python tests/make_reference.py"
@@ -273,7 +273,7 @@ def limits() -> str:
         "In a terminal nothing is given up: when time is up you get the prompt back, and the reply is shown when it\n"
         "comes. Without a terminal the connection is closed, and the exit code is 3.\n",
         limit_rows(_DEADLINES, _fields(Deadlines())),
-        limit_rows(_SHELL, _names(shell, _SHELL)),
+        limit_rows(_SHELL, _names(waiting, _SHELL)),
         "## What you type\n",
         limit_rows(_TYPED, _names(commandline, _TYPED)),
         "## Screen and history\n",

@@ -15,8 +15,7 @@ from support import plain, practice_server
 
 from popshell.protocol.commands import COMMANDS, State
 from popshell.session import Place
-from popshell.ui import flight
-from popshell.ui import shell as shell_module
+from popshell.ui import flight, waiting
 from popshell.ui.shell import Leave, Options
 
 CANARY = "C4n4ry-77"
@@ -303,7 +302,7 @@ def test_late_reply_to_stls_starts_tls() -> None:
 )
 def test_hang_watch_says_what_is_missing(so_far: bytes | None, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
-        monkeypatch.setattr(shell_module, "HANG_TIME", 0.01)
+        monkeypatch.setattr(waiting, "HANG_TIME", 0.01)
         stage = real(RETR=so_far)
         await stage.begin()
         await cancelled(stage.shell.run("RETR 1"), lambda: words in stage.screen.flat)
@@ -313,8 +312,8 @@ def test_hang_watch_says_what_is_missing(so_far: bytes | None, words: str, monke
 
 def test_no_reply_ends_a_batch_and_gives_a_person_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
-        monkeypatch.setattr(shell_module, "HANG_TIME", 0.01)
-        monkeypatch.setattr(shell_module, "REPLY_TIME", 0.02)
+        monkeypatch.setattr(waiting, "HANG_TIME", 0.01)
+        monkeypatch.setattr(waiting, "REPLY_TIME", 0.02)
         for interactive in (True, False):
             stage = real(STAT=None)
             stage.screen.interactive = interactive

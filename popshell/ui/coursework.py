@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from popshell.learn.checks import Prediction, normal, read_prediction
+from popshell.learn.lesson import ExerciseKind, LessonError
+from popshell.protocol.exchange import Exchange
+from popshell.ui import coursepages
 from popshell.ui.doing import write_new
 from popshell.ui.shell import Misused, Shell
 from popshell.visible import show
 
 if TYPE_CHECKING:
+    from popshell.learn.attempt import Attempt
     from popshell.ui.tutor import Tutor
 
 Run = Callable[[Shell, str], Awaitable[None]]
@@ -21,8 +26,6 @@ Run = Callable[[Shell, str], Awaitable[None]]
 def _tutor(shell: Shell) -> Tutor | None:
     """The course; begun on the first of its commands. None, and said, if it cannot be read."""
     if shell.tutor is None and shell.make_tutor is not None:
-        from popshell.learn.lesson import LessonError
-
         try:
             shell.tutor = shell.make_tutor(shell)
         except LessonError as error:
@@ -37,8 +40,6 @@ def of_course(act: Callable[[Tutor, str], Awaitable[None] | None]) -> Run:
     """A meta command of the course. A lesson that cannot be read is said, not raised."""
 
     async def run(shell: Shell, argument: str) -> None:
-        from popshell.learn.lesson import LessonError
-
         tutor = _tutor(shell)
         if tutor is None:
             return
@@ -54,8 +55,6 @@ def of_course(act: Callable[[Tutor, str], Awaitable[None] | None]) -> Run:
 
 async def begin_course(shell: Shell, lesson: str) -> bool:
     """`popshell learn`: False, with the reason shown, if the course cannot begin."""
-    from popshell.learn.lesson import LessonError
-
     tutor = _tutor(shell)
     if tutor is None:
         shell.tally.usage = True
@@ -66,6 +65,10 @@ async def begin_course(shell: Shell, lesson: str) -> bool:
         shell.say("tutor.unreadable", style="err", reason=show(str(error)))
         shell.tally.usage = True
         return False
+
+
+def lessons(tutor: Tutor, argument: str) -> None:
+    coursepages.list_lessons(tutor)
 
 
 async def lesson(tutor: Tutor, argument: str) -> None:
@@ -83,19 +86,185 @@ async def again(tutor: Tutor, argument: str) -> None:
         await tutor.again()
 
 
-async def wait(tutor: Tutor, argument: str) -> None:
-    if not argument.isascii() or not argument.isdigit() or len(argument) > 6:
-        raise Misused
-    await tutor.wait(float(argument))
+async def answer(tutor: Tutor, text: str) -> None:
+    """`:answer TEXT`: an answer, or the prediction for the held line."""
+    attempt, shell = tutor.attempt, tutor.shell
+    if attempt is None or tutor.paused or attempt.exercise.kind not in (ExerciseKind.ANSWER, ExerciseKind.PREDICT):
+        shell.say("tutor.no-question", style="warn")
+    elif attempt.solved:
+        shell.say("tutor.next")
+    elif attempt.exercise.kind is ExerciseKind.PREDICT:
+        await _predict(tutor, attempt, text)
+    else:
+        _answer(tutor, attempt, text)
+
+
+def _answer(tutor: Tutor, attempt: Attempt, text: str) -> None:
+    attempt.answer = text
+    attempt.typed.append(f":answer {text}")
+    if tutor.solved(attempt):
+        return
+    attempt.answer = None  # an answer counts when it is given, not later
+    tutor.count_try()
+    if (wrong := attempt.wrong_turn()) is not None:
+        tutor.say_wrong(wrong.say)
+    elif normal(text) not in {normal(a) for a in attempt.exercise.answers}:
+        tutor.shell.say("tutor.not-right", style="warn")
+    elif attempt.missing(tutor.evidence(attempt)) is not None:
+        tutor.say_missing(attempt)
+    else:
+        tutor.shell.say("tutor.not-asked", style="warn")
+
+
+async def _predict(tutor: Tutor, attempt: Attempt, text: str) -> None:
+    shell = tutor.shell
+    if attempt.held is None:
+        shell.say("tutor.type-first", style="warn", line=attempt.exercise.line)
+        return
+    said = read_prediction(text)
+    if not said.complete:
+        shell.say("tutor.incomplete", style="warn")
+        return
+    line, attempt.held = attempt.held, None
+    before = len(attempt.exchanges)
+    attempt.solved = True  # the line itself is judged here, together with the prediction
+    await shell.send(line)
+    attempt.solved = False
+    session = shell.call.session if shell.call else None
+    last = session.transcript[-1] if session and session.transcript else None
+    if last is None or last.command is None:
+        return
+    attempt.exchanges = [*attempt.exchanges[:before], last]
+    _compare(tutor, attempt, said, last)
+
+
+def _compare(tutor: Tutor, attempt: Attempt, said: Prediction, last: Exchange) -> None:
+    """The prediction beside what came."""
+    faults = said.faults(last)
+    attempt.predicted = not faults
+    if not faults:
+        tutor.solved(attempt)
+        return
+    tutor.count_try()
+    words, response = tutor.shell.words, last.response
+    status = "+OK" if response and response.ok else "-ERR"
+    many = words("reply.many" if response and response.content is not None else "reply.one")
+    for fault in faults:
+        tutor.shell.say(f"tutor.wrong-{fault}", style="warn", status=status, state=last.after.value, lines=many)
+    if "" in tutor.prose.wrong:
+        tutor.say_wrong("")
+    tutor.shell.say("tutor.predict-again", line=attempt.exercise.line)
+    attempt.predicted = None
+
+
+async def next_(tutor: Tutor, argument: str = "") -> None:
+    """The next open exercise; after the last of a lesson, the next lesson."""
+    if tutor.lesson is None or tutor.exercise is None:
+        await tutor.begin(None)
+        return
+    language, name = tutor.shell.options.language, tutor.lesson.name
+    if not tutor.standing_here().done:
+        tutor.shell.say("tutor.still-open", style="warn")
+        return
+    found = tutor.lessons.open_in(name, tutor.progress, language, tutor.exercise.id)
+    if found is not None:
+        await tutor.enter(name, found.id, text=False)
+        return
+    names = tutor.lessons.course.lessons
+    for later in (*names[names.index(name) + 1 :], *names[: names.index(name)]):
+        if (found := tutor.lessons.open_in(later, tutor.progress, language)) is not None:
+            await tutor.enter(later, found.id, text=True)
+            return
+    tutor.shell.say("tutor.course-done", style="emphasis")
+
+
+def hint(tutor: Tutor, argument: str) -> None:
+    """The next hint; each says more."""
+    attempt = tutor.in_lesson()
+    if attempt is None:
+        return
+    hints, standing = tutor.prose.hints, tutor.standing_here()
+    at = min(attempt.told, len(hints) - 1)
+    attempt.told += 1
+    if hints:
+        tutor.shell.say("tutor.hint", number=at + 1, total=len(hints))
+        tutor.shell.screen.lines(coursepages.laid_out(tutor.shell, hints[at]))
+        tutor.remember(hints=max(standing.hints, at + 1))
+    if attempt.told >= len(hints):
+        tutor.shell.say("tutor.solution-ready")
+
+
+def solution(tutor: Tutor, argument: str) -> None:
+    """One way to solve it, after the hints; that it was seen is remembered."""
+    attempt = tutor.in_lesson()
+    if attempt is None:
+        return
+    if attempt.told < len(tutor.prose.hints) and not tutor.standing_here().done:
+        tutor.shell.say("tutor.hints-first", style="warn", left=len(tutor.prose.hints) - attempt.told)
+        return
+    tutor.remember(solution=True)
+    rows = [tutor.placed(text) for text in attempt.exercise.solution]
+    rows = [f":flight {row.replace(chr(10), ' | ')}" if "\n" in row else row for row in rows]
+    if attempt.exercise.kind is ExerciseKind.PREDICT:
+        rows.insert(0, attempt.exercise.line)
+    tutor.shell.screen.lines([[("", "    "), ("command", show(row, keep=""))] for row in rows])
+
+
+async def skip(tutor: Tutor, argument: str) -> None:
+    """Go on without having solved it; that it was skipped is remembered."""
+    if tutor.in_lesson() is None:
+        return
+    if not tutor.standing_here().done:
+        tutor.remember(state="skipped")
+    tutor.shell.say("tutor.skipped")
+    await next_(tutor)
 
 
 async def reset(tutor: Tutor, argument: str) -> None:
-    if argument not in ("", "all"):
+    """Forget this lesson's progress, or the course's, after asking."""
+    shell, everything = tutor.shell, argument == "all"
+    if argument and not everything:
         raise Misused
-    await tutor.reset(argument == "all")
+    if not everything and tutor.in_lesson() is None:
+        return
+    question = shell.words("tutor.ask-reset-all" if everything else "tutor.ask-reset")
+    agreed = shell.options.yes or (await shell.screen.ask(question)).strip().lower() in (
+        "y",
+        "yes",
+        shell.words("shell.yes"),
+    )
+    if not agreed:
+        shell.say("tutor.not-reset")
+        return
+    if everything:
+        tutor.progress.forget(tutor.course_id)
+        tutor.tell_trouble()
+        tutor.lesson = tutor.attempt = None
+        await tutor.begin(None)
+    elif tutor.lesson is not None:
+        tutor.progress.forget(tutor.course_id, tutor.lesson.id)
+        tutor.tell_trouble()
+        await tutor.enter(tutor.lesson.name, tutor.lesson.exercises[0].id, text=True)
+
+
+async def wait(tutor: Tutor, argument: str) -> None:
+    """Move the practice server's clock, and see what comes of it."""
+    if not argument.isascii() or not argument.isdigit() or len(argument) > 6:
+        raise Misused
+    seconds, shell, attempt = float(argument), tutor.shell, tutor.attempt
+    if attempt is not None and not tutor.paused:
+        attempt.waited += seconds
+        attempt.typed.append(f":wait {seconds:g}")
+    tutor.shell.say("tutor.waited", seconds=f"{seconds:g}")
+    tutor.stage.pass_time(seconds)
+    left = shell.seconds_left()
+    if left is not None and left <= 0:
+        await shell.closing()  # autologout; `line_lost` hears of it
+    elif (judged := tutor.judged) is not None:
+        tutor.weigh(judged)
 
 
 def certificate(tutor: Tutor, argument: str) -> None:
-    lines = tutor.certificate()
+    lines = coursepages.certificate(tutor)
     if lines is not None and write_new(tutor.shell, argument, lambda: lines):
         tutor.shell.say("tutor.certificate-written", path=show(argument))

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from popshell.protocol.commandline import parse
+from popshell.ui import waiting
 
 if TYPE_CHECKING:
     from popshell.ui.shell import Shell
@@ -59,7 +60,7 @@ async def _send(shell: Shell, lines: list[str]) -> int:
                 break
             shell.screen.command(line, True)
         for future in futures:
-            await shell.show(await shell.reply_to(future))
+            await shell.show(await waiting.reply_to(shell, future))
     return len(futures)
 
 

@@ -29,7 +29,7 @@ from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
 from popshell.learn.catalog import Catalog
 from popshell.protocol.commandline import MASK
-from popshell.ui import flight, render, theme
+from popshell.ui import flight, render, theme, waiting
 from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.history import RecentSuggest, ShellHistory
 from popshell.ui.prompt import COUNTDOWN, Toolbar, formatted, hint, prompt_line
@@ -184,7 +184,7 @@ class Repl:
         except asyncio.CancelledError:
             if self._stopped is not None:
                 raise Stopped(self._stopped) from None
-            self.shell.interrupted()
+            waiting.interrupted(self.shell)
             return None
         except (Leave, Stopped, EOFError):
             raise

@@ -24,23 +24,11 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.exchange import Exchange
 from popshell.session import Call, CallError, Event, Session, Unsendable
-from popshell.ui import diagram, render, seatbelt
-from popshell.visible import show
+from popshell.ui import diagram, render, seatbelt, waiting
 
 if TYPE_CHECKING:
     from popshell.ui.screen import Screen
     from popshell.ui.tutor import Tutor
-
-#: How long the server may take to close after QUIT, in seconds, before we close.
-CLOSING_TIME = 2.0
-#: After so many seconds the shell says what it waits for. Slow refusals are common: Courier 1.0.16 takes 5 s.
-HANG_TIME = 3.0
-#: After so many seconds without a whole reply nobody waits any longer (docs/reference-limits.md).
-REPLY_TIME = 60.0
-GREETING_TIME = 30.0
-#: The practice server answers at once, or it plays dead (a lesson's condition): a script need not wait for long.
-PRACTICE_TIME = 4.0
-
 
 Dial = Callable[[str | None, Callable[[Event], None], Callable[[Exception | None], None]], Awaitable[Call]]
 
@@ -164,7 +152,7 @@ class Shell:
             if not quiet and (not place.practice or (self.earlier and self.tutor is None)):
                 self.say("shell.connected-practice" if place.practice else "shell.connected", place=place.label)
             with self.in_order():
-                greeting = await self.reply_to(self.call.session.greeting)
+                greeting = await waiting.reply_to(self, self.call.session.greeting)
                 if not quiet:
                     await self.show(greeting)
                 if place.stls and self.session is not None:
@@ -185,7 +173,7 @@ class Shell:
         assert self.session is not None
         line = parse("STLS", self.session.connection.context())
         self.screen.command(line, True, self.words("shell.sent-by-shell"))
-        await self.show(await self.reply_to(self.session.submit("STLS")))
+        await self.show(await waiting.reply_to(self, self.session.submit("STLS")))
         if self.session is None or not self.session.connection.tls:
             self.hang_up()
             raise CallError("stls-refused")
@@ -200,7 +188,7 @@ class Shell:
     async def closing(self) -> None:
         """Until the server has closed; no longer than it may take."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), CLOSING_TIME)
+            await asyncio.wait_for(self._closing.wait(), waiting.CLOSING_TIME)
 
     def seconds_left(self) -> float | None:
         """Seconds to the practice server's autologout; None elsewhere."""
@@ -297,56 +285,9 @@ class Shell:
             return
         self.screen.command(line, masked)
         with self.in_order():
-            await self.show(await self.reply_to(future))
+            await self.show(await waiting.reply_to(self, future))
 
     # -- replies -------------------------------------------------------------------------------------------------------
-
-    async def reply_to(self, future: asyncio.Future[Event | None]) -> Event | None:
-        """Wait for a reply; Ctrl-C cancels the waiting, not the reply (sec-U1)."""
-        session = self.session
-        limit = GREETING_TIME if session and session.greeting is future else REPLY_TIME
-        if self.call is not None and self.call.place.practice and not self.screen.interactive:
-            limit = PRACTICE_TIME
-        try:
-            done, _ = await asyncio.wait({future}, timeout=HANG_TIME)
-            if not done and session is not None:
-                self._say_what_is_due()
-                await asyncio.wait({future}, timeout=limit - HANG_TIME)
-        except asyncio.CancelledError:
-            future.cancel()
-            raise
-        if future.done():
-            return future.result()
-        future.cancel()
-        if not self.screen.interactive:
-            self.hang_up()
-            if self.tutor is not None:
-                self.tutor.line_lost()
-            raise CallError("reply-timeout", seconds=round(limit))
-        self.interrupted()
-        return None
-
-    def interrupted(self) -> None:
-        """Nobody waits any longer (Ctrl-C): name the reply that is still to come."""
-        due = self.session.connection.due() if self.session else None
-        if due is not None:
-            name = due.command.name if due.command else self.words("problem.greeting")
-            self.say("shell.interrupted", style="warn", command=show(name, keep=""))
-
-    def _say_what_is_due(self) -> None:
-        """The hang watch: what has come of the reply so far, and what is missing."""
-        assert self.session is not None
-        due = self.session.connection.due()
-        if due is None:
-            return
-        name = due.command.name if due.command else self.words("problem.greeting")
-        if due.bare_lf_dot:
-            key = "shell.waiting-bare-lf"
-        elif due.octets:
-            key = "shell.waiting-terminator" if due.command and due.command.expects_multi_line else "shell.waiting-line"
-        else:
-            key = "shell.waiting" if due.command else "shell.waiting-greeting"
-        self.screen.waiting(self.words(key, command=name, lines=due.lines, octets=due.octets))
 
     def late(self, event: Event) -> None:
         """A reply that nobody waits for any more, or bytes that nobody asked for."""
@@ -398,7 +339,7 @@ class Shell:
     async def _see_the_end(self, before: State) -> None:
         self._expected_end = True
         try:
-            await asyncio.wait_for(self._closing.wait(), CLOSING_TIME)
+            await asyncio.wait_for(self._closing.wait(), waiting.CLOSING_TIME)
         except TimeoutError:
             self.hang_up()
         self.say("shell.closed")

@@ -1,0 +1,133 @@
+"""What the course shows: a lesson's text, a task, the end of a lesson, the list of lessons, the certificate.
+
+It reads a Tutor and changes nothing. All words are of lessons, so they pass `visible.show` (sec-D5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from popshell.learn.explain import citation
+from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, Prose
+from popshell.learn.rehearsal import Rehearsal
+from popshell.protocol.capabilities import CAPABILITIES, known_code
+from popshell.protocol.commands import COMMANDS, State
+from popshell.session import transcript_lines
+from popshell.ui import markdown, render
+from popshell.ui.shell import Shell
+from popshell.ui.wrap import Line
+from popshell.visible import show
+
+if TYPE_CHECKING:
+    from popshell.ui.tutor import Tutor
+
+#: Text of a lesson is no wider than this, in columns: long lines are hard to read.
+_WIDEST = 92
+
+
+def laid_out(shell: Shell, text: str) -> list[Line]:
+    """Markdown of a lesson as lines for the window."""
+    screen = shell.screen
+    return list(markdown.layout(text, min(screen.columns - 1, _WIDEST), screen.ascii, shell.words))
+
+
+def lesson_text(tutor: Tutor, lesson: Lesson) -> list[Line]:
+    """A lesson's title and text; a translation that is older than its English text says so."""
+    shell, names = tutor.shell, tutor.lessons.course.lessons
+    title = shell.words(
+        "tutor.title", number=names.index(lesson.name) + 1, total=len(names), title=show(lesson.title, keep="")
+    )
+    lines: list[Line] = [[], *render.paragraph(title, shell.screen.columns, " ", "emphasis")]
+    if lesson.stale and shell.options.language != "en":
+        lines += render.paragraph(shell.words("tutor.stale"), shell.screen.columns, style="dim")
+    return lines + laid_out(shell, lesson.text)
+
+
+def show_task(shell: Shell, lesson: Lesson, exercise: Exercise, prose: Prose) -> None:
+    """An exercise's task, with the failed dialogue that is to be repaired."""
+    at, total = lesson.exercises.index(exercise) + 1, len(lesson.exercises)
+    head = shell.words("tutor.task", number=at, total=total)
+    shell.screen.lines([[], *render.paragraph(head, shell.screen.columns, " ", "emphasis")])
+    shell.screen.lines(laid_out(shell, prose.task))
+    if exercise.failed:
+        played = Rehearsal(shell.catalog, exercise)
+        for line in exercise.failed:
+            played.type(line)
+        said = [e for e in (*played.start, *played.exchanges) if e.command is not None]
+        rows = transcript_lines(said, masked=False)  # the slip may well be in the secret
+        shell.screen.lines([[("dim", f"    {row}")] for row in rows])
+    if exercise.kind is ExerciseKind.PREDICT:
+        shell.say("tutor.how-predict", line=exercise.line)
+    elif exercise.kind is ExerciseKind.ANSWER:
+        shell.say("tutor.how-answer")
+
+
+def summary(shell: Shell, lesson: Lesson) -> None:
+    """The end of a lesson: what was learned, with its sources."""
+    shell.say("tutor.lesson-done", style="emphasis", title=show(lesson.title, keep=""))
+    lines: list[Line] = []
+    for name in lesson.teaches:
+        path, cite = taught(name)
+        page = shell.catalog.page(shell.options.language, path) if path else None
+        says = show(page.summary, keep="") if page else ""
+        lines.append([("", "    "), ("command", show(name, keep="")), ("note", f"  {says}  "), ("rfc", cite)])
+    shell.screen.lines(lines)
+
+
+def taught(name: str) -> tuple[str, str]:
+    """The page and the source of what a lesson teaches: a command, state, response code or capability."""
+    row = known_code(name.strip("[]"))
+    if name.startswith("[") and row is not None:
+        return f"codes/{row.page}", citation(row.rfc, row.section)
+    if name in COMMANDS:
+        return f"commands/{name}", citation(COMMANDS[name].rfc, COMMANDS[name].section)
+    if name in State.__members__:
+        section = {"AUTHORIZATION": "4", "TRANSACTION": "5", "UPDATE": "6"}.get(name, "3")
+        return f"states/{name}", citation(1939, section)
+    if name in CAPABILITIES:
+        return f"capabilities/{name}", citation(CAPABILITIES[name].rfc, CAPABILITIES[name].section)
+    return (f"codes/{row.page}", citation(row.rfc, row.section)) if row else ("", "")
+
+
+def list_lessons(tutor: Tutor) -> None:
+    """All lessons with what is done of each."""
+    shell, lines = tutor.shell, []
+    for number, lesson in enumerate(tutor.all_lessons(), 1):
+        standings = [tutor.standing(lesson, exercise) for exercise in lesson.exercises]
+        solved = sum(s.state == "solved" for s in standings)
+        here = tutor.lesson is not None and lesson.name == tutor.lesson.name
+        whole = solved == len(standings)
+        mark = ("*" if shell.screen.ascii else "✔") if whole else (">" if shell.screen.ascii else "▸") if here else " "
+        style = "ok" if whole else "emphasis" if here else ""
+        line: Line = [
+            (style, f"  {mark} {number:>2}  "),
+            ("number", f"{solved}/{len(standings)}  "),
+            (style, show(lesson.title, keep="")),
+            ("dim", f"  ({lesson.name.partition('-')[2]})"),
+        ]
+        lines.append(line)
+    shell.page(shell.screen.drawn(lines))
+
+
+def certificate(tutor: Tutor) -> Iterable[str] | None:
+    """The lines of the certificate; None, and it is said, while exercises are open."""
+    words, open_ones, rows = tutor.shell.words, 0, []
+    for lesson in tutor.all_lessons():
+        rows += ["", show(lesson.title, keep="")]
+        for exercise in lesson.exercises:
+            standing = tutor.standing(lesson, exercise)
+            open_ones += not standing.done
+            row = words(
+                "tutor.certificate-row",
+                exercise=show(exercise.id, keep=""),
+                state=words(f"tutor.certified-{standing.state or 'open'}"),
+                tries=standing.tries,
+                hints=standing.hints,
+                solution=words("tutor.solution-seen" if standing.solution else "tutor.solution-unseen"),
+            )
+            rows.append(f"  {row}")
+    if open_ones:
+        tutor.shell.say("tutor.certificate-open", style="warn", count=open_ones)
+        return None
+    return [words("tutor.certificate-title", course=show(tutor.lessons.course.id, keep="")), *rows]
