@@ -190,7 +190,7 @@ DIALOGUES: dict[str, tuple[list[Move], ReplyLimits | None, list[str]]] = {
     "no terminator": (moves("C: RETR 1", "S: +OK", "S: half", CLOSE), None, ["RETR no-terminator C"]),
     "no terminator, bare LF": (moves("C: RETR 1", ("S", b"+OK\r\nx\n.\n"), CLOSE), None, ["RETR no-terminator C"]),
     "cut": (moves("C: STAT", ("S", b"+OK 2 3"), CLOSE), None, ["STAT cut C"]),
-    "no reply": (moves("C: STAT", "C: NOOP", CLOSE), None, ["STAT no-reply C"]),
+    "no reply": (moves("C: STAT", "C: NOOP", CLOSE), None, ["STAT no-reply C", "NOOP no-reply C"]),
     "nothing after a fault": (
         moves("C: STAT", "S: what", "S: +OK", "C: NOOP", "S: +OK", CLOSE),
         None,

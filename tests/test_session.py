@@ -7,7 +7,7 @@ from stage import CLOSE, ScriptedWire, run, turns
 from support import Clock
 
 from popshell.protocol.connection import Challenge
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.exchange import Exchange, Problem
 from popshell.session import Event, Session, Unsendable, transcript_lines
 
 
@@ -105,7 +105,9 @@ def test_line_that_closes_wakes_all_who_wait() -> None:
         told = await first
         assert isinstance(told, Exchange)
         assert told.problem is not None
-        assert await second is None
+        unanswered = await second
+        assert isinstance(unanswered, Exchange)
+        assert unanswered.problem == Problem("no-reply"), "each line that went out has its record"
         assert parts.ends == [None]
         with pytest.raises(ConnectionError):
             parts.session.submit("STAT")

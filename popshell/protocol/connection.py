@@ -122,7 +122,7 @@ class Connection:
         self._start_next()
 
     def close(self, now: float = 0.0) -> list[Exchange | Challenge]:
-        """The line is closed. What was due becomes a record with its fault."""
+        """The line is closed. What was due becomes a record with its fault, and so does each line behind it."""
         if self.closed:
             return []
         self.closed = True
@@ -135,8 +135,16 @@ class Connection:
             out.append(self._fault(turn, Problem(code), now, State.CLOSED))
         elif self.broken is None and len(self._replies):
             out.append(self._unasked(self._replies.take_all(), now))
-        self.state = State.CLOSED
-        self._turn = None
+        met, self.state, self._turn = self._context(), State.CLOSED, None
+        # Lines behind AUTH may be its answers: a secret, and no commands of their own.
+        if not (turn and turn.line and turn.line.spec and turn.line.spec.continues):
+            for raw, started, ahead in self._queue:
+                line = parse(raw.decode("utf-8", "surrogateescape"), met)
+                self._remember(line.secrets)
+                unanswered = _Turn(line, raw + CRLF, started, ahead)
+                out.append(self._fault(unanswered, Problem("no-reply"), now, State.CLOSED))
+                if line.spec and line.spec.continues:
+                    break
         self._queue.clear()
         return out
 
@@ -196,6 +204,8 @@ class Connection:
     def _start_next(self) -> None:
         """Let the next queued line take its turn: as an answer if a challenge waits, else as a command."""
         turn = self._turn
+        if self.broken:
+            return
         if turn is not None and turn.waiting is not None and self._queue:
             raw, _, _ = self._queue.popleft()
             turn.steps.append(Step(turn.waiting, raw))
@@ -318,7 +328,6 @@ class Connection:
         """A fault after which nothing is trusted."""
         self.broken = problem
         self._turn = None
-        self._queue.clear()
         turn = turn or _Turn(None, b"", now)
         turn.received += raw
         return self._fault(turn, problem, now, self.state)
