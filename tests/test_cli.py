@@ -141,7 +141,7 @@ def test_stls_refused_or_not_offered_ends_with_the_reason(tmp_path: Path, peer: 
     done = popshell(f"127.0.0.1:{peer.port}", "--tls", "stls", stdin=b"USER a\nPASS b\n", home=tmp_path)
     assert peer.heard == ["STLS"]
     assert done.returncode == 3
-    assert b"TLS did not come about" in done.stdout
+    assert b"TLS could not be set up" in done.stdout
 
 
 def test_other_protocol_is_named(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_redone(said: str, heard: str, made: str) -> None:
         ),
         (("C: AUTH PLAIN", "S: + ", "C: *", "S: [...]", "C: QUIT", "S: +OK bye"), "pop3"),
         (("C: STLS", "S: +OK begin TLS negotiation", "C: STLS", "S: -ERR TLS is active already"), "pop3"),
-        (("C: STLS", "C: CAPA", "S: -ERR commands behind STLS in clear text, closing"), "pop3"),
+        (("C: STLS", "C: CAPA", "S: -ERR commands after STLS in clear text, closing"), "pop3"),
         (("C:", "S: -ERR empty command"), "pop3"),
         (("C: café", "S: -ERR unknown command"), "pop3"),
     ],

@@ -248,7 +248,7 @@ def test_greeting_that_is_an_error_fails_the_run() -> None:
     async def go() -> None:
         stage = Stage(place=LOCAL, script=OKAY, greeting=b"-ERR busy\r\n" + CLOSE)
         assert not await stage.shell.connect()
-        assert "turns this connection away" in stage.screen.flat
+        assert "turned this connection away" in stage.screen.flat
         assert stage.shell.tally.exit_code() == 3
 
     run(go())
@@ -544,7 +544,7 @@ MUST_STLS = Place("pop.example.org:110", practice=False, loopback=False, stls=Tr
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
-    [(b"-ERR no\r\n", "TLS did not come about"), (b"+NO\r\n", "TLS did not come about"), (CLOSE, "TLS did not")],
+    [(b"-ERR no\r\n", "TLS could not be set up"), (b"+NO\r\n", "TLS could not be set up"), (CLOSE, "TLS could not")],
 )
 def test_stls_that_is_refused_ends_with_the_reason_and_sends_nothing_else(answer: bytes, reason: str) -> None:
     async def go() -> None:

@@ -305,7 +305,7 @@ def test_ctrl_d_with_marks_names_them_and_asks_and_never_sends_quit(terminal: Te
         before = shell.scroll().count("Leave now without QUIT?")
         shell.type(key)
         shell.wait(lambda scroll, before=before: scroll.count("Leave now without QUIT?") == before + 1)  # type: ignore[misc]
-        assert "undeleted: 3" in " ".join(shell.scroll().split())
+        assert "1 marked message stays: 3" in " ".join(shell.scroll().split())
         shell.type("n\r")
         shell.prompt("TRANSACTION ▸")
     shell.type("\x04")

@@ -66,7 +66,7 @@ def test_stls_that_does_not_come_about_ends_the_program(answer: bytes, terminal:
     shell = terminal("--tls", "stls", f"127.0.0.1:{server.port}")
     assert shell.exit_code() == 3
     assert "(sent by the shell, as --tls stls asks)" in shell.scroll()
-    assert "TLS did not come about" in shell.scroll()
+    assert "TLS could not be set up" in shell.scroll()
     assert server.heard == ["STLS"]
     assert shell.restored()
 
