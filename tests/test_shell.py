@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import re
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stage import CLOSE, LOCAL, REMOTE, FakeScreen, Stage, cancelled, run, turns, until
 from support import plain, practice_server
 
 from popshell.protocol.commands import COMMANDS, State
-from popshell.session import Place
+from popshell.session import CallError, Place
 from popshell.ui import flight, waiting
 from popshell.ui.shell import Leave, Options
 
@@ -125,6 +127,172 @@ def test_long_reply_is_cut_and_more_goes_on() -> None:
         assert "line 400\n" not in more
         assert "line 449\n" in await stage.run(":more all")
         assert "nothing more" in await stage.run(":more")
+
+    run(go())
+
+
+def test_a_dele_that_is_not_answered_yet_counts_as_a_mark() -> None:
+    """What the server may have marked, QUIT may erase (sec-U7)."""
+
+    async def go() -> None:
+        stage = real(DELE=None, STAT=None)
+        await stage.begin("USER a", "PASS b")
+        stage.screen.answers = ["yes"]
+        await cancelled(stage.run("DELE 1"), lambda: "DELE 1" in stage.wire.heard)
+        stage.screen.answers = ["no"]
+        await stage.run("QUIT")
+        assert "QUIT" not in stage.wire.heard
+        assert "1" in stage.screen.asked[-1]
+        stage.screen.answers = ["no"]
+        await stage.run(":connect")
+        assert len(stage.wires) == 1, "nor is the connection given up unasked"
+
+    run(go())
+
+
+def test_a_quit_without_a_reply_leaves_it_open_what_was_erased() -> None:
+    async def go(how: str) -> None:
+        stage = real(QUIT=CLOSE if how == "close" else None)
+        await stage.begin("USER a", "PASS b")
+        stage.screen.answers = ["yes", "yes"]
+        await stage.run("DELE 1")
+        if how == "close":
+            await stage.run("QUIT")
+        else:
+            await cancelled(stage.run("QUIT"), lambda: "QUIT" in stage.wire.heard)
+            stage.screen.answers = ["y"]
+            with contextlib.suppress(Leave):
+                await stage.run(how)
+        said = stage.screen.flat + " ".join(stage.screen.asked)
+        assert "all still there" not in said
+        assert "marked message stays" not in said
+        assert "cannot be known from here" in said or "is not known" in said
+
+    for how in ("close", ":drop", ":connect", ":quit"):
+        run(go(how))
+
+
+def test_an_address_that_makes_no_sense_costs_no_connection() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("DELE 1")
+        dial = stage.shell.dial
+
+        def strict(where: Any, late: Any, ended: Any) -> Any:
+            if where is not None:
+                raise CallError("bad-address", address=where)
+            return dial(where, late, ended)
+
+        stage.shell.dial = strict
+        shown = await stage.run(":connect foo bar")
+        assert "is not an address" in shown
+        assert stage.shell.state is State.TRANSACTION
+
+    run(go())
+
+
+def test_the_record_of_a_connection_is_kept_once() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin("STAT")
+        for where in (":connect nowhere", ":connect nowhere", ":connect"):
+            await stage.run(where)
+        assert [e.name for e in stage.shell.exchanges()].count("STAT") == 1
+
+    run(go())
+
+
+def test_connecting_anew_tells_that_the_old_line_is_gone() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("DELE 1")
+        shown = await stage.run(":connect")
+        assert "line lost" in shown
+        assert "all still there" in " ".join(shown.split())
+
+    run(go())
+
+
+def test_what_follows_a_reply_is_shown_behind_it() -> None:
+    async def go() -> None:
+        for interactive in (True, False):
+            stage = real(NOOP=b"+OK right\r\n+OK extra\r\n")
+            stage.screen.interactive = interactive
+            await stage.begin()
+            shown = await stage.run("NOOP")
+            assert shown.index("+OK right") < shown.index("+OK extra")
+            names = [(e.name, e.problem.code if e.problem else "") for e, _ in stage.screen.records]
+            assert names[-2:] == [("NOOP", ""), ("", "unasked")]
+
+    run(go())
+
+
+def test_ctrl_c_at_the_question_for_the_password_sends_nothing() -> None:
+    async def go() -> None:
+        stage = real()
+        await stage.begin("USER a")
+        stage.screen.answers = [None]
+        await stage.run("PASS")
+        assert stage.wire.heard == ["USER a"]
+        stage.screen.answers = [""]
+        await stage.run("PASS")
+        assert stage.wire.heard[-1] == "PASS", "an empty Enter sends it bare"
+
+    run(go())
+
+
+def test_a_line_that_cannot_be_sent_is_not_shown_as_sent() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        shown = await stage.run("STAT\0")
+        assert "C:" not in shown
+        assert "nothing was sent" in shown
+
+    run(go())
+
+
+def test_who_closed_is_told_truly(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        monkeypatch.setattr(waiting, "CLOSING_TIME", 0.01)
+        stage = real(QUIT=b"+OK bye\r\n")
+        await stage.begin("QUIT")
+        assert "as it must" not in stage.screen.flat
+        assert "PopShell has" in stage.screen.flat
+        broken = real(NOOP=b"+ok lower\r\n")
+        await broken.begin()
+        broken.screen.forget()
+        await broken.run("NOOP")
+        assert "The server closed" not in broken.screen.flat
+        assert broken.shell.state is State.CLOSED
+        refused = real(greeting=None)
+        refused.greeting = b"* OK IMAP4rev1\r\n"
+        assert not await refused.shell.connect()
+        assert ":connect" not in refused.screen.flat, "the program ends, so there is nothing to connect from"
+
+    run(go())
+
+
+def test_every_change_of_state_is_drawn_the_last_one_too() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in()
+        shown = await stage.run("QUIT")
+        assert "[UPDATE]" in shown
+        assert "server closes" in shown
+
+    run(go())
+
+
+def test_bytes_between_stls_and_tls_are_shown() -> None:
+    async def go() -> None:
+        stage = real(STLS=b"+OK begin\r\n+OK injected\r\n")
+        await stage.begin()
+        shown = " ".join((await stage.run("STLS")).split())
+        assert "+OK injected" in shown
+        assert "TLS protects" not in shown
+        assert "TLS is on" not in shown
+        assert shown.index("+OK begin") < shown.index("+OK injected")
 
     run(go())
 
@@ -331,7 +499,7 @@ def test_no_reply_ends_a_batch_and_gives_a_person_the_prompt(monkeypatch: pytest
 
 def test_dele_on_a_real_server_asks_once_a_session() -> None:
     async def go() -> None:
-        stage = real()
+        stage = real(RSET=b"+OK\r\n")
         await stage.begin("USER a", "PASS b")
         stage.screen.answers = ["no"]
         await stage.run("DELE 1")

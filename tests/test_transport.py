@@ -439,7 +439,20 @@ async def _imap_in_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Net
     return await tls_failure([b"* OK [CAPABILITY IMAP4rev1] ready\r\n"])
 
 
-@case("not-tls")
+@case("closed-after-stls")
+async def _hung_up_after_stls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    async with playing([b"+OK\r\n", (b"+OK begin\r\n", Act.CLOSE)]) as port:
+        ear = Ear()
+        transport = await dial(port, ear, tls=TlsMode.STLS, ca_data=PEM)
+        await ear.upto(b"\r\n")
+        transport.write(b"STLS\r\n")
+        await ear.upto(b"begin\r\n")
+        with pytest.raises(NetError) as caught:
+            await transport.start_tls(after=transport.bytes_in)
+        return caught.value
+
+
+@case("not-tls-after-stls")
 async def _clear_text_after_stls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
     """Injected a moment later than `stls-injection`: it meets the handshake, which it spoils."""
     made: list[ScriptedServer] = []

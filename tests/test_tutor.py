@@ -252,7 +252,7 @@ def test_wait_moves_the_clock_and_nothing_else(learn: Callable[..., Learner]) ->
     learner = learn("dots")
     assert "30 seconds" in learner.say(":connect", "USER learner", "PASS secret", ":wait 30")
     assert "+OK" in learner.say("NOOP")
-    assert EN("shell.server-closed").split(".")[0] in learner.say(":wait 601")
+    assert EN("shell.autologout").split(":")[0] in learner.say(":wait 601")
     for bad in ("", "x", "-5", "1e9", "nan", "٣", "9999999"):
         assert "Traceback" not in learner.say(f":wait {bad}")
 

@@ -7,7 +7,7 @@ zip works, too. Everything is read when it is first asked for and kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -209,6 +209,10 @@ class Words:
         if text is None:
             raise KeyError(key)
         return text
+
+    def listed(self, items: Iterable[object]) -> str:
+        """Items one behind the other, separated as the language does."""
+        return self("list.separator").join(map(str, items))
 
     def keys(self) -> Iterator[str]:
         return (f"{section}.{name}" for section, table in self._tables.items() for name in table)

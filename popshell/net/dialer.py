@@ -7,7 +7,7 @@ its reply ended (sec-T2).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from popshell.net.address import Address, AddressError, parse_address
@@ -79,11 +79,13 @@ class Dialer:
         """What the open maildrop would hold after QUIT, and after the line going dead."""
         return next(m for m in self.server.maildrops.values() if m.in_use).fork()
 
-    async def dial(
+    def dial(
         self, where: str | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
-    ) -> Call:
-        """Connect to `where`: None is where one was, "practice" the server inside. Raises CallError, `bad-address` or
-        what the network says (net/errors.py)."""
+    ) -> Awaitable[Call]:
+        """Connect to `where`: None is where one was, "practice" the server inside.
+
+        Raises CallError `bad-address` at once; what is awaited raises what the network says (net/errors.py).
+        """
         address = self.address
         if where == "practice":
             address = None
@@ -92,6 +94,11 @@ class Dialer:
                 address = parse_address(where, self.tls)
             except AddressError:
                 raise CallError("bad-address", address=where) from None
+        return self._dial(address, late, ended)
+
+    async def _dial(
+        self, address: Address | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
+    ) -> Call:
         if address is None:
             host, port = await self.open_practice()
             target = Target(host, port, TlsMode.NONE)

@@ -16,7 +16,9 @@ message; texts that a peer or a certificate chose are among them, so they are sh
 | `closed` | something was to be written when the connection had ended | |
 | `handshake-timeout` | the TLS handshake does not come to an end | `seconds` |
 | `closed-in-handshake` | the peer closed instead of shaking hands | |
-| `not-tls` | the peer answered in clear text: the port does not speak TLS, or something was slipped in behind `+OK` | |
+| `closed-after-stls` | the same, after its `+OK` to STLS | |
+| `not-tls` | the peer answered in clear text: the port does not speak TLS | |
+| `not-tls-after-stls` | clear text where TLS was to begin, after `+OK` to STLS: a fault, or slipped in by somebody | |
 | `tls-too-old` | no TLS version that both would speak (we: 1.2 and up) | |
 | `handshake-refused` | the peer sent a TLS alert | `reason` |
 | `handshake-failed` | anything else in the handshake | `reason` |

@@ -282,6 +282,8 @@ class Transport(asyncio.Protocol):
 
     def _handshake_error(self, error: Exception) -> NetError:
         code = handshaking(error)
+        if self.target.tls is not TlsMode.IMPLICIT:  # the port is right; advice on ports would mislead
+            code = {"closed-in-handshake": "closed-after-stls", "not-tls": "not-tls-after-stls"}.get(code, code)
         facts: dict[str, Fact] = self._where()
         if isinstance(error, ssl.SSLCertVerificationError):
             facts |= {

@@ -82,6 +82,8 @@ class Connection:
         self.follows = ""
         self.broken: Problem | None = None
         self.closed = False
+        #: what had come behind `+OK` to STLS when `stls-injection` was found
+        self.injected = b""
         #: True between `+OK` to STLS and `tls_started()`
         self.wants_tls = False
         self._limits = limits or ReplyLimits()
@@ -165,6 +167,20 @@ class Connection:
         """Whether the next line sent answers a challenge."""
         return self._turn is not None and self._turn.waiting is not None
 
+    def _lines_due(self) -> list[CommandLine]:
+        """The lines whose replies are still due, in order, judged as they were sent."""
+        return [line for line, _ in self._ahead()]
+
+    def is_due(self, command: str) -> bool:
+        """Whether a reply to `command` is still to come."""
+        return any(line.name == command for line in self._lines_due())
+
+    @property
+    def at_stake(self) -> frozenset[int]:
+        """The messages that QUIT might erase: marked ones, and those whose DELE was sent and not answered yet."""
+        asked = {line.message for line in self._lines_due() if line.name == "DELE"}
+        return self.maildrop.marks | {number for number in asked if number}
+
     def due(self) -> Due | None:
         """The reply that is under way, as far as it has come."""
         turn = self._turn
@@ -181,20 +197,33 @@ class Connection:
 
     def context(self) -> Context:
         """What the next line sent will meet, if every line before it succeeds: for judging while one types."""
-        state, follows, done, tls, maildrop = self.state, self.follows, self.done, self.tls, self.maildrop
+        ahead = self._ahead()
+        return ahead[-1][1] if ahead else self._here()
+
+    def _here(self) -> Context:
+        context = self._context()
+        greets = self._turn is not None and self._turn.line is None
+        return context._replace(state=State.AUTHORIZATION) if greets else context
+
+    def _ahead(self) -> list[tuple[CommandLine, Context]]:
+        """The lines whose replies are due, each with what the line behind it will meet if it succeeds."""
+        context, out = self._here(), []
+        waiting = [raw.decode("utf-8", "surrogateescape") for raw, _, _ in self._queue]
         lines = [self._turn.line] if self._turn and self._turn.line else []
-        for raw, _, _ in self._queue:
-            lines.append(parse(raw.decode("utf-8", "surrogateescape"), Context(state, follows, tls, done)))
-        if self._turn is not None and self._turn.line is None:
-            state = State.AUTHORIZATION
-        for line in lines:
+        for at in range(len(lines) + len(waiting)):
+            line = lines[at] if at < len(lines) else parse(waiting[at - len(lines)], context)
             spec = line.spec
-            if spec is None or state not in spec.transitions:
-                follows = ""
-                continue
-            state, follows, done = spec.transitions[state], spec.name, done | {spec.name}
-            tls = tls or spec.starts_tls
-        return Context(state, follows, tls, done, maildrop)
+            if spec is None or context.state not in spec.transitions:
+                context = context._replace(follows="")
+            else:
+                context = context._replace(
+                    state=spec.transitions[context.state],
+                    follows=spec.name,
+                    done=context.done | {spec.name},
+                    tls=context.tls or spec.starts_tls,
+                )
+            out.append((line, context))
+        return out
 
     # -- the engine ----------------------------------------------------------------------------------------------
 
@@ -230,6 +259,8 @@ class Connection:
         while not self.broken:
             if self.wants_tls:
                 if len(self._replies):
+                    # How much has come by now is chance: it is kept for the eye, and is no part of the record.
+                    self.injected = self._replies.take_all()
                     out.append(self._break(None, Problem("stls-injection"), b"", now))
                 break
             turn = self._turn

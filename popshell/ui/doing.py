@@ -14,6 +14,7 @@ from popshell.protocol.commandline import MASK, parse
 from popshell.protocol.commands import State
 from popshell.protocol.sasl import apop_digest
 from popshell.session import transcript_lines
+from popshell.ui import ending
 from popshell.ui import flight as flights
 from popshell.ui.shell import Misused, Shell
 from popshell.visible import show
@@ -90,27 +91,23 @@ async def flight(shell: Shell, argument: str) -> None:
 
 
 async def connect(shell: Shell, argument: str) -> None:
-    session = shell.session
-    marks = session.connection.maildrop.marks if session else frozenset()
-    if marks:
-        shell.say("shell.dropped-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
+    """A new connection; one to a real server with marks set is not given up unasked."""
+    if shell.call is not None and not shell.call.place.practice and not await ending.may_part(shell):
+        return
     if shell.tutor is not None:
         shell.tutor.reconnecting()
     await shell.connect(argument or None)
 
 
 async def drop(shell: Shell, argument: str) -> None:
-    session = shell.session
+    """Close the line without QUIT, and say what that means."""
+    session, before = shell.session, shell.state
     if session is None:
         shell.say("shell.not-connected", style="warn")
         return
-    marks, due, before = session.connection.maildrop.marks, session.connection.due(), shell.state
     shell.hang_up()
     shell.say("shell.dropped", style="warn")
-    if marks and due is not None and due.command is not None and due.command.name == "QUIT":
-        shell.say("shell.dropped-quit", style="warn", marks=", ".join(map(str, sorted(marks))))
-    elif marks:
-        shell.say("shell.dropped-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
+    ending.became_of_marks(shell, session)
     shell.moved(before, State.CLOSED)
     if shell.tutor is not None:
         shell.tutor.line_lost()

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from popshell.ui.shell import Shell
 
 
-async def with_password(shell: Shell, line: CommandLine) -> CommandLine:
-    """`line`, but a bare PASS asks hidden for its password; an empty answer leaves it bare."""
+async def with_password(shell: Shell, line: CommandLine) -> CommandLine | None:
+    """`line`, but a bare PASS asks hidden for its password; an empty answer leaves it bare, Ctrl-C sends nothing."""
     spec, session = line.spec, shell.session
     if session is None or spec is None or spec.name != "PASS" or len(line.tokens) > 1 or line.has("must-follow"):
         return line
     secret = await shell.screen.ask_hidden(shell.words("shell.password"))
+    if secret is None and shell.screen.interactive:
+        shell.say("shell.not-sent", style="warn")
+        return None
     return parse(f"{line.text.rstrip()} {secret}", session.connection.context()) if secret else line
 
 
@@ -30,10 +33,10 @@ async def allows(shell: Shell, line: CommandLine) -> bool:
     session, place = shell.session, shell.call.place if shell.call else None
     if session is None or place is None:
         return True
-    state, view = session.connection.context().state, session.connection.maildrop
+    state, marks = session.connection.context().state, session.connection.at_stake
     name = line.spec.name if line.spec else ""
-    if name == "QUIT" and view.marks and state is State.TRANSACTION:
-        erased = {"marks": ", ".join(map(str, sorted(view.marks))), "count": len(view.marks)}
+    if name == "QUIT" and marks and state is State.TRANSACTION:
+        erased = {"marks": shell.words.listed(sorted(marks)), "count": len(marks)}
         if place.practice:
             shell.say("shell.quit-erases", style="warn", **erased)
             return True

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from popshell.learn.catalog import Catalog, Words
@@ -24,7 +24,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.exchange import Exchange
 from popshell.session import Call, CallError, Event, Session, Unsendable
-from popshell.ui import diagram, render, seatbelt, waiting
+from popshell.ui import diagram, ending, render, seatbelt, waiting
 
 if TYPE_CHECKING:
     from popshell.ui.screen import Screen
@@ -88,10 +88,14 @@ class Shell:
     draft: str = ""
     asked_dele: bool = False
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
-    _expected_end: bool = False
-    #: a reply is waited for or being shown; that the line closed with it is told behind it, by `_untold`
+    #: a connection stood once: what was wrong at the very beginning ends the program instead
+    begun: bool = False
+    #: the line ends by our doing, or by words of its own: `ended` has nothing to tell
+    expected_end: bool = False
+    #: a reply is waited for (`awaited`) or being shown; what came behind it is told behind it, by `_untold`
+    awaited: asyncio.Future[Event | None] | None = None
     _showing: bool = False
-    _untold: Callable[[], None] | None = None
+    _untold: list[Callable[[], None]] = field(default_factory=list)
     _upgrading: asyncio.Future[None] | None = None
 
     # -- words and looks -----------------------------------------------------------------------------------------------
@@ -128,11 +132,30 @@ class Shell:
     # -- connecting ----------------------------------------------------------------------------------------------------
 
     async def connect(self, where: str | None = None) -> bool:
-        """Open a connection and show the greeting; False, with the reason shown, if it failed."""
-        if self.call is not None:
-            self.earlier += self.call.session.transcript
-            self.hang_up()
-        return await self.take_call(self.dial(where, self.late, self.ended))
+        """Open a connection and show the greeting; False, with the reason shown, if it failed.
+
+        An address that makes no sense costs nothing: it is read before the open connection is given up.
+        """
+        try:
+            dialled = self.dial(where, self.late, self.ended)
+        except CallError as error:
+            self.fail(error)
+            return False
+        self.put_away()
+        return await self.take_call(dialled)
+
+    def put_away(self, *, quiet: bool = False) -> None:
+        """Give up the connection, if one is open, and keep its record: for `:save` and `:ladder`."""
+        call, before = self.call, self.state
+        if call is None:
+            return
+        was_open = self.session is not None
+        self.hang_up()
+        self.earlier += call.session.transcript
+        self.call = None
+        if was_open and not quiet:
+            self.moved(before, State.CLOSED)
+            ending.became_of_marks(self, call.session)
 
     async def learn(self, lesson: str) -> bool:
         """Begin the course at `lesson`, or where the learner left (""). False, and why is shown, if it cannot be."""
@@ -143,7 +166,7 @@ class Shell:
     async def take_call(self, dialled: Awaitable[Call], *, quiet: bool = False) -> bool:
         """Take a connection that is being opened; `quiet` shows nothing of its beginning (lessons play theirs)."""
         self._closing = asyncio.Event()
-        self._expected_end = False
+        self.expected_end = False
         self.asked_dele = False
         try:
             self.call = await dialled
@@ -166,6 +189,7 @@ class Shell:
                 self.hang_up()
                 self.fail(CallError("stls-refused"))
             raise
+        self.begun = self.begun or self.session is not None
         return self.session is not None
 
     async def _insist_on_stls(self) -> None:
@@ -173,10 +197,12 @@ class Shell:
         assert self.session is not None
         line = parse("STLS", self.session.connection.context())
         self.screen.command(line, True, self.words("shell.sent-by-shell"))
-        await self.show(await waiting.reply_to(self, self.session.submit("STLS")))
+        reply = await waiting.reply_to(self, self.session.submit("STLS"))
+        await self.show(reply)
         if self.session is None or not self.session.connection.tls:
             self.hang_up()
-            raise CallError("stls-refused")
+            if not (isinstance(reply, Exchange) and reply.ok):  # else what went wrong behind it was told
+                raise CallError("stls-refused")
 
     def fail(self, error: CallError) -> None:
         """Show why a connection could not be made or was lost."""
@@ -185,14 +211,15 @@ class Shell:
         facts = {"reason": error.code, "host": "?", "port": "?", **error.facts}
         self.say(key, style="err", **facts)
 
-    async def closing(self) -> None:
-        """Until the server has closed; no longer than it may take."""
+    async def closing(self) -> bool:
+        """Until the server has closed, no longer than it may take; whether it has."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), waiting.CLOSING_TIME)
+        return self._closing.is_set()
 
-    def seconds_left(self) -> float | None:
+    def seconds_left(self, session: Session | None = None) -> float | None:
         """Seconds to the practice server's autologout; None elsewhere."""
-        session, call = self.session, self.call
+        session, call = session or self.session, self.call
         if session is None or call is None or call.place.autologout is None:
             return None
         return session.last_sent + call.place.autologout - session.now()
@@ -200,43 +227,36 @@ class Shell:
     def hang_up(self) -> None:
         """Close the line without QUIT."""
         if self.session is not None:
-            self._expected_end = True
+            self.expected_end = True
             self.session.hang_up()
 
     def ended(self, error: Exception | None) -> None:
         """The connection closed: by QUIT, by us, or all of a sudden."""
         self._closing.set()
-        if self._expected_end:
-            return
-        lost = self.tutor
         session = self.call.session if self.call else None
-        marks = session.connection.maildrop.marks if session else frozenset()
-        before = session.transcript[-1].after if session and session.transcript else State.CLOSED
+        if self.expected_end or session is None:
+            return
+        before = session.transcript[-1].after if session.transcript else State.CLOSED
+        self._in_turn(lambda: None if self.expected_end else ending.tell(self, session, before, error))
 
-        def tell() -> None:
-            self.say("shell.server-closed", style="warn")
-            self.moved(before, State.CLOSED)
-            if marks:
-                self.say("shell.closed-with-marks", style="warn", marks=", ".join(map(str, sorted(marks))))
-            if lost is not None:
-                lost.line_lost()
-
-        if self._showing:
-            self._untold = tell
+    def _in_turn(self, tell: Callable[[], None]) -> None:
+        """Show what came by itself: at once and above a live prompt, but not before the reply that it followed."""
+        if self._showing and (self.awaited is None or self.awaited.done()):
+            self._untold.append(tell)
         else:
             self.screen.interrupt(tell)
 
     @contextlib.contextmanager
     def in_order(self) -> Iterator[None]:
-        """First the reply, then that the line closed with it, whichever is heard first; after QUIT it must close."""
+        """A reply is waited for and shown; what comes behind it is told when that is done."""
         outer, self._showing = self._showing, True
         try:
             yield
         finally:
             self._showing = outer
-            if not outer and self._untold is not None:
-                tell, self._untold = self._untold, None
-                if not self._expected_end:
+            if not outer:
+                untold, self._untold = self._untold, []
+                for tell in untold:
                     self.screen.interrupt(tell)
 
     # -- a line --------------------------------------------------------------------------------------------------------
@@ -264,7 +284,7 @@ class Shell:
             await self._exchange(session, text, None, masked=text != "*")
             return
         line = await seatbelt.with_password(self, parse(text, session.connection.context()))
-        if not await seatbelt.allows(self, line):
+        if line is None or not await seatbelt.allows(self, line):
             return
         if self.tutor is not None and self.tutor.holds(line):
             return
@@ -291,7 +311,7 @@ class Shell:
 
     def late(self, event: Event) -> None:
         """A reply that nobody waits for any more, or bytes that nobody asked for."""
-        if self._expected_end and isinstance(event, Exchange) and event.problem is not None:
+        if self.expected_end and isinstance(event, Exchange) and event.problem is not None:
             self.screen.record(event, [])
             return  # it will never come, because we closed
 
@@ -303,9 +323,10 @@ class Shell:
             else:
                 self.screen.challenge(event)
 
-        self.screen.interrupt(tell)
-        if self.session is not None and self.session.connection.wants_tls:
-            self._upgrading = asyncio.ensure_future(self._upgrade(self.session))
+        self._in_turn(tell)
+        session = self.session
+        if session is not None and session.connection.wants_tls and session.connection.broken is None:
+            self._upgrading = asyncio.ensure_future(ending.begin_tls(self, session))
 
     async def show(self, event: Event | None) -> None:
         """Show what came, and do what it asks for: TLS after STLS, the end after QUIT."""
@@ -318,35 +339,9 @@ class Shell:
         self.show_exchange(event)
         session = self.session
         if session is not None and session.connection.wants_tls:
-            await self._upgrade(session)
+            await ending.begin_tls(self, session)
         if event.name == "QUIT" and event.after in (State.UPDATE, State.CLOSED) and event.response is not None:
-            await self._see_the_end(event.after)
-
-    async def _upgrade(self, session: Session) -> None:
-        try:
-            await session.start_tls()
-        except Exception as error:
-            code = getattr(error, "code", "tls-failed")
-            facts = getattr(error, "facts", {})
-            before = self.state
-            self.hang_up()
-            self.fail(CallError(code, **facts))
-            self.moved(before, State.CLOSED)
-            return
-        facts = self.call.tls_facts() if self.call else {}
-        self.say("shell.tls-on", style="lock", **{"version": "TLS", "cipher": "", **facts})
-
-    async def _see_the_end(self, before: State) -> None:
-        self._expected_end = True
-        try:
-            await asyncio.wait_for(self._closing.wait(), waiting.CLOSING_TIME)
-        except TimeoutError:
-            self.hang_up()
-        self.say("shell.closed")
-        if self.tutor is not None:
-            self.tutor.goodbye()
-        if before is State.UPDATE:  # said, not drawn: the arrow to UPDATE stands right above
-            self.screen.state_changed(before, State.CLOSED, [])
+            await ending.after_quit(self, event.after)
 
     def show_exchange(self, exchange: Exchange) -> None:
         """The reply, the notes, and the arrow if the state changed."""
@@ -360,7 +355,7 @@ class Shell:
         self.screen.hidden = self.words.get("shell.hidden") or ""
         # The practice server never repeats what it was sent (sec-V3): nothing of its words needs a mask.
         self.screen.echoes = not (self.call is not None and self.call.place.practice)
-        shown = self.screen.reply(exchange)
+        shown = self.screen.reply(self._with_evidence(exchange))
         self.cut_short = (exchange, shown.lines) if shown.left > 0 else None
         self.page_rest = []
         if self.cut_short:
@@ -378,6 +373,12 @@ class Shell:
         if exchange.name in ("HELP", "EXIT", "?", "LOGOUT") and self.screen.interactive:
             self.say("shell.meta-hint")
 
+    def _with_evidence(self, exchange: Exchange) -> Exchange:
+        """Bytes between STLS and TLS are no part of the record, since TCP may cut them anywhere; but they are shown."""
+        if self.call is None or exchange.problem is None or exchange.problem.code != "stls-injection":
+            return exchange
+        return replace(exchange, received=self.call.session.connection.injected)
+
     def moved(self, before: State, after: State, command: str | None = None) -> None:
         """Draw the arrow that was taken, if one was; without a command the line was lost."""
         if before is not after:
@@ -389,12 +390,6 @@ class Shell:
 
     async def leave(self) -> None:
         """Leave without QUIT; with marks set, name them and ask first. Raises Leave if it is so."""
-        session = self.session
-        marks = session.connection.maildrop.marks if session else frozenset()
-        if marks and self.screen.interactive:
-            listed = ", ".join(map(str, sorted(marks)))
-            answer = await self.screen.ask(self.words("shell.ask-leave", marks=listed, count=len(marks)))
-            if answer.strip().lower() not in ("y", "yes", self.words("shell.yes")):
-                return
-        self.hang_up()
-        raise Leave
+        if await ending.may_part(self):
+            self.hang_up()
+            raise Leave

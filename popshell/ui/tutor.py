@@ -179,9 +179,7 @@ class Tutor:
         if exercise is None:
             return
         self.attempt = Attempt(exercise, self.placed, solved=True)
-        if shell.call is not None:
-            shell.earlier += shell.call.session.transcript
-            shell.hang_up()
+        shell.put_away(quiet=True)
         self.show_task()
         shell.screen.lines([[]])
         await shell.take_call(self.stage.open(exercise, shell.late, shell.ended), quiet=bool(exercise.start))

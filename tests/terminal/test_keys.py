@@ -199,8 +199,8 @@ def test_autologout_is_counted_down_and_happens(terminal: Terminals) -> None:
     shell.type("RE")
     shell.wait("▸ RE")
     shell.type("\x15:wait 60\r")
-    shell.wait("The server closed the connection")
-    shell.wait("marked (1) are still there")
+    shell.wait("the server logged you out")
+    shell.wait("marked (1) are all still there")
     shell.prompt("CLOSED ▸")
 
 
