@@ -5,7 +5,7 @@ Options are accepted before and after a subcommand. Their help stands in `messag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -25,6 +25,19 @@ SYNOPSIS = """popshell [OPTIONS] [HOST | HOST:PORT | pop://USER@HOST:PORT]
        popshell serve [--port P] [--maildrop DIR] [--account NAME:PASSWORD] [--require-tls]
        popshell lint [DIR] [--fix-dialogues] [--mark-translated]
        popshell lesson new NAME [--lessons DIR]"""
+
+#: Where an option means something: a subcommand, `HOST`, or the practice server inside ("").
+_BELONGS: Mapping[str, tuple[str, ...]] = {
+    "port": ("serve",),
+    "fix_dialogues": ("lint",),
+    "mark_translated": ("lint",),
+    "tls": ("HOST",),
+    "ca": ("HOST",),
+    "insecure": ("HOST",),
+    "maildrop": ("serve", ""),
+    "account": ("serve", ""),
+    "require_tls": ("serve", ""),
+}
 
 
 class Usage(Exception):
@@ -52,6 +65,17 @@ class Arguments:
     require_tls = False
     fix_dialogues = False
     mark_translated = False
+
+
+def stray_option(arguments: Arguments, kind: str) -> tuple[str, str] | None:
+    """An option that was given and means nothing to `kind` (a subcommand, `HOST` or ""), and what it belongs to.
+
+    It is refused, because one that is ignored may be the one that somebody relied on: `--require-tls HOST`.
+    """
+    for name, kinds in _BELONGS.items():
+        if getattr(arguments, name) not in (None, False) and kind not in kinds:
+            return f"--{name.replace('_', '-')}", " / ".join(found or "popshell" for found in kinds)
+    return None
 
 
 def parser(words: Words) -> argparse.ArgumentParser:

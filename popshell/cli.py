@@ -12,13 +12,13 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from popshell import __version__
-from popshell.arguments import SUBCOMMANDS, SYNOPSIS, Arguments, Usage, parser, peek
+from popshell.arguments import SUBCOMMANDS, SYNOPSIS, Arguments, Usage, parser, peek, stray_option
 from popshell.learn.catalog import LANGUAGES, Catalog, PageError, Words, bundled, choose_language
 from popshell.net.address import Address, AddressError, parse_address
 from popshell.net.dialer import Dialer
@@ -28,9 +28,10 @@ from popshell.net.transport import TlsMode
 from popshell.server.maildrop import from_files, read_directory
 from popshell.server.mailserver import MailServer
 from popshell.server.settings import SERVED, Conditions, Limits
-from popshell.session import Call, Event
+from popshell.session import Call, Event, Session
 from popshell.ui import flight, waiting
 from popshell.ui.shell import Leave, Options, Shell
+from popshell.ui.waiting import COUNTDOWN
 from popshell.visible import fault_of, show
 
 if TYPE_CHECKING:
@@ -105,11 +106,11 @@ def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
     rest = arguments.words[1:] if subcommand else arguments.words
     if len(rest) > {"serve": 0, "lesson": 2}.get(subcommand, 1):
         raise Usage(words("cli.too-many", word=rest[-1]))
-    if arguments.port is not None and subcommand != "serve":
-        raise Usage(words("cli.only-with", option="--port", command="serve"))
-    for option in ("fix_dialogues", "mark_translated"):
-        if getattr(arguments, option) and subcommand != "lint":
-            raise Usage(words("cli.only-with", option=f"--{option.replace('_', '-')}", command="lint"))
+    stray = stray_option(arguments, subcommand or ("HOST" if rest else ""))
+    if stray is not None:
+        raise Usage(words("cli.only-with", option=stray[0], command=stray[1]))
+    if not 0 <= (arguments.port or 0) <= 65535:
+        raise Usage(words("cli.bad-port-number", port=arguments.port))
     if subcommand == "lint":
         from popshell.learn.lint import run_lint
 
@@ -131,8 +132,8 @@ def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
     if rest:
         try:
             address = parse_address(rest[0], TlsMode(arguments.tls) if arguments.tls else None)
-        except AddressError:
-            raise Usage(words("cli.bad-address", address=rest[0])) from None
+        except AddressError as error:
+            raise Usage(words(f"net.{error.code}", address=rest[0])) from None
     return _start(arguments, catalog, language, server, address)
 
 
@@ -143,6 +144,8 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
         name, colon, password = text.partition(":")
         if not (name and colon and password) or any(ch.isspace() for ch in name):
             raise Usage(words("cli.bad-account", account=name or text))
+        if name in accounts:
+            raise Usage(words("cli.account-twice", account=name))
         accounts[name] = password
     try:
         if arguments.maildrop is not None:
@@ -220,8 +223,8 @@ async def _interactive(
     shell.say("shell.banner", version=__version__, style="emphasis")
     if learn is None and dialer.address is None:
         await _introduce(shell, dialer)
-    elif dialer.address is not None and dialer.address.user:
-        shell.draft = f"USER {dialer.address.user}"
+    elif dialer.address is not None:
+        shell.draft = dialer.address.draft
     try:
         return await repl.run(lambda: _begin(shell, learn))
     finally:
@@ -295,13 +298,16 @@ async def _plain(
         shell.say("shell.plain-hint", version=__version__)
         if learn is None and dialer.address is None:
             await _introduce(shell, dialer)
+        elif dialer.address is not None and dialer.address.draft:
+            shell.draft = dialer.address.draft
+            shell.say("shell.draft-ready", line=shell.draft)
     began, run = False, _giving_way(shell) if terminal else _straight
+    watch = asyncio.ensure_future(_warn_of_autologout(shell) if terminal else asyncio.sleep(0))
     try:
         began = await _begin(shell, learn)
         if began:
-            lines = lines_of(sys.stdin.buffer)
-            screen.answers = lines
-            async for text in lines:
+            lines = screen.answers = lines_of(sys.stdin.buffer)
+            while (text := await _next_line(shell, lines)) is not None:
                 # There is no prompt to put a finished line at: an empty line is the Enter that sends it.
                 draft, shell.draft = shell.draft, ""
                 rows = (text or draft).split("\n")
@@ -311,9 +317,30 @@ async def _plain(
     except Leave:
         pass
     finally:
+        watch.cancel()
         shell.hang_up()
         await dialer.close()
     return OK if terminal and began and not arguments.json else shell.tally.exit_code()
+
+
+async def _next_line(shell: Shell, lines: AsyncIterator[str]) -> str | None:
+    """The next line; an answer to a challenge of AUTH is a secret, and a person's is not shown."""
+    if shell.screen.interactive and shell.session is not None and shell.session.connection.challenged:
+        return await shell.screen.ask_hidden("")
+    return await anext(lines, None)
+
+
+async def _warn_of_autologout(shell: Shell) -> None:
+    """Where no toolbar counts down: say once, when the last minute begins, that the server will log out."""
+    said: Session | None = None
+    while True:
+        left = shell.seconds_left()
+        if left is None or left > COUNTDOWN:
+            said = None
+        elif said is not shell.session:
+            said = shell.session
+            shell.screen.interrupt(lambda: shell.say("shell.autologout-soon", style="warn"))
+        await asyncio.sleep(1.0)
 
 
 async def _straight(work: Awaitable[None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -181,6 +182,19 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         (["--account", "a b:c"], "NAME:PASSWORD"),
         (["--maildrop", "/no/such"], "/no/such"),
         (["--ca"], "--ca"),
+        (["serve", "--port", "70000"], "65535"),
+        (["serve", "--port", "-1"], "65535"),
+        (["serve", "--account", "a:b", "--account", "a:c"], "once only"),
+        (["--tls", "stls"], "--tls goes with HOST"),
+        (["--ca", "/no/such"], "--ca goes with HOST"),
+        (["--insecure"], "--insecure goes with HOST"),
+        (["serve", "--tls", "none"], "--tls goes with HOST"),
+        (["learn", "--insecure"], "--insecure goes with HOST"),
+        (["--require-tls", "h:1"], "--require-tls goes with serve"),
+        (["--maildrop", "/tmp", "h:1"], "--maildrop goes with serve"),
+        (["--account", "a:b", "h:1"], "--account goes with serve"),
+        (["pop://mei:secret@h"], "never a password"),
+        (["pop://a%0D%0AQUIT@h"], "not an address"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -194,6 +208,28 @@ def test_wrong_arguments_are_exit_2_and_said(
     assert word in err
     assert out == ""
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("{} <&-", 0),
+        ("{} <&- >&-", 0),
+        ("{} --version >&-", 0),
+        ("{} --bogus 2>&-", 2),
+        ("{} --version >/dev/full", 3),
+        ("printf 'NOOP\\nQUIT\\n' | {} >/dev/full", 3),
+    ],
+)
+def test_streams_that_are_closed_or_full_bring_no_traceback(command: str, code: int, tmp_path: Path) -> None:
+    line = command.format(f"{shlex.quote(sys.executable)} -m popshell")
+    environ = {**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
+    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, env=environ, check=False, timeout=60, cwd=ROOT)
+    assert done.returncode == code
+    for said in (done.stdout, done.stderr):
+        assert b"Traceback" not in said
+        assert b"Exception" not in said
+        assert b"AttributeError" not in said
 
 
 def test_account_error_does_not_repeat_a_password(capsys: pytest.CaptureFixture[str]) -> None:

@@ -206,6 +206,14 @@ SECRETS = [
     (CANARY, AFTER_USER, MASK),  # the password alone
     (f"{CANARY} {CANARY}", AFTER_USER, MASK),
     (f"pa\xdf {CANARY}", AFTER_USER, f"pa\xdf {MASK}"),
+    # without USER before them: whoever slips here meant to log in
+    (f"PAS {CANARY}", Context(A), f"PAS {MASK}"),
+    (f"PASSS {CANARY} x", Context(A), f"PASS{MASK}"),
+    (f"pssa {CANARY}", Context(A), f"pssa {MASK}"),
+    (f"PASD {CANARY}", Context(A), f"PASD {MASK}"),
+    (f"PASS{CANARY}", Context(A), f"PASS{MASK}"),
+    (f"PASSWORD {CANARY}", Context(State.CLOSED), f"PASS{MASK}"),
+    (f"APO mei {CANARY}", Context(A), f"APO {MASK}"),
 ]
 
 
@@ -222,7 +230,7 @@ def test_redacted(text: str, context: Context, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["QUIT", "USER mei", "APOP mei", "AUTH PLAIN", "LIST 1", "HELP me", "", "PASS", "PASS "]
+    "text", ["QUIT", "USER mei", "APOP mei", "AUTH PLAIN", "LIST 1", "HELP me", "", "PASS", "PASS ", "PAX", "TASK x y"]
 )
 def test_nothing_secret_nothing_masked(text: str) -> None:
     for context in (Context(A), Context(T)):

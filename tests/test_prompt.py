@@ -11,9 +11,10 @@ from popshell.protocol.commandline import Context, parse
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.maildropview import MaildropView
 from popshell.session import Place
-from popshell.ui.prompt import COUNTDOWN, Toolbar, hint, prompt_line
+from popshell.ui.prompt import Toolbar, hint, prompt_line
 from popshell.ui.shell import Options
 from popshell.ui.typed import Typing
+from popshell.ui.waiting import COUNTDOWN
 from popshell.ui.wrap import Line, line_columns
 
 

@@ -92,8 +92,8 @@ class Dialer:
         elif where is not None:
             try:
                 address = parse_address(where, self.tls)
-            except AddressError:
-                raise CallError("bad-address", address=where) from None
+            except AddressError as error:
+                raise CallError(error.code, address=where) from None
         return self._dial(address, late, ended)
 
     async def _dial(

@@ -59,6 +59,24 @@ def is_loopback(address: str) -> bool:
     return address.startswith(("127.", "::ffff:127.")) or address == "::1"
 
 
+def is_localhost(host: str) -> bool:
+    return host.rstrip(".").lower() == "localhost"
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether what was typed is this machine without asking anybody: `localhost`, or an address however it is written.
+
+    `127.0.0.1.example.org` is a name of somebody's; `127.1` is what the system connects to as 127.0.0.1.
+    """
+    if is_localhost(host):
+        return True
+    try:
+        found = _look_up(host.encode(), 0, socket.AI_NUMERICHOST)
+    except (OSError, ValueError):
+        return False
+    return all(is_loopback(address[0]) for _, address in found)
+
+
 def text_of(address: Address) -> str:
     """An address as people write it: `127.0.0.1:110`, `[::1]:110`."""
     host, port = address[0], address[1]

@@ -210,7 +210,8 @@ class Transport(asyncio.Protocol):
         return client_context(self.target.ca_file, self.target.ca_data, self.target.insecure)
 
     def _where(self) -> dict[str, Fact]:
-        return {"host": self.target.host, "port": self.target.port}
+        host = self.target.host
+        return {"host": f"[{host}]" if ":" in host else host, "port": self.target.port}
 
     async def _dial(self) -> None:
         """Try the host's addresses in turn. Each gets its share of the time that is left, so that one that swallows

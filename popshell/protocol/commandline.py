@@ -154,6 +154,33 @@ def hidden_in_base64(text: str) -> tuple[str, ...]:
     return (last.decode("utf-8", "surrogateescape"),) if last else ()
 
 
+#: The commands that carry a secret as it is, and those that come right before one (RFC 1939 §7: USER before PASS).
+#: What AUTH carries is base64 and is found by its form, whatever stands before it: `_holds_password`.
+_SECRET_ONES = tuple(
+    spec for spec in COMMANDS.values() if any(param.kind in (Kind.SECRET, Kind.DIGEST) for param in spec.params)
+)
+_BEFORE_SECRET = frozenset(spec.must_follow for spec in _SECRET_ONES if spec.must_follow)
+
+
+def _resembles_login(verb: str) -> bool:
+    """Whether a word that is no command is probably meant for one that carries a secret: `PASSWORD`, `PAS`, `ATUH`."""
+    word = upper(verb)
+    return any(word.startswith(spec.name) or _one_slip(word, spec.name) for spec in _SECRET_ONES)
+
+
+def _one_slip(word: str, name: str) -> bool:
+    """Whether `word` is `name` with one letter too many, one missing, one wrong, or its letters in another order."""
+    if abs(len(word) - len(name)) > 1:
+        return False
+    if sorted(word) == sorted(name):
+        return True
+    start = 0
+    while start < min(len(word), len(name)) and word[start] == name[start]:
+        start += 1
+    longer, shorter = (word, name) if len(word) >= len(name) else (name, word)
+    return longer[start + 1 :] == (shorter[start:] if len(word) != len(name) else shorter[start + 1 :])
+
+
 def _holds_password(word: str) -> bool:
     """Whether `word` is a message of PLAIN, wherever it stands: behind a mistyped AUTH, or where no challenge came."""
     try:
@@ -192,9 +219,11 @@ def _arguments(
 ) -> None:
     """Cut the rest of the line into arguments and give each its parameter."""
     params = spec.params if spec else ()
-    # A slip of the verb right after USER still carries the password: `PAS secret`, `PASSsecret`, `secret` (sec-K3).
-    slip = spec is None and context.follows == "USER"
+    # A slip of the verb may still carry a password: `PAS secret`, `PASSsecret`; right after USER so does any word,
+    # `secret` alone included (sec-K3).
     verb = tokens[0]
+    after_user = context.follows in _BEFORE_SECRET
+    slip = spec is None and (after_user or (context.state is not State.TRANSACTION and _resembles_login(verb.text)))
     if slip and len(verb.text) > 4:
         # Keywords have three or four letters (RFC 1939 §3): what is longer is no keyword, and may be the secret itself.
         head = verb.start + 4 if verb.text[:4].upper() == "PASS" else verb.start

@@ -19,11 +19,9 @@ from popshell.protocol.maildropview import MaildropView
 from popshell.ui import diagram
 from popshell.ui.shell import Shell
 from popshell.ui.typed import Typing
+from popshell.ui.waiting import COUNTDOWN
 from popshell.ui.wrap import Line, clip, clip_line, line_columns
 from popshell.visible import show
-
-#: Seconds before autologout at which the countdown begins.
-COUNTDOWN = 60.0
 
 
 def formatted(line: Line) -> StyleAndTextTuples:

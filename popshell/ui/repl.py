@@ -32,11 +32,12 @@ from popshell.protocol.commandline import MASK
 from popshell.ui import flight, render, theme, waiting
 from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.history import RecentSuggest, ShellHistory
-from popshell.ui.prompt import COUNTDOWN, Toolbar, formatted, hint, prompt_line
+from popshell.ui.prompt import Toolbar, formatted, hint, prompt_line
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Leave, Shell
 from popshell.ui.tty import Terminal
 from popshell.ui.typed import Mask, ShellLexer, Typing
+from popshell.ui.waiting import COUNTDOWN
 from popshell.visible import fault_of, show
 
 _BLANKS = " \t"

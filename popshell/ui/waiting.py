@@ -11,6 +11,8 @@ from popshell.visible import show
 if TYPE_CHECKING:
     from popshell.ui.shell import Shell
 
+#: Seconds before autologout at which it is counted down.
+COUNTDOWN = 60.0
 #: How long the server may take to close after QUIT, in seconds, before we close.
 CLOSING_TIME = 2.0
 #: After so many seconds the shell says what it waits for. Slow refusals are common: Courier 1.0.16 takes 5 s.
