@@ -103,6 +103,12 @@ class TestCapa:
         assert "LOGIN-DELAY" not in self.rows()
         assert self.rows(conditions=Conditions(login_delay=900))["LOGIN-DELAY"] == ("900",)
 
+    def test_utf8_names_are_announced_where_an_account_needs_them(self) -> None:
+        """RFC 6856 §2.2: without `UTF8 USER` a client "MUST NOT use UTF-8 characters when authenticating"."""
+        assert self.rows()["UTF8"] == ()
+        assert self.rows(accounts={"a": "b", "üser": "c"})["UTF8"] == ("USER",)
+        assert self.rows(accounts={"a": "信"})["UTF8"] == ("USER",)
+
     def test_implementation(self) -> None:
         assert self.rows(implementation="Shlemazle-Plotz-v302")["IMPLEMENTATION"] == ("Shlemazle-Plotz-v302",)
 
@@ -125,6 +131,22 @@ class TestLogin:
 
     def test_a_name_may_be_utf8(self) -> None:
         assert play("USER 海", "PASS 信", accounts={"海": "信"})[-1].ok
+
+    def test_two_ways_to_write_a_name_open_one_maildrop(self) -> None:
+        """RFC 6856 §2.2, RFC 4013: one login removes a message, the other sees that it is gone."""
+        server = practice_server(accounts={"é": "\u2168"})
+        assert play("USER e\u0301", "PASS IX", "DELE 1", "QUIT", server=server)[-1].ok
+        assert statuses("AUTH PLAIN " + plain("é", "I\u00adX"), "STAT", server=server)[-1].startswith("+OK 6 ")
+
+    @pytest.mark.parametrize("account", [(NAME, "\udcff"), ("\udcff", SECRET)])
+    @pytest.mark.parametrize("lines", [LOGIN, (f"USER {NAME}", "PASS \udcff"), ("USER \udcff", f"PASS {SECRET}")])
+    def test_an_account_that_is_no_utf8_cannot_be_used_and_harms_nobody(
+        self, account: tuple[str, str], lines: tuple[str, ...]
+    ) -> None:
+        accounts = dict([account, ("mei", SECRET)])
+        digest = apop_digest(STAMP, account[1])
+        found = statuses(*lines, f"APOP {account[0]} {digest}", "USER mei", f"PASS {SECRET}", accounts=accounts)
+        assert [line.partition(" ")[0] for line in found] == ["+OK", "-ERR", "-ERR", "+OK", "+OK"]
 
     def test_apop_needs_this_session_s_stamp(self) -> None:
         assert play(f"APOP {NAME} {DIGEST}")[-1].ok

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,8 @@ from popshell.protocol.sasl import (
     apop_digest,
     decode_line,
     encode_line,
+    prepared,
+    saslprep,
     verify_apop,
     verify_password,
 )
@@ -35,7 +38,7 @@ class TestApop:
 
     def test_verify(self) -> None:
         secret_of = {"mrose": "tanstaaf"}.get
-        assert verify_apop(self.STAMP, "mrose", self.DIGEST, secret_of)
+        assert verify_apop(self.STAMP, "mrose", self.DIGEST, secret_of) == "mrose"
         assert not verify_apop(self.STAMP, "mrose", self.DIGEST.upper(), secret_of)
         assert not verify_apop(self.STAMP, "mrose", "", secret_of)
         assert not verify_apop(self.STAMP, "mrose", "é\udcff", secret_of)
@@ -44,6 +47,18 @@ class TestApop:
     def test_an_unknown_name_proves_nothing(self) -> None:
         stand_in = apop_digest(self.STAMP, "no such name")
         assert not verify_apop(self.STAMP, "nobody", stand_in, ACCOUNTS.get)
+
+    def test_the_secret_is_prepared(self) -> None:
+        """RFC 6856 §2.2: a client that does it too, and one whose keyboard writes it so, compute the same digest."""
+        plain = hashlib.md5(f"{self.STAMP}IX".encode()).hexdigest()
+        assert apop_digest(self.STAMP, "\u2168") == apop_digest(self.STAMP, "I\u00adX") == plain
+        assert verify_apop(self.STAMP, "\u2168", plain, {"IX": "\u2168"}.get) == "IX"
+
+    @pytest.mark.parametrize("secret", ["\udcff", "\u0627\u0031", "\u0221"])
+    def test_a_secret_that_cannot_be_prepared_has_a_digest_that_proves_nothing(self, secret: str) -> None:
+        digest = apop_digest(self.STAMP, secret)
+        assert len(digest) == 32
+        assert verify_apop(self.STAMP, "mrose", digest, {"mrose": secret}.get) is None
 
 
 class TestPassword:
@@ -60,7 +75,70 @@ class TestPassword:
         ],
     )
     def test_verify(self, name: str, password: str, right: bool) -> None:
-        assert verify_password(name, password, ACCOUNTS.get) is right
+        assert verify_password(name, password, ACCOUNTS.get) == (name if right else None)
+
+    @pytest.mark.parametrize(
+        ("name", "password", "account", "proved"),
+        [
+            ("ｍｅｉ", "pine", ("mei", "pine"), "mei"),
+            ("mei", "\u2168", ("mei", "IX"), "mei"),
+            ("mei", "IX", ("mei", "\u2168"), "mei"),
+            ("e\u0301", "x", ("é", "x"), "é"),
+            ("海", "信\u3000箱", ("海", "信 箱"), "海"),
+            ("海", "信箱 ", ("海", "信箱"), None),  # a blank counts behind any character (RFC 1939 §7)
+            ("mei", "a\tb", ("mei", "a\tb"), "mei"),  # ASCII is RFC 1939's
+            ("mei", "\u0221", ("mei", "\u0221"), None),  # not assigned in Unicode 3.2: may be asked, not stored
+            ("mei", "\udcff", ("mei", "\udcff"), None),  # no UTF-8: "MUST reject" (RFC 6856 §2.2)
+            ("mei\udcff", "x", ("mei\udcff", "x"), None),
+            ("mei", "\u0627\u0031", ("mei", "\u0627\u0031"), None),
+            ("mei", "\u00ad", ("mei", "\u00ad"), None),  # nothing is left of it (RFC 4616 §2)
+        ],
+    )
+    def test_prepared(self, name: str, password: str, account: tuple[str, str], proved: str | None) -> None:
+        assert verify_password(name, password, dict([account]).get) == proved
+
+
+class TestSaslprep:
+    """RFC 4013."""
+
+    @pytest.mark.parametrize(
+        ("given", "wanted"),
+        [
+            ("I\u00adX", "IX"),  # the examples of §3
+            ("user", "user"),
+            ("USER", "USER"),
+            ("\u00aa", "a"),
+            ("\u2168", "IX"),
+            ("\u0007", None),
+            ("\u0627\u0031", None),
+            ("a\u00a0b\u3000c", "a b c"),  # §2.1: blanks of other scripts
+            ("\u0627\u0628", "\u0627\u0628"),
+            ("\u0627a\u0628", None),  # RFC 3454 §6
+            ("a\udcff", None),
+            ("\ue000", None),
+            ("\u200e", None),
+            ("\ufffd", None),
+            ("", ""),
+        ],
+    )
+    def test_saslprep(self, given: str, wanted: str | None) -> None:
+        assert saslprep(given) == wanted
+
+    def test_what_was_not_assigned_may_be_asked_but_not_stored(self) -> None:
+        """RFC 3454 §7."""
+        assert saslprep("\u0221") == "\u0221"
+        assert saslprep("\u0221", stored=True) is None
+
+    @PROFILE
+    @given(st.text(max_size=20))
+    def test_once_is_enough(self, text: str) -> None:
+        once = saslprep(text)
+        assert once is None or saslprep(once) == once
+
+    @PROFILE
+    @given(st.text(st.characters(codec="ascii"), max_size=20))
+    def test_ascii_is_left_alone(self, text: str) -> None:
+        assert prepared(text) == prepared(text, stored=True) == text
 
 
 class TestLines:
@@ -97,6 +175,8 @@ class TestPlain:
         [
             (b"\0mei\0pineapple", "mei"),
             (b"mei\0mei\0pineapple", "mei"),
+            ("\0ｍｅｉ\0pineapple".encode(), "mei"),
+            ("ｍｅｉ\0mei\0pineapple".encode(), "mei"),
             ("\0海\0信箱 key".encode(), "海"),
             (b"hai\0mei\0pineapple", None),  # to act as another: RFC 4616 §4, second example
             (b"\0mei\0wrong", None),

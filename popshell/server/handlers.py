@@ -60,12 +60,12 @@ def pass_(session: ServerSession, line: CommandLine) -> Reply:
     name, session.name = session.name, ""
     if session.needs_tls:
         return error("tls-required", "AUTH")  # against policy is a fault of credentials, too (RFC 3206 §5)
-    return _log_in(session, name, verify_password(name, line.arguments[0], session.server.secret_of))
+    return _log_in(session, verify_password(name, line.arguments[0], session.server.secret_of))
 
 
 def apop(session: ServerSession, line: CommandLine) -> Reply:
     name, digest = line.arguments
-    return _log_in(session, name, verify_apop(session.stamp, name, digest, session.server.secret_of))
+    return _log_in(session, verify_apop(session.stamp, name, digest, session.server.secret_of))
 
 
 def auth(session: ServerSession, line: CommandLine) -> Reply:
@@ -95,13 +95,13 @@ def _prove(session: ServerSession, mechanism: Mechanism, challenge: bytes, text:
         name = mechanism.verify(challenge, decode_line(text), session.server.secret_of)
     except SaslError as wrong:
         return error(wrong.code)
-    return _log_in(session, name or "", name is not None)
+    return _log_in(session, name)
 
 
-def _log_in(session: ServerSession, name: str, proved: bool) -> Reply:
-    """Open the maildrop of `name`, or say why not: the response codes are RFC 2449 §8.1's and RFC 3206's."""
+def _log_in(session: ServerSession, name: str | None) -> Reply:
+    """Open the maildrop of the name that was proved, or say why not: the codes are RFC 2449 §8.1's and RFC 3206's."""
     server = session.server
-    if not proved:
+    if name is None:
         session.failed_logins += 1
         session.wait_after_failure()
         return error("credentials", "AUTH")
@@ -149,7 +149,7 @@ def capability_rows(session: ServerSession) -> Iterator[str]:
     for tag, row in CAPABILITIES.items():
         if session.state in row.announced and session.serves(tag):
             arguments = _ARGUMENTS.get(tag)
-            yield f"{tag} {arguments(session)}" if arguments else tag
+            yield f"{tag} {arguments(session)}".rstrip() if arguments else tag
 
 
 _ARGUMENTS: Mapping[str, Callable[[ServerSession], str]] = {
@@ -157,6 +157,7 @@ _ARGUMENTS: Mapping[str, Callable[[ServerSession], str]] = {
     "LOGIN-DELAY": lambda session: str(session.server.conditions.login_delay),
     "EXPIRE": lambda session: "NEVER",
     "IMPLEMENTATION": lambda session: session.server.implementation,
+    "UTF8": lambda session: "USER" if session.server.takes_utf8_names else "",
 }
 
 

@@ -20,7 +20,7 @@ from popshell.protocol.commandline import CommandLine, Context, parse
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.exchange import Exchange
-from popshell.protocol.sasl import MECHANISMS, Mechanism, encode_line
+from popshell.protocol.sasl import MECHANISMS, Mechanism, encode_line, prepared
 from popshell.protocol.wire import CRLF, LineReader
 from popshell.server.handlers import HANDLERS, Reply, auth_answer
 from popshell.server.maildrop import Maildrop, Message, OpenMaildrop
@@ -65,7 +65,13 @@ class MailServer:
         self.maildrops: dict[str, Maildrop] = {}
 
     def secret_of(self, name: str) -> str | None:
-        return self.accounts.get(name)
+        """The secret of the account whose name, as it is compared, is `name`; all are looked at, to take equal time."""
+        return {prepared(account, stored=True): secret for account, secret in self.accounts.items()}.get(name)
+
+    @property
+    def takes_utf8_names(self) -> bool:
+        """Whether an account has a name or a secret that is not ASCII, so that CAPA has to say so (RFC 6856 §2.2)."""
+        return not all(text.isascii() for account in self.accounts.items() for text in account)
 
     def maildrop_of(self, name: str) -> Maildrop:
         """The maildrop of an account; each begins with the same messages."""
