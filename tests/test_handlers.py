@@ -233,6 +233,12 @@ class TestUtf8:
         assert found[2].startswith("+OK")
         assert found[4].startswith("+OK")
 
+    def test_a_part_s_header_in_utf8_needs_utf8(self) -> None:
+        """RFC 6532 §3: the header of a MIME part, too; TOP as well as RETR, whatever TOP would show of it."""
+        part = "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Description: 信\n\nbody\n--b--\n"
+        found = statuses(*LOGIN, "RETR 1", "TOP 1 0", messages=(message(part.encode()),))[2:]
+        assert [line[:12] for line in found] == ["-ERR [UTF8] "] * 2
+
     def test_with_utf8_it_is_sent_as_it_is(self) -> None:
         response = play("UTF8", *LOGIN, "RETR 1", messages=self.MAIL)[-1].response
         assert response is not None

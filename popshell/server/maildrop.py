@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from popshell.protocol.wire import CRLF, stuff
+from popshell.server.mimeheads import body_start, has_utf8_header
 
 #: How much of a message is prepared at a time, in octets: a long one must not hold up the others.
 SLICE = 256 * 1024
@@ -37,20 +38,12 @@ class Message(NamedTuple):
 
     @property
     def needs_utf8(self) -> bool:
-        """Whether its header holds octets outside ASCII (RFC 6532): these are for UTF-8 mode only (RFC 6856 §2.1)."""
-        return not self.content[: self._body].isascii()
-
-    @property
-    def _body(self) -> int:
-        """Where the body begins: behind the first empty line, or nowhere."""
-        if self.content.startswith(CRLF):
-            return 2  # no header at all
-        end = self.content.find(CRLF + CRLF)
-        return end + 4 if end >= 0 else self.octets
+        """Whether a header, its own or a part's, is in UTF-8 (RFC 6532 §3): for UTF-8 mode only (RFC 6856 §2.1)."""
+        return has_utf8_header(self.content)
 
     def top(self, lines: int) -> bytes:
         """Header, empty line and the first `lines` lines of the body (RFC 1939 §7, TOP)."""
-        end = self._body
+        end = body_start(self.content)
         for _ in range(lines):
             found = self.content.find(CRLF, end)
             if found < 0:
