@@ -109,12 +109,22 @@ class TestLines:
         assert out == [b"-ERR " + words("too-long"), out[1], b""]
         assert out[1].startswith(b"+OK 7 ")
 
-    @pytest.mark.parametrize("length", [255, 256, 1025, 8192])
+    @pytest.mark.parametrize("length", [255, 256, 1025, 8192, 8193, 20_000])
     def test_a_command_has_255_octets_at_most(self, length: int) -> None:
         """RFC 2449 §4: 255 must be taken, CRLF included."""
         session = opened()
         out = converse(session, b"USER " + b"x" * (length - 7) + b"\r\n")
         assert out.startswith(b"+OK" if length <= 255 else b"-ERR " + words("too-long"))
+        assert out.count(b"\r\n") == 1
+
+    @pytest.mark.parametrize("length", [256, 1025, 8192])
+    def test_auth_with_an_initial_response_is_no_exception(self, length: int) -> None:
+        """RFC 5034 §4: what would not fit into 255 octets is sent as the answer to the challenge."""
+        session = opened(accounts={NAME: "s" * length})
+        line = f"AUTH PLAIN {plain(secret='s' * length)}"[: length - 2].encode()
+        assert converse(session, line + b"\r\nNOOP\r\n").startswith(b"-ERR " + words("too-long") + b"\r\n-ERR ")
+        assert session.awaiting is None
+        assert session.state is State.AUTHORIZATION
 
     def test_an_answer_to_a_challenge_may_be_longer(self) -> None:
         """RFC 5034 §4: "independent of any line-length limitations"; sec-V9: 8,192."""
@@ -153,16 +163,28 @@ class TestOtherProtocols:
             b"POST /?" + b"x" * 4000 + b" HTTP/1.1",
             b"GET /" + b"x" * 9000 + b" HTTP/1.1",
             b"PRI * HTTP/2.0",
+            b"GET /",  # HTTP/0.9
+            b"get\t/",
+            b"CONNECT x:1\tHTTP/1.1",
+            b"FOO /\tHTTP/1.1",
+            b"\r\n \t\r\nPOST / HTTP/1.1",
+            b"GET ",
+            *(method + b" /x" for method in b"PUT HEAD OPTIONS DELETE PATCH TRACE".split()),
         ],
     )
     def test_http_is_not_served(self, request_line: bytes, cut: int) -> None:
         session = opened()
         data = request_line + b"\r\nHost: localhost\r\n\r\nUSER learner\r\nPASS secret\r\nDELE 1\r\nQUIT\r\n"
         out = converse(session, *chunks_of(cut)(data))
-        assert out.startswith(b"-ERR ")
-        assert out.count(b"\r\n") == 1
+        *_, last, end = out.split(b"\r\n")
+        assert (last, end) == (b"-ERR " + words("http" if len(request_line) < 9000 else "too-long"), b"")
+        assert out.count(b"\r\n") == 1 + request_line.count(b"\r\n")
         assert session.closing
         assert session.name == ""
+
+    @pytest.mark.parametrize("line", ["DELETE 1", "GET", "delete  2 ", "POSTAL x", "TRACER / x", "USER HTTP/1.1"])
+    def test_a_learner_s_slip_is_no_http(self, line: str) -> None:
+        assert play(line, "CAPA")[-1].ok is (line != "USER HTTP/1.1")
 
     def test_only_the_first_line_is_looked_at(self) -> None:
         assert statuses("NOOP", "USER a HTTP/1.1", "QUIT")[-1].startswith("+OK")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -29,6 +30,10 @@ from popshell.words import fill
 
 #: Behind the seconds of a stamp, so that two connections in one second, to any servers of this process, differ.
 _SERIAL = itertools.count(1)
+
+#: A line of HTTP: a method and what it is asked of, or the version behind it (RFC 9112 §3). A message-number is asked
+#: of nothing: `DELETE 1` is a learner's slip. Compiled by `re` when first used, and kept: no start pays for it.
+_HTTP = rb"(?is)(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE)[ \t](?![ \t]*[0-9]+[ \t]*\Z)|.*[ \t]HTTP/"
 
 #: Text of a reply by its key, in one language.
 Texts = Mapping[str, str]
@@ -273,8 +278,8 @@ class ServerSession:
             self._dead = True
             return
         self._served += 1
-        first, self._first = self._first, False
-        if raw is not None and first and b" HTTP/" in raw:
+        first, self._first = self._first, self._first and raw is not None and not raw.strip()
+        if raw is not None and first and re.match(_HTTP, raw):
             # A web page in somebody's browser speaks to this port: no conversation (sec-V11).
             self.closing = True
             yield self._words(Reply(False, "http"))
