@@ -242,7 +242,7 @@ _TYPED = {
     "LONGEST_ARGUMENT": ("longest argument that the RFC allows (RFC 1939 §3); a warning", "characters"),
 }
 _SERVER = {
-    "line": ("longest command line", "octets"),
+    "line": ("longest answer to a challenge of `AUTH`, CRLF included; a command has 255 octets at most", "octets"),
     "autologout": ("silence after which the server hangs up, without UPDATE (RFC 1939 §3)", "s"),
     "line_time": ("until a line that was begun is whole", "s"),
     "handshake": ("until TLS stands", "s"),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 class Limits(NamedTuple):
     """Limits in seconds and octets (docs/reference-limits.md). The default is the embedded server's: patient."""
 
+    #: an answer to AUTH's challenge; a command may have LONGEST_LINE octets (RFC 2449 §4), also AUTH (RFC 5034 §4)
     line: int = 8192
     autologout: float = 600.0
     line_time: float = 60.0
