@@ -247,6 +247,11 @@ _SERVER = {
     "line_time": ("until a line that was begun is whole", "s"),
     "handshake": ("until TLS stands", "s"),
     "write_stall": ("how long a client may take nothing of a reply", "s"),
+    "slowest": (
+        "octets a second that a client must take of a reply, over the time of `write_stall`, "
+        "while at least half of `connections` are in use",
+        "octets",
+    ),
     "output": ("octets of a reply held for a slow client", "octets"),
     "bad_commands": ("`-ERR` in a row, then the server hangs up", ""),
     "login_wait": ("wait after a wrong password; doubles each time", "s"),

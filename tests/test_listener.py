@@ -522,6 +522,76 @@ def test_a_peer_that_takes_a_little_is_kept() -> None:
     run(body())
 
 
+@pytest.mark.parametrize(("connections", "slowest", "kept"), [(2, 10**9, False), (2, 1, True), (3, 10**9, True)])
+def test_a_slow_peer_is_cut_off_where_half_of_the_places_are_taken(connections: int, slowest: int, kept: bool) -> None:
+    """sec-V9, "minimum rate 500 B/s under load"."""
+
+    async def body() -> None:
+        clock = Clock()
+        server = mail_server((LARGE,), clock=clock, limits=Limits(connections=connections, slowest=slowest))
+        async with listening(server) as (listener, port):
+            wire = await _stalled(listener, port, "learner", tls=False)
+            [peer] = listener._peers
+            clock.now += 1
+            listener.check_timers()
+            await _take_a_little(wire, peer)
+            clock.now += 59
+            listener.check_timers()
+            if kept:
+                assert not peer._transport.is_closing()
+                wire.reset()
+            else:
+                await until(lambda: not listener.connections)
+
+    run(body())
+
+
+@pytest.mark.parametrize(("octets", "kept"), [(59 * 500 - 1, False), (59 * 500, True)])
+def test_the_slowest_pace(monkeypatch: pytest.MonkeyPatch, octets: int, kept: bool) -> None:
+    async def body() -> None:
+        clock = Clock()
+        server = mail_server((LARGE,), clock=clock, limits=Limits(connections=2))
+        async with listening(server) as (listener, port):
+            wire = await _stalled(listener, port, "learner", tls=False)
+            [peer] = listener._peers
+            taken = 100_000  # what the other side's system takes at once counts for nothing
+            monkeypatch.setattr(type(peer), "_held", lambda self: self._written - taken)
+            clock.now += 1
+            listener.check_timers()
+            taken += octets
+            clock.now += 59
+            listener.check_timers()
+            assert peer._transport.is_closing() is not kept
+            taken += 60 * 500 - 1  # in the minute after that
+            clock.now += 60
+            listener.check_timers()
+            await until(lambda: not listener.connections)
+            wire.close()
+
+    run(body())
+
+
+def test_what_the_other_system_took_by_itself_is_no_progress() -> None:
+    """A second after output was held up: until then acknowledgements are still under way."""
+
+    async def body() -> None:
+        clock = Clock()
+        server = mail_server((LARGE,), clock=clock)
+        async with listening(server) as (listener, port):
+            wire = await _stalled(listener, port, "learner", tls=False)
+            [peer] = listener._peers
+            assert peer.due() == clock.now + 1
+            listener.check_timers()
+            assert peer._taken is None
+            clock.now += 1
+            listener.check_timers()
+            assert peer._taken is not None
+            assert peer.due() == clock.now + 59
+            wire.reset()
+
+    run(body())
+
+
 async def _take_a_little(wire: Wire, peer: Any) -> None:
     held = peer._transport.get_write_buffer_size()
     while peer._transport.get_write_buffer_size() == held:

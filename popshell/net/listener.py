@@ -109,6 +109,11 @@ class Listener:
         """How many are open now, those in a handshake or still being written to included."""
         return len(self._peers)
 
+    @property
+    def busy(self) -> bool:
+        """Whether at least half of the connections that there may be are in use: a slow one is then in others' way."""
+        return 2 * len(self._peers) >= self.server.limits.connections
+
     def check_timers(self) -> None:
         """Do what is due by the server's clock: autologout, delayed replies, peers that take nothing."""
         if self._timer is not None:

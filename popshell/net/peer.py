@@ -5,6 +5,10 @@ bounds the memory: per connection at most `Limits.output` and one piece in the t
 TLS asyncio adds a buffer of 256 KiB of its own.) While output is held up nothing is read. A turn is bounded, so that
 neither 10,000 pipelined commands nor a mail of 20 MB keep the others waiting. asyncio sets TCP_NODELAY.
 
+A peer that takes nothing of a reply for `Limits.write_stall` is cut off, and when the listener is busy, so is one that
+took less than `Limits.slowest` a second meanwhile. What counts as taken is what the other side's system acknowledged,
+where ours tells: asyncio sees progress in steps of some 80 KiB only, which a slow peer may need minutes for.
+
 Traps, each met by a test:
 
 - STLS: reading is paused *before* `+OK` is written, or the ClientHello is read as a command and the handshake hangs.
@@ -18,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
 #: How much one connection may say before the others get a turn, in octets; a piece counts for _PIECE more than it has.
 _TURN = 1024 * 1024
 _PIECE = 2 * 1024
+#: Seconds from when output is held up until it is noted what was taken: the other side's system takes its fill first.
+_SETTLE = 1.0
 
 
 class _Phase(Enum):
@@ -47,15 +54,19 @@ class Peer(asyncio.BufferedProtocol):
         "_patience",
         "_phase",
         "_session",
+        "_since",
         "_stalled",
+        "_taken",
         "_task",
         "_transport",
-        "_unsent",
         "_waiting",
+        "_wire",
+        "_written",
         "address",
     )
 
     _transport: asyncio.Transport
+    _wire: asyncio.Transport  # below TLS
 
     def __init__(self, listener: Listener, implicit_tls: bool) -> None:
         self._listener = listener
@@ -65,8 +76,10 @@ class Peer(asyncio.BufferedProtocol):
         self._stalled = False  # the transport holds more than it should
         self._busy = False  # a reply is going out
         self._waiting = False  # a reply is delayed until session.wake
-        self._patience = math.inf  # when a peer that takes nothing is cut off
-        self._unsent = 0
+        self._patience = math.inf  # when it is looked at how much the peer has taken
+        self._written = 0  # octets given to the transport in all
+        self._taken: int | None = None  # those of them that had been taken at _since; None before it is noted
+        self._since = 0.0
         self._early = b""  # came over TLS before start_tls returned
         self._task: asyncio.Task[None] | None = None
         self.address = ""
@@ -75,7 +88,7 @@ class Peer(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = self._wire = transport
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""  # it may have gone already
         if not self._listener.admit(self):
@@ -107,7 +120,10 @@ class Peer(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._stalled = True
-        self._be_patient()
+        if self._patience == math.inf:
+            self._be_patient()
+        else:
+            self._listener.remind(self._patience)
 
     def resume_writing(self) -> None:
         self._stalled = False
@@ -137,15 +153,25 @@ class Peer(asyncio.BufferedProtocol):
         if now < self.due():
             return
         if self._phase is _Phase.ENDING or self._stalled:
-            unsent = self._transport.get_write_buffer_size()
-            if unsent < self._unsent:
-                self._be_patient()  # slow, but it takes something
-            else:
-                self._transport.abort()
+            self._look_at_pace(now)
         elif self._waiting:
             self._pump()
         elif self._session.expire():
             self._end()
+
+    def _look_at_pace(self, now: float) -> None:
+        """Cut off a peer that takes nothing, or too little while others may be waiting for its place."""
+        limits, taken = self._listener.server.limits, self._written - self._held()
+        if self._taken is None:
+            self._taken, self._patience = taken, self._since + limits.write_stall
+            self._since = now
+            if now < self._patience:
+                return
+        least = limits.slowest * (now - self._since) if self._listener.busy else 0
+        if taken - self._taken < max(least, 1):
+            self._transport.abort()
+        else:
+            self._taken, self._since, self._patience = taken, now, now + limits.write_stall
 
     # -- talking -----------------------------------------------------------------------------------------------------
 
@@ -162,6 +188,8 @@ class Peer(asyncio.BufferedProtocol):
         if transport.is_closing():
             return  # a write failed: connection_lost is on its way
         self._busy = not silent
+        if silent:
+            self._patience = math.inf  # the reply is out of our hands; the next one is measured anew
         self._waiting = silent and session.wake > self._listener.server.clock()
         if silent and not self._waiting:
             if session.closing:
@@ -193,13 +221,17 @@ class Peer(asyncio.BufferedProtocol):
                 if session.starts_tls:
                     transport.pause_reading()
                 if piece is None:
-                    transport.write(b"".join(pieces))
+                    self._write(b"".join(pieces))
                     return True
                 pieces.append(piece)
                 size += len(piece) + _PIECE
-            transport.write(b"".join(pieces))
+            self._write(b"".join(pieces))
             left -= size
         return False
+
+    def _write(self, data: bytes) -> None:
+        self._written += len(data)
+        self._transport.write(data)
 
     def _blunder(self, error: Exception) -> None:
         """A bug of ours: tell it to whoever watches the loop; the peer gets no reply rather than a wrong one."""
@@ -233,9 +265,15 @@ class Peer(asyncio.BufferedProtocol):
 
     def _be_patient(self) -> None:
         server = self._listener.server
-        self._unsent = self._transport.get_write_buffer_size()
-        self._patience = server.clock() + server.limits.write_stall if self._unsent else math.inf
+        self._taken, self._since = None, server.clock()
+        unsent = self._transport.get_write_buffer_size()
+        self._patience = self._since + min(_SETTLE, server.limits.write_stall) if unsent else math.inf
         self._listener.remind(self._patience)
+
+    def _held(self) -> int:
+        """How much of what was written has not left this machine. Under TLS it counts what TLS adds."""
+        held = self._wire.get_write_buffer_size() + _in_system(self._wire)
+        return held if self._transport is self._wire else held + self._transport.get_write_buffer_size()
 
     # -- TLS ---------------------------------------------------------------------------------------------------------
 
@@ -279,3 +317,16 @@ class Peer(asyncio.BufferedProtocol):
             self._session.feed(self._early)
             self._early = b""
         self._pump()
+
+
+def _in_system(transport: asyncio.Transport) -> int:
+    """How many octets the system holds that the other side has not acknowledged; 0 where it does not tell."""
+    try:
+        import fcntl
+        import termios
+
+        queued = bytearray(4)
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+    except (ImportError, AttributeError, OSError, ValueError):
+        return 0  # Windows, macOS, or the socket has been closed
+    return int.from_bytes(queued, sys.byteorder)

@@ -14,6 +14,8 @@ class Limits(NamedTuple):
     line_time: float = 60.0
     handshake: float = 15.0
     write_stall: float = 60.0
+    #: octets a second, over `write_stall`, that a peer must take while half of `connections` or more are in use
+    slowest: int = 500
     output: int = 64 * 1024
     bad_commands: int | None = None
     login_wait: float = 0.0
