@@ -7,7 +7,11 @@ fragment, a line is taken for what it looks like.
 
 What the shell puts into the margin (`✔S: `, ` S| `) is understood, so a screen that was copied keeps its colours. A
 line without a prefix belongs to the content that is open; `...`, `[...]` and lines with `#` are remarks of the writer,
-and after a remark outside a content no reply is awaited any more: it stands for what was left out.
+and after a remark outside a content no reply is awaited any more: it stands for what was left out. What RFC 1939 §10
+puts into angle brackets (`C: <open connection>`) is a remark, too, but leaves nothing out.
+
+Behind `C:` and `S:` all blanks are prefix, as RFC 1939 §10 prints them; in a mail no more of them are than stood before
+the `+OK` that it belongs to, and one at least, because the others are the mail's.
 
 Traps. "user" in "no such user" is no keyword: keywords are parsed at the beginning of a client's line only. Passwords
 (PASS, the digest of APOP, AUTH and the lines that answer its `+ `) have a token type of their own, `String.Secret`, so
@@ -16,6 +20,7 @@ that a style or a filter can hide them; the lexer itself must not: a lexer's tok
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from re import Match
@@ -58,6 +63,8 @@ TOKENS: Mapping[str, Any] = MappingProxyType(
 
 Lexed = Iterator[tuple[int, Any, str]]
 
+_BLANKS = " \t"
+_ASIDE = re.compile(r"<[^<>@]*>")
 _MARGIN = r"[ \t]*(?:[✔✘] ?|\[[A-Z?]+\] )?"
 
 
@@ -71,10 +78,13 @@ class _Dialogue(LexerContext):  # type: ignore[misc]
         self.in_header = False
         self.asking = False
         self.follows = ""
+        self.indent = 1  # blanks behind `S:` on the last status line
 
     def client(self, line: str) -> Spans:
         """A line that the client sent."""
         self.body = None  # its end was left out
+        if _ASIDE.fullmatch(line):
+            return [Span(0, len(line), "comment")]
         if self.asking:
             self.asking = False
             return [Span(0, len(line), "secret" if line != "*" else "command")]
@@ -90,6 +100,8 @@ class _Dialogue(LexerContext):  # type: ignore[misc]
         if line == ".":
             self.body = None
             return [Span(0, 1, "terminator")]
+        if not self.body and _ASIDE.fullmatch(line):
+            return [Span(0, len(line), "comment")]
         if self.body:
             if not line:
                 self.in_header = False
@@ -112,20 +124,28 @@ class _Dialogue(LexerContext):  # type: ignore[misc]
 
 
 def _client(lexer: object, match: Match[str], dialogue: _Dialogue) -> Lexed:
-    yield from _prefix(match, "gutter-client")
-    yield from _cut(match, dialogue.client(match["line"]))
+    line = match["line"].lstrip(_BLANKS)
+    yield from _prefix(match, "gutter-client", line)
+    yield from _cut(match, line, dialogue.client(line))
     dialogue.pos = match.end()
 
 
 def _server(lexer: object, match: Match[str], dialogue: _Dialogue) -> Lexed:
-    yield from _prefix(match, "gutter-server")
-    yield from _cut(match, dialogue.server(match["line"]))
+    line = match["line"].lstrip(_BLANKS)
+    indent = len(match["line"]) - len(line)
+    if dialogue.body != "mail":
+        dialogue.indent = max(indent, 1)
+    elif indent > dialogue.indent:
+        line = match["line"][dialogue.indent :]
+    yield from _prefix(match, "gutter-server", line)
+    yield from _cut(match, line, dialogue.server(line))
     dialogue.pos = match.end()
 
 
 def _continued(lexer: object, match: Match[str], dialogue: _Dialogue) -> Lexed:
-    yield from _prefix(match, "gutter-server")
-    yield from _cut(match, [])
+    line = match["line"].removeprefix(" ")
+    yield from _prefix(match, "gutter-server", line)
+    yield from _cut(match, line, [])
     dialogue.pos = match.end()
 
 
@@ -139,19 +159,21 @@ def _remark(lexer: object, match: Match[str], dialogue: _Dialogue) -> Lexed:
 
 def _bare(lexer: object, match: Match[str], dialogue: _Dialogue) -> Lexed:
     """A line without a prefix: content if some is open, otherwise text."""
-    yield from _cut(match, dialogue.server(match["line"]) if dialogue.body else [])
+    line = match["line"]
+    yield from _cut(match, line, dialogue.server(line) if dialogue.body else [])
     dialogue.pos = match.end()
 
 
-def _prefix(match: Match[str], style: str) -> Lexed:
+def _prefix(match: Match[str], style: str, line: str) -> Lexed:
+    """Everything before `line`, which is the end of the line that was matched."""
     yield match.start(), TOKENS[style], match["prefix"]
-    if match["blank"]:
-        yield match.start("blank"), Whitespace, match["blank"]
+    if blank := match["line"][: len(match["line"]) - len(line)]:
+        yield match.start("line"), Whitespace, blank
 
 
-def _cut(match: Match[str], spans: Spans) -> Lexed:
+def _cut(match: Match[str], line: str, spans: Spans) -> Lexed:
     """The rest of the line: spans, what lies between them, and the line's end."""
-    line, offset, done = match["line"], match.start("line"), 0
+    offset, done = match.end("line") - len(line), 0
     for start, end, style in (*spans, Span(len(line), len(line), "")):
         if start > done:
             between = line[done:start]
@@ -174,9 +196,9 @@ class Pop3Lexer(ExtendedRegexLexer):  # type: ignore[misc]
 
     tokens: ClassVar = {
         "root": [
-            (rf"(?P<prefix>{_MARGIN}C:)(?P<blank> ?)(?P<line>.*)(?P<end>\n)", _client),
-            (rf"(?P<prefix>{_MARGIN}S:)(?P<blank> ?)(?P<line>.*)(?P<end>\n)", _server),
-            (rf"(?P<prefix>{_MARGIN}S[|~])(?P<blank> ?)(?P<line>.*)(?P<end>\n)", _continued),
+            (rf"(?P<prefix>{_MARGIN}C:)(?P<line>.*)(?P<end>\n)", _client),
+            (rf"(?P<prefix>{_MARGIN}S:)(?P<line>.*)(?P<end>\n)", _server),
+            (rf"(?P<prefix>{_MARGIN}S[|~])(?P<line>.*)(?P<end>\n)", _continued),
             (r"(?P<line>[ \t]*(?:\.\.\.|\[\.\.\.\]|…|#.*)[ \t]*)(?P<end>\n)", _remark),
             (r"(?P<line>.*)(?P<end>\n)", _bare),
         ]
