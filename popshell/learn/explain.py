@@ -260,6 +260,8 @@ def warning(line: CommandLine, code: str, words: Words) -> str:
         "must_follow": (spec.must_follow if spec else None) or "",
         "suggestion": near or "",
     }
+    if code == "wrong-state" and line.state is State.CLOSED:
+        code = "closed"
     return words("warn.unknown-near" if near else f"warn.{code}", **known)
 
 

@@ -33,8 +33,11 @@ async def state(shell: Shell, argument: str) -> None:
 async def mailbox(shell: Shell, argument: str) -> None:
     from popshell.ui import mailbox
 
-    view = shell.session.connection.maildrop if shell.session else None
-    if view is None or not view.open:
+    if shell.session is None:
+        shell.say("shell.no-connection", style="warn")
+        return
+    view = shell.session.connection.maildrop
+    if not view.open:
         shell.say("shell.no-maildrop", style="warn")
         return
     drawn = mailbox.table(
@@ -123,7 +126,7 @@ def _framed(style: str, mark: str, text: str, width: int) -> list[Line]:
 async def tls(shell: Shell, argument: str) -> None:
     known = shell.call.tls_facts() if shell.call and shell.session else {}
     if not known:
-        shell.say("shell.no-tls")
+        shell.say("shell.no-tls" if shell.session else "shell.no-connection", style="warn")
         return
     labels = {name: shell.words.get(f"tls.{name}") or name for name in known}
     widest = max(map(columns, labels.values())) + 2
@@ -137,8 +140,14 @@ async def tls(shell: Shell, argument: str) -> None:
 
 async def fork(shell: Shell, argument: str) -> None:
     """What the maildrop would be after QUIT, and after the line going dead, side by side."""
-    if shell.fork is None or shell.session is None or not shell.session.connection.maildrop.open:
+    if shell.session is None or shell.call is None:
+        shell.say("shell.no-connection", style="warn")
+        return
+    if shell.fork is None or not shell.call.place.practice:
         shell.say("shell.no-fork", style="warn")
+        return
+    if not shell.session.connection.maildrop.open:
+        shell.say("shell.fork-closed", style="warn")
         return
     after_quit, after_loss = shell.fork()
     words = shell.words

@@ -12,8 +12,9 @@ from types import MappingProxyType
 
 from popshell.learn.catalog import LANGUAGES
 from popshell.learn.explain import pages
+from popshell.learn.now import legal_now
 from popshell.protocol.capabilities import CAPABILITIES, known_code
-from popshell.protocol.commands import COMMANDS, State, legal
+from popshell.protocol.commands import COMMANDS, State
 from popshell.ui import coursework, doing, looking, render
 from popshell.ui.coursework import Run, of_course
 from popshell.ui.shell import Misused, Shell
@@ -92,13 +93,15 @@ def page_for(wanted: str, *, bracketed: bool = False) -> str | None:
 
 
 def _overview(shell: Shell) -> None:
-    words, width, state = shell.words, shell.screen.columns, shell.state
+    words, width, session = shell.words, shell.screen.columns, shell.session
     lines = render.paragraph(words("shell.help-intro"), width)
-    lines += render.paragraph(words("shell.help-legal", state=state.value), width, style="emphasis")
-    found = [(spec, shell.catalog.page(words.language, f"commands/{spec.name}")) for spec in legal(state)]
-    lines += _two_columns([(spec.syntax, page.summary if page else "") for spec, page in found], width)
-    if state is State.CLOSED:
-        lines.append([("", "    "), ("command", ":connect")])
+    if session is None:
+        lines += render.paragraph(words("shell.help-closed"), width, style="warn")
+    else:
+        context = session.connection.context()
+        lines += render.paragraph(words("shell.help-legal", state=context.state.value), width, style="emphasis")
+        found = [(spec, shell.catalog.page(words.language, f"commands/{spec.name}")) for spec in legal_now(context)]
+        lines += _two_columns([(spec.syntax, page.summary if page else "") for spec, page in found], width)
     lines += render.paragraph(words("shell.help-metas"), width, style="emphasis")
     shell.page(shell.screen.drawn([*lines, *_meta_rows(shell, list(METAS.values()))]))
 
