@@ -35,6 +35,14 @@ def test_bundled_pages_and_words_have_no_fault() -> None:
     assert [finding for finding in examine(bundled()).findings if not lesson.fullmatch(finding.path)] == []
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_code_dot_stands_before_a_full_stop(language: str) -> None:
+    """On the screen the two look like two dots, where the point is that it is one."""
+    files = [f"{language}/{page}.md" for page in PAGES] + [f"{language}/messages.toml"]
+    found = {file: re.findall(r".{20}`\.`\s*[.。]", CATALOG.read(file)) for file in files}
+    assert not {file: texts for file, texts in found.items() if texts}
+
+
 def test_there_is_a_page_for_every_row() -> None:
     assert len(PAGES) == len(set(PAGES)) == len(COMMANDS) + len(CAPABILITIES) + len(RESPONSE_CODES) + len(State)
     assert all(CATALOG.page(language, page) for page in PAGES for language in LANGUAGES)
