@@ -333,7 +333,6 @@ CODES: list[tuple[str, Any, list[str]]] = [
     ("LOGIN-DELAY", lambda: again(login_delay=60), ["err"]),
     ("SYS/TEMP", lambda: again(temp_failure=True), ["err"]),
     ("SYS/PERM", lambda: again(perm_failure=True), ["err"]),
-    ("AUTH", lambda: last("USER learner", "PASS wrong"), ["err", "info"]),
     ("UTF8", lambda: last(*LOGIN, "RETR 7"), ["err"]),
     ("SYS/TEMP", lambda: real(*IN, "C: STAT", "S: -ERR [SYS/TEMP/DISK/FULL] x"), ["err"]),
     ("IN-USE", lambda: real("C: USER x", "S: +OK", "C: PASS x", "S: -ERR [in-use] x"), ["err"]),
@@ -347,6 +346,37 @@ def test_codes(code: str, made: Any, sorts: list[str], language: str) -> None:
     assert [note.sort for note in found] == sorts
     assert says(found[-1].text, template(language, f"codes/{code.replace('/', '-')}", "note"))
     assert found[-1].cite.startswith(("RFC 2449 §8.1", "RFC 3206 §", "RFC 6856 §"))
+
+
+BAD_PLAIN = "AUTH PLAIN AGxlYXJuZXIAd3Jvbmc="
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("exchange", "page", "more"),
+    [
+        (lambda: last("USER learner", "PASS wrong"), "PASS", []),
+        (lambda: last("USER learner", "PASS wrong", tls=True), "PASS", []),
+        (lambda: last(f"APOP learner {'0' * 32}"), "APOP", []),
+        (lambda: last(BAD_PLAIN), "AUTH", ["why.perhaps-tls"]),
+        (lambda: last(BAD_PLAIN, tls=True), "AUTH", []),
+    ],
+)
+def test_a_refused_login_is_explained_once_and_want_of_tls_not_named_under_tls(
+    exchange: Any, page: str, more: list[str], language: str
+) -> None:
+    words = CATALOG.words(language)
+    found = notes(exchange(), language)
+    wanted = [template(language, f"commands/{page}", "err.credentials"), *map(words, more)]
+    assert [note.text for note in found] == wanted
+    assert found[0].cite.startswith("RFC 3206 §")
+
+
+def test_a_name_refused_with_auth_in_clear_text_is_want_of_tls() -> None:
+    refused = real("C: USER x", "S: -ERR [AUTH] plain text is off")
+    assert reason(refused) == "tls-required"
+    assert len(notes(refused)) == 1
+    assert reason(replace(refused, tls=True)) == "credentials"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -193,16 +193,18 @@ def _err(
         if text is None and why != "code":
             template = words.get(f"why.{why}") or words.get("why.refused")
             text = fill(template or "", known) or words("why.refused", **known)
+    told = row is not None and why in ("credentials", "tls-required")  # the reason was read off the code
     if text:
-        yield Note("err", text, cite)
+        yield Note("err", text, citation(row.rfc, row.section) if row and told else cite)
     if (
         row is not None
         and code_page is not None
+        and not told
         and exchange.name != "QUIT"
         and (note := _filled(code_page, known, "note"))
     ):
         yield Note("info" if text else "err", note, citation(row.rfc, row.section))
-    if row is not None and row.code == "AUTH" and exchange.name == "AUTH" and not exchange.tls:
+    if told and why == "credentials" and exchange.name == "AUTH" and not exchange.tls:
         yield Note("info", words("why.perhaps-tls"), citation(3206, "5"))
     if response.code and row is None:
         yield Note("info", words("why.unknown-code", **known), citation(2449, "8"))

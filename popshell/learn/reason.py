@@ -30,7 +30,7 @@ def reason(exchange: Exchange) -> str:
     row = known_code(response.code) if response.code else None
     if row is not None and row.code == "AUTH":
         # Refused before anything was proved: against policy, most likely for want of TLS (RFC 3206 §5).
-        unproved = spec.continues and len(line.arguments) < 2 and not exchange.steps
+        unproved = spec.name == "USER" or (spec.continues and len(line.arguments) < 2 and not exchange.steps)
         return "tls-required" if unproved and not exchange.tls else "credentials"
     if row is not None:
         return "refused" if spec.name == "QUIT" else "code"
