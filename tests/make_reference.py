@@ -28,7 +28,7 @@ from popshell import arguments
 from popshell.learn.catalog import LANGUAGES, Catalog, Page, Words, bundled
 from popshell.learn.checks import CHECKS, Conditions, Replied, read_check, read_conditions
 from popshell.learn.course import read_course
-from popshell.learn.explain import explain
+from popshell.learn.explain import explain, undo_in_words
 from popshell.learn.lesson import Lesson, LessonError, read_lesson
 from popshell.learn.rehearsal import Rehearsal
 from popshell.net.transport import Deadlines
@@ -165,7 +165,7 @@ def one_command(spec: CommandSpec, level: int = 2) -> str:
             stays = "stays there" if before is after else f"leads to {after.value}"
             rows.append((before.value, f"`+OK` {stays}" + on_err(spec, before)))
     rows.append(("Reply", reply(spec)))
-    rows.append(("Undo", words()(f"undo.{spec.undo.value}")))
+    rows.append(("Undo", "; ".join(undo_in_words(spec, words()))))
     if spec.must_follow:
         rows.append(("Comes after", f"`+OK` to `{spec.must_follow}`, with nothing between"))
     if spec.continues:

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from support import replay, whole
 
 from popshell.protocol.capabilities import CAPABILITIES
-from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, MultiLine, State, Transition, legal, transitions
+from popshell.protocol.commands import (
+    COMMANDS,
+    CommandSpec,
+    Kind,
+    MultiLine,
+    State,
+    Transition,
+    Undo,
+    legal,
+    transitions,
+)
 from popshell.protocol.connection import Connection
 
 PROFILE = settings(max_examples=400, deadline=None, derandomize=True, database=None)
@@ -170,3 +180,11 @@ def test_every_walk_follows_the_arrows(steps: list[tuple[str, bool]]) -> None:
         assert (before, connection.state) in arrows
         if connection.wants_tls:
             connection.tls_started()
+
+
+@pytest.mark.parametrize("spec", COMMANDS.values(), ids=COMMANDS)
+def test_only_what_leads_to_update_can_never_be_taken_back(spec: CommandSpec) -> None:
+    for state in State:
+        never = spec.undo_in(state) is Undo.NEVER
+        assert never == (spec.name == "QUIT" and state is not A)
+    assert COMMANDS["QUIT"].undo_in(A) is Undo.END

@@ -372,6 +372,18 @@ def test_a_refused_login_is_explained_once_and_want_of_tls_not_named_under_tls(
     assert found[0].cite.startswith("RFC 3206 §")
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_quit_before_the_login_erases_nothing_and_does_not_say_so(language: str) -> None:
+    words = CATALOG.words(language)
+    before, after = (
+        [span.text for span in explain_line(parse("QUIT", Context(state)), CATALOG, language)]
+        for state in (State.AUTHORIZATION, State.TRANSACTION)
+    )
+    assert words("undo.end") in before
+    assert words("undo.never") not in before
+    assert words("undo.never") in after
+
+
 def test_a_name_refused_with_auth_in_clear_text_is_want_of_tls() -> None:
     refused = real("C: USER x", "S: -ERR [AUTH] plain text is off")
     assert reason(refused) == "tls-required"

@@ -138,7 +138,7 @@ def test_toolbar_shows_where_one_is_and_what_can_be_typed() -> None:
         ("LIST", ["LIST [msg]", "many lines"]),
         ("LIST 1", ["LIST [msg]", "one line"]),
         ("DELE 1", ["DELE msg", "one line", "RSET takes it back"]),
-        ("QUIT", ["erase the marked", "one line", "cannot be taken back"]),
+        ("QUIT", ["erase what is marked", "one line", "cannot be taken back"]),
         ("USER a", ["only in AUTHORIZATION", "one line"]),
         ("RETR x", ["digits are wanted", "many lines", "changes nothing"]),
         ("FOO", ["now: CAPA"]),
@@ -169,7 +169,7 @@ def test_every_command_leaves_room_for_all_its_facts_at_80_columns(state: State,
                 command, effect = (shown(line) for line in bar.lines(typed)[1:3])
                 assert spec.syntax in command
                 assert command.endswith(CATALOG.page(language, f"commands/{name}").summary), (typed, command)  # type: ignore[union-attr]
-                assert effect.endswith(words(f"undo.{spec.undo.value}")), (typed, effect)
+                assert effect.endswith(words(f"undo.{spec.undo_in(state).value}")), (typed, effect)
 
     run(go())
 

@@ -13,7 +13,7 @@ from popshell.learn.catalog import Catalog, Page, Words
 from popshell.learn.reason import reason
 from popshell.protocol.capabilities import CAPABILITIES, known_code
 from popshell.protocol.commandline import MASK, CommandLine, Role, Token
-from popshell.protocol.commands import COMMANDS, State
+from popshell.protocol.commands import COMMANDS, CommandSpec, State
 from popshell.protocol.exchange import Exchange
 from popshell.protocol.response import stamp
 from popshell.protocol.wire import stuffed_lines
@@ -245,9 +245,17 @@ def explain_line(line: CommandLine, catalog: Catalog, language: str) -> list[Spa
         spans.append(Span(None, "⚠ " + warning(line, diagnostic.code, words)))
     if spec is not None:
         spans.append(Span(None, words(f"reply.{'many' if line.expects_multi_line else 'one'}")))
-        spans.append(Span(None, words(f"undo.{spec.undo.value}")))
+        spans.append(Span(None, words(f"undo.{spec.undo_in(line.state).value}")))
         spans.append(Span(None, citation(spec.rfc, spec.section)))
     return spans
+
+
+def undo_in_words(spec: CommandSpec, words: Words) -> list[str]:
+    """Whether it can be taken back; a text for each state if the states differ."""
+    found = {state: words(f"undo.{spec.undo_in(state).value}") for state in spec.transitions}
+    if len(set(found.values())) == 1:
+        return [*found.values()][:1]
+    return [words("undo.in", state=state.value, undo=undo) for state, undo in found.items()]
 
 
 def warning(line: CommandLine, code: str, words: Words) -> str:

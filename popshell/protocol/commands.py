@@ -55,7 +55,8 @@ class Undo(enum.Enum):
     NOTHING = "nothing"  # nothing is changed
     RSET = "rset"  # RSET takes it back (RFC 1939 §5)
     LEAVE = "leave"  # only a new connection takes it back
-    NEVER = "never"  # it is done for good
+    NEVER = "never"  # it is done for good: the command leads to UPDATE
+    END = "end"  # the session is over, and nothing else has changed
 
 
 class Param(NamedTuple):
@@ -117,6 +118,12 @@ class CommandSpec(NamedTuple):
         """The command with its parameters as RFC 1939 writes them: `TOP msg n`, `LIST [msg]`."""
         words = (f"[{p.name}]" if p.optional else p.name for p in self.params)
         return " ".join((self.name, *words))
+
+    def undo_in(self, state: State) -> Undo:
+        """Whether what `+OK` does in `state` can be taken back: only UPDATE erases (RFC 1939 §6)."""
+        if self.undo is Undo.NEVER and self.transitions.get(state, State.UPDATE) is not State.UPDATE:
+            return Undo.END
+        return self.undo
 
     def expects_multi_line(self, argument_count: int) -> bool:
         """Whether `+OK` to it, given so many arguments, goes on to a line holding only a dot."""

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from popshell.learn.catalog import Page, Words
-from popshell.learn.explain import citation
+from popshell.learn.explain import citation, undo_in_words
 from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
 from popshell.protocol.commands import COMMANDS, CommandSpec, MultiLine, State, transitions
 from popshell.ui import markdown
@@ -131,7 +131,8 @@ def _command_rows(spec: CommandSpec, page: Page, words: Words) -> Iterator[tuple
         yield "reply", f"{spec.name}: {words('reply.many')}; {full}: {words('reply.one')}"
     else:
         yield "reply", words("reply.many" if spec.multi_line is MultiLine.ALWAYS else "reply.one")
-    yield "undo", words(f"undo.{spec.undo.value}")
+    for at, undo in enumerate(undo_in_words(spec, words)):
+        yield "" if at else "undo", undo
     if spec.capability:
         yield "announced-by", f"CAPA: {spec.capability}"
     yield "source", ("rfc", citation(spec.rfc, spec.section))

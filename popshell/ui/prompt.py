@@ -111,7 +111,8 @@ class Toolbar:
         dot = ("dim", " - " if self._shell.screen.ascii else " · ")
         many = spec.expects_multi_line(len(line.tokens) - 1)
         found = line.blunder if not line.has("missing-argument") or context.state not in spec.transitions else None
-        undo = ("warn" if spec.undo is Undo.NEVER else "dim", words(f"undo.{spec.undo.value}"))
+        done = spec.undo_in(context.state)
+        undo = ("warn" if done is Undo.NEVER else "dim", words(f"undo.{done.value}"))
         command: Line = [("", " "), ("command", spec.syntax), dot, ("", page.summary if page else "")]
         rest: Line = [dot, ("dim", words("reply.many" if many else "reply.one")), dot, undo]
         legality = ("ok", words("toolbar.legal"))
