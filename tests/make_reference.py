@@ -232,7 +232,10 @@ _SHELL = {
     "HANG_TIME": ("after this the shell says what it is waiting for", "s"),
     "CLOSING_TIME": ("how long the server may take to close after `QUIT`", "s"),
 }
-_SCREEN = {"MOST_LINES": ("lines of a reply shown at once; `:more` goes on", "")}
+_SCREEN = {
+    "WINDOWS": ("windows that a reply may fill and still be shown whole; else a windowful, and `:more` goes on", ""),
+    "MOST_LINES": ("lines that are shown whole at most, however high the window is", ""),
+}
 _HISTORY = {
     "TAIL": ("how much of the history file is read at start", "octets"),
     "LOOK_BACK": ("entries that a suggestion looks at", ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from stage import LOCAL, Stage, run
+from stage import LOCAL, FakeScreen, Stage, cancelled, run
 
 LOGIN = {"USER": b"+OK\r\n", "PASS": b"+OK\r\n", "DELE": b"+OK\r\n"}
 
@@ -43,5 +43,77 @@ def test_fork_is_for_the_practice_server_only() -> None:
         await ours.run("USER learner", "PASS secret")
         shown = await ours.run(":fork")
         assert "message 1: erased" in shown
+
+    run(go())
+
+
+def came(stage: Stage) -> bool:
+    due = stage.shell.session.connection.under_way() if stage.shell.session else None
+    return due is not None and bool(due.received)
+
+
+def test_raw_shows_what_has_come_of_a_reply_that_is_due() -> None:
+    async def go() -> None:
+        stage = Stage(place=LOCAL, script={"PASS": b"+OK\r\n", "RETR": b"+OK hush\r\nhalf a ma", "STAT": None})
+        await stage.begin("USER a", "PASS hush")
+        await cancelled(stage.shell.run("RETR 1"), lambda: came(stage))
+        shown = await stage.run(":raw")
+        assert "C> RETR 1\\r\\n" in shown
+        assert "S> +OK ••••\\r\\n" in shown
+        assert "S> half a ma\n" in shown
+        assert "reply to RETR is still due" in shown
+
+    run(go())
+
+
+def test_raw_of_a_long_reply_is_paged_and_whole() -> None:
+    async def go() -> None:
+        body = b"".join(b"%04d\r\n" % n for n in range(100))
+        stage = Stage(script={"RETR": b"+OK\r\n" + body + b"x" * 5000 + b"\r\n.\r\n"})
+        await stage.begin("RETR 1")
+        first = await stage.run(":raw")
+        assert "lines are not shown" in first
+        rest = await stage.run(":more all")
+        assert "0099" in first + rest
+        assert (first + rest).count("x") == 5000
+        assert "S> .\\r\\n" in rest
+
+    run(go())
+
+
+def test_raw_of_a_very_long_reply_says_what_it_leaves_out() -> None:
+    async def go() -> None:
+        stage = Stage(script={"RETR": b"+OK\r\n" + b"y" * 200_000 + b"\r\n.\r\n"})
+        await stage.begin("RETR 1", ":raw")
+        assert f"{200_010 - 128 * 1024} more octets" in await stage.run(":more all")
+
+    run(go())
+
+
+def test_mailbox_all_has_a_way_to_every_message() -> None:
+    async def go() -> None:
+        listing = b"".join(b"%d 100\r\n" % n for n in range(1, 301))
+        stage = Stage(script={**LOGIN, "LIST": b"+OK\r\n" + listing + b".\r\n"})
+        await stage.log_in("LIST")
+        some = await stage.run(":mailbox")
+        assert "250 more: :mailbox all" in some
+        await stage.run(":mailbox all")
+        rest = await stage.run(":more all")
+        assert "   300     100" in rest
+        assert "Usage: :mailbox [all]" in await stage.run(":mailbox 7")
+
+    run(go())
+
+
+@pytest.mark.parametrize(("rows", "whole"), [(24, True), (8, False)])
+def test_drawings_are_whole_where_one_can_scroll_back_and_else_paged(rows: int, whole: bool) -> None:
+    async def go() -> None:
+        stage = Stage(screen=FakeScreen(rows=rows))
+        await stage.log_in("STAT", "LIST", *["NOOP"] * 8)
+        shown = await stage.run(":ladder")
+        assert ("are not shown" in shown) is not whole
+        if not whole:
+            assert len((await stage.run(":more")).splitlines()) < 8
+            assert "TRANSACTION" in await stage.run(":more all")
 
     run(go())

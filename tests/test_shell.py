@@ -118,13 +118,13 @@ def test_long_reply_is_cut_and_more_goes_on() -> None:
         stage = real(RETR=b"+OK\r\n" + body + b".\r\n")
         await stage.begin()
         shown = await stage.run("RETR 1")
-        assert "line 199\n" in shown
-        assert "line 200\n" not in shown
-        assert "250 of 450 lines are not shown" in shown
+        assert "line 15\n" in shown
+        assert "line 16\n" not in shown
+        assert "434 of 450 lines are not shown" in shown
         more = await stage.run(":more")
-        assert "line 200\n" in more
-        assert "line 399\n" in more
-        assert "line 400\n" not in more
+        assert "line 16\n" in more
+        assert "line 31\n" in more
+        assert "line 32\n" not in more
         assert "line 449\n" in await stage.run(":more all")
         assert "nothing more" in await stage.run(":more")
 

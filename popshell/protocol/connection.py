@@ -195,6 +195,23 @@ class Connection:
             (turn.response is not None and held.endswith((b"\n.\n", b"\n.\r\n"))) or held == b".\n",
         )
 
+    def under_way(self) -> Exchange | None:
+        """The exchange that is due, as far as it has come; no record, and None if nothing is due."""
+        turn = self._turn
+        if turn is None:
+            return None
+        return Exchange(
+            turn.line,
+            turn.response,
+            self.state,
+            self.state,
+            sent=turn.sent,
+            received=bytes(turn.received) + bytes(self._replies.held),
+            steps=tuple(turn.steps),
+            tls=self.tls,
+            secrets=self._secrets,
+        )
+
     def context(self) -> Context:
         """What the next line sent will meet, if every line before it succeeds: for judging while one types."""
         ahead = self._ahead()

@@ -25,14 +25,26 @@ async def explain(shell: Shell, argument: str) -> None:
     shell.screen.lines(render.span_lines(line, spans, shell.screen.columns))
 
 
+def _show(shell: Shell, lines: list[Line], margin: str = " ") -> None:
+    """Show a drawing as a reply is shown: whole where one can well scroll back, else a windowful at a time."""
+    text = shell.screen.drawn([("", margin), *line] if line else line for line in lines)
+    if len(lines) > shell.screen.comfortable:
+        shell.page(text)
+    else:
+        shell.page_rest, shell.cut_short = [], None
+        shell.screen.styled(text)
+
+
 async def state(shell: Shell, argument: str) -> None:
     drawn = diagram.machine(shell.state, shell.screen.columns - 2, shell.screen.ascii, shell.words)
-    shell.screen.lines([[("", " "), *line] for line in drawn])
+    _show(shell, drawn)
 
 
 async def mailbox(shell: Shell, argument: str) -> None:
     from popshell.ui import mailbox
 
+    if argument not in ("", "all"):
+        raise Misused
     if shell.session is None:
         shell.say("shell.no-connection", style="warn")
         return
@@ -48,8 +60,9 @@ async def mailbox(shell: Shell, argument: str) -> None:
         messages=view.count,
         octets=view.octets,
         marks=len(view.marks),
+        limit=render.MOST_ROWS if argument else mailbox.LIMIT,
     )
-    shell.screen.lines([[("", " "), *line] for line in drawn])
+    _show(shell, drawn)
 
 
 async def ladder(shell: Shell, argument: str) -> None:
@@ -57,54 +70,75 @@ async def ladder(shell: Shell, argument: str) -> None:
 
     rungs = render.rungs(shell.call.session.transcript if shell.call else shell.earlier)
     drawn = ladder.ladder(rungs, shell.screen.columns - 2, shell.screen.ascii, shell.words)
-    shell.screen.lines([[("", " "), *line] for line in drawn])
+    _show(shell, drawn)
 
 
 async def more(shell: Shell, argument: str) -> None:
+    if argument not in ("", "all"):
+        raise Misused
     if shell.page_rest:
-        rest = shell.page_rest
-        if argument == "all":
-            shell.screen.styled("".join(rest))
+        rest, before = "".join(shell.page_rest), shell.screen.page
+        if argument:
+            shell.screen.styled(rest)
             shell.page_rest = []
         else:
-            shell.page("".join(rest))
+            shell.page(rest)
+        shell.screen.page = before + shell.screen.page
         return
     if shell.cut_short is None:
         shell.say("shell.no-more")
         return
     exchange, start = shell.cut_short
-    shown = shell.screen.reply(exchange, start, None if argument != "all" else 1 << 40)
+    shown = shell.screen.reply(exchange, start, 1 << 40 if argument else None)
     shell.cut_short = (exchange, start + shown.lines) if shown.left else None
     if shell.cut_short:
         shell.say("shell.more", left=shown.left, total=start + shown.total)
 
 
-async def raw(shell: Shell, argument: str) -> None:
-    """The last exchange octet by octet, secrets masked: CR and LF are shown, and what is no ASCII in hexadecimal."""
-    exchanges = shell.exchanges()
-    if not exchanges:
+async def pager(shell: Shell, argument: str) -> None:
+    """The page or long reply that was shown last, whole, in the user's pager."""
+    screen = shell.screen
+    last = next((exchange for exchange in reversed(shell.exchanges()) if exchange.raw_content()), None)
+    if not screen.page and last is None:
         shell.say("shell.nothing-yet")
         return
-    last = exchanges[-1]
+    page = screen.page + "".join(shell.page_rest)
+    if not await screen.page_out(page.splitlines() if page or last is None else screen.whole(last)):
+        shell.say("shell.no-pager", style="warn")
+
+
+async def raw(shell: Shell, argument: str) -> None:
+    """The last exchange octet by octet, secrets masked: CR and LF are shown, and what is no ASCII in hexadecimal."""
+    due = shell.session.connection.under_way() if shell.session else None
+    last = due or next(reversed(shell.exchanges()), None)
+    if last is None:
+        shell.say("shell.nothing-yet")
+        return
+    width = shell.screen.columns
     lines: list[Line] = []
     for text in last.sent_lines():
-        lines += _framed("gutter-client", "C", f"{_octets(text)}\\r\\n", shell.screen.columns)
+        lines += _framed("gutter-client", "C", f"{_octets(text)}\\r\\n", width)
     # Only what is no mail may be masked: a mail is shown as it is.
-    masked = len(last.steps) + 1 if last.response else _MOST_RAW
-    rows = last.received.split(b"\n")
-    rows = [row + b"\n" for row in rows[:-1]] + ([rows[-1]] if rows[-1] else [])
-    for at, row in enumerate(rows[:_MOST_RAW]):
-        text = row[:_LONGEST_RAW].decode("utf-8", "surrogateescape")
-        text = _octets(last.redact(text) if at < masked else text)
-        lines += _framed("gutter-server", "S", text, shell.screen.columns)
-        if len(row) > _LONGEST_RAW:
-            lines.append([("gutter-server", "  S~ "), ("note", f"+{len(row) - _LONGEST_RAW}")])
-    shell.screen.lines(lines)
-    if len(rows) > _MOST_RAW:
-        shell.say("shell.raw-more", left=len(rows) - _MOST_RAW)
+    masked = len(last.steps) + 1 if last.response or due else _MOST_RAW
+    for at, row in enumerate(_rows(last.received[:_MOST_RAW])):
+        text = row.decode("utf-8", "surrogateescape")
+        lines += _framed("gutter-server", "S", _octets(last.redact(text) if at < masked else text), width)
+    if due:
+        name = last.name or shell.words("problem.greeting")
+        lines += render.paragraph(shell.words("shell.raw-due", command=show(name, keep="")), width, style="warn")
+    if (left := len(last.received) - _MOST_RAW) > 0:
+        lines += render.paragraph(shell.words("shell.raw-more", left=left), width, style="note")
+    _show(shell, lines, "")
 
 
-_MOST_RAW, _LONGEST_RAW = 40, 2000
+#: Octets of a reply that `:raw` shows.
+_MOST_RAW = 128 * 1024
+
+
+def _rows(data: bytes) -> list[bytes]:
+    """The rows of what came, each with its LF."""
+    *rows, rest = data.split(b"\n")
+    return [row + b"\n" for row in rows] + ([rest] if rest else [])
 
 
 def _octets(text: str) -> str:

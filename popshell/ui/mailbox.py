@@ -1,6 +1,6 @@
 """Draws the maildrop as the client knows it so far, for `:mailbox`: what nobody has asked for yet is a question mark.
 
-Theory. Rows come one by one and may be 100,000; one pass keeps at most `LIMIT` of them: those around the marks first
+Theory. Rows come one by one and may be 100,000; one pass keeps at most `limit` of them: those around the marks first
 (a mark is what a learner may still take back), then those at the beginning. What is left out is counted where it
 would stand.
 
@@ -21,7 +21,7 @@ from itertools import count
 from popshell.ui.wrap import Line, Words, clip, clip_line, columns, inline, pad, wrap_runs
 from popshell.visible import show
 
-#: How many messages are listed at most.
+#: How many messages are listed at most, unless `:mailbox all` asks for the rest.
 LIMIT = 50
 _AROUND = 2
 #: From how many columns on there is a head, and how few are worth a unique-id or a subject.
@@ -59,9 +59,10 @@ def table(
     messages: int | None = None,
     octets: int | None = None,
     marks: int | None = None,
+    limit: int = LIMIT,
 ) -> list[Line]:
     """The rows under a summary. `messages` and `octets` are as STAT tells them, without the marked; None if unknown."""
-    choice = _choose(rows)
+    choice = _choose(rows, limit)
     known: dict[str, object] = {
         "messages": messages,
         "octets": octets,
@@ -78,19 +79,19 @@ def table(
     return lines
 
 
-def _choose(rows: Iterable[MailRow]) -> _Choice:
+def _choose(rows: Iterable[MailRow], limit: int) -> _Choice:
     first: list[tuple[int, MailRow]] = []
     near: list[tuple[int, MailRow]] = []
     waiting: deque[tuple[int, MailRow]] = deque(maxlen=_AROUND)
     following = total = marks = 0
     for total, row in zip(count(1), rows):
         entry = total, row
-        if len(first) < LIMIT:
+        if len(first) < limit:
             first.append(entry)
         if row.marked:
             marks += 1
             following = _AROUND
-        if len(near) >= LIMIT:
+        if len(near) >= limit:
             continue
         if row.marked:
             near += [*waiting, entry]
@@ -100,11 +101,11 @@ def _choose(rows: Iterable[MailRow]) -> _Choice:
             following -= 1
         else:
             waiting.append(entry)
-    if total <= LIMIT:
+    if total <= limit:
         return _Choice(first, total, marks)
-    chosen = dict(near[:LIMIT])
+    chosen = dict(near[:limit])
     for place, row in first:
-        if len(chosen) < LIMIT:
+        if len(chosen) < limit:
             chosen.setdefault(place, row)
     return _Choice(sorted(chosen.items()), total, marks)
 
@@ -160,7 +161,8 @@ def _align(cells: Line, widths: Sequence[int], gap: str) -> Line:
 
 
 def _left_out(messages: int, ascii: bool, words: Words) -> Line:
-    return [("dim", f"{':' if ascii else '┊'} {words('mailbox.left-out', count=messages)}")]
+    note = inline(words("mailbox.left-out", count=messages))
+    return [("dim", f"{':' if ascii else '┊'} "), *((style or "dim", text) for style, text in note)]
 
 
 def _safe(text: str) -> str:

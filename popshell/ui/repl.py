@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,9 @@ class ReplScreen(Screen):
     async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
         return await self.repl.ask(question, hidden=True)
 
+    async def page_out(self, rows: Iterable[str]) -> bool:
+        return await self.repl.page_out(rows)
+
 
 class Repl:
     """The interactive front end of one Shell."""
@@ -82,6 +85,7 @@ class Repl:
         self._task: asyncio.Task[None] | None = None
         self._interruptions: list[Callable[[], None]] = []
         self._draining: asyncio.Task[None] | None = None
+        self._paging = False
         self._stopped: int | None = None
         self._style = theme.prompt_style(shell.screen.palette)
         self._toolbar = Toolbar(shell, catalog, self._typing, self._typed)
@@ -312,8 +316,29 @@ class Repl:
             self._asking = None
             self._terminal.quiet()
 
+    async def page_out(self, rows: Iterable[str]) -> bool:
+        """Give the terminal to the user's pager, and take it again. What happens meanwhile is told afterwards."""
+        from popshell.ui import pager
+
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is the pager's, Ctrl-Z stops both
+        loop.remove_signal_handler(signal.SIGTSTP)
+        self._paging = True
+        self._terminal.restore()
+        try:
+            return await pager.run(rows, self.shell.screen.out.encoding or "utf-8", os.environ)
+        finally:
+            self._paging = False
+            self._terminal.quiet()
+            self._install_signals(loop)
+            if self._interruptions:
+                await self._drain()
+
     def interrupt(self, show: Callable[[], None]) -> None:
         """Call `show` above a live prompt, in order; at once if there is none."""
+        if self._paging:
+            self._interruptions.append(show)
+            return
         if self._live() is None and not self._interruptions:
             show()
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import NamedTuple, TextIO
 
 from popshell.learn.explain import Note
@@ -20,8 +20,10 @@ from popshell.ui import rules, stream
 from popshell.ui.theme import PLAIN, Palette
 from popshell.ui.wrap import CODE, Line, wrap_runs
 
-#: Lines of a reply that a terminal shows before `:more` is needed.
-MOST_LINES = 200
+#: A reply is shown whole if it fills no more windows than that, and no more lines; else a windowful, and `:more`.
+WINDOWS, MOST_LINES = 3, 200
+#: Octets that no window is high enough for.
+_SURELY_LONG = 1 << 20
 #: Lines of a broken reply that are shown.
 _EVIDENCE = 20
 
@@ -55,6 +57,8 @@ class Screen:
         self.longest = 998
         #: the note on a line that is cut, in today's language
         self.hidden = "+{octets}"
+        #: the page that was shown last, as far as it was shown, for `:pager`; "" if a reply came after it
+        self.page = ""
 
     @property
     def columns(self) -> int:
@@ -82,8 +86,19 @@ class Screen:
         """Show the notes on a reply."""
         self.lines(lines)
 
+    @property
+    def comfortable(self) -> int:
+        """How many lines are shown whole: to their beginning one can well scroll back."""
+        return min(WINDOWS * self.rows, self.most)
+
+    @property
+    def windowful(self) -> int:
+        """How many lines of a reply are read at a glance: prompt, toolbar and notes stand below them."""
+        return max(self.rows - 8, 6)
+
     def styled(self, text: str) -> None:
         """Show a page that was laid out for `columns` already, escapes of ours included."""
+        self.page = text
         self.out.write(text)
         self.out.flush()
 
@@ -96,23 +111,51 @@ class Screen:
 
     def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> Shown:
         """Show the reply of an Exchange, from content line `start`."""
+        self.page = ""
         if exchange.problem is not None and exchange.problem.code != "unasked":
             return self._evidence(exchange)
         if start == 0:
-            received = exchange.received
-            for _ in exchange.steps:
-                received = received.partition(b"\r\n")[2]
-            first = received.partition(b"\r\n")[0].decode("utf-8", "surrogateescape")
-            first = exchange.redact(first) if self.echoes else first
-            self.out.write(stream.status_line(first, self.palette, self._window()) + "\n")
+            self.out.write(self._status(exchange, self.echoes) + "\n")
         raw = exchange.raw_content()
         if not raw:
             self.out.flush()
             return Shown(0, 0)
-        most = self.most if most is None else most
+        most = self._most_of(raw, start) if most is None else most
         view = stream.View(self.palette, self._window(), most, self.longest, hidden=self.hidden)
         shown = stream.write_content(self.out, raw, rules.body_kind(exchange.name), view, first=start)
         return Shown(shown.lines, shown.total_lines - start)
+
+    def _status(self, exchange: Exchange, redacted: bool) -> str:
+        received = exchange.received
+        for _ in exchange.steps:
+            received = received.partition(b"\r\n")[2]
+        first = received.partition(b"\r\n")[0].decode("utf-8", "surrogateescape")
+        first = exchange.redact(first) if redacted else first
+        return stream.status_line(first, self.palette, self._window())
+
+    def _most_of(self, raw: bytes, start: int) -> int:
+        """How many rows of a content are shown unasked: all, if one can well scroll back to its beginning."""
+        comfortable = self.comfortable
+        if not start and len(raw) > _SURELY_LONG:
+            return self.windowful
+        lines = raw.split(b"\r\n", start + comfortable + 2)[start:]
+        if lines[-2:] == [b".", b""]:
+            del lines[-2:]
+        rows = sum(max(1, -(-len(line) // (self.columns - 4))) for line in lines)
+        if start:
+            return comfortable if rows <= self.windowful + 2 else self.windowful
+        return comfortable if rows <= comfortable else self.windowful
+
+    def whole(self, exchange: Exchange) -> Iterator[str]:
+        """The rows of a reply, nothing left out, for a pager."""
+        yield self._status(exchange, redacted=True)
+        if raw := exchange.raw_content():
+            view = stream.View(self.palette, self._window(), long_line=1 << 40, paged=True)
+            yield from stream.pager(raw, rules.body_kind(exchange.name), view)
+
+    async def page_out(self, rows: Iterable[str]) -> bool:
+        """Show rows, filtered and coloured already, in the user's pager; False where there is none."""
+        return False
 
     def _evidence(self, exchange: Exchange) -> Shown:
         """What arrived before the fault, as far as it helps."""
@@ -195,6 +238,9 @@ class PlainScreen(Screen):
 
     def _window(self) -> int | None:
         return None
+
+    def _most_of(self, raw: bytes, start: int) -> int:
+        return self.most
 
     def drawn(self, lines: Iterable[Line]) -> str:
         """Without colours, what is to be typed is told by its backticks."""

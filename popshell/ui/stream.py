@@ -68,6 +68,8 @@ class View(NamedTuple):
     long_line: int = 998
     #: the note on a line that is cut; `{octets}` is how many are hidden
     hidden: str = "+{octets} octets"
+    #: the rows go to a pager, which breaks none and obeys colours only
+    paged: bool = False
 
 
 class Shown(NamedTuple):
@@ -217,7 +219,7 @@ class _Rows:
     def guarded(self, text: str, ascii_only: bool) -> str:
         """`text`, kept from being wrapped by the terminal where columns are uncertain."""
         columns = self.view.columns
-        if columns is None or self._palette.plain or (ascii_only and columns >= _NARROWEST + 4):
+        if self.view.paged or columns is None or self._palette.plain or (ascii_only and columns >= _NARROWEST + 4):
             return text
         return f"{_NO_WRAP}{text}{_WRAP}"
 
