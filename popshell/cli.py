@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from popshell import __version__
 from popshell.arguments import SUBCOMMANDS, SYNOPSIS, Arguments, Usage, parser, peek, stray_option
 from popshell.learn.catalog import LANGUAGES, Catalog, PageError, Words, bundled, choose_language
+from popshell.learn.gate import Refused
 from popshell.net.address import Address, AddressError, parse_address
 from popshell.net.dialer import Dialer
 from popshell.net.errors import NetError
@@ -70,7 +71,7 @@ def run(argv: list[str]) -> int:
     except Usage as error:
         _complain(f"popshell: {error}\n{SYNOPSIS}")
         return USAGE
-    except PageError as error:
+    except (PageError, Refused) as error:
         _complain(words("cli.bad-lessons", reason=str(error)))
         return USAGE
     except KeyboardInterrupt:
@@ -154,7 +155,9 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
             messages = from_files(catalog.maildrop_files("default"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Usage(words("cli.bad-maildrop", path=str(arguments.maildrop), reason=reason)) from None
+        raise Usage(
+            words("cli.bad-maildrop", path=str(arguments.maildrop or "maildrops/default"), reason=reason)
+        ) from None
     return MailServer(
         accounts or dict([DEFAULT_ACCOUNT]),
         LANGUAGES,

@@ -17,8 +17,9 @@ from learner import Learner, catalog, environment, progress_file, words
 
 from popshell.learn.catalog import Catalog, bundled
 from popshell.learn.course import Progress, read_course
-from popshell.learn.lesson import LARGEST, MOST_LINES, LessonError, read_lesson, read_prose
-from popshell.learn.lint import examine
+from popshell.learn.gate import LARGEST, Refused
+from popshell.learn.lesson import MOST_LINES, LessonError, read_lesson, read_prose
+from popshell.learn.lint import examine, run_lint
 from popshell.learn.rehearsal import Rehearsal
 from popshell.learn.scaffold import new_lesson
 
@@ -354,7 +355,70 @@ def test_a_link_inside_the_folder_is_fine(course: Path) -> None:
 def test_a_pipe_or_device_is_no_lesson(course: Path) -> None:
     (course / LESSON).unlink()
     os.mkfifo(course / LESSON)
-    assert refused(course).code == "missing-lesson"
+    assert refused(course).code == "not-a-file"
+
+
+#: What stands where a file of a course should be, and what lint says of it.
+UNFIT: dict[str, tuple[str, Callable[[Path, Path], object]]] = {
+    "a link that leads out": ("leaves-folder", lambda file, secret: file.symlink_to(secret)),
+    "a link to a device": ("leaves-folder", lambda file, secret: file.symlink_to("/dev/zero")),
+    "a pipe": ("not-a-file", lambda file, secret: os.mkfifo(file)),
+    "a link to nothing": ("not-a-file", lambda file, secret: file.symlink_to("none")),
+    "a link to itself": ("not-a-file", lambda file, secret: file.symlink_to(file.name)),
+    "a huge file": ("too-large", lambda file, secret: (file.touch(), os.truncate(file, 1 << 34))),
+}
+#: Where it stands.
+PLACES = (
+    "maildrops/mine/4.eml",
+    LESSON,
+    "zh-Hant/01-first.md",
+    "course.toml",
+    "en/messages.toml",
+    "en/commands/STAT.md",
+)
+
+
+def plant(root: Path, tmp_path: Path, place: str, what: str) -> str:
+    """Put it there. Returns the code that lint has for it."""
+    change(root, ('kind = "answer"', 'kind = "answer"\nmaildrop = "mine"'))
+    change(root, ('title = "A new', 'maildrop = "mine"\ntitle = "A new'))
+    change(root, ("C: STAT\nS: +OK 7 7528", "C: RETR 4\nS: +OK"))
+    (root / "maildrops" / "mine").mkdir(parents=True)
+    for name in "123":
+        (root / "maildrops" / "mine" / f"{name}.eml").write_text("Subject: x\n\nHello\n")
+    secret = tmp_path / "secret"
+    secret.write_text("TOP-SECRET\n")
+    (root / place).parent.mkdir(parents=True, exist_ok=True)
+    (root / place).unlink(missing_ok=True)
+    code, put = UNFIT[what]
+    put(root / place, secret)
+    return code
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("what", UNFIT)
+def test_what_is_no_file_of_the_course_is_not_read(what: str, place: str, course: Path, tmp_path: Path) -> None:
+    """sec-D2, D6: lint says it, plays and rewrites nothing with it, and neither hangs nor runs out of memory."""
+    code = plant(course, tmp_path, place, what)
+    said: list[str] = []
+    run_lint(course, EN, fix=True, write=said.append)
+    assert (code, place, 0) in {(found.code, found.path, found.line) for found in examine(course).findings}
+    assert any(row.startswith(f"{place}: ") and f"({code})" in row for row in said)
+    for file in course.rglob("*.md"):
+        assert file.is_symlink() or not file.is_file() or what == "a huge file" or "TOP-SECRET" not in file.read_text()
+    with pytest.raises((Refused, FileNotFoundError)):
+        Catalog((course,)).read(place)
+    if place.endswith(".eml"):
+        assert "untrue" not in {found.code for found in examine(course).findings}
+        with pytest.raises(Refused):
+            both(course).maildrop_files("mine")
+        refusal(course, tmp_path)
+
+
+@pytest.mark.parametrize("place", ["course.toml", LESSON, "en/messages.toml", "maildrops/mine/4.eml"])
+def test_a_pipe_does_not_stop_the_learner(place: str, course: Path, tmp_path: Path) -> None:
+    plant(course, tmp_path, place, "a pipe")
+    assert "no plain file" in refusal(course, tmp_path)
 
 
 def test_a_huge_mail_is_refused(course: Path, tmp_path: Path) -> None:

@@ -215,6 +215,18 @@ def _(copy: Copy) -> list[Where]:
     return [("leaves-folder", NOOP, copy.append(NOOP, "[web](HTTPS://example.org), [out](<../../..>)"))]
 
 
+@case("not-a-file")
+def _(copy: Copy) -> list[Where]:
+    os.mkfifo(copy.root / "maildrops" / "default" / "08.eml")
+    return [("not-a-file", "maildrops/default/08.eml", 0)]
+
+
+@case("not-a-file: a link to nothing")
+def _(copy: Copy) -> list[Where]:
+    (copy.root / "en" / "x.md").symlink_to("none.md")
+    return [("not-a-file", "en/x.md", 0)]
+
+
 @case("not-utf-8")
 def _(copy: Copy) -> list[Where]:
     start, heading, end = copy.read("en/commands/NOOP.md").encode().partition(b"## Pitfalls")

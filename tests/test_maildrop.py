@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,14 @@ class TestReadDirectory:
         (tmp_path / "c.txt").write_bytes(b"C: 3\n\n")
         (tmp_path / "d.eml").mkdir()
         assert [m.content for m in read_directory(tmp_path)] == [b"A: 1\r\n\r\n", b"B: 2\r\n\r\n"]
+
+    def test_what_is_no_file_is_passed_over(self, tmp_path: Path) -> None:
+        """A pipe would be waited for, and a device never ends."""
+        (tmp_path / "a.eml").write_bytes(b"A: 1\n\n")
+        os.mkfifo(tmp_path / "b.eml")
+        (tmp_path / "c.eml").symlink_to("/dev/zero")
+        (tmp_path / "d.eml").symlink_to("none")
+        assert [m.content for m in read_directory(tmp_path)] == [b"A: 1\r\n\r\n"]
 
     def test_a_missing_directory(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):

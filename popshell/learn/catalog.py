@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from popshell.learn import gate
 from popshell.visible import harmless, tame
 from popshell.words import fill
 
@@ -226,13 +227,12 @@ class Catalog:
     _cache: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def read(self, path: str) -> str:
-        """The text of a file below `lessons/`. Raises FileNotFoundError."""
+        """The text of a file below `lessons/`. Raises FileNotFoundError, and gate.Refused."""
         for root in self.roots:
-            found = root
-            for part in path.split("/"):
-                found = found.joinpath(part)
-            if found.is_file():
-                return found.read_text(encoding="utf-8")
+            data = gate.read(root, path)
+            if data is not None:
+                text = data.decode("utf-8")
+                return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
         raise FileNotFoundError(path)
 
     def words(self, language: str) -> Words:
@@ -261,17 +261,21 @@ class Catalog:
                     continue
                 except UnicodeDecodeError as error:
                     raise PageError(f"{file}:1: the file is not UTF-8: {error.reason}") from None
+                except gate.Refused as error:
+                    raise PageError(f"{file}:1: {error.reason}") from None
             return None
 
         return self._once((language, path), load)
 
     def maildrop_files(self, name: str) -> list[tuple[str, bytes]]:
-        """The `.eml` files of a maildrop. Raises FileNotFoundError."""
+        """The `.eml` files of a maildrop. Raises FileNotFoundError, and gate.Refused."""
+        folder = f"maildrops/{name}"
         for root in self.roots:
-            folder = root.joinpath("maildrops").joinpath(name)
-            if folder.is_dir():
-                mails = (file for file in folder.iterdir() if file.name.endswith(".eml"))
-                return [(file.name, file.read_bytes()) for file in mails if not file.name.startswith(".")]
+            names = gate.names(root, folder)
+            if names is not None:
+                mails = (mail for mail in names if mail.endswith(".eml") and not mail.startswith("."))
+                read = ((mail, gate.read(root, f"{folder}/{mail}")) for mail in mails)
+                return [(mail, data) for mail, data in read if data is not None]
         raise FileNotFoundError(name)
 
     def _once(self, key: tuple[str, str], load: Callable[[], _T]) -> _T:

@@ -18,6 +18,7 @@ RULES = (
     "stray-file",
     "too-large",
     "leaves-folder",
+    "not-a-file",
     "not-utf-8",
     "byte-order-mark",
     "line-ends",

@@ -13,14 +13,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
+from popshell.learn import gate
 from popshell.learn.catalog import Catalog, PageError, read_page
 from popshell.learn.checks import Check, Conditions, read_check, read_conditions
 
-#: No file of a course is larger (sec-D2).
-LARGEST = 1 << 20
 #: No list of lines is longer: a shell that plays `start` is to come back to its prompt.
 MOST_LINES = 200
 
@@ -131,8 +129,9 @@ def read_lesson(catalog: Catalog, name: str, language: str) -> Lesson:
 
 def _text(catalog: Catalog, path: str) -> str:
     try:
-        guard(catalog, path)
         return catalog.read(path)
+    except gate.Refused as error:
+        raise refusal(error) from None
     except UnicodeDecodeError as error:
         raise LessonError(path, 0, f"the file is not UTF-8: {error.reason}") from None
     except FileNotFoundError:
@@ -142,15 +141,17 @@ def _text(catalog: Catalog, path: str) -> str:
 
 
 def guard(catalog: Catalog, path: str) -> None:
-    """Refuse, unread, a file of a course that is too large or a link that leaves its folder (sec-D2, D6)."""
-    for root in catalog.roots:
-        file = root.joinpath(path)
-        if isinstance(root, Path) and isinstance(file, Path) and file.exists():
-            if not file.resolve().is_relative_to(root.resolve()):
-                raise LessonError(path, 0, "it leads out of the folder of the course", "leaves-folder")
-            if file.is_file() and file.stat().st_size > LARGEST:
-                raise LessonError(path, 0, "the file is larger than 1 MiB", "too-large")
-            return
+    """Refuse, unread, a file that a course must not have. Raises LessonError for what the gate refuses."""
+    try:
+        for root in catalog.roots:
+            gate.check(root, path)
+    except gate.Refused as error:
+        raise refusal(error) from None
+
+
+def refusal(error: gate.Refused) -> LessonError:
+    """What the gate said, as what is said of lessons."""
+    return LessonError(error.path, 0, error.reason, error.code)
 
 
 def _split(path: str, text: str) -> Any:

@@ -22,6 +22,7 @@ from popshell.learn.catalog import LANGUAGES, Catalog, Page, Words, bundled
 from popshell.learn.citations import Rfc, check_citations, check_tables, citations, read_rfcs
 from popshell.learn.dialogues import Block, Stage, check_dialogue, compare_blocks, fix_text
 from popshell.learn.faults import Fault, Finding
+from popshell.learn.gate import Refused
 from popshell.learn.keys import REPLIES
 from popshell.learn.lesson import fingerprint
 from popshell.learn.lessonlint import check_lessons
@@ -221,6 +222,8 @@ class Stages:
                 if self.ready:
                     messages = from_files(self.catalog.maildrop_files(name))
                     self._made[name] = Stage(messages, self._texts.__getitem__)
+            except Refused:
+                pass  # said already, as a file that must not be read
             except FileNotFoundError:
                 if name != "default":
                     findings.append(Finding(f"maildrops/{name}", 0, "missing-file"))
