@@ -101,8 +101,9 @@ def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
     words = catalog.words(language)
     if arguments.lang and choose_language(arguments.lang, {}) == "en" and not arguments.lang.lower().startswith("en"):
         raise Usage(words("cli.bad-lang", lang=arguments.lang, languages=", ".join(LANGUAGES)))
-    if arguments.lessons and not arguments.lessons.is_dir():
-        raise Usage(words("cli.no-lessons", path=str(arguments.lessons)))
+    own = arguments.lessons or (Path(named) if (named := os.environ.get("POPSHELL_LESSONS")) else None)
+    if own and not own.is_dir():
+        raise Usage(words("cli.no-lessons", path=str(own)))
     subcommand = arguments.words[0] if arguments.words and arguments.words[0] in SUBCOMMANDS else ""
     rest = arguments.words[1:] if subcommand else arguments.words
     if len(rest) > {"serve": 0, "lesson": 2}.get(subcommand, 1):
@@ -115,15 +116,16 @@ def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
     if subcommand == "lint":
         from popshell.learn.lint import run_lint
 
-        return run_lint(
-            Path(rest[0]) if rest else None, words, fix=arguments.fix_dialogues, mark=arguments.mark_translated
-        )
+        root = Path(rest[0]) if rest else own
+        return run_lint(root, words, fix=arguments.fix_dialogues, mark=arguments.mark_translated)
     if subcommand == "lesson":
         from popshell.learn.scaffold import new_lesson
 
         if len(rest) != 2 or rest[0] != "new":
             raise Usage(words("cli.lesson-new"))
-        return new_lesson(arguments.lessons or Path("lessons"), rest[1], words)
+        return new_lesson(own or Path("lessons"), rest[1], words)
+    if subcommand == "learn" and own and not os.path.lexists(own / "course.toml"):
+        raise Usage(words("cli.no-course", path=str(own)))
     server = _server(arguments, catalog, words, served=subcommand == "serve")
     if subcommand == "serve":
         return asyncio.run(_serve(server, arguments.port or 0, words))

@@ -342,3 +342,43 @@ def test_serve_prints_its_address_and_ends_at_sigterm(tmp_path: Path) -> None:
             assert [row[:3] for row in stream.readlines()] == [b"+OK"] * 3
         process.terminate()
         assert process.wait(20) == 0
+
+
+# -- lessons of one's own ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_lint_and_lesson_new_take_the_lessons_that_are_asked_for(way: str, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    option = ["--lessons", str(own)] if way == "option" else []
+    env = {"POPSHELL_LESSONS": str(own)} if way == "variable" else {}
+    assert popshell("lesson", "new", "01-mine", *option, home=tmp_path, env={**env}).returncode == 0
+    assert (own / "en" / "01-mine.md").is_file()
+    done = popshell("lint", *option, home=tmp_path, env={**env})
+    assert (done.returncode, done.stdout) == (0, b"3 files, 2 dialogues: all true.\n")
+
+
+@pytest.mark.parametrize("subcommand", ["learn", "lint", "lesson new 02-more", ""])
+def test_lessons_that_are_not_there_are_named(subcommand: str, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    done = popshell(*subcommand.split(), home=tmp_path, env={"POPSHELL_LESSONS": str(gone)})
+    assert done.returncode == 2
+    assert str(gone).encode() in done.stderr
+    assert not gone.exists()
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hant"])
+def test_learn_without_a_course_says_so_and_does_not_play_another(language: str, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    (own / "maildrops" / "default").mkdir(parents=True)
+    (own / "maildrops" / "default" / "1.eml").write_text("Subject: x\n\nHello\n")
+    done = popshell("learn", "--lessons", str(own), "--lang", language, home=tmp_path)
+    assert done.returncode == 2
+    assert not done.stdout
+    assert "course.toml" in done.stderr.decode()
+    assert f"popshell lesson new 01-name --lessons {own}" in done.stderr.decode()
+    # To the shell itself a folder of mails alone is of use.
+    done = popshell("--lessons", str(own), stdin=LOGIN + b"STAT\nQUIT", home=tmp_path)
+    assert b"+OK 1 " in done.stdout
+    assert done.returncode == 0

@@ -170,6 +170,13 @@ writes("stray-file: no mail", "maildrops/default/README.md")
 writes("stray-file: too deep", "en/commands/old/RETR.md")
 
 
+@case("no-course")
+def _(copy: Copy) -> list[Where]:
+    for tag in LANGUAGES:  # pages without the words of the shell are laid over the bundled ones
+        (copy.root / tag / "messages.toml").unlink()
+    return [("no-course", "course.toml", 0)]
+
+
 @case("too-large")
 def _(copy: Copy) -> list[Where]:
     copy.append("en/commands/NOOP.md", "x" * (1 << 20))
@@ -758,8 +765,8 @@ def test_a_course_that_cannot_be_read_names_no_lessons(text: str, course: Copy) 
     course.write("course.toml", text)
     places = found(course.root)
     assert ("bad-course", "course.toml") in {place[:2] for place in places}
-    stray = {path for code, path, _ in places if code == "stray-file"}
-    assert stray == {"en/01-mine.md", "zh-Hant/01-mine.md"}
+    # Which lessons belong to it, nobody can tell then: none is called astray.
+    assert "stray-file" not in {code for code, _, _ in places}
 
 
 def test_the_template_of_lessons_is_one_of_them(course: Copy) -> None:
@@ -789,5 +796,36 @@ def test_a_translation_without_a_head_cannot_be_marked(course: Copy) -> None:
 def test_a_tree_is_whole_or_a_course(course: Copy, clean: Path) -> None:
     assert not read_tree(course.root).whole
     assert read_tree(clean).whole
-    course.write("en/replies.toml", "")
+    course.write("en/messages.toml", "")
     assert read_tree(course.root).whole
+
+
+def test_a_course_may_bring_pages_and_replies_of_its_own(course: Copy, clean: Path) -> None:
+    """It need not bring all of them: the others are the bundled ones."""
+    for path in ("en/commands/NOOP.md", "zh-Hant/replies.toml"):
+        course.write(path, (clean / path).read_bytes())
+    assert found(course.root) == []
+
+
+@pytest.mark.parametrize("holds", [(), ("maildrops/one/1.eml",), ("en/01-mine.md", "zh-Hant/01-mine.md")])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_folder_without_a_course_is_told_so_and_nothing_else(
+    holds: tuple[str, ...], language: str, course: Copy
+) -> None:
+    for path in [path for path in course.root.rglob("*") if path.is_file()]:
+        if path.relative_to(course.root).as_posix() not in holds:
+            path.unlink()
+    if "en/01-mine.md" in holds:  # nor are its lessons astray, and what they say is proved
+        assert ("no-course", "course.toml", 0) in found(course.root)
+        assert not {"stray-file", "missing-file"} & {code for code, _, _ in found(course.root)}
+        return
+    assert found(course.root) == [("no-course", "course.toml", 0)]
+    code, said = ran(course.root, language)
+    assert code == FAULTY
+    assert "popshell lesson new" in said[0]
+
+
+def test_a_course_that_is_a_pipe_is_named_once(course: Copy) -> None:
+    (course.root / "course.toml").unlink()
+    os.mkfifo(course.root / "course.toml")
+    assert found(course.root) == [("not-a-file", "course.toml", 0)]

@@ -15,6 +15,7 @@ _NO_FACTS: Mapping[str, object] = MappingProxyType({})
 RULES = (
     # files
     "missing-file",
+    "no-course",
     "stray-file",
     "too-large",
     "leaves-folder",

@@ -24,7 +24,9 @@ PAGES = frozenset(pages())
 _TABLES = ("messages.toml", "replies.toml")
 #: What `popshell lesson new` copies; proved like a lesson.
 TEMPLATE = "lesson-template"
-_LESSON = re.compile(r"\d\d-[a-z0-9-]+")
+#: What a lesson is called, without a language and `.md`.
+LESSON = re.compile(r"[0-9]{2}-[a-z0-9-]+")
+_LESSON_FILE = re.compile(r"[^/]+/[0-9]{2}-[a-z0-9-]+\.md")
 _MAIL = re.compile(r"maildrops/[^/.][^/]*/[^/.][^/]*\.eml")
 _LINE_END = re.compile(r"\r\n?")
 
@@ -86,13 +88,15 @@ class Source:
 class Tree:
     """The text files by path, how many files there are in all, and what is wrong with the files as files.
 
-    `whole` is False for a directory that holds a course and none of the pages: a teacher's own, laid over the bundled.
+    `whole` is True for a directory that holds the words of the shell: all pages belong to it, too. Any other is a
+    teacher's own, laid over the bundled one. `lessons` are the names in course.toml that can be names, in order.
     """
 
     sources: Mapping[str, Source]
     files: int
     whole: bool
     findings: tuple[Finding, ...]
+    lessons: tuple[str, ...]
 
     def english(self, source: Source) -> Source | None:
         """The English file that `source` translates; itself if it is English."""
@@ -102,41 +106,43 @@ class Tree:
 def read_tree(root: Traversable) -> Tree:
     """Read all below `root`."""
     findings: list[Finding] = []
-    nodes = dict(_walk(root, root, "", findings))
-    lessons = {f"{tag}/{name}.md" for tag in LANGUAGES for name in _lessons(root, nodes)}
+    nodes = set(_walk(root, root, "", findings))
+    whole = any(f"{tag}/messages.toml" in nodes for tag in LANGUAGES)
+    sources: dict[str, Source] = {}
+    if "course.toml" in nodes and (text := _text(root, "course.toml", findings)) is not None:
+        sources["course.toml"] = Source("course.toml", text)
+    elif not whole and not any(found.path == "course.toml" for found in findings):
+        findings.append(Finding("course.toml", 0, "no-course"))
+    course, sound = _course(sources.get("course.toml"))
+    named = [*course, *([TEMPLATE] if any(f"{tag}/{TEMPLATE}.md" in nodes for tag in LANGUAGES) else ())]
+    lessons = {f"{tag}/{name}.md" for tag in LANGUAGES for name in named}
     base = {"rfc.toml", *(f"{tag}/{name}" for tag in LANGUAGES for name in (*_TABLES, *(f"{p}.md" for p in PAGES)))}
-    whole = "course.toml" not in nodes or not base.isdisjoint(nodes)
-    wanted = lessons | base if whole else lessons
-    findings += (Finding(path, 0, "missing-file") for path in wanted - nodes.keys())
+    known = lessons | base
+    findings += (Finding(path, 0, "missing-file") for path in (known if whole else lessons) - nodes)
     if whole and not any(path.startswith("maildrops/default/") for path in nodes):
         findings.append(Finding("maildrops/default", 0, "missing-file"))
-    sources: dict[str, Source] = {}
-    for path in nodes:
-        if path not in wanted and path != "course.toml" and not _MAIL.fullmatch(path):
+    for path in sorted(nodes - {"course.toml"}):
+        # Which lessons belong to it, only a course.toml that can be read tells.
+        maybe = not sound and (not whole or "course.toml" in nodes) and _LESSON_FILE.fullmatch(path)
+        if path not in known and not maybe and not _MAIL.fullmatch(path):
             findings.append(Finding(path, 0, "stray-file"))
-            continue
-        if (text := _text(root, path, findings)) is not None:
+        elif (text := _text(root, path, findings)) is not None:
             sources[path] = Source(path, text)
-    return Tree(sources, len(nodes), whole, tuple(findings))
+    return Tree(sources, len(nodes), whole, tuple(findings), course)
 
 
-def _lessons(root: Traversable, nodes: Mapping[str, Traversable]) -> Iterator[str]:
-    """The lessons that `course.toml` names, and the template. Whether they are sound is for other checks to say."""
-    if any(f"{tag}/{TEMPLATE}.md" in nodes for tag in LANGUAGES):
-        yield TEMPLATE
-    if "course.toml" in nodes:
-        try:
-            text = (gate.read(root, "course.toml") or b"").decode("utf-8", "replace")
-        except gate.Refused:
-            return  # said when its turn comes
-        table = heads.read_toml("course.toml", text)
-        named = [] if isinstance(table, Finding) else table.get("lessons", [])
-        yield from (name for name in named if isinstance(name, str) and _LESSON.fullmatch(name))
+def _course(source: Source | None) -> tuple[tuple[str, ...], bool]:
+    """The lessons that `course.toml` names, and whether these are all that it means to name."""
+    if source is None or source.words is None:
+        return (), False
+    named = source.words.get("lessons")
+    if not isinstance(named, list):
+        return (), False
+    names = [name for name in named if isinstance(name, str) and LESSON.fullmatch(name)]
+    return tuple(dict.fromkeys(names)), len(names) == len(named)
 
 
-def _walk(
-    root: Traversable, folder: Traversable, prefix: str, findings: list[Finding]
-) -> Iterator[tuple[str, Traversable]]:
+def _walk(root: Traversable, folder: Traversable, prefix: str, findings: list[Finding]) -> Iterator[str]:
     """Every plain file below `folder`. Links to folders are not followed, links that lead out are not read (sec-D6)."""
     for node in sorted(folder.iterdir(), key=lambda node: node.name):
         path = prefix + node.name
@@ -144,7 +150,7 @@ def _walk(
         if linked and isinstance(node, Path) and isinstance(root, Path) and not _inside(root, node):
             findings.append(Finding(path, 0, "leaves-folder", {"target": os.path.realpath(node)}))
         elif node.is_file():
-            yield path, node
+            yield path
         elif node.is_dir() and not linked:
             yield from _walk(root, node, path + "/", findings)
         else:
