@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,12 +18,21 @@ EN, ZH = "en/01-first.md", "zh-Hant/01-first.md"
 #: What lint says of lessons; each has a broken course below.
 LESSON_RULES = [
     "bad-course",
+    "course-field",
+    "bad-name",
+    "listed-twice",
+    "course-id-taken",
     "bad-lesson",
+    "no-such-kind",
     "duplicate-id",
     "no-exercise",
     "kind-needs",
     "missing-maildrop",
     "solution-fails",
+    "solution-answers-not",
+    "answer-unseen",
+    "predicts-nothing",
+    "mispredicts",
     "prefix-passes",
     "wrong-passes",
     "teaches-unknown",
@@ -96,13 +106,43 @@ def breaks(code: str) -> Callable[[Callable[[Path], tuple[str, str | int]]], Non
 @breaks("bad-course")
 def is_no_toml(root: Path) -> tuple[str, str | int]:
     (root / "course.toml").write_text('id = "x"\nlessons = [1, \n')
-    return "course.toml", 0
+    return "course.toml", 3
 
 
 @breaks("bad-course")
+def a_name_that_is_a_number(root: Path) -> tuple[str, str | int]:
+    (root / "course.toml").write_text('id = "x"\n\nlessons = [\n  "01-first",\n  1,\n]\n')
+    return "course.toml", 3
+
+
+@breaks("bad-course")
+def no_lessons(root: Path) -> tuple[str, str | int]:
+    (root / "course.toml").write_text('id = "x"\n')
+    return "course.toml", 1
+
+
+@breaks("course-field")
 def an_unknown_field(root: Path) -> tuple[str, str | int]:
     (root / "course.toml").write_text('id = "x"\nlessons = ["01-first"]\ncolour = "red"\n')
-    return "course.toml", 0
+    return "course.toml", 3
+
+
+@breaks("bad-name")
+def a_name_that_leads_out(root: Path) -> tuple[str, str | int]:
+    (root / "course.toml").write_text('id = "x"\nlessons = [\n  # "../x" is none\n  "01-first",\n  "../x",\n]\n')
+    return "course.toml", 5
+
+
+@breaks("listed-twice")
+def a_lesson_listed_twice(root: Path) -> tuple[str, str | int]:
+    (root / "course.toml").write_text('id = "x"\nlessons = [\n  "01-first",\n  "01-first",\n]\n')
+    return "course.toml", 4
+
+
+@breaks("course-id-taken")
+def the_id_of_the_bundled_course(root: Path) -> tuple[str, str | int]:
+    (root / "course.toml").write_text('# mine\nid = "pop3"\nlessons = ["01-first"]\n')
+    return "course.toml", 2
 
 
 @breaks("bad-lesson")
@@ -122,10 +162,25 @@ def an_unknown_condition(root: Path) -> tuple[str, str | int]:
     return EN, 'id = "mark"'
 
 
-@breaks("bad-lesson")
+@breaks("no-such-kind")
 def an_unknown_kind(root: Path) -> tuple[str, str | int]:
-    change(root, EN, 'kind = "do"', 'kind = "sing"')
-    return EN, 'id = "mark"'
+    return EN, change(root, EN, 'kind = "do"', 'kind = "sing"')
+
+
+@breaks("bad-lesson")
+def a_head_without_an_id(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'id = "template"\n' if 'id = "template"' in (root / EN).read_text() else 'id = "first"\n', "")
+    return EN, 1
+
+
+@breaks("bad-lesson")
+def an_exercise_without_a_kind(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, 'id = "mark"\nkind = "do"', 'id = "mark"') - 1
+
+
+@breaks("bad-lesson")
+def a_number_among_the_lines_of_the_third_exercise(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, 'solution = ["DELE 2"]', "solution = [2]")
 
 
 @breaks("bad-lesson")
@@ -143,7 +198,14 @@ def two_exercises_of_one_id(root: Path) -> tuple[str, str | int]:
     )
     (root / ZH).write_text((root / ZH).read_text().replace("## mark-two", "## guess"))
     mark_translated(root)
-    return EN, 'id = "guess"'
+    rows = (root / EN).read_text().split("\n")
+    return EN, [at for at, row in enumerate(rows, 1) if row == 'id = "guess"'][1]
+
+
+@breaks("duplicate-id")
+def two_lessons_of_one_id(root: Path) -> tuple[str, str | int]:
+    assert new_lesson(root, "02-first", WORDS) == 0
+    return "en/02-first.md", 2
 
 
 @breaks("no-exercise")
@@ -166,6 +228,36 @@ def a_prediction_of_nothing(root: Path) -> tuple[str, str | int]:
 def a_maildrop_that_is_not_there(root: Path) -> tuple[str, str | int]:
     change(root, EN, 'kind = "do"', 'kind = "do"\nmaildrop = "moon"')
     return EN, 'id = "mark"'
+
+
+@breaks("missing-maildrop")
+def the_lesson_s_own_is_said_once(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, 'title = "', 'maildrop = "trop"\ntitle = "')
+
+
+@breaks("solution-answers-not")
+def it_gives_another_answer(root: Path) -> tuple[str, str | int]:
+    change(root, EN, '":answer 7"', '":answer 6"')
+    return EN, 'id = "count"'
+
+
+@breaks("answer-unseen")
+def it_does_not_ask(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'solution = ["STAT", ":answer 7"]', 'solution = ["NOOP", ":answer 7"]')
+    change(root, EN, 'teaches = ["STAT", ', "teaches = [")
+    return EN, 'id = "count"'
+
+
+@breaks("predicts-nothing")
+def it_only_sends_the_line(root: Path) -> tuple[str, str | int]:
+    change(root, EN, '":answer -ERR TRANSACTION one"', '"NOOP"')
+    return EN, 'id = "guess"'
+
+
+@breaks("mispredicts")
+def it_predicts_something_else(root: Path) -> tuple[str, str | int]:
+    change(root, EN, '":answer -ERR TRANSACTION one"', '":answer +OK TRANSACTION many"')
+    return EN, 'id = "guess"'
 
 
 @breaks("solution-fails")
@@ -211,6 +303,15 @@ def a_command_that_no_exercise_uses(root: Path) -> tuple[str, str | int]:
 def english_lacks_a_task(root: Path) -> tuple[str, str | int]:
     change(root, EN, "Mark message 2 as deleted.", "")
     return EN, "## mark"
+
+
+@breaks("no-task")
+def english_lacks_a_heading(root: Path) -> tuple[str, str | int]:
+    for path in (EN, ZH):
+        text = (root / path).read_text()
+        (root / path).write_text(text[: text.index("## take-back")])
+    mark_translated(root)
+    return EN, line_of(root / EN, 'id = "take-back"') - 1
 
 
 @breaks("no-hint")
@@ -276,10 +377,8 @@ def test_a_broken_course_is_named(case: str, course: Path) -> None:
     line = where if isinstance(where, int) else line_of(course / path, where)
     assert (code, path, line) in found, found
     # Nothing else is wrong, but for what follows from it.
-    follows = {"no-hint": {"hints-differ"}, "duplicate-id": {"stray-wrong"}, "kind-needs": {"solution-fails"}}
+    follows = {"no-hint": {"hints-differ"}, "duplicate-id": {"stray-wrong"}}
     allowed = {code, *follows.get(code, set())}
-    if code in ("bad-course", "bad-lesson"):
-        allowed |= {"missing-file", "stray-file", "bad-toml"}
     assert {c for c, _, _ in found} <= allowed, found
     texts = [str(fault) for fault in in_words(examine(course).findings, WORDS)]
     assert all("{" not in re.sub(r"`[^`]*`", "", text) for text in texts)
@@ -304,7 +403,45 @@ def test_a_head_that_is_nested_too_deep_is_refused(deep: str, course: Path) -> N
 def test_a_lesson_that_leads_out_of_the_folder_is_refused(course: Path) -> None:
     """sec-D6."""
     (course / "course.toml").write_text('id = "x"\nlessons = ["../../etc/passwd"]\n')
-    assert "bad-course" in {code for code, _, _ in faults(course)}
+    assert {code for code, _, _ in faults(course)} == {"bad-name"}
+
+
+#: What lint says of a broken course has what an author needs to put it right.
+TELLS = {
+    "no-such-kind: an_unknown_kind": "do, predict, answer, repair",
+    "solution-fails: it_marks_another": "`marks = [2]`",
+    "answer-unseen: it_does_not_ask": "stands in no reply",
+    "solution-answers-not: it_gives_another_answer": "`7`",
+    "mispredicts: it_predicts_something_else": "`-ERR TRANSACTION one`",
+    "course-field: an_unknown_field": "`colour`; there are id, lessons",
+    "listed-twice: a_lesson_listed_twice": "`01-first` is listed",
+    "missing-maildrop: the_lesson_s_own_is_said_once": "`trop`",
+}
+
+
+@pytest.mark.parametrize("case", TELLS)
+def test_it_is_said_what_to_do(case: str, course: Path) -> None:
+    BREAKS[case](course)
+    (said,) = in_words(examine(course).findings, WORDS)
+    assert TELLS[case] in said.text
+    (other,) = in_words(examine(course).findings, Catalog((bundled(),)).words("zh-Hant"))
+    assert other.text != said.text
+
+
+def test_lesson_new_never_takes_the_id_of_the_bundled_course(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "POP3"
+    assert new_lesson(root, "01-first", WORDS) == 0
+    capsys.readouterr()
+    assert faults(root) == []
+
+
+def test_a_whole_copy_of_the_course_keeps_its_id(tmp_path: Path) -> None:
+    """A checkout is the bundled course itself, wherever it lies."""
+    root = tmp_path / "lessons"
+    shutil.copytree(str(bundled()), root, ignore=shutil.ignore_patterns("[0-9][0-9]-*.md"))
+    assert "course-id-taken" not in {code for code, _, _ in faults(root)}
 
 
 def test_scaffold_leaves_what_is_there(course: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -742,9 +742,41 @@ def test_its_dialogues_are_played_on_its_maildrop(course: Copy) -> None:
 def test_without_its_maildrop_nothing_is_played(course: Copy) -> None:
     course.change("en/01-mine.md", '"one"', '"two"')
     mark_translated(course.root)
-    line = course.line("en/01-mine.md", 'id = "count"')
-    said = {("missing-maildrop", "en/01-mine.md", line), ("missing-file", "maildrops/two", 0)}
-    assert said <= set(found(course.root))
+    line = course.line("en/01-mine.md", "maildrop =")
+    assert found(course.root) == [("missing-maildrop", "en/01-mine.md", line)]
+    assert fix_dialogues(course.root) == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text.replace('"do"', "do"),
+        lambda text: text.replace('"one"', '"../one"'),
+        lambda text: text.replace('"one"', "1"),
+        lambda text: text.replace("Count the mail", "Count the m\udcffil"),
+        lambda text: text + "x" * (1 << 20),
+        lambda text: None,
+    ],
+    ids=["no TOML", "no maildrop's name", "no text", "not UTF-8", "too large", "missing"],
+)
+def test_without_its_english_head_nothing_is_judged(spoil: Callable[[str], str | None], course: Copy) -> None:
+    """Which maildrop the dialogues are of, only the head knows: with another one all of them would be called untrue."""
+    text = spoil(course.read("en/01-mine.md"))
+    if text is None:
+        (course.root / "en" / "01-mine.md").unlink()
+    else:
+        course.write("en/01-mine.md", text.encode("utf-8", "surrogateescape"))
+    places = [(code, path) for code, path, _ in found(course.root)]
+    assert [code for code, path in places if path == "en/01-mine.md"] in (
+        ["bad-head"],
+        ["bad-lesson"],
+        ["not-utf-8"],
+        ["too-large"],
+        ["missing-file"],
+    )
+    assert {code for code, path in places if path != "en/01-mine.md"} <= {"stale"}
+    course.change("zh-Hant/01-mine.md", "1 21", "9 99")
+    assert fix_dialogues(course.root) == []
 
 
 def test_its_citations_are_proved(course: Copy) -> None:
@@ -764,7 +796,8 @@ def test_a_lesson_is_wanted_in_both_languages(course: Copy) -> None:
 def test_a_course_that_cannot_be_read_names_no_lessons(text: str, course: Copy) -> None:
     course.write("course.toml", text)
     places = found(course.root)
-    assert ("bad-course", "course.toml") in {place[:2] for place in places}
+    assert {path for _, path, _ in places} == {"course.toml"}
+    assert {code for code, _, _ in places} <= {"bad-course", "bad-name"}
     # Which lessons belong to it, nobody can tell then: none is called astray.
     assert "stray-file" not in {code for code, _, _ in places}
 

@@ -30,6 +30,9 @@ class ExerciseKind(Enum):
     REPAIR = "repair"
 
 
+KINDS = tuple(kind.value for kind in ExerciseKind)
+
+
 @dataclass(frozen=True, slots=True)
 class Wrong:
     """A wrong turn that has a text of its own."""
@@ -91,11 +94,17 @@ class Lesson:
 
 
 class LessonError(ValueError):
-    """A lesson that cannot be read. `line` is the line of the file, 0 if unknown; `code` names a text of `[lint]`."""
+    """A lesson that cannot be read. `line` is the line of the file, 0 if unknown.
 
-    def __init__(self, path: str, line: int, reason: str, code: str = "bad-head") -> None:
+    `reason` is for the author, in English; where `code` is one of lint's, its text and `facts` say the same in words.
+    """
+
+    def __init__(
+        self, path: str, line: int, reason: str, code: str = "bad-lesson", facts: Mapping[str, object] | None = None
+    ) -> None:
         super().__init__(f"{path}:{line}: {reason}")
         self.path, self.line, self.reason, self.code = path, line, reason, code
+        self.facts: Mapping[str, object] = {"reason": reason, **(facts or {})}
 
 
 def fingerprint(english: str) -> str:
@@ -111,7 +120,7 @@ def read_lesson(catalog: Catalog, name: str, language: str) -> Lesson:
         raise LessonError(f"en/{name}.md", 0, "there is no such lesson", "missing-lesson") from None
     page = _split(f"en/{name}.md", english)
     head = _shape(f"en/{name}.md", english, dict(page.head))
-    exercises = tuple(_exercise(f"en/{name}.md", english, raw, head) for raw in head.exercise)
+    exercises = tuple(_exercise(f"en/{name}.md", english, at, raw, head) for at, raw in enumerate(head.exercise))
     text, prose = read_prose(page.body)
     title, stale = head.title, False
     if language != "en":
@@ -171,19 +180,23 @@ def _shape(path: str, text: str, head: dict[str, Any]) -> Any:
     try:
         return msgspec.convert(head, Head)
     except msgspec.ValidationError as error:
-        raise LessonError(path, line_of(text, str(error)), str(error)) from None
+        raise LessonError(path, _line_of(text, str(error)), str(error)) from None
 
 
-def _exercise(path: str, text: str, raw: Any, head: Any) -> Exercise:
+def _exercise(path: str, text: str, index: int, raw: Any, head: Any) -> Exercise:
     """Names become things: kinds, checks, conditions. Raises LessonError."""
-    at = line_of(text, "", identity=raw.id)
+    at = exercise_line(text, index, "id")
+    if raw.kind not in KINDS:
+        facts = {"id": raw.id, "kind": raw.kind, "kinds": ", ".join(KINDS)}
+        reason = f"exercise {raw.id}: {raw.kind!r} is no kind; there are {', '.join(KINDS)}"
+        raise LessonError(path, exercise_line(text, index, "kind"), reason, "no-such-kind", facts)
     try:
         kind = ExerciseKind(raw.kind)
         name, colon, password = raw.account.partition(":")
         if not (name and colon and password):
             raise ValueError("an account is name:password")
         maildrop = raw.maildrop or head.maildrop
-        if not maildrop or maildrop.startswith(".") or "/" in maildrop or "\\" in maildrop or "\0" in maildrop:
+        if not is_maildrop(maildrop):
             raise ValueError(f"{maildrop!r} is no directory below maildrops/")
         for lines in (raw.start, raw.solution, raw.failed, *(wrong.lines for wrong in raw.wrong)):
             _check_lines(lines)
@@ -206,6 +219,11 @@ def _exercise(path: str, text: str, raw: Any, head: Any) -> Exercise:
         raise LessonError(path, at, f"exercise {raw.id}: {error}") from None
 
 
+def is_maildrop(name: str) -> bool:
+    """Whether this can be the name of a directory below maildrops/."""
+    return bool(name) and not name.startswith(".") and not {"/", "\\", "\0"} & set(name)
+
+
 def _check_lines(lines: list[str]) -> None:
     """What can be typed, and nothing that would stop the shell half-way. Raises ValueError."""
     if len(lines) > MOST_LINES:
@@ -217,23 +235,41 @@ def _check_lines(lines: list[str]) -> None:
             raise ValueError(f"{line!r} is no `:wait SECONDS`")
 
 
-def line_of(text: str, message: str, identity: str = "") -> int:
-    """The line that a message of msgspec speaks of (`... - at $.exercise[2].check`), or where an exercise begins."""
+_EXERCISE = re.compile(r"\s*\[\[\s*exercise\s*\]\]")
+
+
+def head_line(text: str, key: str) -> int:
+    """The line on which the lesson itself has `key`, above all exercises; 1 if it has not."""
+    return _key_line(text.split("\n"), key, 1, _starts(text)[0]) or 1
+
+
+def exercise_line(text: str, index: int, key: str = "") -> int:
+    """The line on which the exercise of that index, from 0, has `key`; if it has not, where it begins."""
+    starts = _starts(text)
+    if index + 1 >= len(starts):
+        return 1  # written in some other way than as a table
+    return _key_line(text.split("\n"), key, starts[index], starts[index + 1]) or starts[index]
+
+
+def _starts(text: str) -> list[int]:
+    """The lines on which exercises begin, and the one behind the head."""
     rows = text.split("\n")
-    if identity:
-        wanted = re.compile(rf"""\s*id\s*=\s*["']{re.escape(identity)}["']""")
-        return next((at for at, row in enumerate(rows, 1) if wanted.match(row) and at > 2), 1)
+    end = next((at for at, row in enumerate(rows, 1) if at > 1 and row.strip() == "+++"), len(rows) + 1)
+    return [*(at for at, row in enumerate(rows[: end - 1], 1) if _EXERCISE.match(row)), end]
+
+
+def _key_line(rows: list[str], key: str, start: int, end: int) -> int:
+    """The line from `start` to before `end` on which `key = ` stands; 0 if none."""
+    wanted = re.compile(rf"""\s*["']?{re.escape(key)}["']?\s*=""")
+    return next((at for at in range(start, end) if key and wanted.match(rows[at - 1])), 0)
+
+
+def _line_of(text: str, message: str) -> int:
+    """The line that a message of msgspec speaks of: `... - at `$.exercise[2].check``."""
+    word = re.search(r"field `([^`]+)`", message) or re.search(r"\.([a-z_]+)(?:\[\.*\d*\])*`?$", message)
+    key = word[1] if word and "missing required field" not in message else ""
     index = re.search(r"\$\.exercise\[(\d+)\]", message)
-    start, end = 1, len(rows) + 1
-    if index:
-        starts = [at for at, row in enumerate(rows, 1) if row.strip() == "[[exercise]]"]
-        start, end, *_ = [*starts[int(index[1]) :], end, end] if int(index[1]) < len(starts) else (1, end)
-    word = re.search(r"field `([^`]+)`", message) or re.search(r"\.([a-z_]+)(?:\[\.*\d*\])?`?$", message)
-    if word:
-        for at in range(start, end):
-            if re.match(rf"\s*{re.escape(word[1])}\s*=", rows[at - 1]):
-                return at
-    return start
+    return exercise_line(text, int(index[1]), key) if index else head_line(text, key)
 
 
 _HEADING = re.compile(r"(#{2,3}) +(.*?)\s*$")

@@ -20,11 +20,12 @@ from pathlib import Path
 from popshell.learn import bodies, heads
 from popshell.learn.catalog import LANGUAGES, Catalog, Page, Words, bundled
 from popshell.learn.citations import Rfc, check_citations, check_tables, citations, read_rfcs
+from popshell.learn.courselint import check_course
 from popshell.learn.dialogues import Block, Stage, check_dialogue, compare_blocks, fix_text
 from popshell.learn.faults import Fault, Finding
 from popshell.learn.gate import Refused
 from popshell.learn.keys import REPLIES
-from popshell.learn.lesson import fingerprint
+from popshell.learn.lesson import fingerprint, is_maildrop
 from popshell.learn.lessonlint import check_lessons
 from popshell.learn.tree import Source, Tree, read_tree
 from popshell.server.maildrop import from_files
@@ -99,13 +100,14 @@ def examine(root: Traversable) -> Report:
     stages = Stages(root, tree)
     for source, block in _played(tree):
         played += 1
-        stage = stages.get(source, findings)
+        stage = stages.get(source)
         if stage is not None:
             findings += check_dialogue(source.path, block, stage)
     for english, other in _pairs(tree):
         findings += _compare(english, other)
     if stages.ready:
         findings += check_lessons(tree, stages.catalog)
+    findings += check_course(tree, root)
     findings.sort(key=lambda found: (found.path, found.line, found.code))
     return Report(tuple(findings), tree.files, played)
 
@@ -117,7 +119,7 @@ def fix_dialogues(root: Path) -> list[str]:
     changed = []
     for path in sorted({source.path for source, _ in _played(tree)}):
         source = tree.sources[path]
-        stage = stages.get(source, [])
+        stage = stages.get(source)
         made = fix_text(path, source.text, stage) if stage is not None else source.text
         if made != source.text:
             (root / path).write_bytes(made.encode())
@@ -160,6 +162,8 @@ def _examine_text(source: Source, rfcs: Mapping[int, Rfc] | None) -> Iterator[Fi
     path, text = source.path, source.text
     blocks: list[Block] = []
     if path.endswith(".toml"):
+        if path == "course.toml":
+            return  # courselint.py
         if isinstance(source.table, Finding):
             yield source.table
         elif source.language:
@@ -211,23 +215,26 @@ class Stages:
         words = source.words or {}
         return words if all(isinstance(words.get(key), str) for key in REPLIES) else None
 
-    def get(self, source: Source, findings: list[Finding]) -> Stage | None:
-        """The stage for the dialogues of `source`; None if there is none, and why goes into `findings`, once."""
-        facts = (self._tree.english(source) or source).words
-        named = facts.get("maildrop") if facts else None  # a lesson may name its own
-        name = named if isinstance(named, str) and named and "/" not in named else "default"
-        if name not in self._made:
+    def get(self, source: Source) -> Stage | None:
+        """The stage for the dialogues of `source`; None if there is none, which others say."""
+        name = self._maildrop(source)
+        if name is not None and name not in self._made:
             self._made[name] = None
             try:
                 if self.ready:
                     messages = from_files(self.catalog.maildrop_files(name))
                     self._made[name] = Stage(messages, self._texts.__getitem__)
-            except Refused:
-                pass  # said already, as a file that must not be read
-            except FileNotFoundError:
-                if name != "default":
-                    findings.append(Finding(f"maildrops/{name}", 0, "missing-file"))
-        return self._made[name]
+            except (Refused, FileNotFoundError):
+                pass
+        return self._made[name] if name is not None else None
+
+    def _maildrop(self, source: Source) -> str | None:
+        """The maildrop of a page or a lesson; None if nobody knows: the English head cannot be read."""
+        if source.page:
+            return "default"
+        english = self._tree.english(source)
+        named = english.words.get("maildrop", "default") if english and english.words is not None else None
+        return named if isinstance(named, str) and is_maildrop(named) else None
 
 
 def _played(tree: Tree) -> Iterator[tuple[Source, Block]]:

@@ -9,7 +9,9 @@ import re
 import sys
 from pathlib import Path
 
+from popshell.learn import gate
 from popshell.learn.catalog import LANGUAGES, Catalog, Words, bundled
+from popshell.learn.course import read_course
 from popshell.learn.lesson import fingerprint
 
 _NAME = re.compile(r"[0-9]{2}-[a-z0-9][a-z0-9-]*\Z")
@@ -30,6 +32,7 @@ def new_lesson(folder: Path, name: str, words: Words) -> int:
     english = catalog.read(f"en/{_TEMPLATE}.md").replace('id = "template"', f'id = "{name.partition("-")[2]}"', 1)
     mark = f'translated_from = "{fingerprint(english)}"'
     try:
+        gate.check(folder, "course.toml")
         for tag, path in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             text = english
@@ -41,6 +44,9 @@ def new_lesson(folder: Path, name: str, words: Words) -> int:
     except OSError as error:
         sys.stderr.write(words("scaffold.failed", reason=error.strerror or "") + "\n")
         return 2
+    except gate.Refused as error:
+        sys.stderr.write(words("scaffold.failed", reason=str(error)) + "\n")
+        return 2
     return 0
 
 
@@ -48,6 +54,8 @@ def _name_in_course(path: Path, name: str, course: str) -> None:
     """Append the lesson to `lessons = [...]`; make the file if there is none."""
     if not path.exists():
         identity = re.sub(r"[^a-z0-9-]+", "-", course.lower()).strip("-") or "course"
+        if identity == read_course(Catalog((bundled(),))).id:
+            identity = f"my-{identity}"  # learners' progress is kept by it
         path.write_text(f'id = "{identity}"\nlessons = [\n  "{name}",\n]\n', encoding="utf-8")
         return
     text = path.read_text(encoding="utf-8")
