@@ -23,8 +23,9 @@ from make_dialogues import fits
 from test_packaging import files_of_the_tree
 
 from popshell.learn.catalog import Catalog, bundled
-from popshell.learn.lesson import ExerciseKind, read_lesson
+from popshell.learn.lesson import META_LINES, ExerciseKind, read_lesson
 from popshell.learn.lint import lint
+from popshell.learn.proselint import WIDEST_HEADLINE
 from popshell.learn.rehearsal import placed
 from popshell.learn.shape import ExerciseShape, Head
 
@@ -206,6 +207,14 @@ class TestReference:
         assert [name for name in names if placed(name, exercise, "<1.2@x>") == name] == []
         source = (ROOT / "popshell" / "learn" / "rehearsal.py").read_text("utf-8")
         assert set(names) >= set(re.findall(r'"(<[a-z-]+>)"', source))
+
+    def test_has_every_meta_command_of_a_line(self) -> None:
+        page = text_of("docs/reference-lessons.md")
+        (listed,) = re.findall(r"(?s)these meta commands, a closed list: (.*?)\. ", page)
+        assert re.findall(r"`([^`]+)`", listed) == list(META_LINES)
+
+    def test_tells_the_width_of_a_headline(self) -> None:
+        assert f"within {WIDEST_HEADLINE} columns" in text_of("docs/reference-lessons.md")
 
     @pytest.mark.parametrize(
         ("names", "words"),

@@ -71,10 +71,10 @@ def refused(root: Path) -> LessonError:
     return caught.value
 
 
-def refusal(root: Path, home: Path) -> str:
+def refusal(root: Path, home: Path, *options: str) -> str:
     """What `popshell learn` says of a course that it refuses; never a traceback, never long."""
     done = subprocess.run(
-        [sys.executable, "-m", "popshell", "learn", "--plain", "--lessons", str(root)],
+        [sys.executable, "-m", "popshell", "learn", "--plain", "--lessons", str(root), *options],
         input=":lessons\nSTAT\n",
         capture_output=True,
         text=True,
@@ -208,6 +208,51 @@ def read_whole(found: Catalog) -> None:
     read_lesson(found, "01-first", "zh-Hant")
 
 
+NESTED = {
+    "quotes in one line": ">" * 3000 + " x",
+    "quotes": "\n".join("> " * depth + "x" for depth in range(1, 31)),
+    "lists": "\n".join("  " * depth + "- x" for depth in range(30)),
+    "lists in one line": "- " * 30 + "x",
+    "both": "> - " * 10 + "x",
+    "numbered": "1. " * 12 + "x",
+    "a million": "> " * 500_000,
+}
+
+
+@pytest.mark.parametrize("path", [LESSON, "zh-Hant/01-first.md"])
+@pytest.mark.parametrize("kind", NESTED)
+def test_deep_markdown_is_refused_at_lint_and_at_load(kind: str, path: str, course: Path, tmp_path: Path) -> None:
+    """sec-D2: the reader of Markdown would leave it out without a word."""
+    text = (course / path).read_text()
+    first = text.index("\n+++\n") + 5
+    (course / path).write_text(f"{text[:first]}{NESTED[kind]}\n\n{text[first:]}")
+    with pytest.raises(LessonError, match="nested deeper than 20 levels") as caught:
+        read_whole(both(course))
+    (found,) = (found for found in examine(course).findings if found.code == "too-deep")
+    assert (found.path, found.line) == (path, caught.value.line)
+    rows = NESTED[kind].split("\n")
+    assert (course / path).read_text().split("\n")[found.line - 1] in rows
+    if kind == "quotes in one line":
+        language = "en" if path == LESSON else "zh-Hant"
+        assert "nested deeper" in refusal(course, tmp_path, "--lang", language)
+
+
+def test_as_deep_as_is_shown_is_fine(course: Path) -> None:
+    for nested in (
+        "> " * 19 + "x",
+        "- " * 9 + "> x",
+        "* * * * * * * * * * * *",
+        "    " + "> " * 30,
+        "```\n" + ">" * 99,
+    ):
+        text = (course / LESSON).read_text()
+        fence = "\n```" if nested.startswith("```") else ""
+        (course / LESSON).write_text(text.replace("The text of", f"{nested}{fence}\n\nThe text of"))
+        read_lesson(both(course), "01-first", "en")
+        assert "too-deep" not in {found.code for found in examine(course).findings}
+        (course / LESSON).write_text(text)
+
+
 @pytest.mark.parametrize("path", [LESSON, "course.toml", "zh-Hant/01-first.md"])
 def test_a_file_over_one_mebibyte_is_refused_unread(path: str, course: Path) -> None:
     with (course / path).open("r+b") as file:
@@ -256,10 +301,8 @@ def test_lines_hold_no_line_end(octet: str, course: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["start", "solution", "failed", "lines"])
-def test_no_line_of_a_lesson_reaches_a_real_server(
-    key: str, course: Path, learn: Callable[..., Learner], tmp_path: Path
-) -> None:
-    """`:connect HOST`, `:save`, `:quit` and the like in a lesson do nothing at all."""
+def test_no_line_of_a_lesson_reaches_a_real_server(key: str, course: Path, tmp_path: Path) -> None:
+    """`:connect HOST`, `:save`, `:quit` and the like are refused, each by its name, and nothing of them is done."""
     with socket.create_server(("127.0.0.1", 0)) as trap:
         trap.setblocking(False)
         port = trap.getsockname()[1]
@@ -273,22 +316,30 @@ def test_no_line_of_a_lesson_reaches_a_real_server(
             ":reveal on",
             ":quit",
         ]
-        rows = json.dumps(bad)[1:-1]
-        change(
-            course,
-            *{
-                "start": [
-                    ('start = ["USER learner", "PASS secret"]', f'start = [{rows}, "USER learner", "PASS secret"]')
-                ],
-                "solution": [('solution = ["STAT"', f'solution = [{rows}, "STAT"')],
-                "failed": [('kind = "answer"', f'kind = "repair"\nfailed = [{rows}]\ncheck = [{{ marks = [1] }}]')],
-                "lines": [('lines = ["LIST 7"', f'lines = [{rows}, "LIST 7"')],
-            }[key],
-        )
-        learner = learn()
-        learner.say(":hint", ":hint", ":solution", ":again", "STAT", "LIST 7", ":answer 8")
-        assert "7 messages" in learner.say("STAT")
-        learner.leave()
+        before = (course / LESSON).read_text()
+        for row in bad:
+            (course / LESSON).write_text(before)
+            change(
+                course,
+                {
+                    "start": (
+                        'start = ["USER learner", "PASS secret"]',
+                        f'start = ["{row}", "USER learner", "PASS secret"]',
+                    ),
+                    "solution": ('solution = ["STAT"', f'solution = ["{row}", "STAT"'),
+                    "failed": (
+                        'kind = "answer"',
+                        f'kind = "repair"\nfailed = ["{row}"]\ncheck = [{{ marks = [1] }}]',
+                    ),
+                    "lines": ('lines = ["LIST 7"', f'lines = ["{row}", "LIST 7"'),
+                }[key],
+            )
+            error = refused(course)
+            assert error.code == "no-such-line"
+            assert row in error.reason
+            assert row in (course / LESSON).read_text().split("\n")[error.line - 1]
+            if row in (bad[0], bad[2], bad[-1]):
+                assert ":answer TEXT" in refusal(course, tmp_path)
         assert not (tmp_path / "saved").exists()
         with pytest.raises(BlockingIOError):
             trap.accept()

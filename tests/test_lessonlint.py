@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from popshell.learn import keys
 from popshell.learn.catalog import Catalog, bundled
+from popshell.learn.lesson import META_LINES, read_lesson
 from popshell.learn.lint import examine, in_words, mark_translated, run_lint
+from popshell.learn.rehearsal import PLACEHOLDERS, placed
 from popshell.learn.scaffold import new_lesson
+from popshell.ui import meta
 
 WORDS = Catalog((bundled(),)).words("en")
 EN, ZH = "en/01-first.md", "zh-Hant/01-first.md"
@@ -24,10 +28,14 @@ LESSON_RULES = [
     "course-id-taken",
     "bad-lesson",
     "no-such-kind",
+    "no-such-line",
+    "no-such-placeholder",
+    "no-such-capability",
     "duplicate-id",
     "no-exercise",
     "kind-needs",
     "missing-maildrop",
+    "start-unheard",
     "solution-fails",
     "solution-answers-not",
     "answer-unseen",
@@ -35,6 +43,7 @@ LESSON_RULES = [
     "mispredicts",
     "prefix-passes",
     "wrong-passes",
+    "wrong-is-right",
     "teaches-unknown",
     "not-taught",
     "no-task",
@@ -45,6 +54,9 @@ LESSON_RULES = [
     "stray-exercise",
     "hints-differ",
     "commands-differ",
+    "text-differs",
+    "no-such-meta",
+    "headline-wide",
     "translated-fact",
     "stale",
 ]
@@ -167,6 +179,47 @@ def an_unknown_kind(root: Path) -> tuple[str, str | int]:
     return EN, change(root, EN, 'kind = "do"', 'kind = "sing"')
 
 
+@breaks("no-such-line")
+def a_line_that_leaves_the_shell(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, 'solution = ["DELE 2"]', 'solution = ["DELE 2", ":quit"]')
+
+
+@breaks("no-such-line")
+def a_line_that_writes_a_file(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, 'lines = ["DELE 1"]', 'lines = [":save /tmp/x"]')
+
+
+@breaks("no-such-line")
+def a_line_that_goes_elsewhere(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, '"DELE 1", "DELE 2"]', '"DELE 1", ":connect evil.example"]')
+
+
+@breaks("no-such-line")
+def a_meta_command_within_a_block(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, 'lines = ["DELE 1"]', 'lines = ["DELE 1\\n:quit"]')
+
+
+@breaks("no-such-line")
+def a_meta_command_behind_a_blank(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, 'lines = ["DELE 1"]', 'lines = [" :quit"]')
+
+
+@breaks("no-such-placeholder")
+def a_placeholder_that_is_none(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, 'lines = ["DELE 1"]', 'lines = ["APOP learner <digest>"]')
+
+
+@breaks("no-such-capability")
+def a_capability_that_is_none(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, 'kind = "do"', 'kind = "do"\nconditions = { without = ["TIP"] }') + 1
+
+
+@breaks("bad-lesson")
+def a_condition_that_is_no_number(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'kind = "do"', 'kind = "do"\nconditions = { login_delay = "x" }')
+    return EN, 'id = "mark"'
+
+
 @breaks("bad-lesson")
 def a_head_without_an_id(root: Path) -> tuple[str, str | int]:
     change(root, EN, 'id = "template"\n' if 'id = "template"' in (root / EN).read_text() else 'id = "first"\n', "")
@@ -235,6 +288,32 @@ def the_lesson_s_own_is_said_once(root: Path) -> tuple[str, str | int]:
     return EN, change(root, EN, 'title = "', 'maildrop = "trop"\ntitle = "')
 
 
+@breaks("start-unheard")
+def it_goes_on_behind_quit(root: Path) -> tuple[str, str | int]:
+    old = 'start = ["USER learner", "PASS secret", "DELE 1"]\nline = "RETR 1"\n'
+    old += 'solution = [":answer -ERR TRANSACTION one"]'
+    new = 'start = ["USER learner", "PASS secret", "QUIT", "NOOP", ":connect"]\nline = "RETR 1"\n'
+    return EN, change(root, EN, old, new + 'solution = [":answer -ERR AUTHORIZATION one"]')
+
+
+@breaks("start-unheard")
+def a_flight_goes_on_behind_quit(root: Path) -> tuple[str, str | int]:
+    old = 'start = ["USER learner", "PASS secret", "DELE 1"]\nline = "RETR 1"\n'
+    old += 'solution = [":answer -ERR TRANSACTION one"]'
+    new = 'start = [":flight QUIT | NOOP", ":connect"]\nline = "RETR 1"\n'
+    return EN, change(root, EN, old, new + 'solution = [":answer -ERR AUTHORIZATION one"]')
+
+
+@breaks("start-unheard")
+def the_line_is_dead_from_the_start(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'kind = "do"', 'kind = "do"\nconditions = { line_goes_dead_after = 2 }')
+    change(root, EN, "check = [{ marks = [2] }]", "check = [{ dropped = true }]")
+    old = 'start = ["USER learner", "PASS secret"]\ncheck'
+    line = change(root, EN, old, 'start = ["USER learner", "PASS secret", "DELE 2"]\ncheck')
+    change(root, EN, 'solution = ["DELE 2"]', 'solution = [":drop"]')
+    return EN, line
+
+
 @breaks("solution-answers-not")
 def it_gives_another_answer(root: Path) -> tuple[str, str | int]:
     change(root, EN, '":answer 7"', '":answer 6"')
@@ -285,6 +364,12 @@ def solved_before_it_begins(root: Path) -> tuple[str, str | int]:
 def a_wrong_turn_that_is_right(root: Path) -> tuple[str, str | int]:
     change(root, EN, 'lines = ["DELE 1"]', 'lines = ["NOOP", "DELE 2"]')
     return EN, 'id = "mark"'
+
+
+@breaks("wrong-is-right")
+def a_wrong_answer_that_is_right(root: Path) -> tuple[str, str | int]:
+    change(root, EN, 'lines = ["LIST 7", ":answer 8"]', 'lines = [":answer ７ "]')
+    return EN, 'id = "count"'
 
 
 @breaks("teaches-unknown")
@@ -357,6 +442,44 @@ def chinese_asks_for_another_command(root: Path) -> tuple[str, str | int]:
     return ZH, "## mark"
 
 
+@breaks("commands-differ")
+def chinese_says_that_something_else_was_shown(root: Path) -> tuple[str, str | int]:
+    change(root, ZH, "`DELE` 只", "`RSET` 只")
+    return ZH, line_of(root / ZH, "`RSET` 只") - 1
+
+
+@breaks("commands-differ")
+def chinese_sends_another_way_after_a_wrong_turn(root: Path) -> tuple[str, str | int]:
+    return ZH, change(root, ZH, "### wrong other-message\n", "### wrong other-message\n`:again`。")
+
+
+@breaks("text-differs")
+def chinese_tells_of_another_command(root: Path) -> tuple[str, str | int]:
+    change(root, ZH, "`STAT`", "`LIST`")
+    return ZH, [at for at, row in enumerate((root / ZH).read_text().split("\n"), 1) if row == "+++"][1] + 1
+
+
+@breaks("no-such-meta")
+def chinese_names_a_meta_command_that_is_none(root: Path) -> tuple[str, str | int]:
+    return ZH, change(root, ZH, "### wrong other-message\n", "### wrong other-message\n`:agian`。") + 1
+
+
+@breaks("no-such-meta")
+def english_names_a_meta_command_that_is_none(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, "That was another message.", "That was another message: `:agian now`.")
+
+
+@breaks("headline-wide")
+def english_has_a_task_of_one_long_sentence(root: Path) -> tuple[str, str | int]:
+    change(root, EN, "Mark message 2 as deleted.", f"Mark message 2 as {'really ' * 8}deleted.")
+    return EN, "## mark"
+
+
+@breaks("headline-wide")
+def a_chinese_character_takes_two_columns(root: Path) -> tuple[str, str | int]:
+    return ZH, change(root, ZH, "## mark\n", "## mark\n" + "標" * 30 + "。")
+
+
 @breaks("translated-fact")
 def a_fact_in_the_translation(root: Path) -> tuple[str, str | int]:
     change(root, ZH, 'title = "', 'id = "first"\ntitle = "')
@@ -415,6 +538,15 @@ TELLS = {
     "mispredicts: it_predicts_something_else": "`-ERR TRANSACTION one`",
     "course-field: an_unknown_field": "`colour`; there are id, lessons",
     "listed-twice: a_lesson_listed_twice": "`01-first` is listed",
+    "no-such-line: a_line_that_leaves_the_shell": ":answer TEXT, :flight LINE | LINE, :wait SECONDS, :drop, :connect",
+    "no-such-placeholder: a_placeholder_that_is_none": "<stamp>, <apop>, <auth-plain>, <port>",
+    "no-such-capability: a_capability_that_is_none": "TOP, ",
+    "bad-lesson: a_condition_that_is_no_number": "condition `login_delay`: ",
+    "start-unheard: it_goes_on_behind_quit": "`NOOP` in `start`",
+    "wrong-is-right: a_wrong_answer_that_is_right": "one of the right answers",
+    "commands-differ: chinese_says_that_something_else_was_shown": "DELE, RSET",
+    "no-such-meta: chinese_names_a_meta_command_that_is_none": "no meta command `:agian`",
+    "headline-wide: a_chinese_character_takes_two_columns": "62 columns; 60",
     "missing-maildrop: the_lesson_s_own_is_said_once": "`trop`",
 }
 
@@ -453,3 +585,35 @@ def test_scaffold_leaves_what_is_there(course: Path, capsys: pytest.CaptureFixtu
     assert faults(course) == []
     assert '"01-first"' in (course / "course.toml").read_text()
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("line", ["RETR <1>", "USER <A@b>", "APOP learner <apop>", "AUTH PLAIN <auth-plain>", "<>"])
+def test_what_is_no_placeholder_may_stand_in_brackets(line: str, course: Path) -> None:
+    change(course, EN, 'lines = ["DELE 1"]', f'lines = ["{line}"]')
+    assert faults(course) == []
+
+
+def test_start_may_use_the_line_in_every_way_that_is_answered(course: Path) -> None:
+    lines = [
+        ("AUTH PLAIN", "<auth-plain>", "QUIT", ":connect", "CAPA"),
+        (":flight USER learner | PASS secret", ":drop", ":wait 5", ":connect"),
+        ("STLS", ":apop learner", "NOOP\\nNOOP", ":connect", "FROB"),
+    ]
+    old = 'start = ["USER learner", "PASS secret", "DELE 1"]'
+    for start in lines:
+        new = f"start = {list(start)}".replace("'", '"').replace("\\\\", "\\")
+        change(course, EN, old, new)
+        assert "start-unheard" not in {code for code, _, _ in faults(course)}, start
+        old = new
+
+
+def test_the_list_of_meta_commands_is_that_of_the_shell() -> None:
+    assert set(keys.METAS) == set(meta.METAS)
+    assert {line.partition(" ")[0].removeprefix(":") for line in META_LINES} <= set(keys.METAS)
+
+
+def test_placeholders_are_those_that_are_filled_in(course: Path) -> None:
+    exercise = read_lesson(Catalog((course, bundled())), "01-first", "en").exercises[0]
+    text = " ".join(PLACEHOLDERS)
+    assert not set(PLACEHOLDERS) & set(placed(text, exercise, "<1.2@x>").split())
+    assert placed("<digest>", exercise, "<1.2@x>") == "<digest>"

@@ -544,6 +544,8 @@ def _(copy: Copy) -> list[Where]:
 
 
 appends("deviation-unknown: beside a true one", "en/commands/APOP.md", "Nor does it do this (RFC 1939 §3).")
+appends("too-deep", NOOP, "> " * 20 + "x")
+appends("too-deep: lists", NOOP, "\n".join("  " * depth + "- x" for depth in range(10)))
 appends("simplified", "zh-Hant/commands/NOOP.md", "服务器什么都不做。")
 changes("simplified: in a head", "zh-Hant/commands/NOOP.md", 'summary = "', 'summary = "这')
 changes("simplified: in messages", "zh-Hant/messages.toml", '\nplain = "', '\nplain = "这', more=1)

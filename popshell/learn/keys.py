@@ -143,6 +143,16 @@ def facts_of(page: str, key: str) -> frozenset[str]:
     return frozenset(known)
 
 
+# -- meta commands -----------------------------------------------------------------------------------------------------
+
+#: The shell's own commands, by name: what a text may tell a learner to type behind a colon.
+METAS = (
+    *("help", "explain", "state", "mailbox", "ladder", "more", "raw", "tls", "apop", "flight", "connect", "drop"),
+    *("save", "notes", "lang", "reveal", "fork", "lessons", "lesson", "next", "hint", "answer", "solution", "skip"),
+    *("again", "wait", "reset", "certificate", "quit"),
+)
+
+
 # -- bodies ------------------------------------------------------------------------------------------------------------
 
 #: The headings of a body that are words, by language: dialogue, pitfalls, practice server.

@@ -9,18 +9,33 @@ docs/reference-lessons.md is the format for authors.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 from popshell.learn import gate
 from popshell.learn.catalog import Catalog, PageError, read_page
 from popshell.learn.checks import Check, Conditions, read_check, read_conditions
+from popshell.learn.nesting import DEEPEST, too_nested
+from popshell.protocol.capabilities import CAPABILITIES
 
 #: No list of lines is longer: a shell that plays `start` is to come back to its prompt.
 MOST_LINES = 200
+#: What a line may be that begins with a colon; nothing else of the shell is at a lesson's command (sec-D3).
+META_LINES: Mapping[str, re.Pattern[str]] = MappingProxyType(
+    {
+        ":answer TEXT": re.compile(r":answer \S.*"),
+        ":flight LINE | LINE": re.compile(r":flight \S.*"),
+        ":wait SECONDS": re.compile(r":wait [0-9]{1,6}"),
+        ":drop": re.compile(r":drop"),
+        ":connect": re.compile(r":connect"),
+        ":apop NAME": re.compile(r":apop \S+"),
+    }
+)
 
 
 class ExerciseKind(Enum):
@@ -76,9 +91,17 @@ class Prose:
         return " ".join(first.split())
 
 
+class Translation(Enum):
+    """CURRENT: made from today's English text, or English itself. STALE: from an older one. MISSING: there is none."""
+
+    CURRENT = "current"
+    STALE = "stale"
+    MISSING = "missing"
+
+
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One lesson in one language. `stale` is True if the translation is older than its English text."""
+    """One lesson in one language. `translation` tells how its words stand to the English ones."""
 
     name: str
     id: str
@@ -87,7 +110,12 @@ class Lesson:
     exercises: tuple[Exercise, ...]
     text: str
     prose: Mapping[str, Prose]
-    stale: bool = False
+    translation: Translation = Translation.CURRENT
+
+    @property
+    def stale(self) -> bool:
+        """Whether the words are not those of today's English text in the language asked for."""
+        return self.translation is not Translation.CURRENT
 
     def exercise(self, identity: str) -> Exercise | None:
         return next((e for e in self.exercises if e.id == identity), None)
@@ -122,18 +150,19 @@ def read_lesson(catalog: Catalog, name: str, language: str) -> Lesson:
     head = _shape(f"en/{name}.md", english, dict(page.head))
     exercises = tuple(_exercise(f"en/{name}.md", english, at, raw, head) for at, raw in enumerate(head.exercise))
     text, prose = read_prose(page.body)
-    title, stale = head.title, False
+    title, translation = head.title, Translation.CURRENT
     if language != "en":
         try:
             translated = _text(catalog, f"{language}/{name}.md")
         except FileNotFoundError:
-            stale = True
+            translation = Translation.MISSING
         else:
             page = _split(f"{language}/{name}.md", translated)
             title = str(page.head.get("title", title))
-            stale = page.head.get("translated_from") != fingerprint(english)
+            if page.head.get("translated_from") != fingerprint(english):
+                translation = Translation.STALE
             text, prose = read_prose(page.body)
-    return Lesson(name, head.id, title, tuple(head.teaches), exercises, text, prose, stale)
+    return Lesson(name, head.id, title, tuple(head.teaches), exercises, text, prose, translation)
 
 
 def _text(catalog: Catalog, path: str) -> str:
@@ -165,10 +194,14 @@ def refusal(error: gate.Refused) -> LessonError:
 
 def _split(path: str, text: str) -> Any:
     try:
-        return read_page(path, text)
+        page = read_page(path, text)
     except PageError as error:
         found = re.match(r".*?:(\d+): (.*)", str(error), re.S)
         raise LessonError(path, int(found[1]) if found else 0, found[2] if found else str(error)) from None
+    if too_nested(page.body) is not None:
+        reason = f"the text is nested deeper than {DEEPEST} levels"
+        raise LessonError(path, too_nested(text) or 0, reason, "too-deep", {"most": DEEPEST})
+    return page
 
 
 def _shape(path: str, text: str, head: dict[str, Any]) -> Any:
@@ -199,13 +232,22 @@ def _exercise(path: str, text: str, index: int, raw: Any, head: Any) -> Exercise
         if not is_maildrop(maildrop):
             raise ValueError(f"{maildrop!r} is no directory below maildrops/")
         for lines in (raw.start, raw.solution, raw.failed, *(wrong.lines for wrong in raw.wrong)):
-            _check_lines(lines)
+            if (stray := _check_lines(lines)) is not None:
+                known = ", ".join(META_LINES)
+                reason = f"exercise {raw.id}: {stray!r} is no line of a lesson; besides POP3 there are {known}"
+                facts = {"id": raw.id, "line": stray, "known": known}
+                raise LessonError(path, exercise_line_with(text, index, stray), reason, "no-such-line", facts)
+        conditions = _conditions(raw.conditions)
+        if unknown := sorted(conditions.without - CAPABILITIES.keys()):
+            reason = f"exercise {raw.id}: `without` names {unknown[0]!r}, which is no capability"
+            facts = {"id": raw.id, "name": unknown[0], "known": ", ".join(CAPABILITIES)}
+            raise LessonError(path, exercise_line_with(text, index, unknown[0]), reason, "no-such-capability", facts)
         return Exercise(
             raw.id,
             kind,
             maildrop,
             (name, password),
-            read_conditions(raw.conditions),
+            conditions,
             tuple(raw.start),
             raw.line,
             tuple(raw.answer),
@@ -215,8 +257,20 @@ def _exercise(path: str, text: str, index: int, raw: Any, head: Any) -> Exercise
             tuple(raw.solution),
             tuple(Wrong(tuple(wrong.lines), wrong.say) for wrong in raw.wrong),
         )
+    except LessonError:
+        raise
     except ValueError as error:
         raise LessonError(path, at, f"exercise {raw.id}: {error}") from None
+
+
+def _conditions(raw: dict[str, Any]) -> Conditions:
+    """The conditions, each by itself, so that what is wrong has its name. Raises ValueError."""
+    for name, value in raw.items():
+        try:
+            read_conditions({name: value})
+        except ValueError as error:
+            raise ValueError(f"condition `{name}`: {error}") from None
+    return read_conditions(raw)
 
 
 def is_maildrop(name: str) -> bool:
@@ -224,15 +278,20 @@ def is_maildrop(name: str) -> bool:
     return bool(name) and not name.startswith(".") and not {"/", "\\", "\0"} & set(name)
 
 
-def _check_lines(lines: list[str]) -> None:
-    """What can be typed, and nothing that would stop the shell half-way. Raises ValueError."""
+def _check_lines(lines: list[str]) -> str | None:
+    """The first line that begins with a colon and is none of META_LINES. Raises ValueError for what cannot be typed.
+
+    A block of several lines goes out in one flight: it is POP3 and nothing else.
+    """
     if len(lines) > MOST_LINES:
         raise ValueError(f"{len(lines)} lines are too many; {MOST_LINES} at the most")
     for line in lines:
         if "\r" in line or "\0" in line:
             raise ValueError(f"{line!r} holds a CR or a NUL, which no line can (RFC 1939 §3)")
-        if line.startswith(":wait") and not re.fullmatch(r":wait [0-9]{1,6}", line):
-            raise ValueError(f"{line!r} is no `:wait SECONDS`")
+        meta = any(row.lstrip().startswith(":") for row in line.split("\n"))
+        if meta and not any(known.fullmatch(line) for known in META_LINES.values()):
+            return line
+    return None
 
 
 _EXERCISE = re.compile(r"\s*\[\[\s*exercise\s*\]\]")
@@ -249,6 +308,15 @@ def exercise_line(text: str, index: int, key: str = "") -> int:
     if index + 1 >= len(starts):
         return 1  # written in some other way than as a table
     return _key_line(text.split("\n"), key, starts[index], starts[index + 1]) or starts[index]
+
+
+def exercise_line_with(text: str, index: int, value: str) -> int:
+    """The line on which the exercise of that index says `value`; if it cannot be seen, where its id stands."""
+    starts = _starts(text)
+    wanted = json.dumps(value, ensure_ascii=False)[1:-1]
+    within = range(starts[index], starts[index + 1]) if index + 1 < len(starts) else ()
+    rows = text.split("\n")
+    return next((at for at in within if wanted in rows[at - 1]), exercise_line(text, index, "id"))
 
 
 def _starts(text: str) -> list[int]:

@@ -8,6 +8,7 @@ response codes and capabilities that came back.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,15 +21,18 @@ from popshell.learn.lesson import (
     Lesson,
     LessonError,
     exercise_line,
+    exercise_line_with,
     head_line,
     read_lesson,
 )
 from popshell.learn.proselint import check_prose
-from popshell.learn.rehearsal import Rehearsal
+from popshell.learn.rehearsal import PLACEHOLDERS, Rehearsal
 from popshell.learn.tree import TEMPLATE, Source, Tree
 from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.exchange import Exchange
+
+_PLACE = re.compile(r"<[a-z-]+>")
 
 
 def check_lessons(tree: Tree, catalog: Catalog) -> Iterator[Finding]:
@@ -42,7 +46,8 @@ def check_lessons(tree: Tree, catalog: Catalog) -> Iterator[Finding]:
             lesson = read_lesson(catalog, name, "en")
         except LessonError as error:
             code = error.code if error.code in RULES else "bad-lesson"
-            yield Finding(error.path, error.line, code, error.facts)
+            if code != "too-deep":  # said of every page
+                yield Finding(error.path, error.line, code, error.facts)
             continue
         if lesson.id in ids:
             yield Finding(source.path, head_line(source.text, "id"), "duplicate-id", {"id": lesson.id})
@@ -72,6 +77,7 @@ def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[
             yield from lacks
             unplayed.add("")
             continue
+        yield from _check_places(source, index, exercise)
         try:
             yield from _Played(source, index, exercise, catalog, met).findings()
         except FileNotFoundError:
@@ -107,6 +113,16 @@ def _check_form(path: str, line: int, exercise: Exercise) -> Iterator[Finding]:
         yield Finding(path, line, "kind-needs", {"id": exercise.id, "kind": exercise.kind.value, "key": "failed"})
 
 
+def _check_places(source: Source, index: int, exercise: Exercise) -> Iterator[Finding]:
+    """What looks like a placeholder in a line is one."""
+    wrong = (line for turn in exercise.wrong for line in turn.lines)
+    for line in (*exercise.start, exercise.line, *exercise.failed, *exercise.solution, *wrong):
+        for place in _PLACE.findall(line):
+            if place not in PLACEHOLDERS:
+                facts = {"id": exercise.id, "place": place, "known": ", ".join(PLACEHOLDERS)}
+                yield Finding(source.path, exercise_line_with(source.text, index, place), "no-such-placeholder", facts)
+
+
 class _Played:
     """One exercise played: its solution passes; the prefixes of it and the wrong turns do not."""
 
@@ -117,6 +133,8 @@ class _Played:
     def findings(self) -> Iterator[Finding]:
         exercise = self._exercise
         whole = self._rehearse()
+        if whole.unheard is not None:
+            yield self._finding("start-unheard", "start", line=whole.unheard)
         if not whole.play(exercise.solution):
             yield self._why_not(whole)
         self._met |= _met([*whole.start, *whole.exchanges])
@@ -128,6 +146,8 @@ class _Played:
             wrong = self._rehearse()
             if wrong.play(lines):
                 yield self._finding("wrong-passes", lines=" / ".join(lines))
+            elif (answer := self._right_among(lines)) is not None:
+                yield self._finding("wrong-is-right", lines=" / ".join(lines), answer=answer)
             self._met |= _met(wrong.exchanges)
 
     def _rehearse(self) -> Rehearsal:
@@ -136,6 +156,14 @@ class _Played:
     def _finding(self, code: str, key: str = "id", **facts: object) -> Finding:
         line = exercise_line(self._source.text, self._index, key)
         return Finding(self._source.path, line, code, {"id": self._exercise.id, **facts})
+
+    def _right_among(self, lines: tuple[str, ...]) -> str | None:
+        """A right answer that a wrong turn gives: it passes once the server was asked, unless checks want more."""
+        if self._exercise.kind is not ExerciseKind.ANSWER or self._exercise.checks:
+            return None
+        right = {normal(answer) for answer in self._exercise.answers}
+        said = (line.partition(" ")[2] for line in lines if line.startswith(":answer "))
+        return next((text for text in said if normal(text) in right), None)
 
     def _why_not(self, whole: Rehearsal) -> Finding:
         """What the solution lacks: a right answer, a reply that it stands in, a right prediction, or a check."""

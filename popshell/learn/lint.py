@@ -27,6 +27,7 @@ from popshell.learn.gate import Refused
 from popshell.learn.keys import REPLIES
 from popshell.learn.lesson import fingerprint, is_maildrop
 from popshell.learn.lessonlint import check_lessons
+from popshell.learn.nesting import DEEPEST, too_nested
 from popshell.learn.tree import Source, Tree, read_tree
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import Texts
@@ -176,6 +177,8 @@ def _examine_text(source: Source, rfcs: Mapping[int, Rfc] | None) -> Iterator[Fi
             yield source.head
         elif source.page:
             yield from _examine_page(source, source.head, blocks)
+        if isinstance(source.head, Page) and too_nested(source.head.body) is not None:
+            yield Finding(path, too_nested(text) or source.body_line, "too-deep", {"most": DEEPEST})
     if rfcs is not None and source.language:
         yield from check_citations(path, text, rfcs)
     if source.language == "zh-Hant":

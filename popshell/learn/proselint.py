@@ -8,12 +8,17 @@ from typing import Any
 
 from popshell.learn.catalog import Page
 from popshell.learn.faults import Finding
+from popshell.learn.keys import METAS
 from popshell.learn.lesson import Lesson, Prose, exercise_line, fingerprint, read_prose
 from popshell.learn.tree import Source
 from popshell.protocol.commands import COMMANDS
+from popshell.visible import width
 
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+_META = re.compile(r":([a-z]+)(?![^ ])")
+#: The toolbar shows no more of a task than its first sentence, and that in one line.
+WIDEST_HEADLINE = 60
 _TRANSLATED = frozenset({"title", "translated_from"})
 
 
@@ -24,8 +29,8 @@ def check_prose(english: Source, source: Source, lesson: Lesson) -> Iterator[Fin
         return  # said already
     if source is not english:
         yield from _check_translation(english, source)
-    _, prose = read_prose(source.head.body)
-    _, ours = read_prose(english.head.body) if isinstance(english.head, Page) else ("", {})
+    text, prose = read_prose(source.head.body)
+    own, ours = read_prose(english.head.body) if isinstance(english.head, Page) else (text, {})
     for index, exercise in enumerate(lesson.exercises):
         line = _heading(source.text, exercise.id)
         if not line and source is english:
@@ -44,24 +49,65 @@ def check_prose(english: Source, source: Source, lesson: Lesson) -> Iterator[Fin
         for say in words.wrong:
             if say and say not in {wrong.say for wrong in exercise.wrong}:
                 yield Finding(path, line, "stray-wrong", {"id": exercise.id, "say": say})
-        if exercise.id in ours and len(words.hints) != len(ours[exercise.id].hints):
-            yield Finding(path, line, "hints-differ", {"id": exercise.id, "other": english.path})
-        if exercise.id in ours and (odd := _commands(words) ^ _commands(ours[exercise.id])):
-            facts = {"id": exercise.id, "commands": ", ".join(sorted(odd)), "other": english.path}
-            yield Finding(path, line, "commands-differ", facts)
+        if (columns := width(words.headline.replace("`", ""))) > WIDEST_HEADLINE:
+            yield Finding(path, line, "headline-wide", {"id": exercise.id, "columns": columns, "most": WIDEST_HEADLINE})
+        if exercise.id in ours and source is not english:
+            if len(words.hints) != len(ours[exercise.id].hints):
+                yield Finding(path, line, "hints-differ", {"id": exercise.id, "other": english.path})
+            yield from _compare(source, english, exercise.id, words, ours[exercise.id])
     for identity in prose.keys() - {exercise.id for exercise in lesson.exercises}:
         yield Finding(path, _heading(source.text, identity), "stray-exercise", {"id": identity})
+    if source is not english and (odd := _odd(text, own)):
+        yield Finding(path, source.body_line, "text-differs", {"commands": odd, "other": english.path})
+    yield from _check_metas(source)
 
 
-def _commands(prose: Prose) -> set[str]:
-    """The lines to type that a task and its hints name: POP3 and meta commands. Answers may be words of a language."""
-    text = _FENCED.sub("", "\n".join((prose.task, *prose.hints)))
-    spans = (" ".join(span.split()) for span in _CODE.findall(text) if span.strip())
-    return {
-        span
-        for span in spans
-        if span.split()[0].upper() in COMMANDS or (span.startswith(":") and not span.startswith(":answer"))
+def _compare(source: Source, english: Source, identity: str, words: Prose, ours: Prose) -> Iterator[Finding]:
+    """The texts of an exercise name the same commands in both languages, each section by itself."""
+    pairs = {
+        "": ("\n".join((words.task, *words.hints)), "\n".join((ours.task, *ours.hints))),
+        "### solved": (words.solved, ours.solved),
+        **{f"### wrong {say}".rstrip(): (words.wrong[say], ours.wrong[say]) for say in words.wrong.keys() & ours.wrong},
     }
+    for section, (here, there) in pairs.items():
+        if here and there and (odd := _odd(here, there)):
+            facts = {"id": identity, "section": section or f"## {identity}", "commands": odd, "other": english.path}
+            yield Finding(source.path, _heading(source.text, identity, section), "commands-differ", facts)
+
+
+def _odd(here: str, there: str) -> str:
+    """What only one of two texts names; what is no meta command at all is said otherwise."""
+    mine, others = _commands(here), _commands(there)
+    if any(_no_meta(span) for span in (*mine, *others)):
+        return ""
+    return ", ".join(sorted(mine ^ others))
+
+
+def _commands(text: str) -> set[str]:
+    """The lines to type that a text names: POP3 and meta commands. Answers may be words of a language."""
+    spans = (" ".join(span.split()) for span in _CODE.findall(_FENCED.sub("", text)) if span.strip())
+    return {
+        ":answer" if span.startswith(":answer") else span
+        for span in spans
+        if span.split()[0].upper() in COMMANDS or span.startswith(":")
+    }
+
+
+def _no_meta(span: str) -> str:
+    """The meta command that a span names and that does not exist, "" if there is none."""
+    found = _META.match(span)
+    return found[0] if found and found[1] not in METAS else ""
+
+
+def _check_metas(source: Source) -> Iterator[Finding]:
+    """A text that tells of a meta command tells of one that exists; one finding a line."""
+    fenced = {at for block in source.blocks[0] for at in range(block.line, block.end + 1)}
+    for at, row in enumerate(source.text.split("\n"), 1):
+        if at < source.body_line or at in fenced:
+            continue
+        unknown = next(filter(None, (_no_meta(span.strip()) for span in _CODE.findall(row))), "")
+        if unknown:
+            yield Finding(source.path, at, "no-such-meta", {"meta": unknown})
 
 
 def _check_translation(english: Source, source: Source) -> Iterator[Finding]:
@@ -80,6 +126,12 @@ def _line_with(text: str, key: str) -> int:
     return next((at for at, row in rows if row.strip().startswith((f"{key} =", f"{key}=", f"[[{key}"))), 1)
 
 
-def _heading(text: str, identity: str) -> int:
-    """The line of `## identity`; 0 if there is none."""
-    return next((at for at, row in enumerate(text.split("\n"), 1) if row.strip() == f"## {identity}"), 0)
+def _heading(text: str, identity: str, section: str = "") -> int:
+    """The line of `## identity`, or of a section below it; 0 if there is none."""
+    within = False
+    for at, row in enumerate(text.split("\n"), 1):
+        if row.startswith("## "):
+            within = row.strip() == f"## {identity}"
+        if within and row.strip() == (section or f"## {identity}"):
+            return at
+    return 0

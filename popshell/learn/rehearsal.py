@@ -24,6 +24,8 @@ from popshell.server.settings import Conditions
 
 #: The stamp of every rehearsal: RFC 1939 §7's example clock, on our host.
 STAMP = "<1896.697170952@popshell.example>"
+#: What `placed` fills in, the whole list.
+PLACEHOLDERS = ("<stamp>", "<apop>", "<auth-plain>", "<port>")
 
 
 def exercise_server(
@@ -98,8 +100,13 @@ class Rehearsal:
         self._solved = False
         self._connect()
         self._playing = True
+        #: the first line of `start` that gets no reply, if any: it is never served
+        self.unheard: str | None = None
         for line in exercise.start:
+            before, closed = len(self.exchanges), self.connection.closed
             self.type(line)
+            if self.unheard is None and not self._was_heard(line, before, closed):
+                self.unheard = line
         self._playing = False
         self.start = tuple(self.exchanges)
         if exercise.start:
@@ -158,6 +165,13 @@ class Rehearsal:
         self._solved = self._solved or is_solved(self.exercise, self.evidence())
         if not self._solved:
             self._answer = None  # an answer counts when it is given, not later
+
+    def _was_heard(self, line: str, before: int, closed: bool) -> bool:
+        """Whether all POP3 of a line just typed was answered: with replies, or with a challenge."""
+        if line.startswith(":") and line.partition(" ")[0] not in (":flight", ":apop"):
+            return True
+        due = self.connection.pending and not self.connection.challenged
+        return not closed and not due and all(one.response is not None for one in self.exchanges[before:])
 
     def _holds(self, text: str) -> bool:
         exercise = self.exercise
