@@ -31,9 +31,10 @@ _BELONGS: Mapping[str, tuple[str, ...]] = {
     "port": ("serve",),
     "fix_dialogues": ("lint",),
     "mark_translated": ("lint",),
-    "tls": ("HOST",),
-    "ca": ("HOST",),
-    "insecure": ("HOST",),
+    # without HOST they hold for `:connect HOST`
+    "tls": ("HOST", "learn", ""),
+    "ca": ("HOST", "learn", ""),
+    "insecure": ("HOST", "learn", ""),
     "maildrop": ("serve", ""),
     "account": ("serve", ""),
     "require_tls": ("serve", ""),

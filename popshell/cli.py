@@ -126,6 +126,8 @@ def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
         return new_lesson(own or Path("lessons"), rest[1], words)
     if subcommand == "learn" and own and not os.path.lexists(own / "course.toml"):
         raise Usage(words("cli.no-course", path=str(own)))
+    if arguments.ca is not None:
+        _check_ca(arguments.ca, words)
     server = _server(arguments, catalog, words, served=subcommand == "serve")
     if subcommand == "serve":
         return asyncio.run(_serve(server, arguments.port or 0, words))
@@ -138,6 +140,16 @@ def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
         except AddressError as error:
             raise Usage(words(f"net.{error.code}", address=rest[0])) from None
     return _start(arguments, catalog, language, server, address)
+
+
+def _check_ca(path: Path, words: Words) -> None:
+    """A `--ca` that cannot be used is told at the start, also where no HOST was given yet. Raises Usage."""
+    from popshell.net.tls import client_context
+
+    try:
+        client_context(path, "", False)
+    except NetError as error:
+        raise Usage(words(f"net.{error.code}", **error.facts)) from None
 
 
 def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: bool) -> MailServer:

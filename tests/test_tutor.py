@@ -232,7 +232,7 @@ def test_answers_have_to_be_asked_for(learn: Callable[..., Learner]) -> None:
 
 def test_fork_shows_both_ends_and_changes_neither(learn: Callable[..., Learner]) -> None:
     learner = learn("dots")
-    assert "log in first" in learner.say(":connect", ":fork")
+    assert "Log in first" in learner.say(":connect", ":fork")
     shown = learner.say("USER learner", "PASS secret", "DELE 2", ":fork")
     assert re.search(r"message 2: erased +message 2\n", shown)
     assert re.search(r"message 1 +message 1\n", shown)

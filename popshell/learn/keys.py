@@ -149,7 +149,7 @@ def facts_of(page: str, key: str) -> frozenset[str]:
 METAS = (
     *("help", "explain", "state", "mailbox", "ladder", "more", "raw", "tls", "apop", "flight", "connect", "drop"),
     *("save", "notes", "lang", "reveal", "fork", "lessons", "lesson", "next", "hint", "answer", "solution", "skip"),
-    *("again", "wait", "reset", "certificate", "quit"),
+    *("again", "wait", "reset", "certificate", "quit", "pager"),
 )
 
 

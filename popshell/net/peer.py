@@ -319,14 +319,17 @@ class Peer(asyncio.BufferedProtocol):
         self._pump()
 
 
+#: Linux asks a socket for what it has not got rid of by this number (linux/sockios.h); elsewhere it means nothing.
+_SIOCOUTQ = 0x5411
+
+
 def _in_system(transport: asyncio.Transport) -> int:
     """How many octets the system holds that the other side has not acknowledged; 0 where it does not tell."""
     try:
         import fcntl
-        import termios
 
         queued = bytearray(4)
-        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), _SIOCOUTQ, queued)
     except (ImportError, AttributeError, OSError, ValueError):
         return 0  # Windows, macOS, or the socket has been closed
     return int.from_bytes(queued, sys.byteorder)
