@@ -34,6 +34,8 @@ _TURN = 1024 * 1024
 _PIECE = 2 * 1024
 #: Seconds from when output is held up until it is noted what was taken: the other side's system takes its fill first.
 _SETTLE = 1.0
+#: Linux, tcp(7): how much of the send queue the other side has not acknowledged.
+_SIOCOUTQ = 0x5411
 
 
 class _Phase(Enum):
@@ -319,10 +321,6 @@ class Peer(asyncio.BufferedProtocol):
         self._pump()
 
 
-#: Linux asks a socket for what it has not got rid of by this number (linux/sockios.h); elsewhere it means nothing.
-_SIOCOUTQ = 0x5411
-
-
 def _in_system(transport: asyncio.Transport) -> int:
     """How many octets the system holds that the other side has not acknowledged; 0 where it does not tell."""
     try:
@@ -330,6 +328,6 @@ def _in_system(transport: asyncio.Transport) -> int:
 
         queued = bytearray(4)
         fcntl.ioctl(transport.get_extra_info("socket").fileno(), _SIOCOUTQ, queued)
-    except (ImportError, AttributeError, OSError, ValueError):
+    except (ImportError, OSError, ValueError):
         return 0  # Windows, macOS, or the socket has been closed
     return int.from_bytes(queued, sys.byteorder)
