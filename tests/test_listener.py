@@ -251,7 +251,7 @@ async def _autologout(wire: Wire, listener: Listener, clock: Clock) -> None:
 async def _half_a_line(wire: Wire, listener: Listener, clock: Clock) -> None:
     [peer] = listener._peers
     await wire.send(b"QUI")
-    await until(lambda: peer._session.pending_input)
+    await until(lambda: peer._session._lines.pending)
     clock.now += 60
     listener.check_timers()
 

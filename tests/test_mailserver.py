@@ -73,10 +73,10 @@ class TestOneCommandOneReply:
         session.feed(b"RETR 1\r\nDELE 1\r\n")
         assert session.next_chunk()
         assert session.maildrop.marks == set()
-        assert session.pending_input
+        assert session._lines.pending
         drain(session)
         assert session.maildrop.marks == {1}
-        assert not session.pending_input
+        assert not session._lines.pending
 
     def test_a_long_message_goes_out_in_slices(self) -> None:
         content = b"A: b\r\n\r\n" + b".dots\r\n" * 3_000_000
@@ -424,7 +424,7 @@ class TestLimits:
         session = opened()
         converse(session, b"QUIT\r\n")
         session.feed(b"x" * 1000)
-        assert not session.pending_input
+        assert not session._lines.pending
 
 
 class TestStls:
@@ -437,9 +437,9 @@ class TestStls:
         assert session.name == ""
         session.feed(b"DELE 1\r\n")  # between +OK and the handshake
         assert session.next_chunk() is None
-        assert session.pending_input  # so the listener can hang up
+        assert session._lines.pending  # so the listener can hang up
         session.tls_started()
-        assert not session.pending_input
+        assert not session._lines.pending
         assert converse(session, b"PASS secret\r\n") == b"-ERR " + words("must-follow") + b"\r\n"
         assert session.state is State.AUTHORIZATION
 

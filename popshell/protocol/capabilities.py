@@ -22,6 +22,8 @@ class Capability(NamedTuple):
     section: str
     #: the states in which a CAPA reply may list it (RFC 2449 §6, "announced states")
     announced: frozenset[State]
+    #: the tag without which it says nothing
+    within: str = ""
 
 
 class ResponseCode(NamedTuple):
@@ -30,6 +32,8 @@ class ResponseCode(NamedTuple):
     code: str
     rfc: int
     section: str
+    #: the tag that promises it
+    capability: str = "RESP-CODES"
 
     @property
     def page(self) -> str:
@@ -50,7 +54,7 @@ _CAPABILITIES = (
     Capability("UIDL", 2449, "6.8", _BOTH),
     Capability("IMPLEMENTATION", 2449, "6.9", _BOTH),
     Capability("STLS", 2595, "4", _FIRST),
-    Capability("AUTH-RESP-CODE", 3206, "6", _BOTH),
+    Capability("AUTH-RESP-CODE", 3206, "6", _BOTH, within="RESP-CODES"),
     Capability("UTF8", 6856, "2", _BOTH),
     Capability("LANG", 6856, "3", _BOTH),
 )
@@ -60,7 +64,7 @@ _CODES = (
     ResponseCode("IN-USE", 2449, "8.1.2"),
     ResponseCode("SYS/TEMP", 3206, "4"),
     ResponseCode("SYS/PERM", 3206, "4"),
-    ResponseCode("AUTH", 3206, "5"),
+    ResponseCode("AUTH", 3206, "5", "AUTH-RESP-CODE"),
     ResponseCode("UTF8", 6856, "5"),
 )
 

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from popshell.protocol.capabilities import CAPABILITIES
 from popshell.protocol.commandline import NUMBER, CommandLine, upper
-from popshell.protocol.commands import COMMANDS, State
+from popshell.protocol.commands import COMMANDS
 from popshell.protocol.sasl import (
     MECHANISMS,
     Mechanism,
     SaslError,
     decode_line,
-    encode_line,
     verify_apop,
     verify_password,
 )
@@ -304,5 +303,3 @@ HANDLERS: Mapping[str, Handler] = MappingProxyType(
     }
 )
 assert HANDLERS.keys() <= COMMANDS.keys()
-
-__all__ = ["HANDLERS", "Handler", "Reply", "State", "auth_answer", "capability_rows", "encode_line"]

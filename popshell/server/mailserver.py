@@ -17,8 +17,9 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
 from popshell.protocol.commandline import CommandLine, Context, parse
-from popshell.protocol.commands import COMMANDS, State
+from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.exchange import Exchange
 from popshell.protocol.sasl import MECHANISMS, Mechanism, encode_line, prepared
@@ -34,6 +35,9 @@ _SERIAL = itertools.count(1)
 #: A line of HTTP: a method and what it is asked of, or the version behind it (RFC 9112 §3). A message-number is asked
 #: of nothing: `DELETE 1` is a learner's slip. Compiled by `re` when first used, and kept: no start pays for it.
 _HTTP = rb"(?is)(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE)[ \t](?![ \t]*[0-9]+[ \t]*\Z)|.*[ \t]HTTP/"
+
+#: The commands that each CAPA tag announces.
+_ANNOUNCED = {tag: tuple(spec for spec in COMMANDS.values() if spec.capability == tag) for tag in CAPABILITIES}
 
 #: Text of a reply by its key, in one language.
 Texts = Mapping[str, str]
@@ -192,11 +196,6 @@ class ServerSession:
         """When `next_chunk()` has to be asked again although nothing arrived: a delayed reply. 0 if never."""
         return self._wake
 
-    @property
-    def pending_input(self) -> bool:
-        """Whether bytes are stored that were not served."""
-        return self._lines.pending
-
     def deadline(self) -> float:
         """When `expire()` is due: autologout, in every state (RFC 1939 §3), or a line that is never finished."""
         due = self._heard + self.server.limits.autologout
@@ -244,19 +243,22 @@ class ServerSession:
 
     def serves(self, tag: str) -> bool:
         """Whether capability `tag` holds here and now."""
-        if tag in self.server.conditions.without:
+        row = CAPABILITIES[tag]
+        if tag in self.server.conditions.without or (row.within and not self.serves(row.within)):
             return False
-        if tag == "STLS":
-            return self.server.offers_tls and not self.tls and "UTF8" not in self.done
-        if tag == "USER":
-            return not self.needs_tls
-        if tag == "SASL":
-            return bool(self.mechanisms)
-        if tag == "AUTH-RESP-CODE":
-            return self.serves("RESP-CODES")
         if tag == "LOGIN-DELAY":
             return self.server.conditions.login_delay is not None
-        return True
+        return all(self._may_serve(spec) for spec in _ANNOUNCED.get(tag, ()))
+
+    def _may_serve(self, spec: CommandSpec) -> bool:
+        """Whether a command can lead anywhere in this session, whatever its state."""
+        if spec.starts_tls and (self.tls or not self.server.offers_tls):
+            return False
+        if self.needs_tls and any(param.kind is Kind.SECRET for param in spec.params):
+            return False
+        if spec.continues and not self.mechanisms:
+            return False
+        return not self.done.intersection(spec.not_after)
 
     def wait_after_failure(self) -> None:
         limits = self.server.limits
@@ -349,11 +351,8 @@ class ServerSession:
             text = reply.raw
         else:
             text = fill(self.server.texts(self.language)[reply.key], reply.facts) or ""
-        code = f"[{reply.code}] " if reply.code and self.serves_code(reply.code) else ""
+        code = f"[{reply.code}] " if reply.code and self.serves(RESPONSE_CODES[reply.code].capability) else ""
         return f"{'+OK' if reply.ok else '-ERR'} {code}{text}\r\n".encode()
-
-    def serves_code(self, code: str) -> bool:
-        return self.serves("AUTH-RESP-CODE" if code == "AUTH" else "RESP-CODES")
 
 
 def rehearse(
