@@ -216,7 +216,7 @@ def test_where_nothing_can_be_written_the_shell_remembers(tmp_path: Path) -> Non
     assert progress.standing("c", "l", "e").state == "solved"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="the kernel lets root write everywhere")
 def test_a_directory_that_cannot_be_written(path: Path) -> None:
     Progress(path).record("c", "l", "e", state="solved")
     path.parent.chmod(0o500)

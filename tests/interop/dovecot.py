@@ -28,11 +28,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import trustme
 
 from interop.practice import default_files
-from interop.programs import need
+from interop.programs import lacking, need
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def _owners() -> dict[str, str]:
     mail = next((name for name in ("nobody", "daemon") if _exists(name)), "nobody")
     group = grp.getgrgid(pwd.getpwnam(mail).pw_gid).gr_name
     if not (_exists("dovecot") and _exists("dovenull")):
-        pytest.skip("dovecot has no users of its own here (dovecot, dovenull)")
+        lacking("dovecot has no users of its own here (dovecot, dovenull)")
     return {"internal": "dovecot", "internal_group": "dovecot", "login": "dovenull", "mail": mail, "mail_group": group}
 
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -19,13 +20,14 @@ _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/
 
 def need(name: str) -> str:
     """Where the program `name` is. Skips the test if it is not installed; fails it under CI."""
-    found = shutil.which(name, path=_PATH)
-    if found is None:
-        missing = f"{name} is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return found
+    return shutil.which(name, path=_PATH) or lacking(f"{name} is not installed")
+
+
+def lacking(what: str) -> NoReturn:
+    """Skip the test, because something is missing on this machine; fail it under CI."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 def call(arguments: Sequence[str | Path], home: Path, seconds: float = 20) -> subprocess.CompletedProcess[bytes]:

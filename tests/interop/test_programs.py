@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from interop import dovecot
 from interop.programs import call, need
 
 ABSENT = "no-such-mail-program"
@@ -18,6 +19,14 @@ def test_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "1")
     with pytest.raises(pytest.fail.Exception, match=ABSENT):
         need(ABSENT)
+
+
+def test_dovecot_without_its_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dovecot.os, "getuid", lambda: 0)
+    monkeypatch.setattr(dovecot, "_exists", lambda name: name == "nobody")
+    monkeypatch.setenv("CI", "1")
+    with pytest.raises(pytest.fail.Exception, match="dovenull"):
+        dovecot._owners()
 
 
 def test_present(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
