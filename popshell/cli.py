@@ -52,17 +52,22 @@ def run(argv: list[str]) -> int:
         if isinstance(out, TextIOWrapper):  # a terminal that is not UTF-8 is shown escapes, never an exception
             out.reconfigure(errors="backslashreplace")
     language = choose_language(peek(argv, "--lang"), os.environ)
+    own = peek(argv, "--lessons") or os.environ.get("POPSHELL_LESSONS")
     try:
-        catalog = _catalog(peek(argv, "--lessons") or os.environ.get("POPSHELL_LESSONS"))
+        catalog = _catalog(own)
     except FileNotFoundError as error:
         _complain(f"popshell: lessons/ is missing: {error}")
         return USAGE
     try:
         words = catalog.words(language)
+        for tag in LANGUAGES if own else ():  # a stranger's words are read before anything needs them
+            catalog.words(tag), catalog.replies(tag)
     except (OSError, ValueError) as error:
         catalog = Catalog((bundled(),))
-        _complain(catalog.words("en")("cli.bad-lessons", reason=str(error)))
-        return USAGE
+        words = catalog.words(language)
+        if "lint" not in argv:  # lint says it with its file and line
+            _complain(words("cli.bad-lessons", reason=str(error)))
+            return USAGE
     try:
         arguments = Arguments()
         if argv:

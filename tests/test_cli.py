@@ -381,3 +381,27 @@ def test_learn_without_a_course_says_so_and_does_not_play_another(language: str,
     done = popshell("--lessons", str(own), stdin=LOGIN + b"STAT\nQUIT", home=tmp_path)
     assert b"+OK 1 " in done.stdout
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["messages.toml", "replies.toml"])
+@pytest.mark.parametrize("tag", ["en", "zh-Hant"])
+@pytest.mark.parametrize("what", ["pipe", "device", "deep"])
+def test_words_of_a_stranger_that_cannot_be_read_are_named(what: str, tag: str, name: str, tmp_path: Path) -> None:
+    """Neither a traceback nor a server that falls silent; lint says more."""
+    own = tmp_path / "own"
+    (own / tag).mkdir(parents=True)
+    file = own / tag / name
+    if what == "pipe":
+        os.mkfifo(file)
+    elif what == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.write_text(f"a = {'[' * 5000}{']' * 5000}\n")
+    done = popshell("--lessons", str(own), stdin=LOGIN + b"LANG zh-Hant\nQUIT", home=tmp_path)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert b"cannot be read: " in done.stderr
+    assert not done.stdout
+    done = popshell("lint", "--lessons", str(own), home=tmp_path)
+    assert done.returncode == 1
+    assert f"{tag}/{name}:".encode() in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 from popshell.learn import keys
 from popshell.learn.catalog import Catalog, bundled
-from popshell.learn.lesson import META_LINES, read_lesson
+from popshell.learn.lesson import META_LINES, Translation, read_lesson
 from popshell.learn.lint import examine, in_words, mark_translated, run_lint
 from popshell.learn.rehearsal import PLACEHOLDERS, placed
 from popshell.learn.scaffold import new_lesson
@@ -617,3 +618,36 @@ def test_placeholders_are_those_that_are_filled_in(course: Path) -> None:
     text = " ".join(PLACEHOLDERS)
     assert not set(PLACEHOLDERS) & set(placed(text, exercise, "<1.2@x>").split())
     assert placed("<digest>", exercise, "<1.2@x>") == "<digest>"
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "pipe"])
+def test_lesson_new_writes_nothing_outside(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, outside = tmp_path / "course", tmp_path / "outside"
+    (root / "en").mkdir(parents=True)
+    outside.mkdir()
+    if what == "folder":
+        (root / "zh-Hant").symlink_to(outside)
+    elif what == "file":
+        (root / "en" / "01-first.md").symlink_to(outside / "x.md")
+    else:
+        os.mkfifo(root / "course.toml")
+    assert new_lesson(root, "01-first", WORDS) == 2
+    assert capsys.readouterr().err
+    assert not list(outside.iterdir())
+    assert not [path for path in root.rglob("*.md") if path.is_file()]
+
+
+def test_a_missing_translation_is_told_from_a_stale_one(course: Path) -> None:
+    catalog = Catalog((course, bundled()))
+
+    def read(language: str) -> tuple[Translation, bool]:
+        lesson = read_lesson(catalog, "01-first", language)
+        return lesson.translation, lesson.stale
+
+    assert read("en") == (Translation.CURRENT, False)
+    assert read("zh-Hant") == (Translation.CURRENT, False)
+    change(course, EN, "Take all marks back.", "Take back all the marks.", mark=False)
+    assert read("zh-Hant") == (Translation.STALE, True)
+    (course / ZH).unlink()
+    assert read("zh-Hant") == (Translation.MISSING, True)
+    assert read("en") == (Translation.CURRENT, False)

@@ -160,7 +160,8 @@ def _line_of(error: tomllib.TOMLDecodeError) -> int:
 def read_tables(text: str) -> Mapping[str, Any]:
     """A TOML file. Most hold nothing but tables of plain strings: those are read here, in a tenth of the time.
 
-    tomllib reads what has any other form, and says what is wrong with what has none. Raises tomllib.TOMLDecodeError.
+    tomllib reads what has any other form, and says what is wrong with what has none. Raises tomllib.TOMLDecodeError,
+    and ValueError for what is nested too deep for it (sec-D2).
     """
     table: dict[str, Any] = {}
     tables = table
@@ -175,6 +176,8 @@ def read_tables(text: str) -> Mapping[str, Any]:
             break
     else:
         return tables
+    if (deep := too_deep(text.split("\n"))) is not None:
+        raise ValueError(f"line {deep}: brackets nested deeper than {DEEPEST}")
     import tomllib  # 2 ms that the first prompt does without
 
     return tomllib.loads(text)

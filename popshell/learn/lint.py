@@ -214,7 +214,10 @@ class Stages:
         """The server's words in a language; None if they are not all there."""
         source = self._tree.sources.get(f"{tag}/replies.toml")
         if source is None:
-            return None if self._tree.whole else self.catalog.replies(tag)
+            try:
+                return None if self._tree.whole else self.catalog.replies(tag)
+            except ValueError:
+                return None  # said already, as a file that must not be read
         words = source.words or {}
         return words if all(isinstance(words.get(key), str) for key in REPLIES) else None
 

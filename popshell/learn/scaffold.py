@@ -5,6 +5,7 @@ It is a copy of `lesson-template.md`, which is proved like every other lesson.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ def new_lesson(folder: Path, name: str, words: Words) -> int:
         sys.stderr.write(words("scaffold.bad-name") + "\n")
         return 2
     files = {tag: folder / tag / f"{name}.md" for tag in LANGUAGES}
-    taken = next((path for path in files.values() if path.exists()), None)
+    taken = next((path for path in files.values() if os.path.lexists(path)), None)
     if taken is not None:
         sys.stderr.write(words("scaffold.exists", path=str(taken)) + "\n")
         return 2
@@ -33,6 +34,8 @@ def new_lesson(folder: Path, name: str, words: Words) -> int:
     mark = f'translated_from = "{fingerprint(english)}"'
     try:
         gate.check(folder, "course.toml")
+        for tag in LANGUAGES:  # nothing is written where a link leads out
+            gate.check(folder, tag, folder=True)
         for tag, path in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             text = english
