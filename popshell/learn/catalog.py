@@ -111,7 +111,8 @@ def read_page(path: str, text: str) -> Page:
         head = tomllib.loads("\n".join(lines[1:end]))
     except tomllib.TOMLDecodeError as error:
         line = (_line_of(error) or end - 1) + 1  # none is told at the end of the head
-        raise PageError(f"{path}:{line}: the head is no TOML: {error}") from error
+        reason = re.sub(r" \(at line \d+, ", f" (at line {line}, ", str(error))  # lines of the file, not of the head
+        raise PageError(f"{path}:{line}: the head is no TOML: {reason}") from error
     return Page(path, head, "\n".join(lines[end + 1 :]).strip("\n") + "\n")
 
 

@@ -53,10 +53,14 @@ def check_lessons(tree: Tree, catalog: Catalog) -> Iterator[Finding]:
             yield Finding(source.path, head_line(source.text, "id"), "duplicate-id", {"id": lesson.id})
         ids.add(lesson.id)
         yield from _check_lesson(source, lesson, catalog)
-        for tag in LANGUAGES:
+        for tag in LANGUAGES if _distinct(lesson) else ():  # words belong to exercises by their ids
             other = tree.sources.get(f"{tag}/{name}.md")
             if other is not None:
                 yield from check_prose(source, other, lesson)
+
+
+def _distinct(lesson: Lesson) -> bool:
+    return len({exercise.id for exercise in lesson.exercises}) == len(lesson.exercises)
 
 
 def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[Finding]:
@@ -79,7 +83,9 @@ def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[
             continue
         yield from _check_places(source, index, exercise)
         try:
-            yield from _Played(source, index, exercise, catalog, met).findings()
+            played = _Played(source, index, exercise, catalog, met)
+            yield from played.findings()
+            unplayed |= set() if played.through else {""}
         except FileNotFoundError:
             if exercise.maildrop != own or own not in unplayed:  # the lesson's own is said once
                 at = head_line(text, "maildrop") if exercise.maildrop == own else line
@@ -129,13 +135,17 @@ class _Played:
     def __init__(self, source: Source, index: int, exercise: Exercise, catalog: Catalog, met: set[str]) -> None:
         self._source, self._index, self._exercise = source, index, exercise
         self._catalog, self._met = catalog, met
+        #: whether the solution was played to its end, so that it is known what the exercise teaches
+        self.through = False
 
     def findings(self) -> Iterator[Finding]:
         exercise = self._exercise
         whole = self._rehearse()
         if whole.unheard is not None:
             yield self._finding("start-unheard", "start", line=whole.unheard)
-        if not whole.play(exercise.solution):
+            return  # what else is wrong may follow from it
+        self.through = whole.play(exercise.solution)
+        if not self.through:
             yield self._why_not(whole)
         self._met |= _met([*whole.start, *whole.exchanges])
         for count in range(len(exercise.solution)):
