@@ -12,6 +12,7 @@ import pytest
 from learner import catalog
 from support import LOGIN, play
 
+from popshell.learn import gate
 from popshell.learn.catalog import Catalog, bundled
 from popshell.learn.checks import (
     CHECKS,
@@ -31,7 +32,9 @@ from popshell.learn.lesson import (
     ExerciseKind,
     LessonError,
     Prose,
+    exercise_line,
     fingerprint,
+    head_line,
     line_of,
     read_lesson,
     read_prose,
@@ -434,7 +437,7 @@ def test_a_translation_that_is_old_or_missing(root: Path) -> None:
 
 
 BROKEN: list[tuple[str, str, str, int]] = [
-    ('kind = "answer"', 'kind = "sing"', "'sing' is not a valid", -1),
+    ('kind = "answer"', 'kind = "sing"', "'sing' is no kind; there are do, predict, answer, repair", 0),
     ('kind = "answer"', 'kind = "answer"\naccount = "nobody"', "an account is name:password", -1),
     ('kind = "answer"', "kind = 7", "Expected `str`", 0),
     ('answer = ["7"]', "answer = [7]", "Expected `str`", 0),
@@ -480,10 +483,10 @@ def test_what_is_no_lesson_is_named(data: bytes, line: int, reason: str, root: P
 
 
 def test_a_file_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(*_: object, **__: object) -> str:
+    def denied(*_: object, **__: object) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr(gate, "read", denied)
     with pytest.raises(LessonError, match="Permission denied"):
         read_lesson(both(root), "01-first", "en")
 
@@ -491,11 +494,14 @@ def test_a_file_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.Mon
 def test_lines_of_faults() -> None:
     text = '+++\nid = "x"\n[[exercise]]\nid = "a"\n[[exercise]]\nid = "b"\nkind = 3\n+++\n'
     assert line_of(text, "Expected `str` - at `$.exercise[1].kind`") == 7
-    assert line_of(text, "Expected `str` - at `$.exercise[9].kind`") == 7
+    assert line_of(text, "Expected `str` - at `$.exercise[9].kind`") == 1
     assert line_of(text, "missing field `solution` - at `$.exercise[1]`") == 5
+    assert line_of(text, "missing required field `id`") == 1
     assert line_of(text, "what?") == 1
-    assert line_of(text, "", "b") == 6
-    assert line_of(text, "", "nobody") == 1
+    assert exercise_line(text, 1, "id") == 6
+    assert exercise_line(text, 0, "kind") == 3
+    assert head_line(text, "id") == 2
+    assert head_line(text, "kind") == 1
 
 
 # -- prose -------------------------------------------------------------------------------------------------------------

@@ -213,7 +213,7 @@ def _shape(path: str, text: str, head: dict[str, Any]) -> Any:
     try:
         return msgspec.convert(head, Head)
     except msgspec.ValidationError as error:
-        raise LessonError(path, _line_of(text, str(error)), str(error)) from None
+        raise LessonError(path, line_of(text, str(error)), str(error)) from None
 
 
 def _exercise(path: str, text: str, index: int, raw: Any, head: Any) -> Exercise:
@@ -332,7 +332,7 @@ def _key_line(rows: list[str], key: str, start: int, end: int) -> int:
     return next((at for at in range(start, end) if key and wanted.match(rows[at - 1])), 0)
 
 
-def _line_of(text: str, message: str) -> int:
+def line_of(text: str, message: str) -> int:
     """The line that a message of msgspec speaks of: `... - at `$.exercise[2].check``."""
     word = re.search(r"field `([^`]+)`", message) or re.search(r"\.([a-z_]+)(?:\[\.*\d*\])*`?$", message)
     key = word[1] if word and "missing required field" not in message else ""
