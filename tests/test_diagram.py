@@ -385,3 +385,9 @@ class TestAll:
         assert fold(["CAPA", "LANG", "STAT", "LIST", "RETR"], 20) == ["CAPA LANG STAT", "LIST RETR"]
         assert fold(["AUTHORIZATION"], 5) == ["AUTHORIZATION"]
         assert fold([], 5) == []
+
+
+def test_the_server_s_closing_is_one_short_line_and_in_narrow_windows_three() -> None:
+    assert drawn(arrow(UPDATE, CLOSED, None, 77, False, ENGLISH)).strip() == "UPDATE ━━server closes━━▶ [CLOSED]"
+    assert drawn(arrow(UPDATE, CLOSED, None, 77, True, ENGLISH)).strip() == "UPDATE ==server closes==> [CLOSED]"
+    assert len(arrow(UPDATE, CLOSED, None, 30, False, ENGLISH)) == 3

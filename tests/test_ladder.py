@@ -19,6 +19,8 @@ def english(key: str, /, **facts: object) -> str:
         "ladder.lines": "{count} lines",
         "ladder.nothing": "no reply",
         "ladder.empty": "Nothing has been said yet.",
+        "diagram.closes": "server closes",
+        "diagram.lost": "line lost",
     }[key].format(**facts)
 
 
@@ -218,3 +220,20 @@ def test_no_line_is_too_wide(session: list[Rung], width: int, ascii: bool, words
     text = plain(ladder(session, width, ascii, words))
     assert all(columns(line) <= width for line in text.split("\n"))
     assert "\x1b" not in text
+
+
+def test_the_end_is_a_step_of_its_own_and_one_is_where_it_led() -> None:
+    closed = plain(ladder(SESSION, 80, False, english, now=CLOSED)).splitlines()
+    assert closed[-3:] == [
+        "         ╞══════ UPDATE ══════╡",
+        "         │◀── server closes ──│",
+        "         ╞══════[CLOSED]══════╡",
+    ]
+    lost = plain(ladder(SESSION[:-1], 80, False, english, now=CLOSED)).splitlines()
+    assert lost[-2:] == ["         │┄┄┄┄ line lost ┄┄┄┄┄│", "         ╞══════[CLOSED]══════╡"]
+    assert plain(ladder(SESSION, 24, False, english, now=CLOSED)).splitlines()[-2:] == [
+        "◀ server closes",
+        "═ [CLOSED] ═",
+    ]
+    assert ladder(SESSION, 80, False, english, now=UPDATE) == ladder(SESSION, 80, False, english)
+    assert len(ladder((), 80, False, english, now=CLOSED)) == 1

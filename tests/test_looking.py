@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from stage import LOCAL, FakeScreen, Stage, cancelled, run
 
@@ -115,5 +117,20 @@ def test_drawings_are_whole_where_one_can_scroll_back_and_else_paged(rows: int, 
         if not whole:
             assert len((await stage.run(":more")).splitlines()) < 8
             assert "TRANSACTION" in await stage.run(":more all")
+
+    run(go())
+
+
+def test_ladder_knows_the_end() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("QUIT")
+        shown = await stage.run(":ladder")
+        assert "server closes" in shown
+        assert "[CLOSED]" in shown
+        assert "[UPDATE]" not in shown
+        dropped = Stage()
+        await dropped.log_in(":drop")
+        assert re.search("line lost.*\n.*\\[CLOSED\\]", await dropped.run(":ladder"))
 
     run(go())

@@ -63,6 +63,10 @@ class Machine(NamedTuple):
             return verb
         return self.words("diagram.lost") if not found or found.commands else self._labels(found)[0]
 
+    def by_itself(self, before: State, after: State) -> bool:
+        """Whether the server leads from `before` to `after` without being asked, as it closes after UPDATE."""
+        return any((t.before, t.after) == (before, after) and not t.commands for t in self.arrows)
+
     def loses(self, place: State) -> bool:
         """Whether a line that is lost in `place` leads past UPDATE."""
         into = any(taken.commands and (taken.before, taken.after) == (place, State.UPDATE) for taken in self.arrows)

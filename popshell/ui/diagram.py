@@ -70,6 +70,8 @@ def arrow(before: State, after: State, command: str | None, columns: int, ascii:
             _walk(row, after, taken=(before, label)) for row in (places, drawn.row, (before, after)) if before in row
         ]
         forms = [[walk, *_possible(walk, after, columns)] for walk in walks]
+    elif drawn.by_itself(before, after):
+        forms = [[_walk((before, after), after, taken=(before, label))]]
     else:
         start, end = sorted((places.index(before), places.index(after)))
         forms = [_back(_walk(row, after), before, after, label) for row in (places, places[start : end + 1])]

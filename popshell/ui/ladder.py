@@ -2,7 +2,8 @@
 
 Theory. A rung is one exchange. What was sent is an arrow to the right under the command's name, the reply an arrow to
 the left under its status; the lines of a multi-line reply are a dashed arrow of their own, because they come after
-the status line. Between rungs a bar names the state that the session entered, in brackets where it still is.
+the status line. Between rungs a bar names the state that the session entered, in brackets where it still is. The end
+is a step of its own: the server's closing after UPDATE is an arrow, a line that was lost a dashed line without one.
 
 All text of a server stands to the right of the lifelines and last on its line: a terminal may measure it otherwise
 than we do, and then nothing stands behind it that could shift. For the same reason the time stands at the left.
@@ -17,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from popshell.ui.arrows import HERE, LINE, to_ascii
+from popshell.protocol.commands import State
+from popshell.ui.arrows import HERE, LINE, NOTE, to_ascii
 from popshell.ui.arrows import STATE as PLACE
 from popshell.ui.wrap import Line, Run, Words, clip, clip_line, columns, pad
 from popshell.visible import show
@@ -44,15 +46,15 @@ class Rung:
 class _Step:
     """One row to draw: what stands on the arrow or bar, and what behind it."""
 
-    sort: str  # "bar", "sent", "reply" or "lines"
+    sort: str  # "bar", "sent", "reply", "lines", "closes" or "lost"
     label: Run
     text: str = ""
     time: str = ""
 
 
-def ladder(rungs: Iterable[Rung], columns: int, ascii: bool, words: Words) -> list[Line]:
-    """The rungs from top to bottom, no line wider than `columns`."""
-    steps = _steps(tuple(rungs), ascii, words)
+def ladder(rungs: Iterable[Rung], columns: int, ascii: bool, words: Words, *, now: str = "") -> list[Line]:
+    """The rungs from top to bottom, no line wider than `columns`. `now` is the state, if it is not the last rung's."""
+    steps = _steps(tuple(rungs), ascii, words, now)
     if not steps:
         lines: list[Line] = [[("note", words("ladder.empty"))]]
     elif columns < _NARROW:
@@ -62,7 +64,7 @@ def ladder(rungs: Iterable[Rung], columns: int, ascii: bool, words: Words) -> li
     return [clip_line(line, columns, "..." if ascii else "…") for line in lines]
 
 
-def _steps(rungs: Sequence[Rung], ascii: bool, words: Words) -> list[_Step]:
+def _steps(rungs: Sequence[Rung], ascii: bool, words: Words, now: str) -> list[_Step]:
     steps: list[_Step] = []
     state = ""
     for rung in rungs:
@@ -77,6 +79,10 @@ def _steps(rungs: Sequence[Rung], ascii: bool, words: Words) -> list[_Step]:
         state = rung.after
         if rung.after != rung.before:
             steps.append(_Step("bar", (PLACE, rung.after)))
+    if now and state and now != state:
+        closes = state == State.UPDATE.value
+        sort, label = ("closes", "diagram.closes") if closes else ("lost", "diagram.lost")
+        steps += [_Step(sort, (NOTE if closes else "warn", words(label))), _Step("bar", (PLACE, now))]
     last = max((index for index, step in enumerate(steps) if step.sort == "bar"), default=None)
     if last is not None:
         steps[last] = _Step("bar", (HERE, f"[{steps[last].label[1]}]"))
@@ -138,6 +144,8 @@ def _between(step: _Step, inside: int) -> Line:
         "sent": ("", "─", "▶", "arrow"),
         "reply": ("◀", "─", "", "arrow"),
         "lines": ("◀", "┄", "", "arrow"),
+        "closes": ("◀", "─", "", "arrow"),
+        "lost": ("", "┄", "", LINE),
     }[step.sort]
     sides = "╞╡" if step.sort == "bar" else "││"
     label = step.label[1]
@@ -157,7 +165,7 @@ def _between(step: _Step, inside: int) -> Line:
 
 def _listed(step: _Step, ascii: bool) -> Line:
     """The step as a line with its arrow in front, for windows with no room for lifelines."""
-    mark = {"bar": "═", "sent": "▶", "reply": "◀", "lines": "◀"}[step.sort]
+    mark = {"bar": "═", "sent": "▶", "reply": "◀", "lines": "◀", "closes": "◀", "lost": "┄"}[step.sort]
     drawn: Line = [("arrow", mark)] + ([("", " "), step.label] if step.label[1] else [])
     if step.sort == "bar":
         drawn.append(("arrow", " ═"))

@@ -69,7 +69,7 @@ async def ladder(shell: Shell, argument: str) -> None:
     from popshell.ui import ladder
 
     rungs = render.rungs(shell.call.session.transcript if shell.call else shell.earlier)
-    drawn = ladder.ladder(rungs, shell.screen.columns - 2, shell.screen.ascii, shell.words)
+    drawn = ladder.ladder(rungs, shell.screen.columns - 2, shell.screen.ascii, shell.words, now=shell.state.value)
     _show(shell, drawn)
 
 
