@@ -56,6 +56,20 @@ def test_case_follows_what_is_typed(typed: str, wanted: str) -> None:
     assert found[0].length == len(typed)
 
 
+def test_without_connection_connect_is_what_is_offered() -> None:
+    closed = Context(State.CLOSED)
+    assert texts("", closed) == [":connect"]
+    assert all(":connect first" in found.remark for found in offered("ST", closed))
+
+
+def test_what_tls_or_utf8_rules_out_stands_behind_with_the_reason() -> None:
+    for context in (Context(tls=True), Context(done=frozenset({"UTF8"}))):
+        found = offered("", context)
+        names = [suggestion.text.strip() for suggestion in found]
+        assert names.index("STLS") > names.index("QUIT")
+        assert {s.text: s.remark for s in found}["STLS"] in ("TLS is on already", "not after UTF8")
+
+
 def test_history_is_not_offered() -> None:
     assert not texts("LAS")
     assert not texts("XT")

@@ -231,9 +231,7 @@ def test_the_end_is_a_step_of_its_own_and_one_is_where_it_led() -> None:
     ]
     lost = plain(ladder(SESSION[:-1], 80, False, english, now=CLOSED)).splitlines()
     assert lost[-2:] == ["         │┄┄┄┄ line lost ┄┄┄┄┄│", "         ╞══════[CLOSED]══════╡"]
-    assert plain(ladder(SESSION, 24, False, english, now=CLOSED)).splitlines()[-2:] == [
-        "◀ server closes",
-        "═ [CLOSED] ═",
-    ]
+    listed = plain(ladder(SESSION, 24, False, english, now=CLOSED)).splitlines()
+    assert listed[-2:] == ["◀ server closes", "═ [CLOSED] ═"]
     assert ladder(SESSION, 80, False, english, now=UPDATE) == ladder(SESSION, 80, False, english)
     assert len(ladder((), 80, False, english, now=CLOSED)) == 1

@@ -11,6 +11,7 @@ from popshell.protocol.commandline import Context, parse
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.maildropview import MaildropView
 from popshell.session import Place
+from popshell.ui.meta import METAS
 from popshell.ui.prompt import Toolbar, hint, prompt_line
 from popshell.ui.shell import Options
 from popshell.ui.typed import Typing
@@ -47,8 +48,8 @@ def test_prompt_names_state_lock_and_what_is_wrong_with_the_lock() -> None:
         await stage.begin()
         assert shown(prompt_line(stage.shell)) == "AUTHORIZATION ▸ "
         await stage.run("STLS")
-        assert shown(prompt_line(stage.shell)) == "AUTHORIZATION TLS ▸ "
-        assert ("lock", "TLS") in prompt_line(stage.shell)
+        assert shown(prompt_line(stage.shell)) == "AUTHORIZATION 🔒 TLS ▸ "
+        assert ("lock", "🔒 TLS") in prompt_line(stage.shell)
         await stage.run("AUTH PLAIN")
         assert "AUTH +" in shown(prompt_line(stage.shell))
         assert stage.shell.call is not None
@@ -113,7 +114,6 @@ def test_toolbar_shows_where_one_is_and_what_can_be_typed() -> None:
         assert "UPDATE" in path
         assert re.findall(r"[A-Z0-9]{4}", now) == [
             "USER",
-            "PASS",
             "APOP",
             "AUTH",
             "STLS",
@@ -168,8 +168,11 @@ def test_every_command_leaves_room_for_all_its_facts_at_80_columns(state: State,
             for typed in (name, f"{name} 2", f"{name} x y z"):
                 command, effect = (shown(line) for line in bar.lines(typed)[1:3])
                 assert spec.syntax in command
-                assert command.endswith(CATALOG.page(language, f"commands/{name}").summary), (typed, command)  # type: ignore[union-attr]
-                assert effect.endswith(words(f"undo.{spec.undo_in(state).value}")), (typed, effect)
+                assert CATALOG.page(language, f"commands/{name}").summary in command  # type: ignore[union-attr]
+                assert "…" not in command + effect
+                reply = "many" if spec.expects_multi_line(len(typed.split()) - 1) else "one"
+                for fact in (f"undo.{spec.undo_in(state).value}", f"reply.{reply}"):
+                    assert words(fact) in command + effect, (typed, command, effect)
 
     run(go())
 
@@ -183,8 +186,8 @@ def test_toolbar_shows_the_maildrop_as_known_so_far_and_the_marks() -> None:
         await stage.run("STAT")
         assert "7 messages 7528 octets" in bar.text()
         await stage.run("LIST", "DELE 1")
-        assert "6 messages 6971 octets · marked ✗1 · " in bar.text()
-        assert ("warn", "marked ✗1") in bar.lines()[3]
+        assert "6 messages 6971 octets · ✗ marked #1 · " in bar.text()
+        assert ("warn", "✗ marked #1") in bar.lines()[3]
         await stage.run("RSET")
         assert "✗" not in bar.text()
 
@@ -211,8 +214,8 @@ def test_toolbar_under_tls_in_a_challenge_and_without_connection() -> None:
         assert "[CLOSED]" in bar.text()
         assert bar.text().count(":connect opens") == 1
         await stage.begin("STLS")
-        assert " · TLS · " in bar.text()
-        assert ("lock", "TLS") in bar.lines()[3]
+        assert " · 🔒 TLS · " in bar.text()
+        assert ("lock", "🔒 TLS") in bar.lines()[3]
         await stage.run("AUTH PLAIN")
         assert "* cancels" in bar.text("AGEAYg==")
         assert "AGEAYg" not in bar.text("AGEAYg==")
@@ -260,12 +263,91 @@ def test_no_window_is_too_small_and_no_line_too_wide(language: str, ascii: bool)
             for columns in (1, 2, 10, 20, 40, 60, 79, 80, 120, 200):
                 for typed in ("", "RETR 1", "AUTH PLAIN", ":", ":help", "x" * 300):
                     lines = bar.lines(typed, columns, rows)
-                    assert len(lines) == (1 if rows < 12 else 2 if rows < 20 else 4)
+                    assert len(lines) == (1 if rows < 12 else 3 if rows < 20 else 4)
                     assert all(line_columns(line) <= max(columns - 1, 0) for line in lines)
                     if ascii and language == "en":
                         assert all(shown(line).isascii() for line in lines), [shown(line) for line in lines]
 
     run(go())
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hant"])
+def test_a_low_window_keeps_the_place_and_a_very_low_one_has_it_while_time_runs_out(language: str) -> None:
+    async def go() -> None:
+        stage = Stage(options=Options(language=language))
+        bar = Bar(stage)
+        await stage.log_in("DELE 2", "DELE 5")
+        path, command, place = bar.text("RETR 1", rows=12).split("\n")
+        assert "[TRANSACTION]" in path
+        assert "RETR msg" in command
+        assert "#2 #5" in place
+        assert "RETR msg" in bar.text("RETR 1", rows=11)
+        stage.clock.now += 600 - COUNTDOWN / 2
+        for rows in (11, 12, 24):
+            assert CATALOG.words(language)("toolbar.autologout", seconds=30) in bar.text(
+                "RETR 1", columns=60, rows=rows
+            )
+        assert "RETR msg" not in bar.text("RETR 1", rows=11)
+
+    run(go())
+
+
+def test_toolbar_offers_what_is_legal_here_and_now() -> None:
+    async def go() -> None:
+        stage = Stage()
+        bar = Bar(stage)
+        await stage.begin()
+        assert "PASS" not in bar.text().split("\n")[1]
+        await stage.run("USER learner")
+        assert "PASS" in bar.text().split("\n")[1]
+        await stage.run("STLS")
+        assert "STLS" not in bar.text().split("\n")[1]
+        silent = Stage(place=LOCAL, script={"QUIT": None})
+        await silent.begin()
+        await cancelled(silent.shell.run("QUIT"), lambda: "QUIT" in silent.wire.heard)
+        assert "now:" not in Bar(silent).text()
+        assert "QUIT is on its way" in Bar(silent).text()
+
+    run(go())
+
+
+def test_greeting_that_is_late_is_what_is_due() -> None:
+    async def go() -> None:
+        stage = Stage(place=LOCAL, script={}, greeting=None)
+        await cancelled(stage.shell.connect(), lambda: stage.shell.session is not None)
+        assert "greeting still due" in Bar(stage).text()
+        assert "?" not in Bar(stage).text().split("\n")[3].replace("maildrop ?", "")
+
+    run(go())
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hant"])
+def test_what_does_not_fit_into_one_row_goes_on_in_the_next(language: str) -> None:
+    async def go() -> None:
+        stage = Stage(options=Options(language=language))
+        bar, words = Bar(stage), CATALOG.words(language)
+        await stage.begin()
+        for name, meta in METAS.items():
+            first, second = bar.text(f":{name}").split("\n")[1:3]
+            said = "".join((first + second).split())
+            assert "".join(words(f"meta.{name}").replace("`", "").split()) in said
+            assert meta.param.replace(" ", "") in said
+        narrow = bar.text("", columns=40).split("\n")[1:3]
+        assert "".join(narrow).count("QUIT") == 1, "what is legal now does not end at the edge of the window"
+
+    run(go())
+
+
+def test_the_lock_has_two_columns_everywhere_and_none_where_it_cannot_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prompt_toolkit.utils import get_cwidth
+
+    lock = Stage().screen.lock
+    assert lock.strip()
+    assert get_cwidth(lock) == line_columns([("", lock)]) == 3
+    assert len(lock.strip()) == 1, "no variation selector, no joiner: terminals differ on those"
+    assert FakeScreen(ascii=True).lock == ""
+    monkeypatch.setenv("TERM", "linux")
+    assert Stage().screen.lock == ""
 
 
 def test_hostile_server_name_is_filtered() -> None:

@@ -13,8 +13,10 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from popshell.learn.catalog import Catalog
-from popshell.protocol.commandline import Context
-from popshell.protocol.commands import COMMANDS, CommandSpec, Kind
+from popshell.learn.explain import warning
+from popshell.learn.now import objection
+from popshell.protocol.commandline import Context, parse
+from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State
 from popshell.protocol.maildropview import MaildropView
 from popshell.protocol.sasl import MECHANISMS
 from popshell.visible import clip, show
@@ -76,6 +78,9 @@ def _words(prefix: str, words: Iterator[str] | tuple[str, ...]) -> Iterator[Sugg
 def _commands(prefix: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
     """Legal commands first, the others behind them with the reason; history not at all."""
     words = catalog.words(known.language)
+    if not prefix and known.context.state is State.CLOSED:
+        yield Suggestion(":connect", 0, words("meta.connect"))
+        return
     here: list[Suggestion] = []
     elsewhere: list[Suggestion] = []
     for spec in COMMANDS.values():
@@ -83,13 +88,9 @@ def _commands(prefix: str, known: Known, catalog: Catalog) -> Iterator[Suggestio
             continue
         name = spec.name if prefix == prefix.upper() else spec.name.lower()
         blank = " " if spec.params else ""
-        if known.context.state not in spec.transitions:
-            allowed = " / ".join(state.value for state in spec.transitions)
-            elsewhere.append(Suggestion(name + blank, len(prefix), words("toolbar.menu-other-state", allowed=allowed)))
-        elif spec.must_follow and known.context.follows != spec.must_follow:
-            elsewhere.append(
-                Suggestion(name + blank, len(prefix), words("warn.must-follow", must_follow=spec.must_follow))
-            )
+        if code := objection(spec, known.context):
+            line = parse(spec.name, known.context)
+            elsewhere.append(Suggestion(name + blank, len(prefix), warning(line, code, words)))
         else:
             page = catalog.page(known.language, f"commands/{spec.name}")
             here.append(Suggestion(name + blank, len(prefix), page.summary if page else ""))

@@ -1,7 +1,8 @@
 """The prompt and the bottom toolbar: what is drawn while one types. It only formats state that is already there.
 
-The prompt is one line and has no frame, because terminals repeat it on each resize. The toolbar has three: the path of
-the states, the command being typed, the connection with the maildrop as known so far. In a low window it has one.
+The prompt is one line and has no frame, because terminals repeat it on each resize. The toolbar has four: the path of
+the states, two on the line being typed, the connection with the maildrop as known so far. A low window has three of
+them, a very low one has one.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 from popshell.learn.catalog import Catalog, Words
 from popshell.learn.explain import warning
-from popshell.protocol.commandline import CommandLine
-from popshell.protocol.commands import State, Undo, legal
+from popshell.learn.now import legal_now
+from popshell.protocol.commandline import CommandLine, Context
+from popshell.protocol.commands import CommandSpec, State, Undo
 from popshell.protocol.maildropview import MaildropView
 from popshell.ui import diagram
 from popshell.ui.shell import Shell
 from popshell.ui.typed import Typing
 from popshell.ui.waiting import COUNTDOWN
-from popshell.ui.wrap import Line, clip, clip_line, line_columns
+from popshell.ui.wrap import Line, Run, clip_line, line_columns, wrap_runs
 from popshell.visible import show
+
+#: Rows of a window from which on the toolbar has three rows, and four.
+_LOW, _HIGH = 12, 20
 
 
 def formatted(line: Line) -> StyleAndTextTuples:
@@ -32,13 +37,9 @@ def prompt_line(shell: Shell) -> Line:
     """`AUTHORIZATION ▸ `; TLS and its lack of verification are named in it."""
     state = shell.state
     line: Line = [("state-here" if state is not State.CLOSED else "dim", state.value)]
-    session, place = shell.session, shell.call.place if shell.call else None
-    if session is not None and session.connection.tls:
-        insecure = place is not None and place.insecure
-        line += [
-            ("", " "),
-            ("err" if insecure else "lock", shell.words(f"toolbar.{'insecure' if insecure else 'tls'}")),
-        ]
+    session, tls = shell.session, _tls(shell)
+    if tls is not None:
+        line += [("", " "), tls]
     if session is not None and session.connection.challenged:
         line += [("", " "), ("challenge", "AUTH +")]
     return [*line, ("prompt", " > " if shell.screen.ascii else " ▸ ")]
@@ -78,50 +79,69 @@ class Toolbar:
         self._typed = typed
 
     def __call__(self, rows: int, columns: int) -> list[Line]:
-        shell = self._shell
-        words = shell.words
-        command, effect = self._command_lines(words, columns - 1)
-        mark = "..." if shell.screen.ascii else "…"
-        # Below 12 rows there is no room for a picture: the line on what is typed matters most.
-        if rows < 12:
-            return [clip_line(command, columns - 1, mark)]
-        path: Line = [("", " "), *_path(shell.state, columns - 2, shell.screen.ascii, words)]
-        drawn = [path, command, effect, self._place_line(words, columns - 1)] if rows >= 20 else [path, command]
-        return [clip_line(line, columns - 1, mark) for line in drawn]
+        words, room = self._shell.words, max(columns - 1, 0)
+        about = self._about(words, room)
+        # In a low window there is no room for a picture: what is typed matters most, unless the time runs out.
+        if rows < _LOW:
+            drawn = [self._place_line(words, room) if self._counts_down() else about[0]]
+        else:
+            path: Line = [("", " "), *_path(self._shell.state, columns - 2, self._shell.screen.ascii, words)]
+            place = self._place_line(words, room)
+            drawn = [path, *about, place] if rows >= _HIGH else [path, about[0], place]
+        return [clip_line(line, room, self._mark) for line in drawn]
 
-    def _command_lines(self, words: Words, room: int) -> tuple[Line, Line]:
-        """Syntax and what it does; then whether it is legal now, how its reply ends, and whether it can be undone."""
-        session = self._shell.session
-        text = self._typed()
+    @property
+    def _mark(self) -> str:
+        return "..." if self._shell.screen.ascii else "…"
+
+    @property
+    def _dot(self) -> Run:
+        return ("dim", " - " if self._shell.screen.ascii else " · ")
+
+    def _counts_down(self) -> bool:
+        left = self._shell.seconds_left()
+        return left is not None and left <= COUNTDOWN
+
+    def _about(self, words: Words, room: int) -> list[Line]:
+        """Two rows on the line being typed; of an empty one, what could be typed."""
+        session, text = self._shell.session, self._typed()
+        if text.startswith(":"):
+            return _two_rows(_meta_help(text, words), room)
         tutor = self._shell.tutor
         metas: Line = (tutor.toolbar() if tutor else []) or [("", " "), ("dim", words("toolbar.metas"))]
-        if text.startswith(":"):
-            return [("", " "), ("dim", _meta_help(text, words))], []
         if session is None:
-            return [("", " "), ("dim", words("toolbar.connect"))], metas
+            return _two_rows([("dim", words("toolbar.connect"))], room, metas)
         if session.connection.challenged:
-            return [("", " "), ("challenge", words("toolbar.challenge"))], metas
+            return _two_rows([("challenge", words("toolbar.challenge"))], room, metas)
         context = session.connection.context()
         line = self._typing.line(text, context)
-        spec = line.spec
-        if spec is None:
-            names = "  ".join(spec.name for spec in legal(context.state))
-            return [("", " "), ("dim", words("toolbar.legal-now", names=names))], metas
+        if line.spec is None:
+            names = "  ".join(spec.name for spec in legal_now(context))
+            now = words("toolbar.legal-now", names=names) if names else words("toolbar.nothing-now")
+            return _two_rows([("dim", now)], room, metas)
+        return self._about_command(line, line.spec, context, words, room)
+
+    def _about_command(
+        self, line: CommandLine, spec: CommandSpec, context: Context, words: Words, room: int
+    ) -> list[Line]:
+        """Syntax and what it does; whether it is legal now, how its reply ends, and whether it can be undone."""
         page = self._catalog.page(words.language, f"commands/{spec.name}")
-        dot = ("dim", " - " if self._shell.screen.ascii else " · ")
         many = spec.expects_multi_line(len(line.tokens) - 1)
         found = line.blunder if not line.has("missing-argument") or context.state not in spec.transitions else None
-        done = spec.undo_in(context.state)
-        undo = ("warn" if done is Undo.NEVER else "dim", words(f"undo.{done.value}"))
-        command: Line = [("", " "), ("command", spec.syntax), dot, ("", page.summary if page else "")]
-        rest: Line = [dot, ("dim", words("reply.many" if many else "reply.one")), dot, undo]
-        legality = ("ok", words("toolbar.legal"))
-        if found:
-            # The warning stands behind the cursor, too; so it is what may be cut.
-            most = max(room - 1 - line_columns(rest), 12)
-            mark = "..." if self._shell.screen.ascii else "…"
-            legality = ("warn", clip(warning(line, found.code, words), most, mark))
-        return command, [("", " "), legality, *rest]
+        undo = spec.undo_in(context.state)
+        legality = ("warn", warning(line, found.code, words)) if found else ("ok", words("toolbar.legal"))
+        first: Line = [("command", spec.syntax), ("", page.summary if page else "")]
+        second: Line = [legality]
+        # What there is no room for beside a long warning moves up; if there is none either, it is left out.
+        for part in (
+            ("warn" if undo is Undo.NEVER else "dim", words(f"undo.{undo.value}")),
+            ("dim", words(f"reply.{'many' if many else 'one'}")),
+        ):
+            if line_columns(_joined([*second, part], self._dot)) <= room:
+                second.insert(1, part)
+            elif line_columns(_joined([*first, part], self._dot)) <= room:
+                first.append(part)
+        return [_joined(first, self._dot), _joined(second, self._dot)]
 
     def _place_line(self, words: Words, room: int) -> Line:
         """Server, TLS, the maildrop as known so far, the time of the last exchange: as much as there is room for."""
@@ -135,19 +155,19 @@ class Toolbar:
         parts: list[tuple[int, str, Line]] = [(0, "", [("state", name if place.practice else label)])]
         if place.practice:
             parts.append((6, " ", [("dim", label)]))
-        lock = "no-tls" if not connection.tls else "insecure" if place.insecure else "tls"
-        dot = " - " if shell.screen.ascii else " · "
-        parts.append((0, dot, [({"no-tls": "dim", "tls": "lock"}.get(lock, "err"), words(f"toolbar.{lock}"))]))
+        dot = self._dot[1]
+        parts.append((0, dot, [_tls(shell) or ("dim", words("toolbar.no-tls"))]))
         parts += _maildrop(connection.maildrop, words, dot, shell.screen.ascii)
-        if session.replies_due:
-            due = connection.due()
-            command = due.command.name if due and due.command else "?"
-            parts.append((1, dot, [("warn", words("toolbar.due", command=show(command)))]))
+        due = connection.due() if session.replies_due else None
+        if due is not None:
+            name = show(due.command.name, keep="") if due.command else ""
+            parts.append((1, dot, [("warn", words("toolbar.due", command=name) if name else words(_GREETING))]))
         elif session.transcript:
             time = f"{session.transcript[-1].milliseconds:.0f}"
             parts.append((4, dot, [("dim", words("toolbar.time", time=time))]))
-        if (left := shell.seconds_left()) is not None and left <= COUNTDOWN:
-            parts.append((1, dot, [("warn", words("toolbar.autologout", seconds=max(0, round(left))))]))
+        if self._counts_down():
+            left = max(0, round(shell.seconds_left() or 0))
+            parts.append((1, dot, [("warn", words("toolbar.autologout", seconds=left))]))
         for most in range(6, -1, -1):
             line: Line = [("", " ")]
             for rank, before, runs in parts:
@@ -156,6 +176,34 @@ class Toolbar:
             if line_columns(line) <= room:
                 break
         return line
+
+
+_GREETING = "toolbar.due-greeting"
+
+
+def _tls(shell: Shell) -> Run | None:
+    """`TLS` with its lock, or what is wrong with it; None without TLS."""
+    session, place = shell.session, shell.call.place if shell.call else None
+    if session is None or not session.connection.tls:
+        return None
+    if place is not None and place.insecure:
+        return "err", shell.words("toolbar.insecure")
+    return "lock", shell.screen.lock + shell.words("toolbar.tls")
+
+
+def _joined(parts: Line, dot: Run) -> Line:
+    line: Line = [("", " ")]
+    for at, part in enumerate(parts):
+        line += [dot, part] if at else [part]
+    return line
+
+
+def _two_rows(runs: Line, room: int, below: Line | None = None) -> list[Line]:
+    """The runs in one row with `below` under it, or in two; what is more is cut off."""
+    first, *more = wrap_runs(runs, max(room, 2), " ", " ") or [[]]
+    if not more:
+        return [first, below or []]
+    return [first, [run for line in more for run in line] if len(more) > 1 else more[0]]
 
 
 def _maildrop(view: MaildropView, words: Words, dot: str, ascii: bool) -> list[tuple[int, str, Line]]:
@@ -171,8 +219,8 @@ def _maildrop(view: MaildropView, words: Words, dot: str, ascii: bool) -> list[t
     if view.marks:
         marks = sorted(view.marks)
         sign, more = ("x", " ...") if ascii else ("✗", " …")
-        listed = " ".join(f"{sign}{n}" for n in marks[:8]) + (more if len(marks) > 8 else "")
-        parts.append((2, dot, [("warn", words("toolbar.marks", marks=listed))]))
+        listed = " ".join(f"#{n}" for n in marks[:8]) + (more if len(marks) > 8 else "")
+        parts.append((2, dot, [("warn", f"{sign} {words('toolbar.marks', marks=listed)}")]))
     return parts
 
 
@@ -193,11 +241,10 @@ def _drawn_path(state: State, columns: int, ascii: bool, language: str, words: W
     return _paths[key]
 
 
-def _meta_help(text: str, words: Words) -> str:
+def _meta_help(text: str, words: Words) -> Line:
     from popshell.ui.meta import METAS, usage
 
     name = text[1:].partition(" ")[0].lower()
     if name in METAS:
-        return f"{usage(METAS[name])}  {words(f'meta.{name}')}".replace("`", "")
-    found = [f":{meta}" for meta in METAS if meta.startswith(name)]
-    return "  ".join(found)
+        return [("command", usage(METAS[name])), ("dim", f"  {words(f'meta.{name}')}".replace("`", ""))]
+    return [("dim", "  ".join(f":{meta}" for meta in METAS if meta.startswith(name)))]

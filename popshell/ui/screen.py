@@ -6,6 +6,7 @@ Only this module and the REPL write to standard output. Peer text goes through s
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -85,6 +86,11 @@ class Screen:
     def notes(self, lines: Iterable[Line]) -> None:
         """Show the notes on a reply."""
         self.lines(lines)
+
+    @property
+    def lock(self) -> str:
+        """The sign before `TLS`; the fonts of the Linux console have none."""
+        return "" if self.ascii or os.environ.get("TERM") == "linux" else "🔒 "
 
     @property
     def comfortable(self) -> int:
