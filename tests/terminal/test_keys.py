@@ -245,7 +245,7 @@ def test_tab_offers_what_is_legal_first_and_says_why_not(terminal: Terminals) ->
     screen = shell.wait(lambda scroll: "name the maildrop" in scroll and "switch this connection" in scroll)
     assert screen.index("USER  ") < screen.index("STLS  ")
     shell.type("r\t")
-    shell.wait("not now: TRANSACTION")
+    shell.wait("only in TRANSACTION")
     shell.wait("retr ")
     shell.type("\x15AUTH \t")
     shell.wait("▸ AUTH PLAIN")
