@@ -345,6 +345,10 @@ _CHECKS = {
         '{ command = "STAT", ok = true }',
         "some exchange after `start` fits every field, below",
     ),
+    "steps": (
+        '[{ command = "USER", argument = "mei" }, { command = "PASS", ok = false, next = true }]',
+        "exchanges that fit came in this order; others may stand between them, unless a step says `next = true`",
+    ),
     "sent_first": ('"STAT"', "the first line after `start` is this command"),
     "in_order": ('["CAPA", "STLS"]', "these commands got `+OK`, in this order; others may stand between them"),
     "never": ('["RETR"]', "none of these commands was sent after `start`"),
@@ -360,6 +364,7 @@ _CHECKS = {
     "dropped": ("true", "a connection ended after `start` without `QUIT`"),
     "waited": ("600", "so many seconds at least were waited with `:wait`"),
     "flight": ("3", "so many lines at least went out in one flight"),
+    "together": ('["STAT", "LIST"]', "one flight held all these commands, and each got `+OK`"),
 }
 #: An example, and what the field means.
 _REPLIED = {
@@ -367,13 +372,14 @@ _REPLIED = {
     "ok": ("true", "whether the reply was `+OK`"),
     "state": ('"AUTHORIZATION"', "the state before it"),
     "after": ('"TRANSACTION"', "the state after it"),
-    "argument": ('"2"', "the first argument, unless it is secret"),
-    "line": ('"RETR 2"', "the whole line as typed; case and the number of blanks do not count"),
+    "argument": ('"2"', "the first argument, unless it is secret; case does not count, `02` is 2"),
+    "line": ('"RETR 2"', "the whole line; case and the number of blanks do not count, `RETR 02` is `RETR 2`"),
     "code": ('"IN-USE"', "the response code of the reply"),
     "tls": ("true", "whether it went under TLS"),
     "many": ("true", "whether the reply has many lines"),
     "stuffed": ("true", "whether a line of the reply was byte-stuffed"),
     "cancelled": ("true", "whether the dialogue was cancelled with `*`"),
+    "next": ("true", "in `steps` only: it comes right behind the step before it, with no other command between"),
     "least": ("2", "how many such exchanges there are at least; 1 if absent"),
 }
 #: An example, and what the practice server does then.

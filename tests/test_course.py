@@ -93,6 +93,18 @@ TRUTHS: list[tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = [
     ({"replied": {"cancelled": True}}, (":connect", "AUTH PLAIN", "*"), (":connect", "AUTH PLAIN", "AGEAYg==")),
     ({"replied": {"command": "NOOP", "least": 2}}, ("NOOP", "NOOP"), ("NOOP", "STAT")),
     ({"replied": {"command": "FROB", "ok": False}}, ("frob",), ("STAT",)),
+    ({"replied": {"command": "RETR", "argument": "2"}}, ("RETR 02",), ("RETR 20",)),
+    ({"replied": {"line": "TOP 1 0"}}, ("TOP 01 00",), ("TOP 10 0",)),
+    ({"steps": [{"command": "STAT"}, {"command": "LIST"}]}, ("STAT", "NOOP", "LIST"), ("LIST", "STAT")),
+    (
+        {"steps": [{"command": "STAT"}, {"command": "NOOP", "next": True}]},
+        ("STAT", "STAT", "NOOP"),
+        ("STAT", "LIST", "NOOP"),
+    ),
+    ({"steps": [{"ok": True}, {"ok": False}, {"ok": True}]}, ("STAT", "FROB", "STAT"), ("FROB", "STAT", "FROB")),
+    ({"together": ["STAT", "LIST"]}, ("LIST\nNOOP\nSTAT",), ("LIST\nNOOP", "STAT\nNOOP")),
+    ({"together": ["STAT", "STAT"]}, ("STAT\nSTAT",), ("STAT\nNOOP",)),
+    ({"together": ["STAT", "RETR"]}, ("STAT\nRETR 1",), ("STAT\nRETR 99",)),
     ({"sent_first": "STAT"}, ("STAT", "LIST"), ("LIST", "STAT")),
     ({"sent_first": "STAT"}, ("stat",), ()),
     ({"in_order": ["STAT", "LIST"]}, ("STAT", "NOOP", "LIST"), ("LIST", "STAT")),
@@ -130,6 +142,13 @@ def test_every_check_and_every_field_is_tried() -> None:
     assert {next(iter(check)) for check, _, _ in TRUTHS} == set(CHECKS)
     fields = {name for check, _, _ in TRUTHS for name in (check.get("replied") or {})}
     assert fields == set(read_check({"replied": {"ok": True}}).value.wanted()) | {"least"}
+
+
+def test_a_right_prediction_of_another_state_proves_nothing() -> None:
+    """The task begins in AUTHORIZATION; who logs in first is right about something else."""
+    guess = {"kind": ExerciseKind.PREDICT, "line": "STAT", "solution": (":answer -ERR AUTHORIZATION one",)}
+    assert not played(*LOGIN, "STAT", ":answer +OK TRANSACTION one", **guess).solved
+    assert played("STAT", ":answer -ERR AUTHORIZATION one", **guess).solved
 
 
 def test_a_secret_is_no_argument_to_be_guessed_at() -> None:

@@ -351,7 +351,8 @@ def test_a_stale_translation_is_told(own: Path, learn: Callable[..., Learner]) -
     assert zh("tutor.stale") in learn(tag="zh-Hant", lessons=own).began  # `own` changed the English text
     (own / "zh-Hant" / "01-first.md").unlink()
     missing = learn(tag="zh-Hant", lessons=own)
-    assert zh("tutor.stale") in missing.began
+    assert zh("tutor.untranslated") in missing.began
+    assert zh("tutor.stale") not in missing.began
     assert "A new lesson" in missing.began
 
 

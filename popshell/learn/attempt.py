@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from popshell.learn.checks import Check, Evidence, normal, same_line
+from popshell.learn.checks import Check, Evidence, Replied, normal, same_line
 from popshell.learn.lesson import Exercise, Wrong
 from popshell.protocol.exchange import Exchange
 
@@ -73,6 +73,15 @@ class Attempt:
         """The check to name first of those that do not hold; what cannot be mended comes before the rest."""
         missing = [check for check in self.exercise.checks if not check.holds(evidence)]
         return min(missing, key=lambda check: check.name not in (*_FINAL, "retrieved"), default=None)
+
+    def nearly(self, check: Check, evidence: Evidence) -> list[str]:
+        """Of `replied`: the fields in which the exchange that comes closest differs; [] if the command did not come."""
+        wanted = check.value
+        if not isinstance(wanted, Replied) or wanted.command is None:
+            return []
+        near = [wanted.differs(e) for e in evidence.exchanges if e.name == wanted.command and e.response is not None]
+        closest = min((fields for fields in near if fields is not None), key=len, default=None)
+        return ["least"] if closest == [] else closest or []
 
     def _rows(self, lines: tuple[str, ...]) -> list[str]:
         return [self.placed(row) for line in lines for row in line.split("\n") if row != ":connect"]

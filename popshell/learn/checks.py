@@ -7,11 +7,13 @@ when the lesson is loaded; there are no expressions and no patterns (sec-D4). A 
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
+from popshell.protocol.commandline import NUMBER
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.exchange import Exchange
 from popshell.protocol.wire import stuffed_lines
@@ -72,30 +74,41 @@ class Replied:
     many: bool | None = None
     stuffed: bool | None = None
     cancelled: bool | None = None
+    #: in `steps`: right behind the step before it, with nothing between
+    next: bool = False
     least: int = 1
 
     def fits(self, exchange: Exchange) -> bool:
+        return self.differs(exchange) == []
+
+    def differs(self, exchange: Exchange) -> list[str] | None:
+        """The fields in which `exchange` is not what is wanted; None if it is no answered command at all."""
         line, response = exchange.command, exchange.response
         if line is None or response is None:
-            return False
+            return None
         argument = line.arguments[0] if line.arguments and not line.tokens[1].secret else None
         seen: dict[str, object] = {
             "command": line.name,
             "ok": response.ok,
             "state": exchange.before.value,
             "after": exchange.after.value,
-            "argument": argument,
-            "line": " ".join(line.text.upper().split()),
+            "argument": _plain(argument) if argument is not None else None,
+            "line": _plain(line.text),
             "code": response.code,
             "tls": exchange.tls,
             "many": response.content is not None,
             "stuffed": stuffed_lines(exchange.raw_content()) > 0,
             "cancelled": bool(exchange.steps) and exchange.steps[-1].answer == b"*",
         }
-        return all(wanted is None or seen[name] == wanted for name, wanted in self.wanted().items())
+        return [name for name, wanted in self.wanted().items() if wanted is not None and seen[name] != wanted]
 
     def wanted(self) -> dict[str, object]:
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "least"}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("least", "next")}
+
+
+def _plain(text: str) -> str:
+    """Words as they are compared: case and blanks do not count, and a number is its value (`02` names message 2)."""
+    return " ".join(str(int(word)) if NUMBER.match(word) else word for word in text.upper().split())
 
 
 def _replied(value: Any) -> Replied:
@@ -104,7 +117,7 @@ def _replied(value: Any) -> Replied:
         raise ValueError('`replied` is a table such as { command = "STAT", ok = true }')
     if stray := sorted(value.keys() - known):
         raise ValueError(f"`replied` has no field `{stray[0]}`; it has {', '.join(sorted(known))}")
-    for name in ("ok", "tls", "many", "stuffed", "cancelled"):
+    for name in ("ok", "tls", "many", "stuffed", "cancelled", "next"):
         if not isinstance(value.get(name, True), bool):
             raise ValueError(f"`{name}` of `replied` is true or false")
     if not isinstance(value.get("least", 1), int):
@@ -116,12 +129,18 @@ def _replied(value: Any) -> Replied:
         if name in made:
             made[name] = _state(made[name]).value
     if "argument" in made:
-        made["argument"] = str(made["argument"])
+        made["argument"] = _plain(str(made["argument"]))
     if "line" in made:
-        made["line"] = " ".join(str(made["line"]).upper().split())
+        made["line"] = _plain(str(made["line"]))
     if "code" in made:
         made["code"] = str(made["code"]).upper()
     return Replied(**made)
+
+
+def _steps(value: Any) -> tuple[Replied, ...]:
+    if not isinstance(value, list) or len(value) < 2:
+        raise ValueError("two steps or more are wanted, each a table as for `replied`")
+    return tuple(map(_replied, value))
 
 
 def _command(value: Any) -> str:
@@ -173,6 +192,30 @@ def _in_order(value: tuple[str, ...], evidence: Evidence) -> bool:
     return all(any(name == wanted for name in succeeded) for wanted in value)
 
 
+def _stepped(value: tuple[Replied, ...], evidence: Evidence) -> bool:
+    """Whether every step fits an exchange behind the one of the step before it."""
+    commands = evidence.commands
+
+    def follows(step: int, at: int) -> bool:
+        if step == len(value):
+            return True
+        places = range(at, min(at + 1, len(commands))) if value[step].next else range(at, len(commands))
+        return any(value[step].fits(commands[place]) and follows(step + 1, place + 1) for place in places)
+
+    return follows(0, 0)
+
+
+def _together(value: tuple[str, ...], evidence: Evidence) -> bool:
+    """Whether one flight held all these commands, and each got `+OK`: lines sent while a reply to the first was due."""
+    flights: list[list[str]] = []
+    for exchange in evidence.commands:
+        if not exchange.ahead or not flights:
+            flights.append([])
+        if exchange.ok:
+            flights[-1].append(exchange.name)
+    return any(not Counter(value) - Counter(names) for names in flights)
+
+
 def _retrieved(value: tuple[int, ...], evidence: Evidence) -> bool:
     got = {e.command.message for e in evidence.commands if e.command and e.name == "RETR" and e.ok}
     return got == set(value)
@@ -186,6 +229,7 @@ def _flight(value: int, evidence: Evidence) -> bool:
 CHECKS: Mapping[str, CheckKind] = MappingProxyType(
     {
         "replied": CheckKind(_replied, lambda v, e: sum(v.fits(x) for x in e.exchanges) >= v.least),
+        "steps": CheckKind(_steps, _stepped),
         "sent_first": CheckKind(_command, lambda v, e: bool(e.commands) and e.commands[0].name == v),
         "in_order": CheckKind(_commands, _in_order),
         "never": CheckKind(_commands, lambda v, e: not any(x.name in v for x in e.commands)),
@@ -198,6 +242,7 @@ CHECKS: Mapping[str, CheckKind] = MappingProxyType(
         "dropped": CheckKind(_true, lambda v, e: e.dropped == v),
         "waited": CheckKind(_number, lambda v, e: e.waited >= v),
         "flight": CheckKind(_number, _flight),
+        "together": CheckKind(_commands, _together),
     }
 )
 
@@ -285,6 +330,10 @@ class Prediction:
     @property
     def complete(self) -> bool:
         return None not in (self.ok, self.state, self.many)
+
+    def comes_true(self, exchange: Exchange) -> bool:
+        """Whether nothing that it says is wrong."""
+        return not self.complete or not self.faults(exchange)
 
     def faults(self, exchange: Exchange) -> list[str]:
         """What it got wrong: of `status`, `state`, `lines`."""

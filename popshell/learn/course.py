@@ -83,7 +83,8 @@ class Standing:
 class Progress:
     """What a learner has done.
 
-    `damaged` names the file that was set aside because it could not be read, if any; `unsaved` says why the last change
+    `damaged` names the file that was set aside because it could not be read, if any, and `newer` tells that it is of a
+    version to come; `unsaved` says why the last change
     could not be written, "" if it was.
     """
 
@@ -91,6 +92,7 @@ class Progress:
         self._path = path
         self._clock = clock
         self.damaged: Path | None = None
+        self.newer = False
         self.unsaved = ""
         self._data = self._begin()
 
@@ -164,7 +166,9 @@ class Progress:
             data = json.loads(raw.decode("utf-8")) if len(raw) <= _LARGEST else None
         except (OSError, ValueError, RecursionError):
             return None
-        return data if isinstance(data, dict) and data.get("version") == VERSION and _sound(data) else None
+        version = data.get("version") if isinstance(data, dict) else None
+        self.newer = isinstance(version, int) and version > VERSION
+        return data if isinstance(data, dict) and version == VERSION and _sound(data) else None
 
     def _set_aside(self) -> None:
         """A damaged file is kept beside the new one, and said."""
@@ -274,3 +278,9 @@ class Lessons:
         turn = ids.index(after) + 1 if after in ids else 0
         order = (*lesson.exercises[turn:], *lesson.exercises[:turn])
         return next((e for e in order if not progress.standing(self.course.id, lesson.id, e.id).done), None)
+
+    def to_do_in(self, name: str, progress: Progress, language: str) -> Exercise | None:
+        """The first exercise of a lesson that is open, else the first that was skipped; None if all are solved."""
+        lesson = self.get(name, language)
+        skipped = (e for e in lesson.exercises if progress.standing(self.course.id, lesson.id, e.id).state == "skipped")
+        return self.open_in(name, progress, language) or next(skipped, None)

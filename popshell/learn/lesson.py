@@ -117,6 +117,10 @@ class Lesson:
         """Whether the words are not those of today's English text in the language asked for."""
         return self.translation is not Translation.CURRENT
 
+    def find(self, wanted: str) -> Exercise | None:
+        """The exercise that `wanted` means: its id, or its number in the lesson."""
+        return next((e for n, e in enumerate(self.exercises, 1) if wanted in (e.id, str(n))), None)
+
     def exercise(self, identity: str) -> Exercise | None:
         return next((e for e in self.exercises if e.id == identity), None)
 

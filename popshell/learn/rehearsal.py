@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from popshell.learn import gate
 from popshell.learn.catalog import LANGUAGES, Catalog
-from popshell.learn.checks import Evidence, answer_is_right, read_prediction, same_line
+from popshell.learn.checks import Evidence, Prediction, answer_is_right, read_prediction, same_line
 from popshell.learn.lesson import Exercise, ExerciseKind, refusal
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
@@ -80,6 +80,11 @@ def is_solved(exercise: Exercise, evidence: Evidence) -> bool:
     if exercise.kind is ExerciseKind.ANSWER and not answer_is_right(exercise.answers, exercise.seen, evidence):
         return False
     return all(check.holds(evidence) for check in exercise.checks)
+
+
+def expected(exercise: Exercise) -> Prediction:
+    """What the line of a `predict` leads to where the task begins; the solution's first line tells."""
+    return read_prediction(exercise.solution[0].partition(" ")[2] if exercise.solution else "")
 
 
 class Rehearsal:
@@ -189,7 +194,8 @@ class Rehearsal:
             self._held = False
             self._send([placed(self.exercise.line, self.exercise, self.connection.stamp)])
             said = self.exchanges[before] if len(self.exchanges) > before else None
-            self._predicted = said is not None and not read_prediction(text).faults(said)
+            right = said is not None and not read_prediction(text).faults(said)
+            self._predicted = right and said is not None and expected(self.exercise).comes_true(said)
 
     def _connect(self) -> None:
         self._session = self.server.session()

@@ -6,10 +6,12 @@ It reads a Tutor and changes nothing. All words are of lessons, so they pass `vi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from typing import TYPE_CHECKING
 
+from popshell import __version__
 from popshell.learn.explain import citation
-from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, Prose
+from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, Prose, Translation
 from popshell.learn.rehearsal import Rehearsal
 from popshell.protocol.capabilities import CAPABILITIES, known_code
 from popshell.protocol.commands import COMMANDS, State
@@ -40,7 +42,8 @@ def lesson_text(tutor: Tutor, lesson: Lesson) -> list[Line]:
     )
     lines: list[Line] = [[], *render.paragraph(title, shell.screen.columns, " ", "emphasis")]
     if lesson.stale and shell.options.language != "en":
-        lines += render.paragraph(shell.words("tutor.stale"), shell.screen.columns, style="dim")
+        key = "tutor.stale" if lesson.translation is Translation.STALE else "tutor.untranslated"
+        lines += render.paragraph(shell.words(key), shell.screen.columns, style="dim")
     return lines + laid_out(shell, lesson.text)
 
 
@@ -100,12 +103,15 @@ def list_lessons(tutor: Tutor) -> None:
         whole = solved == len(standings)
         mark = ("*" if shell.screen.ascii else "✔") if whole else (">" if shell.screen.ascii else "▸") if here else " "
         style = "ok" if whole else "emphasis" if here else ""
+        skipped = sum(s.state == "skipped" for s in standings)
         line: Line = [
             (style, f"  {mark} {number:>2}  "),
             ("number", f"{solved}/{len(standings)}  "),
             (style, show(lesson.title, keep="")),
             ("dim", f"  ({lesson.name.partition('-')[2]})"),
         ]
+        if skipped:
+            line.append(("warn", f"  {shell.words('tutor.skipped-count', count=skipped)}"))
         lines.append(line)
     shell.page(shell.screen.drawn(lines))
 
@@ -130,4 +136,13 @@ def certificate(tutor: Tutor) -> Iterable[str] | None:
     if open_ones:
         tutor.shell.say("tutor.certificate-open", style="warn", count=open_ones)
         return None
-    return [words("tutor.certificate-title", course=show(tutor.lessons.course.id, keep="")), *rows]
+    everything = [tutor.standing(lesson, e) for lesson in tutor.all_lessons() for e in lesson.exercises]
+    totals = words(
+        "tutor.certificate-totals",
+        solved=sum(s.state == "solved" for s in everything),
+        skipped=sum(s.state == "skipped" for s in everything),
+        hints=sum(s.hints for s in everything),
+        seen=sum(s.solution for s in everything),
+    )
+    made = words("tutor.certificate-made", date=date.today().isoformat(), version=__version__)
+    return [words("tutor.certificate-title", course=show(tutor.lessons.course.id, keep="")), made, totals, *rows]

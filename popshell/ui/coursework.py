@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from popshell.learn.checks import Prediction, normal, read_prediction
 from popshell.learn.lesson import ExerciseKind, LessonError
+from popshell.learn.rehearsal import expected
 from popshell.protocol.exchange import Exchange
 from popshell.ui import coursepages
 from popshell.ui.doing import write_new
@@ -140,6 +141,10 @@ async def _predict(tutor: Tutor, attempt: Attempt, text: str) -> None:
 
 def _compare(tutor: Tutor, attempt: Attempt, said: Prediction, last: Exchange) -> None:
     """The prediction beside what came."""
+    if not expected(attempt.exercise).comes_true(last):
+        # The line met another state than the task's: right or wrong, it says nothing about the task.
+        tutor.shell.say("tutor.elsewhere", style="warn", line=attempt.exercise.line)
+        return
     faults = said.faults(last)
     attempt.predicted = not faults
     if not faults:
@@ -175,7 +180,7 @@ async def next_(tutor: Tutor, argument: str = "") -> None:
         if (found := tutor.lessons.open_in(later, tutor.progress, language)) is not None:
             await tutor.enter(later, found.id, text=True)
             return
-    tutor.shell.say("tutor.course-done", style="emphasis")
+    tutor.course_done()
 
 
 def hint(tutor: Tutor, argument: str) -> None:

@@ -15,14 +15,14 @@ from typing import Protocol
 
 from popshell.learn import rehearsal
 from popshell.learn.attempt import Attempt
-from popshell.learn.checks import Check, Evidence, same_line
+from popshell.learn.checks import Check, Evidence, Replied, same_line
 from popshell.learn.course import Lessons, Progress, Standing
 from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, LessonError, Prose
 from popshell.learn.rehearsal import is_solved
 from popshell.protocol.commandline import MASK, CommandLine, parse
 from popshell.protocol.commands import State
 from popshell.protocol.exchange import Exchange
-from popshell.session import Call, Event, Session
+from popshell.session import Call, CallError, Event, Session
 from popshell.ui import coursepages, render, waiting
 from popshell.ui.shell import Shell
 from popshell.ui.wrap import Line
@@ -119,25 +119,50 @@ class Tutor:
     # -- entering ------------------------------------------------------------------------------------------------------
 
     async def begin(self, wanted: str | None) -> bool:
-        """Go to lesson `wanted`, or where the learner left. False if there is no such lesson, or all is done."""
+        """Go to lesson `wanted`, `6`, `dots` or `dots/3` with an exercise; None is where the learner left.
+
+        False if there is no such lesson, or all is done.
+        """
         self.tell_trouble()
+        language = self.shell.options.language
         if wanted:
-            name = self.lessons.course.find(wanted)
+            lesson_name, _, exercise = wanted.replace(" ", "/").partition("/")
+            name = self.lessons.course.find(lesson_name)
             if name is None:
                 self.shell.say("tutor.no-lesson", style="warn", name=show(wanted))
                 return False
             lesson = self.in_language(name)
-            found = self.lessons.open_in(name, self.progress, self.shell.options.language) or lesson.exercises[0]
-            await self.enter(name, found.id, text=True)
+            if not exercise:
+                entered = self.lessons.to_do_in(name, self.progress, language) or lesson.exercises[0]
+            elif (found := lesson.find(exercise)) is None:
+                ids = self.shell.words.listed(f"{n} {show(e.id)}" for n, e in enumerate(lesson.exercises, 1))
+                self.shell.say("tutor.no-such-exercise", style="warn", name=show(exercise), known=ids)
+                return False
+            else:
+                entered = found
+            await self.enter(name, entered.id, text=True)
             return True
-        place = self.lessons.first_open(self.progress, self.shell.options.language)
+        place = self.lessons.first_open(self.progress, language)
         if place is None:
-            self.shell.say("tutor.course-done")
+            self.course_done()
             return False
         resumed = self.progress.place(self.course_id) is not None
         self.shell.say("tutor.welcome-back" if resumed else "tutor.welcome", style="emphasis")
         await self.enter(*place, text=True)
         return True
+
+    def course_done(self) -> None:
+        """Nothing is open any more; what was skipped is named, for it can still be done."""
+        skipped = [
+            f"{number}/{at}"
+            for number, lesson in enumerate(self.all_lessons(), 1)
+            for at, exercise in enumerate(lesson.exercises, 1)
+            if self.standing(lesson, exercise).state == "skipped"
+        ]
+        self.shell.say("tutor.course-done", style="emphasis")
+        if skipped:
+            first, listed = skipped[0], self.shell.words.listed(skipped)
+            self.shell.say("tutor.course-skipped", count=len(skipped), first=first, listed=listed)
 
     async def enter(self, name: str, exercise: str, *, text: bool) -> None:
         lesson = self.lesson = self.in_language(name)
@@ -185,7 +210,12 @@ class Tutor:
         await shell.take_call(self.stage.open(exercise, shell.late, shell.ended), quiet=bool(exercise.start))
         session = shell.session
         if session is not None and exercise.start:
-            await self._play(session, exercise)
+            try:
+                await self._play(session, exercise)
+            except (CallError, ConnectionError):
+                shell.hang_up()
+                shell.say("tutor.start-failed", style="err")
+                return
         self.attempt = Attempt(exercise, self.placed)
         if session is not None and not exercise.start:
             self.attempt.exchanges += session.transcript
@@ -213,7 +243,7 @@ class Tutor:
                     await session.start_tls()
         shell.screen.lines(
             render.paragraph(
-                shell.words("tutor.played", lines=", ".join(f"`{show(row, keep='')}`" for row in played)),
+                shell.words("tutor.played", lines=shell.words.listed(f"`{show(row, keep='')}`" for row in played)),
                 shell.screen.columns,
                 style="dim",
             )
@@ -308,8 +338,10 @@ class Tutor:
             self.shell.say("tutor.next", style="emphasis")
             return
         coursepages.summary(self.shell, self.in_language(self.lesson.name))
-        done = self.lessons.first_open(self.progress, "en") is None
-        self.shell.say("tutor.course-done" if done else "tutor.next-lesson", style="emphasis")
+        if self.lessons.first_open(self.progress, "en") is None:
+            self.course_done()
+        else:
+            self.shell.say("tutor.next-lesson", style="emphasis")
 
     def weigh(self, attempt: Attempt, *, ended: bool = False) -> None:
         """Judge; if it is not solved, help along where that is wanted.
@@ -347,13 +379,19 @@ class Tutor:
         evidence, words = self.evidence(attempt), self.shell.words
         if (check := attempt.missing(evidence)) is None:
             return
-        wanted = self._wanted(check)
+        wanted, key = self._wanted(check), check.name
+        if key == "replied" and not wanted:
+            key = "replied-any"
+        differs = words.listed(words(f"field.{name}") for name in attempt.nearly(check, evidence))
+        if differs:
+            key = "replied-nearly"
         self.shell.say(
-            f"missing.{check.name if check.name != 'replied' or wanted else 'replied-any'}",
+            f"missing.{key}",
             style="warn",
+            differs=differs,
             state=evidence.state.value,
-            marks=", ".join(map(str, sorted(evidence.marks))) or words("tutor.none"),
-            maildrop=", ".join(map(str, evidence.maildrop)) or words("tutor.none"),
+            marks=words.listed(sorted(evidence.marks)) or words("tutor.none"),
+            maildrop=words.listed(evidence.maildrop) or words("tutor.none"),
             count=len(evidence.commands),
             wanted=wanted,
         )
@@ -364,7 +402,8 @@ class Tutor:
         if isinstance(value, State):
             return value.value
         if isinstance(value, tuple):
-            return ", ".join(map(str, value)) or self.shell.words("tutor.none")
+            named = [step.command or "?" if isinstance(step, Replied) else step for step in value]
+            return self.shell.words.listed(named) or self.shell.words("tutor.none")
         if isinstance(value, int | str):
             return str(value)
         return str(getattr(value, "command", None) or "")
@@ -399,7 +438,7 @@ class Tutor:
         """Say, once each, that a damaged file was set aside and that progress cannot be saved."""
         if (aside := str(self.progress.damaged or "")) and aside not in self._said:
             self._said.add(aside)
-            self.shell.say("tutor.damaged", style="warn", path=show(aside))
+            self.shell.say("tutor.newer" if self.progress.newer else "tutor.damaged", style="warn", path=show(aside))
         if self.progress.unsaved and "unsaved" not in self._said:
             self._said.add("unsaved")
             self.shell.say("tutor.unsaved", style="warn", reason=self.progress.unsaved)

@@ -44,7 +44,7 @@ def test_certificate_is_taken_with_its_ca_and_tls_tells_of_it(
 ) -> None:
     server = peer(tls=authority[0])
     shell = terminal("--tls", "implicit", "--ca", str(authority[1]), f"127.0.0.1:{server.port}")
-    shell.prompt("AUTHORIZATION TLS ▸")
+    shell.prompt("AUTHORIZATION 🔒 TLS ▸")
     shown = shell.line(":tls", "SHA-256")
     assert "TLSv1." in shown
     assert "127.0.0.1" in shown

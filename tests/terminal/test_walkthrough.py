@@ -120,7 +120,7 @@ def test_walk_through(tmux: Callable[..., Tmux], language: str) -> None:
 
     # DELE marks, RETR is refused, RSET takes it back
     line("DELE 1", "+OK", note("commands/DELE", "ok.note", msg=1, marks="1", marked=1))
-    walk.toolbar_shows("✗1", walk.words("toolbar.maildrop", count=6))
+    walk.toolbar_shows("✗ #1", walk.words("toolbar.maildrop", count=6))
     terminal.type("RETR 1")
     terminal.wait(f"⚠ {walk.words('warn.marked')}")
     terminal.press("C-u")
@@ -132,7 +132,7 @@ def test_walk_through(tmux: Callable[..., Tmux], language: str) -> None:
 
     # QUIT: the message to be erased is named, UPDATE drawn, connection closed, told
     line("DELE 2", "+OK", note("commands/DELE", "ok.note", msg=2, marks="2", marked=1))
-    walk.toolbar_shows("✗2")
+    walk.toolbar_shows("✗ #2")
     shown = line("QUIT", "+OK", note("commands/QUIT", "ok.marks", marks="2", marked=1))
     assert word("shell.quit-erases", marks="2", count=1) in flat(terminal.scroll())
     assert "━━QUIT━━▶ [UPDATE]" in shown
@@ -149,7 +149,7 @@ def test_walk_through(tmux: Callable[..., Tmux], language: str) -> None:
     assert flat((walk.words.get("shell.tls-on") or "?").partition("{")[0]) in flat(shown)
     assert "CAPA" in shown, "to be asked anew"
     terminal.prompt(f"AUTHORIZATION {walk.words('toolbar.tls')} ▸")
-    walk.toolbar_shows(f"· {walk.words('toolbar.tls')} ·")
+    walk.toolbar_shows(f"· 🔒 {walk.words('toolbar.tls')} ·")
     terminal.type(":apop learner\r")
     terminal.wait(walk.words("shell.password").strip())
     terminal.type("secret\r")
@@ -158,7 +158,7 @@ def test_walk_through(tmux: Callable[..., Tmux], language: str) -> None:
     assert re.search(r"MD5\( <[0-9.]+@popshell\.example> \+ •••• \)\n +=\s[0-9a-f]{32}\n", terminal.scroll())
     walk.toolbar_shows("[AUTHORIZATION]", "APOP name digest")
     terminal.press("Enter")
-    terminal.prompt("TRANSACTION TLS ▸")
+    terminal.prompt("TRANSACTION 🔒 TLS ▸")
     assert note("commands/APOP", "ok.note", name="learner") in flat(terminal.scroll())
 
     # the server itself answers in Chinese
@@ -222,14 +222,14 @@ def test_walk_through_on_dovecot(terminal: Callable[..., Pty]) -> None:
         shell.line("CAPA", " S: STLS")
         shown = " ".join(shell.line("STLS", "✔S: +OK").split())
         assert "TLS is on: TLSv1." in shown
-        shell.prompt("AUTHORIZATION TLS ▸")
+        shell.prompt("AUTHORIZATION 🔒 TLS ▸")
         shell.type(f":apop {server.user}\r")
         shell.wait("Password")
         shell.type(f"{server.password}\r")
         shell.wait("▸ APOP learner ••••")
         shell.type("\r")
         shell.wait("━━APOP━━▶ [TRANSACTION]")
-        shell.prompt("TRANSACTION TLS ▸")
+        shell.prompt("TRANSACTION 🔒 TLS ▸")
         shell.line("LANG zh-Hant", "✘S: -ERR")  # Dovecot has no LANG
         shell.type(":drop\r")
         shell.prompt("CLOSED ▸")
