@@ -188,7 +188,7 @@ def test_good_and_bad_differ_without_colour() -> None:
         (Rung("auth plain", "+ ", None, None, AUTHORIZATION, AUTHORIZATION, None), "<-------- + --------|", ""),
         (Rung("RETR 1", "", None, None, TRANSACTION, CLOSED, None), "<-------- ? --------|", "no reply"),
         (Rung("RETR 1", "* BYE", None, None, TRANSACTION, CLOSED, None), "<-------- ? --------|", "* BYE"),
-        (Rung("••••", "+OK", True, None, AUTHORIZATION, TRANSACTION, None), "|------------------->|", "••••"),
+        (Rung("••••", "+OK", True, None, AUTHORIZATION, TRANSACTION, None), "|------------------->|", "****"),
         (Rung("a/b c", "+OK", True, None, AUTHORIZATION, TRANSACTION, None), "|------------------->|", "a/b c"),
         (Rung("RETR 1", "+OK", True, 0, TRANSACTION, TRANSACTION, None), "|<..... 0 lines .....|", ""),
     ],

@@ -74,7 +74,7 @@ def test_colour_comes_from_the_palette_alone() -> None:
     for path in ("commands/RETR", "codes/IN-USE", "states/TRANSACTION"):
         coloured = drawn(path, palette=COLOURED)
         assert "\x1b[" in coloured
-        assert _SGR.sub("", coloured) == drawn(path)
+        assert [row.rstrip() for row in _SGR.sub("", coloured).splitlines()] == drawn(path).splitlines()
         assert "\x1b" not in drawn(path)
         assert "\x1b" not in drawn(path, ascii=True, palette=PLAIN)
 

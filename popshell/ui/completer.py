@@ -19,7 +19,8 @@ from popshell.protocol.commandline import Context, parse
 from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State
 from popshell.protocol.maildropview import MaildropView
 from popshell.protocol.sasl import MECHANISMS
-from popshell.visible import clip, show
+from popshell.ui.wrap import clip
+from popshell.visible import show
 
 MOST = 50
 
@@ -39,6 +40,7 @@ class Known(NamedTuple):
     capabilities: dict[str, tuple[str, ...]] | None
     language: str
     name: str = ""
+    ascii: bool = False
 
 
 def suggest(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
@@ -131,23 +133,23 @@ def _numbers(prefix: str, spec: CommandSpec, known: Known, catalog: Catalog) -> 
     for number in with_prefix(prefix, view.last or 0):
         if number in view.marks:
             continue
-        yield Suggestion(str(number), len(prefix), _about(number, view, catalog, known.language))
+        yield Suggestion(str(number), len(prefix), _about(number, view, catalog, known))
         count += 1
         if count == MOST:
             return
 
 
-def _about(number: int, view: MaildropView, catalog: Catalog, language: str) -> str:
+def _about(number: int, view: MaildropView, catalog: Catalog, known: Known) -> str:
     parts: list[str] = []
     if (size := view.sizes.get(number)) is not None:
-        parts.append(catalog.words(language)("toolbar.message", octets=size))
+        parts.append(catalog.words(known.language)("toolbar.message", octets=size))
     if (subject := view.subjects.get(number)) is not None:
         from popshell.ui.render import decoded_words
 
-        parts.append(clip(show(decoded_words(subject), keep=""), 36))
+        parts.append(clip(show(decoded_words(subject), keep=""), 36, "..." if known.ascii else "…"))
     elif (unique_id := view.unique_ids.get(number)) is not None:
         parts.append(show(unique_id, keep=""))
-    return " · ".join(parts)
+    return (", " if known.ascii else " · ").join(parts)
 
 
 class ShellCompleter(Completer):

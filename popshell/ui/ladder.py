@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from popshell.protocol.commandline import MASK
 from popshell.protocol.commands import State
 from popshell.ui.arrows import HERE, LINE, NOTE, to_ascii
 from popshell.ui.arrows import STATE as PLACE
@@ -61,6 +62,8 @@ def ladder(rungs: Iterable[Rung], columns: int, ascii: bool, words: Words, *, no
         lines = [_listed(step, ascii) for step in steps]
     else:
         lines = _drawn(steps, columns, ascii, words)
+    if ascii:
+        lines = [[(style, text.replace(MASK, "*" * len(MASK))) for style, text in line] for line in lines]
     return [clip_line(line, columns, "..." if ascii else "…") for line in lines]
 
 
@@ -124,7 +127,7 @@ def _drawn(steps: Sequence[_Step], width: int, ascii: bool, words: Words) -> lis
     lines: list[Line] = [[("dim", margin), (PLACE, client + words("ladder.server"))]]
     for step in steps:
         drawn = _between(step, inside)
-        text: Line = [("", "  "), ("", step.text)] if step.text else []
+        text: Line = [("", "  "), ("peer", step.text)] if step.text else []
         if step.time and not timed:
             text = [("dim", f"  {step.time} ms"), *text]
         lines.append(
@@ -170,7 +173,7 @@ def _listed(step: _Step, ascii: bool) -> Line:
     if step.sort == "bar":
         drawn.append(("arrow", " ═"))
     line = to_ascii([drawn])[0] if ascii else drawn
-    for style, text in (("dim", step.time and f"{step.time} ms"), ("", step.text)):
+    for style, text in (("dim", step.time and f"{step.time} ms"), ("peer", step.text)):
         if text:
             line = [*line, ("", " "), (style, text)]
     return line

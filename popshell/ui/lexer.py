@@ -65,7 +65,7 @@ Lexed = Iterator[tuple[int, Any, str]]
 
 _BLANKS = " \t"
 _ASIDE = re.compile(r"<[^<>@]*>")
-_MARGIN = r"[ \t]*(?:[✔✘] ?|\[[A-Z?]+\] )?"
+_MARGIN = r"[ \t]*(?:[✔✘›+!>?] ?|\[[A-Z?]+\] )?"
 
 
 class _Dialogue(LexerContext):  # type: ignore[misc]

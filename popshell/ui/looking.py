@@ -169,7 +169,7 @@ async def tls(shell: Shell, argument: str) -> None:
         text = show(str(value), keep="")
         for start, end in fold(text, max(shell.screen.columns - widest - 5, 16)):
             label = pad(labels[name] if not start else "", widest)
-            shell.screen.lines([[("", "    "), ("note", label), ("", text[start:end])]])
+            shell.screen.lines([[("", "    "), ("note", label), ("peer", text[start:end])]])
 
 
 async def fork(shell: Shell, argument: str) -> None:

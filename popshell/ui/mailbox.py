@@ -143,7 +143,7 @@ def _cells(row: MailRow, mark: str, longest: int, ascii: bool) -> Line:
         ("dim" if row.octets is None else "number", octets),
         ("warn", mark if row.marked else ""),
         ("dim" if row.unique_id is None else "uid", clip(unique_id, longest, "..." if ascii else "…")),
-        ("", _safe(row.subject or "")),
+        ("peer", _safe(row.subject or "")),
     ]
 
 

@@ -20,8 +20,9 @@ from popshell.learn.explain import citation, undo_in_words
 from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
 from popshell.protocol.commands import COMMANDS, CommandSpec, MultiLine, State, transitions
 from popshell.ui import markdown
+from popshell.ui.respell import in_backticks
 from popshell.ui.theme import COLOURED, COLOURLESS, Palette, rich_theme
-from popshell.ui.wrap import Line, Run, inline, wrap_runs
+from popshell.ui.wrap import Line, Run, in_ascii, inline, wrap_runs
 from popshell.visible import tame
 
 _MOST_COLUMNS = 92
@@ -29,7 +30,10 @@ _MOST_COLUMNS = 92
 
 def render(page: Page, path: str, words: Words, columns: int, ascii: bool, palette: Palette | None = None) -> str:
     """The page as text for `columns`, with escapes where `palette` has colour."""
-    palette = palette or (COLOURLESS if ascii else COLOURED)
+    palette = palette or (COLOURLESS._replace(ascii=True) if ascii else COLOURED)
+    if palette.ascii:  # before it is wrapped: some signs become longer
+        head_of_page = {key: in_ascii(text) if isinstance(text, str) else text for key, text in page.head.items()}
+        page = page._replace(body=in_ascii(page.body), head=head_of_page)
     width = min(columns - 1, _MOST_COLUMNS)
     out = StringIO()
     console = Console(
@@ -63,11 +67,14 @@ def render(page: Page, path: str, words: Words, columns: int, ascii: bool, palet
                 box=box.ASCII if ascii else box.ROUNDED,
             )
         )
-    console.print(_facts(kind, name, page, words, width))
-    for line in markdown.layout(page.body, width - 2, palette.plain or ascii, words):
+    console.print(_facts(kind, name, page, words, width, palette.ascii))
+    body = markdown.layout(page.body, width - 2, palette.plain or ascii, words)
+    for line in in_backticks(body, width - 2) if palette.plain else body:
         console.print(_text(line), no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
     text = out.getvalue()
-    return text.replace("→", "->").replace("·", "/") if ascii else text
+    if not palette.colour:
+        text = "".join(f"{row.rstrip()}\n" for row in text.splitlines())
+    return in_ascii(text) if palette.ascii else text.replace("→", "->").replace("·", "/") if ascii else text
 
 
 _KINDS = {"commands": "command", "codes": "code", "capabilities": "capability", "states": "state"}
@@ -89,13 +96,14 @@ def _text(line: Line) -> Text:
 # -- facts from the tables ---------------------------------------------------------------------------------------------
 
 
-def _facts(kind: str, name: str, page: Page, words: Words, width: int) -> Table:
+def _facts(kind: str, name: str, page: Page, words: Words, width: int, ascii: bool) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 1), pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     room = width - 20
     for label, value in _rows(kind, name, page, words):
-        wrapped = wrap_runs([value] if isinstance(value, tuple) else inline(value), room)
+        runs = [value] if isinstance(value, tuple) else inline(value)
+        wrapped = wrap_runs([(style, in_ascii(text)) for style, text in runs] if ascii else runs, room)
         table.add_row(words(f"page.{label}") if label else "", Text("\n").join(_text(line) for line in wrapped))
     return table
 

@@ -271,7 +271,7 @@ class Repl:
     def _known(self, name: str) -> Known:
         session = self.shell.session
         capabilities = session.connection.capabilities if session else None
-        return Known(self._typing.context(), capabilities, self.shell.options.language, name)
+        return Known(self._typing.context(), capabilities, self.shell.options.language, name, self.shell.screen.ascii)
 
     def _history(self, where: Callable[[], Path] | None) -> History:
         return (

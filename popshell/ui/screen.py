@@ -18,8 +18,9 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.exchange import Exchange
 from popshell.ui import rules, stream
+from popshell.ui.respell import in_backticks, without_signs
 from popshell.ui.theme import PLAIN, Palette
-from popshell.ui.wrap import CODE, Line, wrap_runs
+from popshell.ui.wrap import Line, wrap_runs
 
 #: A reply is shown whole if it fills no more windows than that, and no more lines; else a windowful, and `:more`.
 WINDOWS, MOST_LINES = 3, 200
@@ -46,7 +47,7 @@ class Screen:
     interactive: bool = True
 
     def __init__(self, palette: Palette, *, ascii: bool = False, out: TextIO | None = None) -> None:
-        self.palette = palette
+        self.palette = palette._replace(ascii=ascii and not palette.plain)
         self.ascii = ascii
         self.out = out or sys.stdout
         self.most = MOST_LINES
@@ -76,6 +77,8 @@ class Screen:
     def drawn(self, lines: Iterable[Line]) -> str:
         """Lines of our own as text, escapes of ours included."""
         paint = self.palette.paint
+        if self.palette.ascii:
+            lines = without_signs(lines, self.columns - 1)
         return "".join("".join(paint(s, t) if s else t for s, t in line).rstrip() + "\n" for line in lines)
 
     def lines(self, lines: Iterable[Line]) -> None:
@@ -236,7 +239,7 @@ class PlainScreen(Screen):
 
     @property
     def columns(self) -> int:
-        return 80
+        return super().columns if self.interactive else 80
 
     @property
     def rows(self) -> int:
@@ -249,8 +252,8 @@ class PlainScreen(Screen):
         return self.most
 
     def drawn(self, lines: Iterable[Line]) -> str:
-        """Without colours, what is to be typed is told by its backticks."""
-        return super().drawn([(s, f"`{t}`" if s == CODE else t) for s, t in line] for line in lines)
+        """Without colours, what is to be typed is told by its backticks; what they make too wide is wrapped anew."""
+        return super().drawn(in_backticks(lines, self.columns - 1))
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
         self.out.write(f"[STATE: {after.value}]\n")

@@ -13,7 +13,7 @@ is wider than the window is cut into rows here, not by the terminal.
 | ` S: ` | `S: ` | a line of the server |
 | ` S| ` | `S| ` | the rest of the line above |
 | ` S~ ` | `S~ ` | a word of ours on the line above |
-| `✔S: ` `✘S: ` `›S: ` `?S: ` | `[OK] S: ` ... | a status line: `+OK`, `-ERR`, `+`, none of them |
+| `✔S: ` `✘S: ` `›S: ` `?S: ` | `[OK] S: ` ... | a status line: `+OK`, `-ERR`, `+`, none of them; in ASCII `+!>?` |
 | ` C: ` | `C: ` | a line of the client |
 
 Limits (sec-R6): `max_lines` rows, and at most eight times the octets that came in. The latter holds by construction:
@@ -32,7 +32,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from popshell.protocol.commandline import parse
+from popshell.protocol.commandline import MASK, parse
 from popshell.ui import rules
 from popshell.ui.rules import BodyKind, Spans
 from popshell.ui.theme import Palette
@@ -49,7 +49,13 @@ _REGULAR = {
     "listing": (re.compile(rb"(?:[0-9]{1,10}+ [0-9]{1,15}+\r\n)++"), "number"),
     "uids": (re.compile(rb"(?:[0-9]{1,10}+ [!-\[\]-~]{1,70}+\r\n)++"), "uid"),
 }
-_SIGNS = {"ok": ("✔", "[OK]"), "err": ("✘", "[ERR]"), "challenge": ("›", "[MORE]"), "warn": ("?", "[?]")}
+#: The sign of a status line on a terminal, in ASCII, and the word for it.
+_SIGNS = {
+    "ok": ("✔", "+", "[OK]"),
+    "err": ("✘", "!", "[ERR]"),
+    "challenge": ("›", ">", "[MORE]"),
+    "warn": ("?", "?", "[?]"),
+}
 
 
 class Writer(Protocol):
@@ -120,7 +126,8 @@ def status_line(raw: bytes | str, palette: Palette, columns: int | None = None) 
     line = show(raw.removesuffix(CRLF) if isinstance(raw, bytes) else raw.removesuffix("\r\n"), keep="")
     spans = rules.status_spans(line)
     style = spans[0].style if spans else "warn"
-    sign, word = (palette.paint(style, mark) for mark in _SIGNS[style])
+    drawn, typed, word = (palette.paint(style, mark) for mark in _SIGNS[style])
+    sign = typed if palette.ascii else drawn
     if not palette.plain:
         return _framed(line, spans, sign + _margin(palette, "S:")[1:], View(palette, columns))
     columns = columns and columns - len(word) - 1  # rows are as short as the first, which has the word before it
@@ -129,7 +136,7 @@ def status_line(raw: bytes | str, palette: Palette, columns: int | None = None) 
 
 def client_line(text: str, palette: Palette, columns: int | None = None) -> str:
     """A line that the client sent, its secrets masked already, without line end."""
-    line = show(text, keep="")
+    line = show(text.replace(MASK, "*" * len(MASK)) if palette.ascii else text, keep="")
     head = _margin(palette, "C:", "gutter-client")
     return _framed(line, rules.command_spans(parse(line)), head, View(palette, columns))
 

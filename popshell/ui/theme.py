@@ -52,6 +52,8 @@ STYLES: Mapping[str, str] = MappingProxyType(
         # the margin
         "gutter-client": "bold cyan",
         "gutter-server": "dim",
+        # what a peer said, beside words of ours: never changed, not even for --ascii
+        "peer": "",
         # words of the shell
         "note": "dim",
         "warn": "bold yellow",
@@ -93,6 +95,8 @@ class Palette(NamedTuple):
 
     colour: bool
     plain: bool = False
+    #: signs of ours in ASCII (--ascii)
+    ascii: bool = False
 
     def paint(self, name: str, text: str) -> str:
         """`text` in the style `name`, where there is colour."""

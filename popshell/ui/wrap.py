@@ -49,10 +49,21 @@ _OPENING = _NEVER_LAST | frozenset("([{“‘\"'$#")
 _UNITS = "個位元組|位元組|個字元|字元|毫秒|分鐘|小時|[個封則行次秒天位筆節章頁項種條倍欄列號]"
 _HELD = re.compile(
     r"`[^`\n]+`"
-    r"|RFC \d+(?: §\d+(?:\.\d+)*)?"
+    r"|RFC \d+(?: (?:§|sec\. )\d+(?:\.\d+)*)?"
     rf"|(?<![A-Za-z0-9_.])\d+(?:[.,]\d+)*(?: [A-Za-z]| ?%| ?(?:{_UNITS}))"
 )
 _INLINE = re.compile(r"`(?P<code>[^`\n]+)`|(?<![0-9A-Za-z*])\*(?P<emphasis>(?=\S)[^*\n]*[^*\s])\*(?![0-9A-Za-z*])")
+
+
+_ASCII = str.maketrans(
+    dict(zip("·•▸→×–“”‘’┊", "-*>>x-\"\"'':", strict=True))
+    | {"§": "sec. ", "…": "...", "—": "--", "✔": "+", "✘": "!", "✗": "x", "⚠": "!"}
+)
+
+
+def in_ascii(text: str) -> str:
+    """Words of ours without the signs that are no ASCII; not for what a peer said. It may become wider."""
+    return text if text.isascii() else text.translate(_ASCII)
 
 
 def columns(text: str) -> int:
