@@ -204,7 +204,11 @@ def meta_commands() -> str:
         "A beginning is enough where it is the only one: `:mail` is `:mailbox`. Tab completes names and choices.\n",
         table(
             ("command", "what it does"),
-            ((f"`{meta.usage(row)}`", words()(f"meta.{row.name}")) for row in meta.METAS.values()),
+            (
+                (", ".join(f"`{name}`" for name in (meta.usage(row), *(f":{also}" for also in row.also))), about)
+                for row in meta.METAS.values()
+                for about in [words()(f"meta.{row.name}")]
+            ),
         ),
         "What `:notes`, `:lang` and `:reveal` set holds until you leave. For what holds from the start, see\n"
         "[the command line](reference-cli.md).\n",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from stage import CATALOG, Stage, run
 
+from popshell.learn.catalog import LANGUAGES
 from popshell.protocol.commandline import Context
 from popshell.protocol.commands import COMMANDS, State, legal
 from popshell.protocol.maildropview import MaildropView
@@ -144,6 +147,43 @@ def test_meta_commands_and_their_words() -> None:
     assert "RETR" in texts(":help r")
     assert texts(":zzz ") == []
     assert all(found.remark for found in offered(":"))
+
+
+def test_what_help_knows_is_offered_with_its_summary() -> None:
+    found = {s.text: s.remark for s in offered(":help ")}
+    assert {"states", "RETR", "AUTHORIZATION", "PIPELINING", "[IN-USE]", "[SYS/TEMP]", ":mailbox"} <= found.keys()
+    assert all(found.values())
+    assert texts(":help [I") == ["[IN-USE]"]
+    assert texts(":help :ma") == [":mailbox"]
+
+
+def test_explain_and_flight_offer_what_a_line_would() -> None:
+    assert texts(":explain RETR 1", LOGGED_IN) == texts("RETR 1", LOGGED_IN) == ["1", "10", "11", "12"]
+    assert texts(":explain ret", LOGGED_IN) == ["retr "]
+    assert texts(":flight STAT | RETR 12", LOGGED_IN) == ["12"]
+    assert texts(":explain :help ") == []
+
+
+def test_names_of_accounts_lessons_and_servers() -> None:
+    assert texts(":apop ") == ["learner"]
+    assert texts(":lesson 03") == ["03-user-pass"]
+    assert texts(":connect ") == ["practice"]
+    assert texts(":lang ") == list(LANGUAGES)
+
+
+def test_files_are_offered_for_what_takes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one.txt", "other", ".hidden", "odd\x1b[31m"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "odir").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for command in (":save", ":certificate"):
+        assert texts(f"{command} o") == ["odir/", "one.txt", "other"]
+    assert texts(":save .h") == [".hidden"]
+    found = offered(f":save {tmp_path}/on")
+    assert [(s.text, s.length) for s in found] == [("one.txt", 2)]
+    assert texts(":save /no/such/o") == []
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert texts(":save ~/od") == ["odir/"]
 
 
 def test_chinese_remarks() -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from stage import Stage, run
+
+from popshell.ui.meta import METAS, found
+from popshell.ui.shell import Leave
 
 
 def test_help_lists_what_can_be_given_just_now() -> None:
@@ -23,3 +27,64 @@ def test_help_lists_what_can_be_given_just_now() -> None:
         assert "STLS" not in await offered()
 
     run(go())
+
+
+@pytest.mark.parametrize("line", [":?", ":h", ":help", ":", ":he"])
+def test_names_of_help(line: str) -> None:
+    async def go() -> None:
+        assert "What you type goes to the server" in await Stage().run(line)
+
+    run(go())
+
+
+@pytest.mark.parametrize("line", [":q", ":exit", ":quit", ":QUIT"])
+def test_names_of_quit(line: str) -> None:
+    async def go() -> None:
+        with pytest.raises(Leave):
+            await Stage().run(line)
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (":mailbx", "Did you mean :mailbox?"),
+        (":explian STAT", "Did you mean :explain?"),
+        (":zzz", "There is no :zzz. :help lists"),
+        (":s", ":s could be :state, :save"),
+        (":CAPA", "CAPA is POP3: type it without the colon"),
+        (":PASS hunter2", "PASS is POP3"),
+        (":pass hunter2", "PASS is POP3"),
+        (":p\u0430ss", "There is no"),
+    ],
+)
+def test_what_is_no_meta_command_is_told_apart(line: str, said: str) -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        shown = " ".join((await stage.run(line)).split())
+        assert said in shown
+        assert "hunter2" not in shown
+        assert stage.shell.tally.usage
+        assert not stage.wire.sent
+
+    run(go())
+
+
+@pytest.mark.parametrize("name", [meta.name for meta in METAS.values() if not meta.param])
+def test_words_that_nothing_is_done_with_are_refused(name: str) -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        assert f"Usage: :{name}\n" in await stage.run(f":{name} now")
+        assert stage.shell.session is not None, "nothing was done"
+        assert stage.shell.tally.usage
+
+    run(go())
+
+
+def test_no_name_means_two_things() -> None:
+    names = [name for meta in METAS.values() for name in (meta.name, *meta.also)]
+    assert len(names) == len(set(names))
+    assert all(found(name)[0].name == name for name in METAS)

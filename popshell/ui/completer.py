@@ -6,13 +6,15 @@ with a given prefix are computed, 50 at most.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from popshell.learn.catalog import Catalog
+from popshell.learn.catalog import LANGUAGES, Catalog
 from popshell.learn.explain import warning
 from popshell.learn.now import objection
 from popshell.protocol.commandline import Context, parse
@@ -46,7 +48,7 @@ class Known(NamedTuple):
 def suggest(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
     """What could stand at the end of `text`."""
     if text.startswith(":"):
-        yield from _metas(text, catalog, known.language)
+        yield from _metas(text, known, catalog)
         return
     words = text.split(" ")
     if len(words) == 1:
@@ -66,7 +68,7 @@ def suggest(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
             offered = (known.capabilities or {}).get("SASL") or tuple(MECHANISMS)
             yield from _words(prefix, (show(name, keep="") for name in offered))
         case Kind.LANGUAGE:
-            yield from _words(prefix, ("en", "zh-Hant", "*"))
+            yield from _words(prefix, (*LANGUAGES, "*"))
         case Kind.NAME if known.name:
             yield from _words(prefix, (known.name,))
         case Kind.INITIAL:
@@ -100,17 +102,64 @@ def _commands(prefix: str, known: Known, catalog: Catalog) -> Iterator[Suggestio
     yield from elsewhere
 
 
-def _metas(text: str, catalog: Catalog, language: str) -> Iterator[Suggestion]:
-    from popshell.ui.meta import METAS
+def _metas(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
+    from popshell.ui.meta import METAS, found
 
     name, blank, rest = text[1:].partition(" ")
+    words = catalog.words(known.language)
     if not blank:
-        words = catalog.words(language)
         for meta in METAS.values():
             if meta.name.startswith(name.lower()):
                 yield Suggestion(f":{meta.name}" + (" " if meta.param else ""), len(text), words(f"meta.{meta.name}"))
-    elif (found := METAS.get(name.lower())) is not None:
-        yield from _words(rest, found.choices())
+        return
+    metas = found(name)
+    if len(metas) != 1:
+        return
+    meta = metas[0]
+    if meta.name in ("explain", "flight"):  # a line of POP3, or the last of several
+        line = rest.rpartition(" | ")[2] if meta.name == "flight" else rest
+        yield from () if line.startswith(":") else suggest(line, known, catalog)
+    elif meta.param == "FILE":
+        yield from _files(rest)
+    elif meta.name == "apop":
+        yield from _words(rest, (known.name,) if known.name else ())
+    elif meta.name == "lesson":
+        yield from _words(rest, _lessons(catalog))
+    else:
+        for choice in _words(rest, meta.choices()):
+            yield choice._replace(remark=_about(choice.text, known, catalog)) if meta.name == "help" else choice
+
+
+def _about(word: str, known: Known, catalog: Catalog) -> str:
+    from popshell.ui.meta import page_for
+
+    path = page_for(word)
+    page = catalog.page(known.language, path) if path else None
+    words = catalog.words(known.language)
+    return page.summary if page else words.get(f"meta.{'state' if word == 'states' else word.removeprefix(':')}") or ""
+
+
+def _lessons(catalog: Catalog) -> tuple[str, ...]:
+    from popshell.learn.course import read_course
+    from popshell.learn.lesson import LessonError
+
+    try:
+        return tuple(read_course(catalog).lessons)
+    except (LessonError, OSError):
+        return ()
+
+
+def _files(typed: str) -> Iterator[Suggestion]:
+    """Folders and files that begin so; a name that cannot be shown as it is cannot be typed either."""
+    folder, slash, begin = typed.rpartition("/")
+    place = os.path.expanduser(folder + slash) or "."
+    try:
+        with os.scandir(place) as entries:
+            names = sorted((entry.name + "/" * entry.is_dir() for entry in entries), key=str.lower)
+    except OSError:
+        return
+    fitting = (n for n in names if n.startswith(begin) and (begin or n[0] != ".") and show(n, keep="") == n)
+    yield from (Suggestion(name, len(begin)) for name in islice(fitting, MOST))
 
 
 def with_prefix(prefix: str, last: int) -> Iterator[int]:
@@ -133,13 +182,13 @@ def _numbers(prefix: str, spec: CommandSpec, known: Known, catalog: Catalog) -> 
     for number in with_prefix(prefix, view.last or 0):
         if number in view.marks:
             continue
-        yield Suggestion(str(number), len(prefix), _about(number, view, catalog, known))
+        yield Suggestion(str(number), len(prefix), _about_message(number, view, catalog, known))
         count += 1
         if count == MOST:
             return
 
 
-def _about(number: int, view: MaildropView, catalog: Catalog, known: Known) -> str:
+def _about_message(number: int, view: MaildropView, catalog: Catalog, known: Known) -> str:
     parts: list[str] = []
     if (size := view.sizes.get(number)) is not None:
         parts.append(catalog.words(known.language)("toolbar.message", octets=size))

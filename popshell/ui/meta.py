@@ -13,7 +13,8 @@ from types import MappingProxyType
 from popshell.learn.catalog import LANGUAGES
 from popshell.learn.explain import pages
 from popshell.learn.now import legal_now
-from popshell.protocol.capabilities import CAPABILITIES, known_code
+from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES, known_code
+from popshell.protocol.commandline import upper
 from popshell.protocol.commands import COMMANDS, State
 from popshell.ui import coursework, doing, looking, render
 from popshell.ui.coursework import Run, of_course
@@ -24,32 +25,53 @@ from popshell.visible import show
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """One meta command. `choices` are the words that its parameter can be, for completion."""
+    """One meta command. `choices` are the words that its parameter can be, for completion; `also` further names."""
 
     name: str
     run: Run
     param: str = ""
     choices: Callable[[], tuple[str, ...]] = tuple
+    also: tuple[str, ...] = ()
+
+
+def found(name: str) -> list[Meta]:
+    """The meta commands that a name, or the beginning of one, may stand for."""
+    name = name.lower()
+    exact = [meta for meta in METAS.values() if name == meta.name or name in meta.also]
+    return exact or [meta for meta in METAS.values() if meta.name.startswith(name)]
 
 
 async def run_meta(shell: Shell, text: str) -> None:
     """Run one line that begins with a colon. Raises Leave."""
     name, _, argument = text[1:].strip().partition(" ")
-    if not name:
-        name = "help"
-    known = [meta for meta in METAS.values() if meta.name == name] or [
-        meta for meta in METAS.values() if meta.name.startswith(name.lower())
-    ]
+    known = found(name or "help")
     if len(known) != 1:
-        near = ", ".join(f":{meta.name}" for meta in known)
-        shell.say("shell.meta-ambiguous" if near else "shell.meta-unknown", style="warn", name=show(name), near=near)
+        _not_found(shell, name, known)
         shell.tally.usage = True
         return
+    meta, argument = known[0], argument.strip()
     try:
-        await known[0].run(shell, argument.strip())
+        if argument and not meta.param:
+            raise Misused
+        await meta.run(shell, argument)
     except Misused:
-        shell.say("shell.usage", style="warn", usage=usage(known[0]))
+        shell.say("shell.usage", style="warn", usage=usage(meta))
         shell.tally.usage = True
+
+
+def _not_found(shell: Shell, name: str, known: list[Meta]) -> None:
+    """Say what else it may be; only the name is repeated, since a password may stand behind it."""
+    from difflib import get_close_matches  # only a slip needs it
+
+    if known:
+        near = ", ".join(f":{meta.name}" for meta in known)
+        shell.say("shell.meta-ambiguous", style="warn", name=show(name), near=near)
+    elif upper(name) in COMMANDS:
+        shell.say("shell.meta-pop3", style="warn", command=upper(name))
+    elif similar := get_close_matches(name.lower(), METAS, 1, 0.7):
+        shell.say("shell.meta-near", style="warn", name=show(name), near=similar[0])
+    else:
+        shell.say("shell.meta-unknown", style="warn", name=show(name))
 
 
 async def _help(shell: Shell, argument: str) -> None:
@@ -62,10 +84,11 @@ async def _help(shell: Shell, argument: str) -> None:
     if wanted.lower() in ("states", "state"):
         await looking.state(shell, "")
         return
-    path = page_for(wanted, bracketed=argument.strip().startswith("["))
+    path = page_for(argument.strip())
     page = shell.catalog.page(language, path) if path else None
-    if page is None and wanted.lower().removeprefix(":") in METAS:
-        shell.screen.lines(_meta_rows(shell, [METAS[wanted.lower().removeprefix(":")]]))
+    metas = found(wanted.removeprefix(":")) if page is None else []
+    if len(metas) == 1:
+        shell.screen.lines(_meta_rows(shell, metas))
         return
     if page is None:
         shell.say("shell.no-page", style="warn", name=show(wanted))
@@ -75,8 +98,9 @@ async def _help(shell: Shell, argument: str) -> None:
     shell.page(layout.render(page, path or "", shell.words, screen.columns, screen.ascii, screen.palette))
 
 
-def page_for(wanted: str, *, bracketed: bool = False) -> str | None:
-    """The path of the page that a word asks for: command, response code, capability, state, or the path itself."""
+def page_for(word: str) -> str | None:
+    """The path of the page that a word asks for: command, [CODE], capability, state, or the path itself."""
+    wanted, bracketed = word.strip("[]"), word.startswith("[")
     upper = wanted.upper()
     code = known_code(wanted)
     if "/" in wanted and wanted in pages():
@@ -100,8 +124,8 @@ def _overview(shell: Shell) -> None:
     else:
         context = session.connection.context()
         lines += render.paragraph(words("shell.help-legal", state=context.state.value), width, style="emphasis")
-        found = [(spec, shell.catalog.page(words.language, f"commands/{spec.name}")) for spec in legal_now(context)]
-        lines += _two_columns([(spec.syntax, page.summary if page else "") for spec, page in found], width)
+        known = [(spec, shell.catalog.page(words.language, f"commands/{spec.name}")) for spec in legal_now(context)]
+        lines += _two_columns([(spec.syntax, page.summary if page else "") for spec, page in known], width)
     lines += render.paragraph(words("shell.help-metas"), width, style="emphasis")
     shell.page(shell.screen.drawn([*lines, *_meta_rows(shell, list(METAS.values()))]))
 
@@ -131,14 +155,16 @@ def usage(meta: Meta) -> str:
 
 
 def _help_words() -> tuple[str, ...]:
-    return ("states", *COMMANDS, *State.__members__, *(tag for tag in CAPABILITIES if tag not in COMMANDS))
+    tags = (tag for tag in CAPABILITIES if tag not in COMMANDS)
+    codes = (f"[{row.code}]" for row in RESPONSE_CODES.values())
+    return ("states", *COMMANDS, *State.__members__, *tags, *codes, *(f":{name}" for name in METAS))
 
 
 METAS: Mapping[str, Meta] = MappingProxyType(
     {
         meta.name: meta
         for meta in (
-            Meta("help", _help, "[WORD]", _help_words),
+            Meta("help", _help, "[WORD]", _help_words, also=("?", "h")),
             Meta("explain", looking.explain, "LINE", lambda: tuple(COMMANDS)),
             Meta("state", looking.state),
             Meta("mailbox", looking.mailbox, "[all]", lambda: ("all",)),
@@ -149,11 +175,11 @@ METAS: Mapping[str, Meta] = MappingProxyType(
             Meta("tls", looking.tls),
             Meta("apop", doing.apop, "NAME"),
             Meta("flight", doing.flight, "LINE | LINE"),
-            Meta("connect", doing.connect, "[HOST]"),
+            Meta("connect", doing.connect, "[HOST|practice]", lambda: ("practice",)),
             Meta("drop", doing.drop),
             Meta("save", doing.save, "FILE"),
             Meta("notes", doing.notes, "[full|brief|off]", lambda: ("full", "brief", "off")),
-            Meta("lang", doing.lang, "[en|zh-Hant]", lambda: tuple(LANGUAGES)),
+            Meta("lang", doing.lang, f"[{'|'.join(LANGUAGES)}]", lambda: tuple(LANGUAGES)),
             Meta("reveal", doing.reveal, "[on|off]", lambda: ("on", "off")),
             Meta("fork", looking.fork),
             Meta("lessons", of_course(coursework.lessons)),
@@ -167,9 +193,9 @@ METAS: Mapping[str, Meta] = MappingProxyType(
             Meta("wait", of_course(coursework.wait), "SECONDS"),
             Meta("reset", of_course(coursework.reset), "[all]", lambda: ("all",)),
             Meta("certificate", of_course(coursework.certificate), "FILE"),
-            Meta("quit", doing.quit_),
+            Meta("quit", doing.quit_, also=("exit", "q")),
         )
     }
 )
 
-__all__ = ["METAS", "Meta", "run_meta", "usage"]
+__all__ = ["METAS", "Meta", "found", "run_meta", "usage"]

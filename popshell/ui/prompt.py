@@ -242,9 +242,10 @@ def _drawn_path(state: State, columns: int, ascii: bool, language: str, words: W
 
 
 def _meta_help(text: str, words: Words) -> Line:
-    from popshell.ui.meta import METAS, usage
+    from popshell.ui.meta import found, usage
 
-    name = text[1:].partition(" ")[0].lower()
-    if name in METAS:
-        return [("command", usage(METAS[name])), ("dim", f"  {words(f'meta.{name}')}".replace("`", ""))]
-    return [("dim", "  ".join(f":{meta}" for meta in METAS if meta.startswith(name)))]
+    known = found(text[1:].partition(" ")[0])
+    if len(known) == 1:
+        meta = known[0]
+        return [("command", usage(meta)), ("dim", f"  {words(f'meta.{meta.name}')}".replace("`", ""))]
+    return [("dim", "  ".join(f":{meta.name}" for meta in known))]
