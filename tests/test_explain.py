@@ -594,9 +594,9 @@ def test_spans_at_length() -> None:
         ("DELE", template("en", "commands/DELE", "summary")),
         ("0", template("en", "commands/DELE", "args.msg")),
         ("x", words("explain.extra")),
-        (None, "⚠ " + words("warn.wrong-state", state="AUTHORIZATION", allowed="TRANSACTION")),
-        (None, "⚠ " + words("warn.zero")),
-        (None, "⚠ " + words("warn.extra-argument", syntax="DELE msg")),
+        (None, words("warn.wrong-state", state="AUTHORIZATION", allowed="TRANSACTION")),
+        (None, words("warn.zero")),
+        (None, words("warn.extra-argument", syntax="DELE msg")),
         (None, words("reply.one")),
         (None, words("undo.rset")),
         (None, "RFC 1939 §5"),
@@ -606,9 +606,9 @@ def test_spans_at_length() -> None:
     assert list(spans("XYZZY a")) == [
         ("XYZZY", words("explain.unknown")),
         ("a", words("explain.extra")),
-        (None, "⚠ " + words("warn.unknown-command")),
+        (None, words("warn.unknown-command")),
     ]
-    assert list(spans("")) == [(None, "⚠ " + words("warn.empty"))]
+    assert list(spans("")) == [(None, words("warn.empty"))]
 
 
 def test_secrets_in_spans_are_not_shown() -> None:

@@ -134,3 +134,35 @@ def test_ladder_knows_the_end() -> None:
         assert re.search("line lost.*\n.*\\[CLOSED\\]", await dropped.run(":ladder"))
 
     run(go())
+
+
+def test_explain_is_the_line_once_then_what_is_wrong_then_what_it_would_do() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in()
+        assert (await stage.run(":explain RETR 3")).splitlines() == [
+            "  RETR  send one message, whole",
+            "  3     the message-number, as LIST shows it",
+            "  many lines, to a lone dot · changes nothing  RFC 1939 §5",
+        ]
+        assert "  ⚠ an argument is missing: RETR msg\n" in await stage.run(":explain RETR")
+        stage.screen.ascii = True
+        assert "  ! an argument is missing: RETR msg\n" in await stage.run(":explain RETR")
+
+    run(go())
+
+
+def test_explain_knows_the_shell_s_own_commands() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        said = await stage.run(":explain :help")
+        assert ":help [WORD]" in said
+        assert "A colon begins the shell's own commands" in said
+        assert "POP3 does not know" not in said
+        assert "Did you mean :mailbox?" in await stage.run(":explain :mailbx")
+        said = await stage.run(":explain :PASS hunter2")
+        assert "PASS is POP3" in said
+        assert "hunter2" not in said
+
+    run(go())

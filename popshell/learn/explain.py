@@ -29,10 +29,11 @@ class Note(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A note on one token of a line; `token` is None for the line as a whole."""
+    """A note on one token of a line. Of the line as a whole, `token` is None and `sort` is `warn`, `fact` or `cite`."""
 
     token: Token | None
     text: str
+    sort: str = ""
 
 
 def citation(rfc: int, section: str) -> str:
@@ -242,11 +243,12 @@ def explain_line(line: CommandLine, catalog: Catalog, language: str) -> list[Spa
         else:
             spans.append(Span(token, (page and page.note(f"args.{token.param.name}")) or token.param.name))
     for diagnostic in line.diagnostics:
-        spans.append(Span(None, "⚠ " + warning(line, diagnostic.code, words)))
+        missing = words("explain.missing", syntax=spec.syntax) if spec and diagnostic.code == "missing-argument" else ""
+        spans.append(Span(None, missing or warning(line, diagnostic.code, words), "warn"))
     if spec is not None:
-        spans.append(Span(None, words(f"reply.{'many' if line.expects_multi_line else 'one'}")))
-        spans.append(Span(None, words(f"undo.{spec.undo_in(line.state).value}")))
-        spans.append(Span(None, citation(spec.rfc, spec.section)))
+        spans.append(Span(None, words(f"reply.{'many' if line.expects_multi_line else 'one'}"), "fact"))
+        spans.append(Span(None, words(f"undo.{spec.undo_in(line.state).value}"), "fact"))
+        spans.append(Span(None, citation(spec.rfc, spec.section), "cite"))
     return spans
 
 

@@ -19,10 +19,24 @@ from popshell.visible import fold, show
 async def explain(shell: Shell, argument: str) -> None:
     if not argument:
         raise Misused
+    if argument.startswith(":"):
+        _explain_meta(shell, argument[1:].partition(" ")[0])
+        return
     context = shell.session.connection.context() if shell.session else Context(State.CLOSED)
     line = parse(argument, context)
     spans = explain_line(line, shell.catalog, shell.options.language)
-    shell.screen.lines(render.span_lines(line, spans, shell.screen.columns))
+    shell.screen.lines(render.span_lines(line, spans, shell.screen.columns, ascii=shell.screen.ascii))
+
+
+def _explain_meta(shell: Shell, name: str) -> None:
+    from popshell.ui import meta
+
+    known = meta.found(name)
+    if len(known) != 1:
+        meta.not_found(shell, name, known)
+        return
+    shell.screen.lines(meta.meta_rows(shell, known))
+    shell.say("explain.meta")
 
 
 def _show(shell: Shell, lines: list[Line], margin: str = " ") -> None:

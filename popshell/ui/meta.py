@@ -19,7 +19,7 @@ from popshell.protocol.commands import COMMANDS, State
 from popshell.ui import coursework, doing, looking, render
 from popshell.ui.coursework import Run, of_course
 from popshell.ui.shell import Misused, Shell
-from popshell.ui.wrap import Line, columns, inline, pad, wrap_runs
+from popshell.ui.wrap import Line
 from popshell.visible import show
 
 
@@ -46,7 +46,7 @@ async def run_meta(shell: Shell, text: str) -> None:
     name, _, argument = text[1:].strip().partition(" ")
     known = found(name or "help")
     if len(known) != 1:
-        _not_found(shell, name, known)
+        not_found(shell, name, known)
         shell.tally.usage = True
         return
     meta, argument = known[0], argument.strip()
@@ -59,7 +59,7 @@ async def run_meta(shell: Shell, text: str) -> None:
         shell.tally.usage = True
 
 
-def _not_found(shell: Shell, name: str, known: list[Meta]) -> None:
+def not_found(shell: Shell, name: str, known: list[Meta]) -> None:
     """Say what else it may be; only the name is repeated, since a password may stand behind it."""
     from difflib import get_close_matches  # only a slip needs it
 
@@ -88,7 +88,7 @@ async def _help(shell: Shell, argument: str) -> None:
     page = shell.catalog.page(language, path) if path else None
     metas = found(wanted.removeprefix(":")) if page is None else []
     if len(metas) == 1:
-        shell.screen.lines(_meta_rows(shell, metas))
+        shell.screen.lines(meta_rows(shell, metas))
         return
     if page is None:
         shell.say("shell.no-page", style="warn", name=show(wanted))
@@ -125,29 +125,15 @@ def _overview(shell: Shell) -> None:
         context = session.connection.context()
         lines += render.paragraph(words("shell.help-legal", state=context.state.value), width, style="emphasis")
         known = [(spec, shell.catalog.page(words.language, f"commands/{spec.name}")) for spec in legal_now(context)]
-        lines += _two_columns([(spec.syntax, page.summary if page else "") for spec, page in known], width)
+        rows = [(("command", spec.syntax), page.summary if page else "") for spec, page in known]
+        lines += render.two_columns(rows, width)
     lines += render.paragraph(words("shell.help-metas"), width, style="emphasis")
-    shell.page(shell.screen.drawn([*lines, *_meta_rows(shell, list(METAS.values()))]))
+    shell.page(shell.screen.drawn([*lines, *meta_rows(shell, list(METAS.values()))]))
 
 
-def _meta_rows(shell: Shell, metas: list[Meta]) -> list[Line]:
-    return _two_columns([(usage(meta), shell.words(f"meta.{meta.name}")) for meta in metas], shell.screen.columns)
-
-
-def _two_columns(rows: list[tuple[str, str]], width: int) -> list[Line]:
-    """What to type, and what it does beside it; below it, where there is no room."""
-    widest = max((columns(name) for name, _ in rows), default=0) + 1
-    beside = width - widest - 5 >= 24
-    indent = " " * (4 + widest if beside else 6)
-    lines: list[Line] = []
-    for name, text in rows:
-        wrapped = wrap_runs([(style or "note", part) for style, part in inline(text)], width - 1, indent, indent)
-        if not beside:
-            lines += wrap_runs([("command", name)], width - 1, "    ", "      ")
-        elif wrapped:
-            wrapped[0] = [("", "    "), ("command", pad(name, widest)), *wrapped[0][1:]]
-        lines += wrapped
-    return lines
+def meta_rows(shell: Shell, metas: list[Meta]) -> list[Line]:
+    rows = [(("command", usage(meta)), shell.words(f"meta.{meta.name}")) for meta in metas]
+    return render.two_columns(rows, shell.screen.columns)
 
 
 def usage(meta: Meta) -> str:
@@ -198,4 +184,4 @@ METAS: Mapping[str, Meta] = MappingProxyType(
     }
 )
 
-__all__ = ["METAS", "Meta", "found", "run_meta", "usage"]
+__all__ = ["METAS", "Meta", "found", "meta_rows", "not_found", "run_meta", "usage"]

@@ -14,7 +14,7 @@ from popshell.protocol.exchange import Exchange
 from popshell.protocol.maildropview import MaildropView
 from popshell.protocol.response import Status
 from popshell.protocol.wire import ReplyLimits
-from popshell.ui.wrap import Line, inline, wrap_runs
+from popshell.ui.wrap import Line, Run, columns, inline, pad, wrap_runs
 from popshell.visible import show, tame
 
 if TYPE_CHECKING:
@@ -79,17 +79,39 @@ def command_runs(line: CommandLine, mask: bool = True) -> Line:
     return [run for run in runs if run[1]]
 
 
-def span_lines(line: CommandLine, spans: Sequence[Span], columns: int) -> list[Line]:
-    """`:explain`: the line, then each token with its meaning."""
-    lines: list[Line] = [[("", "  "), *command_runs(line)], []]
+def span_lines(line: CommandLine, spans: Sequence[Span], columns: int, *, ascii: bool) -> list[Line]:
+    """`:explain`: each token with its meaning beside it, then what is wrong, then what the line would do."""
+    tokens: list[tuple[Run, str]] = []
     for span in spans:
-        if span.token is None:
-            lines += paragraph(span.text, columns, "  ", "note")
-            continue
-        word = "••••" if span.token.secret else show(span.token.text, keep="")
-        style = token_style(line, line.tokens.index(span.token))
-        body = wrap_runs([("note", text) for _, text in inline(tame(span.text))], columns - 1, "      ", "      ")
-        lines += [[("", "  "), (style, word)], *body]
+        if span.token is not None:
+            word = "••••" if span.token.secret else show(span.token.text, keep="")
+            tokens.append(((token_style(line, line.tokens.index(span.token)), word), tame(span.text)))
+    lines = two_columns(tokens, columns, indent=2)
+    sign = "! " if ascii else "⚠ "
+    for span in spans:
+        if span.sort == "warn":
+            runs = [("warn", sign), *((style or "warn", text) for style, text in inline(tame(span.text)))]
+            lines += wrap_runs(runs, columns - 1, "  ", "    ")
+    facts = " · ".join(span.text for span in spans if span.sort == "fact")
+    source = [("rfc", span.text) for span in spans if span.sort == "cite"]
+    return lines + (wrap_runs([("note", facts), ("", "  "), *source], columns - 1, "  ", "  ") if facts else [])
+
+
+def two_columns(rows: Sequence[tuple[Run, str]], width: int, *, indent: int = 4) -> list[Line]:
+    """What is typed, and its meaning beside it; below it, where there is no room."""
+    widest = max((columns(word) for (_, word), _ in rows), default=0) + 1
+    beside = width - widest - indent - 1 >= 24
+    start = " " * indent
+    hanging = " " * (indent + widest + 1 if beside else indent + 2)
+    lines: list[Line] = []
+    for (style, word), text in rows:
+        wrapped = wrap_runs([(run or "note", part) for run, part in inline(text)], width - 1, hanging, hanging)
+        if not beside:
+            lines += wrap_runs([(style, word)], width - 1, start, start + "  ")
+        else:
+            wrapped = wrapped or [[]]
+            wrapped[0] = [("", start), (style, pad(word, widest + 1)), *wrapped[0][1:]]
+        lines += wrapped
     return lines
 
 
