@@ -146,6 +146,12 @@ def _ok(exchange: Exchange, page: Page | None, words: Words, known: dict[str, ob
     assert line is not None
     keys = ["ok.note"]
     match line.name:
+        case "CAPA" if exchange.before is State.TRANSACTION:
+            keys.insert(0, "ok.transaction")
+        case "CAPA" if exchange.tls:
+            keys.insert(0, "ok.tls")
+        case "CAPA" if exchange.response and "STLS" in exchange.response.capabilities():
+            keys.insert(0, "ok.stls")
         case "LIST" | "UIDL" | "LANG" if line.arguments:
             keys.insert(0, "ok.one")
         case "STAT" | "LIST" | "UIDL" if known.get("count") == 0:

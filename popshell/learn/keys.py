@@ -20,6 +20,7 @@ from popshell.protocol.commands import COMMANDS, CommandSpec, Kind
 #: Keys of `[ok]` beside `note`, by command.
 OK_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
+        "CAPA": ("stls", "tls", "transaction"),
         "STAT": ("empty",),
         "LIST": ("one", "empty"),
         "UIDL": ("one", "empty"),
