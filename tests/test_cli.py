@@ -15,7 +15,8 @@ import pytest
 from terminal.driver import Peer, environment
 
 from popshell import __version__, arguments, cli
-from popshell.learn.catalog import Catalog, bundled
+from popshell.learn.catalog import LANGUAGES, Catalog, bundled
+from popshell.visible import width
 
 ROOT = Path(__file__).resolve().parents[1]
 DONE = subprocess.CompletedProcess[bytes]
@@ -229,6 +230,48 @@ def test_streams_that_are_closed_or_full_bring_no_traceback(command: str, code: 
         assert b"Traceback" not in said
         assert b"Exception" not in said
         assert b"AttributeError" not in said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("argv", "key", "facts"),
+    [
+        (["--nosuch"], "unknown-option", {"option": "--nosuch"}),
+        (["--plian"], "near-option", {"option": "--plian", "near": "--plain"}),
+        (["--acount=a:C4n4ry"], "near-option", {"option": "--acount", "near": "--account"}),
+        (["--tls", "no"], "bad-choice", {"option": "--tls", "value": "no", "choices": "implicit, stls, none"}),
+        (["--ca"], "no-value", {"option": "--ca", "value": "FILE"}),
+        (["--tls"], "no-value", {"option": "--tls", "value": "implicit|stls|none"}),
+        (["serve", "--port", "x"], "bad-number", {"option": "--port", "value": "x"}),
+        (["--plain=x"], "no-value-wanted", {"option": "--plain"}),
+    ],
+)
+def test_what_is_wrong_with_an_option_is_said_in_our_words(
+    argv: list[str], key: str, facts: dict[str, str], language: str
+) -> None:
+    words = Catalog((bundled(),)).words(language)
+    with pytest.raises(arguments.Usage) as wrong:
+        arguments.parser(words).parse_intermixed_args(argv)
+    assert str(wrong.value) == words(f"cli.{key}", **facts)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_help_is_in_one_language_aligned_and_no_wider_than_the_window(
+    language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    words = Catalog((bundled(),)).words(language)
+    text = arguments.parser(words).format_help()
+    lead = words("cli.usage")
+    rows = text.splitlines()
+    assert rows[0].startswith(f"{lead}popshell [OPTIONS]")
+    assert rows[1] == " " * width(lead) + "popshell learn [LESSON]"
+    about = [row for row in rows if "popshell" not in row]
+    assert all(width(row) <= 80 for row in about)
+    assert words("cli.heading", title=words("cli.options")) in rows
+    if language != "en":
+        assert "usage:" not in text
+        assert "positional" not in text
 
 
 def test_account_error_does_not_repeat_a_password(capsys: pytest.CaptureFixture[str]) -> None:
