@@ -179,3 +179,20 @@ class TestRuns:
             return [(style, character) for style, text in parts for character in text if character != " "]
 
         assert characters([run for line in wrap_runs(runs, width) for run in line]) == characters(runs)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "lines"),
+    [
+        ("一二三四五六七八九。", 18, ["一二三四五六七", "八九。"]),
+        ("一二三四五六七八九", 16, ["一二三四五六七", "八九"]),
+        ("一二三四五六七，八。", 16, ["一二三四五六", "七，八。"]),
+        ("一二三四五六七八 RFC 9", 16, ["一二三四五六七八", "RFC 9"]),
+        ("一二", 2, ["一", "二"]),
+        ("English words a", 14, ["English words", "a"]),
+    ],
+)
+def test_a_last_line_is_never_one_chinese_character_where_another_can_be_pulled_down(
+    text: str, columns: int, lines: list[str]
+) -> None:
+    assert wrap(text, columns) == lines

@@ -7,8 +7,9 @@ and styled runs are broken by the same code.
 
 English breaks at blanks only: no hyphenation, and hyphens inside words (`byte-stuffing`, `-ERR`) are no break points.
 Chinese breaks between any two characters, except that no line begins with closing punctuation and none ends with an
-opening bracket (the rules that typesetters call kinsoku). What belongs together is held together: a code span, a
-citation (`RFC 1939 §5`), a number and its unit (`120 octets`). What is wider than a whole line is cut hard.
+opening bracket (the rules that typesetters call kinsoku), and that no last line is one character alone. What belongs
+together is held together: a code span, a citation (`RFC 1939 §5`), a number and its unit (`120 octets`). What is wider
+than a whole line is cut hard.
 
 Traps. rich and prompt_toolkit know no such rules: they cut `-ERR` in two and begin lines with 。; give them lines that
 are wrapped already. A newline in the text is white space, and vanishes between two Chinese characters.
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Protocol
 
 from popshell.visible import ATOM, width
@@ -182,15 +184,27 @@ def _may_break(before: str, after: str, blank: bool) -> bool:
 
 def _spans(text: str, allowed: list[bool], first: int, rest: int) -> Iterator[tuple[int, int]]:
     """Where each line begins and ends; blanks at either end of a line belong to none."""
+    starts: list[int] = []
     start, room = 0, first
     while True:
         while start < len(text) and text[start] == " ":
             start += 1
         if start == len(text):
-            return
-        end = _fill(text, allowed, start, room)
+            break
+        starts.append(start)
+        start, room = _fill(text, allowed, start, room), rest
+    if len(starts) > 1:
+        starts[-1] = _not_alone(text, allowed, starts[-2], starts[-1])
+    for start, end in pairwise([*starts, len(text)]):
         yield start, start + len(text[start:end].rstrip(" "))
-        start, room = end, rest
+
+
+def _not_alone(text: str, allowed: list[bool], above: int, last: int) -> int:
+    """Where the last line begins: one Chinese character by itself has another pulled down to it."""
+    alone = text[last:].rstrip("".join(_CLOSING) + " ")
+    if len(alone) != 1 or width(alone) != 2:
+        return last
+    return next((at for at in range(last - 1, above, -1) if allowed[at]), last)
 
 
 def _fill(text: str, allowed: list[bool], start: int, room: int) -> int:
