@@ -129,12 +129,12 @@ def parser(words: Words) -> argparse.ArgumentParser:
             action = next((a for a in self._actions if error.argument_name in a.option_strings), None)
             if action is None:
                 return words("cli.bad-arguments", reason=error.message)
-            option, choices = action.option_strings[0], ", ".join(action.choices or ())
+            option, choices = action.option_strings[0], words.listed(action.choices or ())
             if action.nargs == 0:
                 return words("cli.no-value-wanted", option=option)
             value = _quoted(error.message)
             if value is None:
-                return words("cli.no-value", option=option, value=action.metavar or choices.replace(", ", "|"))
+                return words("cli.no-value", option=option, value=action.metavar or "|".join(action.choices or ()))
             if choices:
                 return words("cli.bad-choice", option=option, value=value, choices=choices)
             return words("cli.bad-number", option=option, value=value)

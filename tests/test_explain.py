@@ -387,6 +387,30 @@ def test_quit_before_the_login_erases_nothing_and_does_not_say_so(language: str)
     assert words("undo.never") in after
 
 
+@pytest.mark.parametrize(("language", "listed"), [("en", "1, 3"), ("zh-Hant", "1、3")])
+def test_numbers_in_a_row_stand_as_the_language_has_them(language: str, listed: str) -> None:
+    assert any(listed in note.text for note in notes(last(*LOGIN, "DELE 3", "DELE 1"), language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_lang_refused_may_mean_that_there_is_no_lang(language: str) -> None:
+    """Without a code the two cannot be told apart, so the note names both."""
+    (note,) = notes(real("C: LANG de", "S: -ERR Unknown command."), language)
+    assert "LANG" in note.text
+    assert note.text != CATALOG.words(language)("why.refused")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        *(("STA", "STAT"), ("RERT", "RETR"), ("QIUT", "QUIT"), ("DEL", "DELE"), ("LSIT", "LIST"), ("CAP", "CAPA")),
+        *(("STATUS", "STAT"), ("DELETE", "DELE"), ("SECRET", None), ("HELO", None), ("XYZZY", None), ("LOGIN", None)),
+    ],
+)
+def test_only_a_good_suggestion_is_made(typed: str, meant: str | None) -> None:
+    assert suggestion(typed) == meant
+
+
 def test_a_name_refused_with_auth_in_clear_text_is_want_of_tls() -> None:
     refused = real("C: USER x", "S: -ERR [AUTH] plain text is off")
     assert reason(refused) == "tls-required"

@@ -109,3 +109,10 @@ def test_narrow_window_is_no_error(columns: int) -> None:
     for path in ("commands/AUTH", "codes/SYS-TEMP", "capabilities/UTF8", "states/CLOSED"):
         for language in LANGUAGES:
             assert drawn(path, language, max(columns, 20))
+
+
+def test_arrows_of_a_state_name_the_command_before_the_state() -> None:
+    assert "QUIT → UPDATE" in drawn("states/TRANSACTION")
+    assert "server closes → CLOSED" in drawn("states/UPDATE")
+    assert "greeting → AUTHORIZATION" in drawn("states/CLOSED")
+    assert "RFC 8314 §3、RFC 2595 §4" in drawn("commands/PASS", "zh-Hant")

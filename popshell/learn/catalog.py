@@ -216,7 +216,7 @@ class Words:
         return text
 
     def listed(self, items: Iterable[object]) -> str:
-        """Items one behind the other, separated as the language does."""
+        """Several things in a row, as the language tells them apart: `1, 3`."""
         return self("list.separator").join(map(str, items))
 
     def keys(self) -> Iterator[str]:

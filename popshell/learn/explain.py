@@ -41,8 +41,8 @@ def citation(rfc: int, section: str) -> str:
     return f"RFC {rfc} §{section}" if section[:1].isdigit() else f"RFC {rfc} “{section}”"
 
 
-def facts(exchange: Exchange) -> dict[str, object]:
-    """What a note may name; a fact that is not known is not there."""
+def facts(exchange: Exchange, words: Words | None = None) -> dict[str, object]:
+    """What a note may name; a fact that is not known is not there. `words` tell how numbers stand in a row."""
     line, response = exchange.command, exchange.response
     known: dict[str, object] = {"state": exchange.before.value, "after": exchange.after.value}
     if response is not None and response.code:
@@ -65,7 +65,7 @@ def facts(exchange: Exchange) -> dict[str, object]:
         known["last"] = before.last
     marks = before.marks if line.name in ("RSET", "QUIT") else exchange.maildrop.marks
     known["marked"] = len(marks)
-    known["marks"] = ", ".join(map(str, sorted(marks)))
+    known["marks"] = words.listed(sorted(marks)) if words else ", ".join(map(str, sorted(marks)))
     if response is not None and response.ok:
         known |= _facts_of_ok(exchange, line)
     return known
@@ -108,7 +108,7 @@ def explain(exchange: Exchange, catalog: Catalog, language: str) -> list[Note]:
         return list(_problem(exchange, words))
     if exchange.command is None:
         return list(_greeting(exchange, words))
-    known = facts(exchange)
+    known = facts(exchange, words)
     spec = exchange.command.spec
     page = catalog.page(language, f"commands/{spec.name}") if spec else None
     cite = citation(spec.rfc, spec.section) if spec else ""
@@ -231,7 +231,7 @@ def suggestion(name: str) -> str | None:
 
     names = [spec.name for spec in COMMANDS.values() if not spec.historic]
     # Letters in the wrong order are the commonest slip: RERT is RETR, not RSET.
-    near = [known for known in names if sorted(known) == sorted(name)] or get_close_matches(name, names, 1, 0.6)
+    near = [known for known in names if sorted(known) == sorted(name)] or get_close_matches(name, names, 1, 0.75)
     return near[0] if near else None
 
 

@@ -64,7 +64,7 @@ def not_found(shell: Shell, name: str, known: list[Meta]) -> None:
     from difflib import get_close_matches  # only a slip needs it
 
     if known:
-        near = ", ".join(f":{meta.name}" for meta in known)
+        near = shell.words.listed(f":{meta.name}" for meta in known)
         shell.say("shell.meta-ambiguous", style="warn", name=show(name), near=near)
     elif upper(name) in COMMANDS:
         shell.say("shell.meta-pop3", style="warn", command=upper(name))

@@ -122,8 +122,8 @@ def _rows(kind: str, name: str, page: Page, words: Words) -> Iterator[tuple[str,
         state = State(name)
         for arrow in transitions():
             if arrow.before is state and arrow.after is not state:
-                label = " · ".join(arrow.commands)
-                yield "leads-to", f"{arrow.after.value}  {label}"
+                server = words("diagram.closes" if state is State.UPDATE else "diagram.greeting")
+                yield "leads-to", f"{' · '.join(arrow.commands) or server} → {arrow.after.value}"
 
 
 def _command_rows(spec: CommandSpec, page: Page, words: Words) -> Iterator[tuple[str, str | Run]]:
@@ -145,4 +145,4 @@ def _command_rows(spec: CommandSpec, page: Page, words: Words) -> Iterator[tuple
         yield "announced-by", f"CAPA: {spec.capability}"
     yield "source", ("rfc", citation(spec.rfc, spec.section))
     if spec.see:
-        yield "see-also", ("rfc", ", ".join(citation(*where) for where in spec.see))
+        yield "see-also", ("rfc", words.listed(citation(*where) for where in spec.see))
