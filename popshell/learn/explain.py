@@ -7,6 +7,7 @@ What a reply means comes from the command's page (`[ok]`, `[err]`), the response
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from popshell.learn.catalog import Catalog, Page, Words
@@ -225,6 +226,7 @@ def _filled(page: Page | None, known: dict[str, object], *keys: str) -> str | No
     return None
 
 
+@lru_cache(maxsize=64)
 def suggestion(name: str) -> str | None:
     """The command that an unknown keyword is probably meant for."""
     from difflib import get_close_matches  # only a slip needs it

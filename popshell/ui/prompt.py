@@ -77,18 +77,17 @@ class Toolbar:
         self._catalog = catalog
         self._typing = typing
         self._typed = typed
+        self._known: tuple[CommandLine, tuple[str, int], list[Line]] | None = None
 
     def __call__(self, rows: int, columns: int) -> list[Line]:
         words, room = self._shell.words, max(columns - 1, 0)
         about = self._about(words, room)
         # In a low window there is no room for a picture: what is typed matters most, unless the time runs out.
         if rows < _LOW:
-            drawn = [self._place_line(words, room) if self._counts_down() else about[0]]
-        else:
-            path: Line = [("", " "), *_path(self._shell.state, columns - 2, self._shell.screen.ascii, words)]
-            place = self._place_line(words, room)
-            drawn = [path, *about, place] if rows >= _HIGH else [path, about[0], place]
-        return [clip_line(line, room, self._mark) for line in drawn]
+            return [clip_line(self._place_line(words, room) if self._counts_down() else about[0], room, self._mark)]
+        shown = [*(about if rows >= _HIGH else about[:1]), self._place_line(words, room)]
+        path = _path(self._shell.state, room, self._shell.screen.ascii, words)
+        return [path, *(clip_line(line, room, self._mark) for line in shown)]
 
     @property
     def _mark(self) -> str:
@@ -119,7 +118,12 @@ class Toolbar:
             names = "  ".join(spec.name for spec in legal_now(context))
             now = words("toolbar.legal-now", names=names) if names else words("toolbar.nothing-now")
             return _two_rows([("dim", now)], room, metas)
-        return self._about_command(line, line.spec, context, words, room)
+        # The parse of the same text in the same context is the same object.
+        known = self._known
+        if known is None or known[0] is not line or known[1] != (words.language, room):
+            rows = self._about_command(line, line.spec, context, words, room)
+            self._known = known = line, (words.language, room), rows
+        return known[2]
 
     def _about_command(
         self, line: CommandLine, spec: CommandSpec, context: Context, words: Words, room: int
@@ -198,9 +202,15 @@ def _joined(parts: Line, dot: Run) -> Line:
     return line
 
 
+@lru_cache(maxsize=64)
+def _wrapped(runs: tuple[Run, ...], room: int) -> list[Line]:
+    """The runs as rows; wrapped once, since the toolbar is redrawn on every key."""
+    return wrap_runs(runs, max(room, 2), " ", " ")
+
+
 def _two_rows(runs: Line, room: int, below: Line | None = None) -> list[Line]:
     """The runs in one row with `below` under it, or in two; what is more is cut off."""
-    first, *more = wrap_runs(runs, max(room, 2), " ", " ") or [[]]
+    first, *more = _wrapped(tuple(runs), room) or [[]]
     if not more:
         return [first, below or []]
     return [first, [run for line in more for run in line] if len(more) > 1 else more[0]]
@@ -224,21 +234,17 @@ def _maildrop(view: MaildropView, words: Words, dot: str, ascii: bool) -> list[t
     return parts
 
 
-def _path(state: State, columns: int, ascii: bool, words: Words) -> Line:
-    return _drawn_path(state, columns, ascii, words.language, words)
-
-
-_paths: dict[tuple[State, int, bool, str], Line] = {}
-
-
-def _drawn_path(state: State, columns: int, ascii: bool, language: str, words: Words) -> Line:
+def _path(state: State, room: int, ascii: bool, words: Words) -> Line:
     """The path is drawn once for each state and width: the toolbar is redrawn on every key."""
-    key = (state, columns, ascii, language)
+    key = (state, room, ascii, words.language)
     if key not in _paths:
         if len(_paths) > 64:
             _paths.clear()
-        _paths[key] = diagram.path(state, columns, ascii, words)[0]
+        _paths[key] = clip_line([("", " "), *diagram.path(state, room - 1, ascii, words)[0]], room)
     return _paths[key]
+
+
+_paths: dict[tuple[State, int, bool, str], Line] = {}
 
 
 def _meta_help(text: str, words: Words) -> Line:

@@ -75,7 +75,7 @@ def columns(text: str) -> int:
 
 def line_columns(line: Line) -> int:
     """How many columns the line takes."""
-    return sum(width(text) for _, text in line)
+    return width("".join([text for _, text in line]))
 
 
 def pad(text: str, columns: int) -> str:
@@ -194,17 +194,18 @@ def _spans(text: str, allowed: list[bool], first: int, rest: int) -> Iterator[tu
         starts.append(start)
         start, room = _fill(text, allowed, start, room), rest
     if len(starts) > 1:
-        starts[-1] = _not_alone(text, allowed, starts[-2], starts[-1])
+        starts[-1] = _not_alone(text, allowed, starts[-2], starts[-1], rest)
     for start, end in pairwise([*starts, len(text)]):
         yield start, start + len(text[start:end].rstrip(" "))
 
 
-def _not_alone(text: str, allowed: list[bool], above: int, last: int) -> int:
+def _not_alone(text: str, allowed: list[bool], above: int, last: int, room: int) -> int:
     """Where the last line begins: one Chinese character by itself has another pulled down to it."""
     alone = text[last:].rstrip("".join(_CLOSING) + " ")
     if len(alone) != 1 or width(alone) != 2:
         return last
-    return next((at for at in range(last - 1, above, -1) if allowed[at]), last)
+    pulled = next((at for at in range(last - 1, above, -1) if allowed[at]), last)
+    return pulled if width(text[pulled:].rstrip(" ")) <= room else last
 
 
 def _fill(text: str, allowed: list[bool], start: int, room: int) -> int:
