@@ -22,7 +22,7 @@ from popshell.protocol.commands import COMMANDS, CommandSpec, MultiLine, State, 
 from popshell.ui import markdown
 from popshell.ui.respell import in_backticks
 from popshell.ui.theme import COLOURED, COLOURLESS, Palette, rich_theme
-from popshell.ui.wrap import Line, Run, in_ascii, inline, wrap_runs
+from popshell.ui.wrap import Line, Run, columns, in_ascii, inline, wrap_runs
 from popshell.visible import tame
 
 _MOST_COLUMNS = 92
@@ -100,8 +100,9 @@ def _facts(kind: str, name: str, page: Page, words: Words, width: int, ascii: bo
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 1), pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
-    room = width - 20
-    for label, value in _rows(kind, name, page, words):
+    rows = list(_rows(kind, name, page, words))
+    room = width - max((columns(words(f"page.{label}")) for label, _ in rows if label), default=0) - 3
+    for label, value in rows:
         runs = [value] if isinstance(value, tuple) else inline(value)
         wrapped = wrap_runs([(style, in_ascii(text)) for style, text in runs] if ascii else runs, room)
         table.add_row(words(f"page.{label}") if label else "", Text("\n").join(_text(line) for line in wrapped))
