@@ -120,7 +120,7 @@ def test_walk_through(tmux: Callable[..., Tmux], language: str) -> None:
 
     # DELE marks, RETR is refused, RSET takes it back
     line("DELE 1", "+OK", note("commands/DELE", "ok.note", msg=1, marks="1", marked=1))
-    walk.toolbar_shows("#1", walk.words("toolbar.maildrop", count=6))
+    walk.toolbar_shows("✗ " + walk.words("toolbar.marks", marks="#1"), walk.words("toolbar.maildrop", count=6))
     terminal.type("RETR 1")
     terminal.wait(f"⚠ {walk.words('warn.marked')}")
     terminal.press("C-u")
@@ -132,7 +132,7 @@ def test_walk_through(tmux: Callable[..., Tmux], language: str) -> None:
 
     # QUIT: the message to be erased is named, UPDATE drawn, connection closed, told
     line("DELE 2", "+OK", note("commands/DELE", "ok.note", msg=2, marks="2", marked=1))
-    walk.toolbar_shows("#2")
+    walk.toolbar_shows("✗ " + walk.words("toolbar.marks", marks="#2"))
     shown = line("QUIT", "+OK", note("commands/QUIT", "ok.marks", marks="2", marked=1))
     assert word("shell.quit-erases", marks="2", count=1) in flat(terminal.scroll())
     assert "━━QUIT━━▶ [UPDATE]" in shown
@@ -143,12 +143,12 @@ def test_walk_through(tmux: Callable[..., Tmux], language: str) -> None:
     # once more: CAPA, STLS, APOP
     terminal.line(":connect", "[AUTHORIZATION]")
     assert len(set(STAMP.findall(terminal.scroll()))) == 2, "each connection has a stamp of its own"
-    shown = line("CAPA", "+OK", note("commands/CAPA", "ok.note", tags=12, state="AUTHORIZATION"))
+    shown = line("CAPA", "+OK", note("commands/CAPA", "ok.stls", tags=12, state="AUTHORIZATION"))
     assert " S: STLS\n" in shown
     shown = line("STLS", "+OK", note("commands/STLS", "ok.note"))
     assert flat((walk.words.get("shell.tls-on") or "?").partition("{")[0]) in flat(shown)
     assert "CAPA" in shown, "to be asked anew"
-    terminal.prompt(f"AUTHORIZATION {walk.words('toolbar.tls')} ▸")
+    terminal.prompt(f"AUTHORIZATION 🔒 {walk.words('toolbar.tls')} ▸")
     walk.toolbar_shows(f"· 🔒 {walk.words('toolbar.tls')} ·")
     terminal.type(":apop learner\r")
     terminal.wait(walk.words("shell.password").strip())
