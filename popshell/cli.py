@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from popshell import __version__
-from popshell.arguments import SUBCOMMANDS, SYNOPSIS, Arguments, Usage, parser, peek, stray_option
+from popshell.arguments import SUBCOMMANDS, Arguments, Usage, parser, peek, stray_option, synopsis
 from popshell.learn.catalog import LANGUAGES, Catalog, PageError, Words, bundled, choose_language
 from popshell.learn.gate import Refused
 from popshell.net.address import Address, AddressError, parse_address
@@ -26,6 +26,7 @@ from popshell.net.dialer import Dialer
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.net.transport import TlsMode
+from popshell.protocol.sasl import prepared
 from popshell.server.maildrop import from_files, read_directory
 from popshell.server.mailserver import MailServer
 from popshell.server.settings import SERVED, Conditions, Limits
@@ -74,7 +75,7 @@ def run(argv: list[str]) -> int:
             parser(words).parse_intermixed_args(argv, arguments)
         return _dispatch(arguments, catalog, language)
     except Usage as error:
-        _complain(f"popshell: {error}\n{SYNOPSIS}")
+        _complain(f"popshell: {error}\n{synopsis(words)}")
         return USAGE
     except (PageError, Refused) as error:
         _complain(words("cli.bad-lessons", reason=str(error)))
@@ -105,7 +106,7 @@ def _complain(text: str) -> None:
 def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
     words = catalog.words(language)
     if arguments.lang and choose_language(arguments.lang, {}) == "en" and not arguments.lang.lower().startswith("en"):
-        raise Usage(words("cli.bad-lang", lang=arguments.lang, languages=", ".join(LANGUAGES)))
+        raise Usage(words("cli.bad-lang", lang=arguments.lang, languages=words.listed(LANGUAGES)))
     own = arguments.lessons or (Path(named) if (named := os.environ.get("POPSHELL_LESSONS")) else None)
     if own and not own.is_dir():
         raise Usage(words("cli.no-lessons", path=str(own)))
@@ -164,6 +165,8 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
         name, colon, password = text.partition(":")
         if not (name and colon and password) or any(ch.isspace() for ch in name):
             raise Usage(words("cli.bad-account", account=name or text))
+        if prepared(name, stored=True) is None or prepared(password, stored=True) is None:
+            raise Usage(words("cli.unusable-account", account=name))
         if name in accounts:
             raise Usage(words("cli.account-twice", account=name))
         accounts[name] = password

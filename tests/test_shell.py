@@ -284,6 +284,31 @@ def test_every_change_of_state_is_drawn_the_last_one_too() -> None:
     run(go())
 
 
+def test_capa_names_what_has_changed_since_it_was_asked_last() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin("CAPA")
+        assert "Since the last" not in stage.screen.flat
+        shown = " ".join((await stage.run("CAPA")).split())
+        assert "The same list as before" in shown
+        shown = " ".join((await stage.run("USER learner", "PASS secret", "CAPA")).split())
+        assert "gone" in shown
+        assert "STLS" in shown.partition("gone")[2]
+        assert "new" not in shown.partition("Since the last")[2].partition(".")[0]
+
+    run(go())
+
+
+def test_lang_that_capa_did_not_list_is_not_called_a_strange_language() -> None:
+    async def go() -> None:
+        stage = real(CAPA=b"+OK\r\nTOP\r\n.\r\n", LANG=b"-ERR unknown command\r\n")
+        await stage.begin("CAPA")
+        shown = " ".join((await stage.run("LANG zh-Hant")).split())
+        assert "one language only" in shown
+
+    run(go())
+
+
 def test_bytes_between_stls_and_tls_are_shown() -> None:
     async def go() -> None:
         stage = real(STLS=b"+OK begin\r\n+OK injected\r\n")

@@ -133,6 +133,65 @@ def test_skip_is_remembered_and_comes_back_at_the_end(tmp_path: Path, learn: Cal
     assert "> " in learner.say(":lessons").split("\n")[0]
 
 
+def test_what_was_skipped_can_be_gone_back_to(tmp_path: Path, learn: Callable[..., Learner]) -> None:
+    learner = learn()
+    learner.say(":skip")
+    shown = learner.say(":lessons")
+    assert EN("tutor.skipped-count", count=1) in shown.split("\n")[0]
+    learner.say(":lesson greeting/5")
+    assert EN("tutor.task", number=5, total=5) in learner.text[-2000:]
+    assert EN("tutor.task", number=1, total=5) in learner.say(":lesson 1 say-goodbye")
+    assert "* Solved." in learner.say("QUIT")
+    assert stands(tmp_path, "say-goodbye")[0] == "solved"
+    wrong = learner.say(":lesson 1/9")
+    assert EN("tutor.no-such-exercise", name="9", known="X").split("`9`")[0] in wrong
+    assert "5 " in wrong, "those that there are, are named"
+
+
+def test_a_lesson_that_is_done_but_for_what_was_skipped_begins_there(learn: Callable[..., Learner]) -> None:
+    learner = learn()
+    learner.say(":skip", ":skip", ":skip", ":skip", ":skip")
+    assert EN("tutor.task", number=1, total=5) in learner.say(":lesson greeting")
+
+
+def test_a_right_prediction_elsewhere_is_told_to_prove_nothing(tmp_path: Path, learn: Callable[..., Learner]) -> None:
+    learner = learn("states")
+    read = lesson("02-states")
+    first = read.exercises[0]
+    assert first.kind is ExerciseKind.PREDICT
+    name = first.line.split()[0]
+    begun = ["USER learner", "PASS secret"] if name in ("STAT", "LIST") else ["QUIT", ":connect"]
+    shown = learner.say(*begun, first.line, ":answer +OK TRANSACTION one")
+    assert "* Solved." not in shown
+    assert words(EN("tutor.elsewhere", line=first.line)) in words(shown)
+    assert stands(tmp_path, first.id, read.id)[1] == 0, "nor does it count as a try"
+
+
+def test_what_came_but_not_as_asked_for_is_named(learn: Callable[..., Learner]) -> None:
+    learner = learn()
+    shown = learner.say("USER learner", "PASS secret", "QUIT")
+    assert "happened yet" not in shown or "QUIT" not in shown.partition("happened yet")[2][:12]
+
+
+def test_progress_of_a_newer_version_is_called_so(tmp_path: Path, learn: Callable[..., Learner]) -> None:
+    progress_file(tmp_path).parent.mkdir(parents=True)
+    progress_file(tmp_path).write_text('{"version": 2, "courses": {}}')
+    assert "newer PopShell" in learn().began
+
+
+def test_a_start_that_ends_the_line_is_told_and_the_shell_goes_on(own: Path, learn: Callable[..., Learner]) -> None:
+    for language in ("en", "zh-Hant"):
+        file = own / language / "01-first.md"
+        if language == "en":
+            text = file.read_text("utf-8")
+            at = text.index("start = ")
+            end = text.index("\n", at)
+            file.write_text(text[:at] + 'start = ["QUIT", "NOOP"]' + text[end:], "utf-8")
+    learner = learn(lessons=own)
+    assert words(EN("tutor.start-failed")) in words(learner.began)
+    assert ":hint" in learner.say(":help")
+
+
 def test_again_begins_on_a_fresh_copy(learn: Callable[..., Learner]) -> None:
     learner = learn("dots")
     assert "closed" in learner.say("DELE 1", "QUIT")

@@ -96,7 +96,12 @@ def _facts_of_ok(exchange: Exchange, line: CommandLine) -> dict[str, object]:
             if many := stuffed_lines(exchange.raw_content()):
                 known["stuffed"] = many
         case "CAPA":
-            known["tags"] = len(response.capabilities())
+            now, before = response.capabilities(), exchange.capabilities_before
+            known["tags"] = len(now)
+            if before is not None:
+                changed = {tag for tag in now if tag in before and now[tag] != before[tag]}
+                known["_added"] = [tag for tag in now if tag not in before] + sorted(changed)
+                known["_gone"] = [tag for tag in before if tag not in now]
         case "LANG" if line.arguments:
             known["lang"] = response.text.split(" ", 1)[0]
     return known
@@ -168,10 +173,21 @@ def _ok(exchange: Exchange, page: Page | None, words: Words, known: dict[str, ob
         text = words("why.ok-unknown", **known)
     if text:
         yield Note("ok", text, cite)
+    if line.name == "CAPA" and "_added" in known:
+        yield Note("info", _changes(known, words), citation(2449, "5"))
     if "stuffed" in known and (more := _filled(page, known, "ok.stuffed")):
         yield Note("info", more, citation(1939, "3"))
     if line.spec and exchange.before not in line.spec.transitions:
         yield Note("warn", words("why.accepted-against-rfc", **known), cite)
+
+
+def _changes(known: dict[str, object], words: Words) -> str:
+    """How a list of capabilities differs from the one before it on this connection."""
+    added, gone = known["_added"], known["_gone"]
+    assert isinstance(added, list)
+    assert isinstance(gone, list)
+    key = "both" if added and gone else "added" if added else "gone" if gone else "same"
+    return words(f"capa.{key}", added=words.listed(added), gone=words.listed(gone))
 
 
 def _err(

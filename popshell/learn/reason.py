@@ -49,6 +49,10 @@ def reason(exchange: Exchange) -> str:
     if spec.name == "USER":
         # Servers say +OK to any name (RFC 1939 §7 lets them; Dovecot 2.3.19 does), but some not in clear text.
         return "refused" if exchange.tls else "tls-required"
+    if spec.capability and exchange.capabilities_before is not None:
+        announced = spec.capability in exchange.capabilities_before
+        if not announced and spec.name in ("LANG", "UTF8"):  # TOP and UIDL are often served though not listed
+            return "not-supported"
     if spec.name == "LANG" and line.arguments:
         return "unknown-language"
     return "not-supported" if spec.capability else "refused"

@@ -77,6 +77,9 @@ class Connection:
         self.tls = False
         self.stamp: str | None = None
         self.capabilities: dict[str, tuple[str, ...]] | None = None
+        self._last_list: dict[str, tuple[str, ...]] | None = (
+            None  # what CAPA said last, though it may not hold any more
+        )
         self.maildrop = MaildropView()
         self.done: frozenset[str] = frozenset()
         self.follows = ""
@@ -370,7 +373,9 @@ class Connection:
                     self.capabilities = response.capabilities() if spec.name == "CAPA" else None
             self.maildrop = self.maildrop.after(line, response, bool(spec and spec.logs_in))
         self._turn = None
-        return self._record(turn, response, before, self.state, seen, None, now)
+        record = self._record(turn, response, before, self.state, seen, None, now)
+        self._last_list = self.capabilities or self._last_list
+        return record
 
     def _break(self, turn: _Turn | None, problem: Problem, raw: bytes, now: float) -> Exchange:
         """A fault after which nothing is trusted."""
@@ -411,6 +416,7 @@ class Connection:
             tls=self.tls,
             maildrop_before=seen,
             maildrop=self.maildrop,
+            capabilities_before=self._last_list,
             secrets=self._secrets,
             ahead=turn.ahead,
             started=turn.started,

@@ -20,6 +20,7 @@ the session. `problem` names a fault by a stable code; its words stand in `messa
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -64,6 +65,8 @@ class Exchange:
     tls: bool = False
     maildrop_before: MaildropView = field(default_factory=MaildropView, repr=False)
     maildrop: MaildropView = field(default_factory=MaildropView, repr=False)
+    #: what CAPA said last on this connection before this line, also before a login or TLS; None if it was not asked
+    capabilities_before: Mapping[str, tuple[str, ...]] | None = field(default=None, repr=False)
     #: secrets sent so far, longest first: none may show up in what is written of a status line
     secrets: tuple[str, ...] = field(default=(), repr=False)
     #: how many replies were still due when the line was sent: above 0, it was pipelined (RFC 2449 §6.6)

@@ -12,7 +12,7 @@ from pathlib import Path
 from popshell.learn.catalog import LANGUAGES, match_language
 from popshell.protocol.commandline import MASK, parse
 from popshell.protocol.commands import State
-from popshell.protocol.sasl import apop_digest
+from popshell.protocol.sasl import apop_digest, prepared
 from popshell.session import transcript_lines
 from popshell.ui import ending
 from popshell.ui import flight as flights
@@ -26,7 +26,7 @@ async def notes(shell: Shell, argument: str) -> None:
     if argument in ("full", "brief", "off"):
         shell.options.notes = argument
     elif argument:
-        shell.say("shell.choose", style="warn", choices="full, brief, off")
+        shell.say("shell.choose", style="warn", choices=shell.words.listed(("full", "brief", "off")))
         return
     shell.say("shell.notes-are", value=shell.options.notes)
 
@@ -34,7 +34,7 @@ async def notes(shell: Shell, argument: str) -> None:
 async def lang(shell: Shell, argument: str) -> None:
     tag = match_language(argument) if argument else None
     if argument and tag is None:
-        shell.say("shell.choose", style="warn", choices=", ".join(LANGUAGES))
+        shell.say("shell.choose", style="warn", choices=shell.words.listed(LANGUAGES))
         return
     if tag:
         shell.options.language = tag
@@ -45,7 +45,7 @@ async def reveal(shell: Shell, argument: str) -> None:
     if argument in ("on", "off"):
         shell.options.reveal = argument == "on"
     elif argument:
-        shell.say("shell.choose", style="warn", choices="on, off")
+        shell.say("shell.choose", style="warn", choices=shell.words.listed(("on", "off")))
         return
     practice = shell.call is not None and shell.call.place.practice
     key = "reveal-off" if not shell.options.reveal else "reveal-on" if practice else "reveal-not-here"
@@ -75,7 +75,7 @@ async def apop(shell: Shell, argument: str) -> None:
             [("", "      = "), ("number", digest)],
         ]
     )
-    shell.draft = f"APOP {argument} {digest}"
+    shell.draft = f"APOP {prepared(argument) or argument} {digest}"  # RFC 6856 §2.2
     shell.say("shell.apop-ready")
 
 

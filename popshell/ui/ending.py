@@ -74,7 +74,7 @@ async def begin_tls(shell: Shell, session: Session) -> None:
         return
     shell.expected_end = False
     facts = shell.call.tls_facts() if shell.call else {}
-    shell.say("shell.tls-on", style="lock", **{"version": "TLS", "cipher": "", **facts})
+    shell.say("shell.tls-on", style="lock", **{"version": "TLS", "cipher": "", **facts}, lock=shell.screen.lock)
 
 
 async def may_part(shell: Shell) -> bool:

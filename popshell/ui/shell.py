@@ -111,7 +111,7 @@ class Shell:
     def page(self, text: str) -> None:
         """Show a text that is laid out already, a windowful at a time."""
         rows = text.splitlines(keepends=True)
-        most = self.screen.rows - 6
+        most = max(self.screen.rows - 6, 3)
         first = len(rows) if len(rows) <= most + 2 else most
         self.screen.styled("".join(rows[:first]))
         self.page_rest, self.cut_short = rows[first:], None
