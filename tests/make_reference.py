@@ -233,6 +233,8 @@ _DEADLINES = {
 _SHELL = {
     "GREETING_TIME": ("until the greeting has come", "s"),
     "REPLY_TIME": ("until a reply is whole", "s"),
+    "COUNTDOWN": ("before the practice server's autologout it is counted down", "s"),
+    "SLOWEST": ("a reply that comes more slowly is said to be slow", "octets a second"),
     "HANG_TIME": ("after this the shell says what it is waiting for", "s"),
     "CLOSING_TIME": ("how long the server may take to close after `QUIT`", "s"),
 }

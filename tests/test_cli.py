@@ -276,6 +276,38 @@ def test_help_is_in_one_language_aligned_and_no_wider_than_the_window(
         assert "positional" not in text
 
 
+_WITHOUT_POSIX = """
+import asyncio, sys
+for name in ("fcntl", "termios", "tty", "pwd", "grp", "resource", "pty"):
+    sys.modules[name] = None
+def nothing(*_): raise NotImplementedError
+asyncio.SelectorEventLoop.add_signal_handler = asyncio.SelectorEventLoop.remove_signal_handler = nothing
+from popshell.__main__ import main
+sys.argv = ["popshell", *sys.argv[1:]]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "typed", "wanted"),
+    [
+        (["--plain"], "USER learner\nPASS secret\nSTLS\nRETR 2\nQUIT\n", b"erased"),
+        (["--json"], "USER learner\nPASS secret\nSTAT\nQUIT\n", b'"STAT"'),
+        (["learn", "--plain"], "QUIT\n:next\n", b"Exercise 2 of"),
+        (["lint"], "", b"all true"),
+    ],
+)
+def test_plain_needs_nothing_that_windows_lacks(argv: list[str], typed: str, wanted: bytes, tmp_path: Path) -> None:
+    """What POSIX alone has is taken away: terminals' settings, file locks, signals in the event loop."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_POSIX, "--lang", "en", *argv],
+        input=typed.encode(), capture_output=True, env=environment(tmp_path), check=False, timeout=60, cwd=ROOT,
+    )  # fmt: skip
+    assert wanted in done.stdout, (done.stdout[-800:], done.stderr[-800:])
+    assert b"Traceback" not in done.stderr
+    assert b"should not have happened" not in done.stdout + done.stderr
+
+
 def test_account_error_does_not_repeat_a_password(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, err = run(capsys, "--account", "a b:C4n4ry")
     assert "C4n4ry" not in err

@@ -519,6 +519,25 @@ def test_no_reply_ends_a_batch_and_gives_a_person_the_prompt(monkeypatch: pytest
     run(go())
 
 
+def test_a_reply_that_drips_is_said_to_be_slow_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        monkeypatch.setattr(waiting, "HANG_TIME", 0.01)
+        stage = real(RETR=b"+OK\r\nx")
+        await stage.begin("USER a", "PASS b")
+        task = asyncio.ensure_future(stage.run("RETR 1"))
+        await until(lambda: "RETR 1" in stage.wire.heard)
+        await turns()
+        stage.clock.now += 100
+        for _ in range(8):
+            stage.wire.say(b"y")
+            await asyncio.sleep(0.02)
+        stage.wire.say(b"\r\n.\r\n")
+        await task
+        assert stage.screen.flat.count("comes slowly") == 1, stage.screen.flat
+
+    run(go())
+
+
 # -- the seat belt for real servers (sec-U7) ---------------------------------------------------------------------------
 
 

@@ -49,6 +49,16 @@ class MultiLine(enum.Enum):
     WITHOUT_ARGUMENT = "without argument"
 
 
+class Content(enum.Enum):
+    """What the lines behind a multi-line `+OK` are."""
+
+    TEXT = "text"
+    SCAN_LISTINGS = "scan listings"  # message-number and octets (RFC 1939 §5)
+    UNIQUE_IDS = "unique-id listings"  # message-number and unique-id (RFC 1939 §7)
+    MAIL = "mail"  # header, empty line, body (RFC 5322)
+    CAPABILITIES = "capabilities"  # a tag and its parameters (RFC 2449 §3)
+
+
 class Undo(enum.Enum):
     """Whether what `+OK` did can be taken back."""
 
@@ -84,6 +94,7 @@ class CommandSpec(NamedTuple):
     transitions: Mapping[State, State]
     params: tuple[Param, ...] = ()
     multi_line: MultiLine = MultiLine.NEVER
+    content: Content = Content.TEXT
     undo: Undo = Undo.NOTHING
     #: where `-ERR` leads, for states that it does not leave unchanged
     on_err: Mapping[State, State] = _NONE
@@ -99,7 +110,8 @@ class CommandSpec(NamedTuple):
     not_after: tuple[str, ...] = ()
     #: the command authenticates: its `+OK` opens the maildrop
     logs_in: bool = False
-    #: the last command of a pipelined group: what follows depends on its reply (RFC 2449 §6.6, RFC 2595 §4)
+    #: nothing is sent behind it before its reply has come: what follows depends on it, for STLS by RFC 2595 §4, for the
+    #: others because whoever is refused at the door should not talk on
     ends_pipeline: bool = False
     #: it left the protocol long ago: taught as history, answered with `-ERR`
     historic: bool = False
@@ -190,7 +202,7 @@ _ROWS = (
         ends_pipeline=True,
         see=((8314, "3.1"), (6856, "2.1")),
     ),
-    CommandSpec("CAPA", 2449, "5", _STAY_BOTH, multi_line=MultiLine.ALWAYS),
+    CommandSpec("CAPA", 2449, "5", _STAY_BOTH, multi_line=MultiLine.ALWAYS, content=Content.CAPABILITIES),
     CommandSpec("UTF8", 6856, "2.1", _STAY_A, capability="UTF8", undo=Undo.LEAVE, see=((6532, "3"),)),
     CommandSpec(
         "LANG",
@@ -209,8 +221,11 @@ _ROWS = (
         _STAY_T,
         (Param("msg", Kind.MESSAGE, optional=True),),
         multi_line=MultiLine.WITHOUT_ARGUMENT,
+        content=Content.SCAN_LISTINGS,
     ),
-    CommandSpec("RETR", 1939, "5", _STAY_T, (_MSG,), multi_line=MultiLine.ALWAYS, see=((1939, "3"),)),
+    CommandSpec(
+        "RETR", 1939, "5", _STAY_T, (_MSG,), multi_line=MultiLine.ALWAYS, content=Content.MAIL, see=((1939, "3"),)
+    ),
     CommandSpec("DELE", 1939, "5", _STAY_T, (_MSG,), undo=Undo.RSET, see=((1939, "6"),)),
     CommandSpec("NOOP", 1939, "5", _STAY_T, see=((1939, "3"),)),
     CommandSpec("RSET", 1939, "5", _STAY_T),
@@ -221,6 +236,7 @@ _ROWS = (
         _STAY_T,
         (_MSG, Param("n", Kind.LINES)),
         multi_line=MultiLine.ALWAYS,
+        content=Content.MAIL,
         capability="TOP",
         see=((2449, "6.1"),),
     ),
@@ -231,6 +247,7 @@ _ROWS = (
         _STAY_T,
         (Param("msg", Kind.MESSAGE, optional=True),),
         multi_line=MultiLine.WITHOUT_ARGUMENT,
+        content=Content.UNIQUE_IDS,
         capability="UIDL",
         see=((2449, "6.8"),),
     ),

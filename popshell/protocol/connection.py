@@ -15,7 +15,7 @@ from collections import deque
 from typing import NamedTuple
 
 from popshell.protocol.commandline import CommandLine, Context, hidden_in_base64, parse
-from popshell.protocol.commands import COMMANDS, MultiLine, State
+from popshell.protocol.commands import Content, MultiLine, State
 from popshell.protocol.exchange import Exchange, Problem, Step
 from popshell.protocol.maildropview import MaildropView
 from popshell.protocol.response import Response, Status, read_status, stamp
@@ -342,7 +342,7 @@ class Connection:
         """How many lines the content may have; mail is bounded by octets alone."""
         if line is None or line.spec is None:
             return None
-        if line.name == "CAPA":
+        if line.spec.content is Content.CAPABILITIES:
             return self._limits.capability_lines
         if line.spec.multi_line is MultiLine.WITHOUT_ARGUMENT:
             return self._limits.listing_lines
@@ -422,11 +422,3 @@ class Connection:
             started=turn.started,
             finished=now,
         )
-
-
-def announced_by(capabilities: dict[str, tuple[str, ...]] | None, command: str) -> bool | None:
-    """Whether CAPA announced `command`; None if CAPA was not asked or the command needs no announcement."""
-    spec = COMMANDS.get(command)
-    if capabilities is None or spec is None or spec.capability is None:
-        return None
-    return spec.capability in capabilities

@@ -20,6 +20,7 @@ the session. `problem` names a fault by a stable code; its words stand in `messa
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -114,6 +115,8 @@ class Exchange:
         for secret in self.secrets:
             if len(secret) > 2:
                 text = text.replace(secret, MASK)
+            elif secret:  # so short a one is found in many a word; as a word of its own it is masked
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
         return text
 
     def _safe_code(self, code: str) -> str:

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from popshell.protocol.capabilities import CAPABILITIES
 from popshell.protocol.commandline import NUMBER, CommandLine, Role
-from popshell.protocol.commands import Kind
+from popshell.protocol.commands import COMMANDS, Content, Kind
 
 #: What the lines of a multi-line reply are.
 BodyKind = Literal["listing", "uids", "mail", "capabilities", "text"]
@@ -48,9 +48,13 @@ UIDS = re.compile(r"(?P<number>[0-9]{1,10}) (?P<uid>[!-~]{1,140})(?= |\Z)")
 HEADER = re.compile(r"(?P<name>[!-9;-~]{1,100}:)(?P<value>.*)\Z", re.DOTALL)
 _CAPABILITY = re.compile(r"[!-~]+")
 
-#: The commands whose content has a form. A command that is not here answers text.
-BODIES: Mapping[str, BodyKind] = MappingProxyType(
-    {"LIST": "listing", "UIDL": "uids", "RETR": "mail", "TOP": "mail", "CAPA": "capabilities"}
+_BODIES: Mapping[Content, BodyKind] = MappingProxyType(
+    {
+        Content.SCAN_LISTINGS: "listing",
+        Content.UNIQUE_IDS: "uids",
+        Content.MAIL: "mail",
+        Content.CAPABILITIES: "capabilities",
+    }
 )
 
 _ARGUMENTS: Mapping[Kind, str] = MappingProxyType(
@@ -60,7 +64,8 @@ _ARGUMENTS: Mapping[Kind, str] = MappingProxyType(
 
 def body_kind(command: str) -> BodyKind:
     """What the lines are that `command`, in upper case, is answered with."""
-    return BODIES.get(command, "text")
+    spec = COMMANDS.get(command)
+    return _BODIES.get(spec.content, "text") if spec else "text"
 
 
 def command_spans(line: CommandLine) -> Spans:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from popshell.session import CallError, Event
+from popshell.session import CallError, Event, Session
 from popshell.visible import show
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Seconds before autologout at which it is counted down.
 COUNTDOWN = 60.0
+#: A server that sends less is slow, in octets a second: worth a word, no reason to leave.
+SLOWEST = 100
 #: How long the server may take to close after QUIT, in seconds, before we close.
 CLOSING_TIME = 2.0
 #: After so many seconds the shell says what it waits for. Slow refusals are common: Courier 1.0.16 takes 5 s.
@@ -35,7 +37,7 @@ async def reply_to(shell: Shell, future: asyncio.Future[Event | None]) -> Event 
         done, _ = await asyncio.wait({future}, timeout=HANG_TIME)
         if not done and session is not None:
             _say_what_is_due(shell)
-            await asyncio.wait({future}, timeout=limit - HANG_TIME)
+            await _watch(shell, session, future, limit - HANG_TIME)
     except asyncio.CancelledError:
         future.cancel()
         raise
@@ -73,3 +75,20 @@ def _say_what_is_due(shell: Shell) -> None:
     else:
         key = "shell.waiting" if due.command else "shell.waiting-greeting"
     shell.screen.waiting(shell.words(key, command=name, lines=due.lines, octets=due.octets))
+
+
+async def _watch(shell: Shell, session: Session, future: asyncio.Future[Event | None], seconds: float) -> None:
+    """Wait on; if the reply comes, but drips, that is said once."""
+    end, seen = asyncio.get_running_loop().time() + seconds, session.connection.due()
+    while (left := end - asyncio.get_running_loop().time()) > 0:
+        done, _ = await asyncio.wait({future}, timeout=min(left, HANG_TIME))
+        due = session.connection.due()
+        if done or due is None:
+            return
+        if seen is not None and seen.octets < due.octets < SLOWEST * (session.now() - due.since):
+            rate = round(due.octets / (session.now() - due.since))
+            name = show(due.command.name if due.command else shell.words("problem.greeting"), keep="")
+            text = shell.words("shell.waiting-slow", command=name, lines=due.lines, octets=due.octets, rate=rate)
+            shell.screen.waiting(text)
+            due = None
+        seen = due
