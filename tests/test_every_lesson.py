@@ -157,7 +157,11 @@ OTHER_RIGHT_WAYS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # whatever else was tried before, or on the way
     ("02-states", "into-the-stove", ("STAT", "QUIT", *_BACK, "STAT", ":answer 6")),
     ("03-user-pass", "two-refusals", ("USER learner", "PASS fish", "USER stamp", "PASS fish")),
-    ("03-user-pass", "two-refusals", ("USER stamp", "PASS fish", "STAT", "USER LEARNER", "PASS x", "USER learner", "PASS x")),
+    (
+        "03-user-pass",
+        "two-refusals",
+        ("USER stamp", "PASS fish", "STAT", "USER LEARNER", "PASS x", "USER learner", "PASS x"),
+    ),
     ("05-reading", "still-there", ("RETR 2", "RETR 1", "QUIT", *_BACK, "RETR 2", "RETR 01")),
     # what was read besides does not count against one, unless the task says so
     ("06-dots", "full-stops", ("RETR 1", "RETR 5")),
