@@ -79,16 +79,16 @@ def _say_what_is_due(shell: Shell) -> None:
 
 async def _watch(shell: Shell, session: Session, future: asyncio.Future[Event | None], seconds: float) -> None:
     """Wait on; if the reply comes, but drips, that is said once."""
-    end, seen = asyncio.get_running_loop().time() + seconds, session.connection.due()
+    end, seen, said = asyncio.get_running_loop().time() + seconds, session.connection.due(), False
     while (left := end - asyncio.get_running_loop().time()) > 0:
         done, _ = await asyncio.wait({future}, timeout=min(left, HANG_TIME))
         due = session.connection.due()
         if done or due is None:
             return
-        if seen is not None and seen.octets < due.octets < SLOWEST * (session.now() - due.since):
+        if not said and seen is not None and seen.octets < due.octets < SLOWEST * (session.now() - due.since):
             rate = round(due.octets / (session.now() - due.since))
             name = show(due.command.name if due.command else shell.words("problem.greeting"), keep="")
             text = shell.words("shell.waiting-slow", command=name, lines=due.lines, octets=due.octets, rate=rate)
             shell.screen.waiting(text)
-            due = None
+            said = True
         seen = due
