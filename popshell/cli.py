@@ -12,7 +12,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +30,8 @@ from popshell.protocol.sasl import prepared
 from popshell.server.maildrop import from_files, read_directory
 from popshell.server.mailserver import MailServer
 from popshell.server.settings import SERVED, Conditions, Limits
-from popshell.session import Call, Event, Session
-from popshell.ui import flight, waiting
+from popshell.session import Call, Event
 from popshell.ui.shell import Leave, Options, Shell
-from popshell.ui.waiting import COUNTDOWN
 from popshell.visible import fault_of, show
 
 if TYPE_CHECKING:
@@ -315,6 +313,7 @@ async def _plain(
 ) -> int:
     """No redraw, no escapes; every line of standard input runs (sec-U5)."""
     from popshell.batch import lines_of
+    from popshell.ui import plain
     from popshell.ui.screen import JsonScreen, PlainScreen
 
     screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal)
@@ -326,68 +325,18 @@ async def _plain(
         elif dialer.address is not None and dialer.address.draft:
             shell.draft = dialer.address.draft
             shell.say("shell.draft-ready", line=shell.draft)
-    began, run = False, _giving_way(shell) if terminal else _straight
-    watch = asyncio.ensure_future(_warn_of_autologout(shell) if terminal else asyncio.sleep(0))
+    began = False
     try:
         began = await _begin(shell, learn)
         if began:
-            lines = screen.answers = lines_of(sys.stdin.buffer)
-            while (text := await _next_line(shell, lines)) is not None:
-                # There is no prompt to put a finished line at: an empty line is the Enter that sends it.
-                draft, shell.draft = shell.draft, ""
-                rows = (text or draft).split("\n")
-                await run(flight.run_block(shell, rows) if len(rows) > 1 else shell.run(rows[0]))
-                if arguments.stop_on_err and shell.tally.exit_code():
-                    break
+            screen.answers = lines_of(sys.stdin.buffer)
+            await plain.run(shell, screen.answers, stop_on_err=arguments.stop_on_err)
     except Leave:
         pass
     finally:
-        watch.cancel()
         shell.hang_up()
         await dialer.close()
     return OK if terminal and began and not arguments.json else shell.tally.exit_code()
-
-
-async def _next_line(shell: Shell, lines: AsyncIterator[str]) -> str | None:
-    """The next line; an answer to a challenge of AUTH is a secret, and a person's is not shown."""
-    if shell.screen.interactive and shell.session is not None and shell.session.connection.challenged:
-        return await shell.screen.ask_hidden("")
-    return await anext(lines, None)
-
-
-async def _warn_of_autologout(shell: Shell) -> None:
-    """Where no toolbar counts down: say once, when the last minute begins, that the server will log out."""
-    said: Session | None = None
-    while True:
-        left = shell.seconds_left()
-        if left is None or left > COUNTDOWN:
-            said = None
-        elif said is not shell.session:
-            said = shell.session
-            shell.screen.interrupt(lambda: shell.say("shell.autologout-soon", style="warn"))
-        await asyncio.sleep(1.0)
-
-
-async def _straight(work: Awaitable[None]) -> None:
-    await work
-
-
-def _giving_way(shell: Shell) -> Callable[[Awaitable[None]], Awaitable[None]]:
-    """How a line runs where a person types without a REPL: Ctrl-C ends the waiting for its reply, not the program."""
-
-    async def run(work: Awaitable[None]) -> None:
-        loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the program
-            loop.add_signal_handler(signal.SIGINT, task.cancel)
-        try:
-            await task
-        except asyncio.CancelledError:
-            waiting.interrupted(shell)
-        finally:
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_signal_handler(signal.SIGINT)
-
-    return run
 
 
 def _history_path() -> Path:

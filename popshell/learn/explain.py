@@ -150,6 +150,9 @@ def _problem(exchange: Exchange, words: Words) -> Iterator[Note]:
 def _ok(exchange: Exchange, page: Page | None, words: Words, known: dict[str, object], cite: str) -> Iterator[Note]:
     line = exchange.command
     assert line is not None
+    if line.name == "DELE" and line.message not in exchange.maildrop.marks:
+        yield Note("warn", words("why.accepted-no-message", **known), cite)
+        return
     keys = ["ok.note"]
     match line.name:
         case "CAPA" if exchange.before is State.TRANSACTION:
@@ -213,6 +216,8 @@ def _err(
         if why == "wrong-state" and not (page and page.note("err.wrong-state")):
             logged_in = exchange.before is State.TRANSACTION
             why = f"wrong-state-{'after' if logged_in else 'before'}-login"
+            if exchange.before is State.CLOSED:  # the greeting was -ERR, and the server still listens
+                why = "wrong-state-closed"
         text = _filled(page, known, f"err.{why}")
         if text is None and why != "code":
             template = words.get(f"why.{why}") or words.get("why.refused")

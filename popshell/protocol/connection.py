@@ -12,13 +12,13 @@ The same bytes give the same Exchanges however they are cut (sec-P1); wire.py te
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from popshell.protocol.commandline import CommandLine, Context, hidden_in_base64, parse
 from popshell.protocol.commands import Content, MultiLine, State
 from popshell.protocol.exchange import Exchange, Problem, Step
 from popshell.protocol.maildropview import MaildropView
 from popshell.protocol.response import Response, Status, read_status, stamp
+from popshell.protocol.turn import Challenge, Due, Turn
 from popshell.protocol.wire import CRLF, LineReader, ReplyLimits, ReplyReader, WireError, unstuff
 
 _INDICATORS = (b"+OK", b"-ERR")
@@ -33,40 +33,6 @@ _SPEAKS = (
     (b"\x15\x03", "tls"),
     (b"\x16\x03", "tls"),
 )
-
-
-class Challenge(NamedTuple):
-    """The server asks for another line (`+ `, RFC 5034 §4). `line` is what stands behind the blank: base64."""
-
-    line: bytes
-    command: CommandLine
-
-
-class Due(NamedTuple):
-    """A reply that has not arrived whole: the hang watch reads it."""
-
-    command: CommandLine | None
-    since: float
-    octets: int
-    lines: int
-    #: a line of a lone dot that does not end the reply because its line ends are bare LF
-    bare_lf_dot: bool
-
-
-class _Turn:
-    """The exchange under way. `line` is None for the greeting."""
-
-    __slots__ = ("ahead", "line", "received", "response", "sent", "started", "steps", "waiting")
-
-    def __init__(self, line: CommandLine | None, sent: bytes, started: float, ahead: int = 0) -> None:
-        self.line = line
-        self.ahead = ahead  # how many replies were due when the line was sent
-        self.sent = sent
-        self.started = started
-        self.received = bytearray()
-        self.steps: list[Step] = []
-        self.waiting: bytes | None = None  # a challenge without its answer
-        self.response: Response | None = None  # a status line whose content is still to come
 
 
 class Connection:
@@ -93,7 +59,7 @@ class Connection:
         self._replies = ReplyReader(self._limits)
         self._lines = LineReader(longest_line)
         self._queue: deque[tuple[bytes, float, int]] = deque()
-        self._turn: _Turn | None = _Turn(None, b"", now)
+        self._turn: Turn | None = Turn(None, b"", now)
         self._tainted = False
         self._secrets: tuple[str, ...] = ()
 
@@ -146,7 +112,7 @@ class Connection:
             for raw, started, ahead in self._queue:
                 line = parse(raw.decode("utf-8", "surrogateescape"), met)
                 self._remember(line.secrets)
-                unanswered = _Turn(line, raw + CRLF, started, ahead)
+                unanswered = Turn(line, raw + CRLF, started, ahead)
                 out.append(self._fault(unanswered, Problem("no-reply"), now, State.CLOSED))
                 if line.spec and line.spec.continues:
                     break
@@ -256,7 +222,7 @@ class Connection:
         if self.broken:
             return
         if turn is not None and turn.waiting is not None and self._queue:
-            raw, _, _ = self._queue.popleft()
+            raw, turn.started, _ = self._queue.popleft()
             turn.steps.append(Step(turn.waiting, raw))
             turn.sent += raw + CRLF
             turn.waiting = None
@@ -267,7 +233,7 @@ class Connection:
             raw, now, ahead = self._queue.popleft()
             line = parse(raw.decode("utf-8", "surrogateescape"), self._context())
             self._remember(line.secrets)
-            self._turn = _Turn(line, raw + CRLF, now, ahead)
+            self._turn = Turn(line, raw + CRLF, now, ahead)
 
     def _remember(self, secrets: tuple[str, ...]) -> None:
         known = {*self._secrets, *(secret for secret in secrets if secret)}
@@ -303,7 +269,7 @@ class Connection:
             self._start_next()
         return out
 
-    def _advance(self, turn: _Turn, now: float) -> Exchange | Challenge | None:
+    def _advance(self, turn: Turn, now: float) -> Exchange | Challenge | None:
         """Take one step of the exchange under way; None if more bytes are needed."""
         if turn.response is None:
             raw = self._replies.status_line()
@@ -328,7 +294,7 @@ class Connection:
         status = turn.response
         return self._finish(turn, Response(status.status, status.text, status.code, unstuff(content)), now)
 
-    def _objection(self, turn: _Turn, raw: bytes, response: Response | None) -> Problem | None:
+    def _objection(self, turn: Turn, raw: bytes, response: Response | None) -> Problem | None:
         if response is None:
             word = raw[:5].split()[:1]
             if word and word[0] not in _INDICATORS and word[0].upper() in _INDICATORS:
@@ -348,7 +314,7 @@ class Connection:
             return self._limits.listing_lines
         return None
 
-    def _finish(self, turn: _Turn, response: Response, now: float) -> Exchange:
+    def _finish(self, turn: Turn, response: Response, now: float) -> Exchange:
         """The reply is whole: move the state by the table and record."""
         before, seen = self.state, self.maildrop
         line = turn.line
@@ -377,26 +343,26 @@ class Connection:
         self._last_list = self.capabilities or self._last_list
         return record
 
-    def _break(self, turn: _Turn | None, problem: Problem, raw: bytes, now: float) -> Exchange:
+    def _break(self, turn: Turn | None, problem: Problem, raw: bytes, now: float) -> Exchange:
         """A fault after which nothing is trusted."""
         self.broken = problem
         self._turn = None
-        turn = turn or _Turn(None, b"", now)
+        turn = turn or Turn(None, b"", now)
         turn.received += raw
         return self._fault(turn, problem, now, self.state)
 
-    def _fault(self, turn: _Turn, problem: Problem, now: float, after: State) -> Exchange:
+    def _fault(self, turn: Turn, problem: Problem, now: float, after: State) -> Exchange:
         return self._record(turn, turn.response, self.state, after, self.maildrop, problem, now)
 
     def _unasked(self, raw: bytes, now: float) -> Exchange:
-        turn = _Turn(None, b"", now)
+        turn = Turn(None, b"", now)
         turn.received += raw
         line = raw[:-2] if raw.endswith(CRLF) else raw
         return self._record(turn, read_status(line), self.state, self.state, self.maildrop, Problem("unasked"), now)
 
     def _record(
         self,
-        turn: _Turn,
+        turn: Turn,
         response: Response | None,
         before: State,
         after: State,
@@ -422,3 +388,6 @@ class Connection:
             started=turn.started,
             finished=now,
         )
+
+
+__all__ = ["Challenge", "Connection", "Due"]

@@ -72,8 +72,8 @@ class Exchange:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     #: how many replies were still due when the line was sent: above 0, it was pipelined (RFC 2449 §6.6)
     ahead: int = 0
-    #: seconds on the caller's clock: when the line went out (for a greeting: when the connection stood), and when the
-    #: reply was whole
+    #: seconds on the caller's clock: when the line went out (of AUTH its last answer, so that nobody's typing counts;
+    #: for a greeting: when the connection stood), and when the reply was whole
     started: float = field(default=0.0, compare=False)
     finished: float = field(default=0.0, compare=False)
 

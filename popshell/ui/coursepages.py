@@ -1,4 +1,4 @@
-"""What the course shows: a lesson's text, a task, the end of a lesson, the list of lessons, the certificate.
+"""What the course shows: a lesson's text, a task, what is missing, the end of a lesson, all lessons, the certificate.
 
 It reads a Tutor and changes nothing. All words are of lessons, so they pass `visible.show` (sec-D5).
 """
@@ -10,6 +10,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from popshell import __version__
+from popshell.learn.checks import Check, Replied
 from popshell.learn.explain import citation
 from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, Prose, Translation
 from popshell.learn.rehearsal import Rehearsal
@@ -22,6 +23,8 @@ from popshell.ui.wrap import Line
 from popshell.visible import show
 
 if TYPE_CHECKING:
+    from popshell.learn.attempt import Attempt
+    from popshell.learn.catalog import Words
     from popshell.ui.tutor import Tutor
 
 #: Text of a lesson is no wider than this, in columns: long lines are hard to read.
@@ -32,6 +35,57 @@ def laid_out(shell: Shell, text: str) -> list[Line]:
     """Markdown of a lesson as lines for the window."""
     screen = shell.screen
     return list(markdown.layout(text, min(screen.columns - 1, _WIDEST), screen.ascii, shell.words))
+
+
+def toolbar(tutor: Tutor) -> Line:
+    """Task and progress, for the toolbar."""
+    lesson, attempt = tutor.lesson, tutor.attempt
+    if lesson is None or attempt is None:
+        return []
+    words, at = tutor.shell.words, lesson.exercises.index(attempt.exercise) + 1
+    number = tutor.lessons.course.lessons.index(lesson.name) + 1
+    place = words("tutor.place", lesson=number, exercise=at, count=len(lesson.exercises))
+    if attempt.solved:
+        mark = "*" if tutor.shell.screen.ascii else "✔"
+        return [("", " "), ("ok", f"{place} {mark} {words('tutor.go-on')}")]
+    task = words("tutor.paused") if tutor.paused else show(tutor.prose.headline.replace("`", ""), keep="")
+    return [("", " "), ("emphasis", place), ("", f" {task}")]
+
+
+def say_missing(tutor: Tutor, attempt: Attempt) -> None:
+    """What is missing, from the state that was reached."""
+    evidence, words = tutor.evidence(attempt), tutor.shell.words
+    if (check := attempt.missing(evidence)) is None:
+        return
+    wanted, key = _wanted(check, words), check.name
+    if key == "replied" and not wanted:
+        key = "replied-any"
+    differs = words.listed(words(f"field.{name}") for name in attempt.nearly(check, evidence))
+    if differs:
+        key = "replied-nearly"
+    tutor.shell.say(
+        f"missing.{key}",
+        style="warn",
+        differs=differs,
+        state=evidence.state.value,
+        marks=words.listed(sorted(evidence.marks)) or words("tutor.none"),
+        maildrop=words.listed(evidence.maildrop) or words("tutor.none"),
+        count=len(evidence.commands),
+        wanted=wanted,
+    )
+
+
+def _wanted(check: Check, words: Words) -> str:
+    """The value of a check in words; of `replied` its command, "" if it names none."""
+    value = check.value
+    if isinstance(value, State):
+        return value.value
+    if isinstance(value, tuple):
+        named = [step.command or "?" if isinstance(step, Replied) else step for step in value]
+        return words.listed(named) or words("tutor.none")
+    if isinstance(value, int | str):
+        return str(value)
+    return str(getattr(value, "command", None) or "")
 
 
 def lesson_text(tutor: Tutor, lesson: Lesson) -> list[Line]:

@@ -112,7 +112,7 @@ def _answer(tutor: Tutor, attempt: Attempt, text: str) -> None:
     elif normal(text) not in {normal(a) for a in attempt.exercise.answers}:
         tutor.shell.say("tutor.not-right", style="warn")
     elif attempt.missing(tutor.evidence(attempt)) is not None:
-        tutor.say_missing(attempt)
+        coursepages.say_missing(tutor, attempt)
     else:
         tutor.shell.say("tutor.not-asked", style="warn")
 

@@ -76,7 +76,7 @@ async def apop(shell: Shell, argument: str) -> None:
         ]
     )
     shell.draft = f"APOP {prepared(argument) or argument} {digest}"  # RFC 6856 §2.2
-    shell.say("shell.apop-ready")
+    shell.say("shell.apop-ready" if shell.screen.prompts else "shell.apop-ready-plain")
 
 
 async def flight(shell: Shell, argument: str) -> None:
@@ -86,8 +86,11 @@ async def flight(shell: Shell, argument: str) -> None:
         raise Misused
     if any(spec and any(p.secret for p in spec.params) for spec in (parse(row).spec for row in rows)):
         shell.say("shell.no-login-in-flight", style="warn")
-    else:
-        await flights.run_block(shell, rows)
+        return
+    session = shell.session
+    if session is not None and "PIPELINING" not in (session.connection.capabilities or {}):
+        shell.say("shell.one-by-one")
+    await flights.run_block(shell, rows)
 
 
 async def connect(shell: Shell, argument: str) -> None:

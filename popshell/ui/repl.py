@@ -31,7 +31,7 @@ from popshell.learn.catalog import Catalog
 from popshell.protocol.commandline import MASK
 from popshell.ui import flight, render, theme, waiting
 from popshell.ui.completer import Known, ShellCompleter
-from popshell.ui.history import RecentSuggest, ShellHistory
+from popshell.ui.history import MemoryHistory, RecentSuggest, ShellHistory
 from popshell.ui.prompt import Toolbar, formatted, hint, prompt_line
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Leave, Shell
@@ -277,7 +277,7 @@ class Repl:
         return (
             ShellHistory(where, self._typing.has_secret)
             if where is not None
-            else _MemoryHistory(self._typing.has_secret)
+            else MemoryHistory(self._typing.has_secret)
         )
 
     def _draw_toolbar(self) -> StyleAndTextTuples:
@@ -294,8 +294,20 @@ class Repl:
     async def ask(self, question: str, *, hidden: bool = False) -> str | None:
         """Ask for one line; None after Ctrl-C or Ctrl-D. Not stored anywhere."""
         self._terminal.typed_ahead()  # what was typed before the question is no answer to it
+        keys = KeyBindings()
+
+        @keys.add(Keys.BracketedPaste)
+        def paste(event: KeyPressEvent) -> None:
+            """A password may be pasted; what else is pasted into a question was meant for somewhere else."""
+            if hidden:
+                event.current_buffer.insert_text(event.data.replace("\r", "\n").partition("\n")[0])
+
         self._asking = PromptSession(
-            history=InMemoryHistory(), style=self._style, enable_suspend=False, erase_when_done=hidden
+            history=InMemoryHistory(),
+            style=self._style,
+            enable_suspend=False,
+            erase_when_done=hidden,
+            key_bindings=keys,
         )
         # A prompt of more than one line would be repeated on each resize; so all but the last is printed.
         columns = self.shell.screen.columns
@@ -387,13 +399,3 @@ class Repl:
 
 def _safe(text: str) -> str:
     return show(text, keep="")
-
-
-class _MemoryHistory(InMemoryHistory):
-    def __init__(self, is_secret: Callable[[str], bool]) -> None:
-        super().__init__()
-        self._is_secret = is_secret
-
-    def append_string(self, string: str) -> None:
-        if not self._is_secret(string):
-            super().append_string(string)

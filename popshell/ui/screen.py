@@ -45,6 +45,8 @@ class Screen:
     """Coloured text on a terminal. The REPL adds questions and keeps the prompt whole (`ask`, `interrupt`)."""
 
     interactive: bool = True
+    #: whether there is a prompt at which a finished line can be put, unsent
+    prompts: bool = True
 
     def __init__(self, palette: Palette, *, ascii: bool = False, out: TextIO | None = None) -> None:
         self.palette = palette._replace(ascii=ascii and not palette.plain)
@@ -205,6 +207,8 @@ class Screen:
 
 class PlainScreen(Screen):
     """Words instead of signs, no escapes, no cap: for pipes, dumb terminals and screen readers."""
+
+    prompts = False
 
     def __init__(self, out: TextIO | None = None, *, interactive: bool = False) -> None:
         super().__init__(PLAIN, ascii=True, out=out)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from popshell.learn import rehearsal
 from popshell.learn.attempt import Attempt
-from popshell.learn.checks import Check, Evidence, Replied, same_line
+from popshell.learn.checks import Evidence, same_line
 from popshell.learn.course import Lessons, Progress, Standing
 from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, LessonError, Prose
 from popshell.learn.rehearsal import is_solved
@@ -104,17 +104,7 @@ class Tutor:
 
     def toolbar(self) -> Line:
         """Task and progress, for the toolbar."""
-        lesson, attempt = self.lesson, self.attempt
-        if lesson is None or attempt is None:
-            return []
-        words, at = self.shell.words, lesson.exercises.index(attempt.exercise) + 1
-        number = self.lessons.course.lessons.index(lesson.name) + 1
-        place = words("tutor.place", lesson=number, exercise=at, count=len(lesson.exercises))
-        if attempt.solved:
-            mark = "*" if self.shell.screen.ascii else "✔"
-            return [("", " "), ("ok", f"{place} {mark} {words('tutor.go-on')}")]
-        task = words("tutor.paused") if self.paused else show(self.prose.headline.replace("`", ""), keep="")
-        return [("", " "), ("emphasis", place), ("", f" {task}")]
+        return coursepages.toolbar(self)
 
     # -- entering ------------------------------------------------------------------------------------------------------
 
@@ -363,50 +353,16 @@ class Tutor:
             if not attempt.overshot:
                 attempt.overshot = True
                 self.count_try()
-                self.say_missing(attempt)
+                coursepages.say_missing(self, attempt)
                 self.shell.say("tutor.again")
         elif ended or (beyond > 0 and beyond % PATIENCE == 0):
             self.count_try()
-            self.say_missing(attempt)
+            coursepages.say_missing(self, attempt)
             if ended:
                 self.shell.say("tutor.again")
 
     def say_wrong(self, key: str) -> None:
         self.shell.screen.lines(coursepages.laid_out(self.shell, self.prose.wrong.get(key, "")))
-
-    def say_missing(self, attempt: Attempt) -> None:
-        """What is missing, from the state that was reached."""
-        evidence, words = self.evidence(attempt), self.shell.words
-        if (check := attempt.missing(evidence)) is None:
-            return
-        wanted, key = self._wanted(check), check.name
-        if key == "replied" and not wanted:
-            key = "replied-any"
-        differs = words.listed(words(f"field.{name}") for name in attempt.nearly(check, evidence))
-        if differs:
-            key = "replied-nearly"
-        self.shell.say(
-            f"missing.{key}",
-            style="warn",
-            differs=differs,
-            state=evidence.state.value,
-            marks=words.listed(sorted(evidence.marks)) or words("tutor.none"),
-            maildrop=words.listed(evidence.maildrop) or words("tutor.none"),
-            count=len(evidence.commands),
-            wanted=wanted,
-        )
-
-    def _wanted(self, check: Check) -> str:
-        """The value of a check in words; of `replied` its command, "" if it names none."""
-        value = check.value
-        if isinstance(value, State):
-            return value.value
-        if isinstance(value, tuple):
-            named = [step.command or "?" if isinstance(step, Replied) else step for step in value]
-            return self.shell.words.listed(named) or self.shell.words("tutor.none")
-        if isinstance(value, int | str):
-            return str(value)
-        return str(getattr(value, "command", None) or "")
 
     def placed(self, line: str) -> str:
         """A lesson's line with its placeholders filled for the connection as it is."""

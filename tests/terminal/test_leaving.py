@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -244,3 +245,61 @@ def test_bare_pass_in_plain_is_not_echoed_and_not_sent_as_a_command(env: dict[st
     shell.type("STAT\r")
     shell.wait("[OK] S: +OK 7 7528")
     assert shell.restored()
+
+
+def test_plain_ctrl_c_ends_the_waiting_and_not_the_program(
+    terminal: Callable[..., Pty], peer: Callable[..., Peer]
+) -> None:
+    """sec-U1, without a REPL: the prompt is the next line, and the replies stay in step."""
+    server = peer({"STAT": None})
+    shell = terminal("--plain", f"127.0.0.1:{server.port}")
+    shell.wait("[STATE: AUTHORIZATION]")
+    shell.type("STAT\n")
+    shell.until(lambda: "STAT" in server.heard, shell.scroll)
+    shell.type("\x03")
+    shell.wait("still due")
+    shell.type("NOOP\n")
+    shell.until(lambda: "NOOP" in server.heard, shell.scroll)
+    server.say(b"+OK 3 300\r\n")
+    shell.wait("The late reply to STAT")
+    shell.wait("+OK noop")
+    shell.type(":quit\n")
+    assert shell.exit_code() == 0
+
+
+def test_plain_does_not_show_what_answers_a_challenge(terminal: Callable[..., Pty]) -> None:
+    shell = terminal("--plain")
+    shell.wait("[STATE: AUTHORIZATION]")
+    shell.type("AUTH PLAIN\n")
+    shell.wait("masked here")
+    shell.until(lambda: not shell.settings()[3] & termios.ECHO, shell.scroll)
+    shell.type("AGxlYXJuZXIAc2VjcmV0\n")
+    shell.wait("[STATE: TRANSACTION]")
+    assert "AGxlYXJuZXIAc2VjcmV0" not in shell.raw.decode("utf-8", "replace")
+    assert shell.settings()[3] & termios.ECHO
+
+
+def test_plain_announces_autologout(terminal: Callable[..., Pty]) -> None:
+    shell = terminal("--plain")
+    shell.wait("[STATE: AUTHORIZATION]")
+    shell.type(":wait 545\n")
+    shell.wait("will log out in a minute")
+    shell.type(":wait 60\n")
+    shell.wait("logged you out")
+
+
+def test_a_block_pasted_into_a_question_is_not_taken_for_an_answer(
+    terminal: Callable[..., Pty], peer: Callable[..., Peer]
+) -> None:
+    server = peer()
+    shell = terminal(f"127.0.0.1:{server.port}")
+    shell.prompt()
+    shell.line("USER a", "+OK")
+    shell.line("PASS b", "+OK", echo=" C: PASS ••••")
+    shell.type("DELE 1\r")
+    shell.wait("Type yes to send DELE")
+    shell.type("\x1b[200~PASS C4n4ry\r\nyes\r\n\x1b[201~")
+    shell.type("\r")
+    shell.wait("Not sent")
+    assert "C4n4ry" not in shell.raw.decode("utf-8", "replace")
+    assert "DELE 1" not in server.heard
