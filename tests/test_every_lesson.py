@@ -191,6 +191,7 @@ OTHER_RIGHT_WAYS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("12-capabilities", "one-flight", ("CAPA", "STAT", "STAT\nNOOP\nLIST 1\nUIDL 01")),
     ("13-apop", "same-stamp", ("CAPA", "APOP learner 00000000000000000000000000000000", "STAT", ":apop learner")),
     ("14-tls", "line-missing", ("CAPA", "STLS", "CAPA", "QUIT")),
+    ("15-auth-plain", "call-it-off", ("AUTH PLAIN", "*", "CAPA", "AUTH PLAIN", "*", "AUTH PLAIN", "<auth-plain>")),
     ("16-utf8-lang", "the-cats-own", ("LANG MIAOW", "LANG", "LANG zh-Hant", "LANG miaow")),
     ("16-utf8-lang", "the-cats-own", ("LANG en", "LANG miaow", "LANG zh", "LANG zh-Hant", "LANG miaow")),
     (
@@ -266,6 +267,7 @@ OTHER_WRONG_WAYS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         (":apop learner", "QUIT", ":connect", "APOP learner 00000000000000000000000000000000"),
     ),
     ("14-tls", "line-missing", ("QUIT", ":connect", "CAPA")),
+    ("15-auth-plain", "call-it-off", ("AUTH PLAIN", "<auth-plain>", "QUIT", ":connect", "AUTH PLAIN", "*")),
     # one id proves nothing of the others, and before the erasing none does
     (
         "17-mail-program",
