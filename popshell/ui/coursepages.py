@@ -60,6 +60,8 @@ def say_missing(tutor: Tutor, attempt: Attempt) -> None:
     wanted, key = _wanted(check, words), check.name
     if key == "replied" and not wanted:
         key = "replied-any"
+    elif key == "dropped" and not check.value:
+        key = "not-dropped"
     differs = words.listed(words(f"field.{name}") for name in attempt.nearly(check, evidence))
     if differs:
         key = "replied-nearly"
@@ -81,11 +83,16 @@ def _wanted(check: Check, words: Words) -> str:
     if isinstance(value, State):
         return value.value
     if isinstance(value, tuple):
-        named = [step.command or "?" if isinstance(step, Replied) else step for step in value]
+        named = [_named(step) if isinstance(step, Replied) else step for step in value]
         return words.listed(named) or words("tutor.none")
     if isinstance(value, int | str):
         return str(value)
     return str(getattr(value, "command", None) or "")
+
+
+def _named(step: Replied) -> str:
+    """A step in a word: its command, else the response code or the status that is wanted."""
+    return step.command or (f"[{step.code}]" if step.code else "-ERR" if step.ok is False else "+OK")
 
 
 def lesson_text(tutor: Tutor, lesson: Lesson) -> list[Line]:

@@ -123,7 +123,8 @@ def test_no_color_takes_the_colours_and_nothing_else(terminal: Terminals) -> Non
         shell.prompt()
         shell.line("STAT", "✘S: -ERR")
         shell.type(":help RETR\r")
-        shell.wait("send one message")
+        shell.wait("lines are not shown")
+        shell.prompt()
         shell.type("\t")
         shell.wait("name the maildrop")
         assert bool(colours.search(shell.raw)) == coloured
