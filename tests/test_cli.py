@@ -222,6 +222,8 @@ def test_wrong_arguments_are_exit_2_and_said(
     ],
 )
 def test_streams_that_are_closed_or_full_bring_no_traceback(command: str, code: int, tmp_path: Path) -> None:
+    if "/dev/full" in command and not Path("/dev/full").exists():
+        pytest.skip("the kernel has no /dev/full")
     line = command.format(f"{shlex.quote(sys.executable)} -m popshell")
     environ = {**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
     done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, env=environ, check=False, timeout=60, cwd=ROOT)
