@@ -73,10 +73,10 @@ class Session:
         if self.ended or self.wire is None:
             raise ConnectionError
         data = text.encode("utf-8", "surrogateescape") + CRLF
+        self.wire.write(data)  # what cannot be written was never sent
         self.last_sent = self._clock()
         waiter = self._waiter()
         self._deal(self.connection.sent(data, self.last_sent))
-        self.wire.write(data)
         return waiter
 
     def data(self, data: bytes) -> None:

@@ -873,6 +873,23 @@ def test_block_stops_where_the_line_dies_and_its_rest_goes_back_to_the_prompt() 
     run(go())
 
 
+def test_a_flight_on_a_line_that_is_ending_sends_nothing_and_keeps_the_lines() -> None:
+    """The wire refuses although the end was not heard of yet; nothing may count as sent, and nothing may spin."""
+
+    async def go() -> None:
+        stage = real(CAPA=b"+OK\r\nPIPELINING\r\n.\r\n")
+        await stage.begin("CAPA")
+        stage.wire.closed = True
+        before = len(stage.shell.exchanges())
+        await flight.run_block(stage.shell, ["STAT", "NOOP"])
+        assert stage.shell.draft == "STAT\nNOOP"
+        assert "C: STAT" not in stage.text
+        stage.wire.hang_up()
+        assert len(stage.shell.exchanges()) == before, "what was never sent has no record"
+
+    run(go())
+
+
 def test_block_that_is_interrupted_sends_no_more() -> None:
     async def go() -> None:
         stage = real(STAT=None)

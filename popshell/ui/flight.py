@@ -26,7 +26,12 @@ async def run_block(shell: Shell, lines: list[str]) -> None:
         now, lines = lines[:count], lines[count:]
         try:
             if count > 1:
-                lines = now[await _send(shell, now) :] + lines
+                sent = await _send(shell, now)
+                lines = now[sent:] + lines
+                if not sent:  # the connection is ending just now
+                    shell.say("shell.not-connected", style="warn")
+                    _keep(shell, lines)
+                    return
             else:
                 await shell.run(now[0])
         except asyncio.CancelledError:
