@@ -31,7 +31,7 @@ from support import (
     whole,
 )
 
-from popshell.protocol.commandline import MASK, Context
+from popshell.protocol.commandline import MASK, Context, parse
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.exchange import Exchange, Problem, Step, decoded
@@ -575,3 +575,15 @@ class TestQuestions:
         assert first.response is not None
         assert first.response.status is Status.ERR
         assert (second.name, second.ok) == ("STAT", True)
+
+
+def test_names_in_utf8_are_no_slip_where_capa_says_so() -> None:
+    """RFC 6856 §2.2: `UTF8 USER` allows them before the UTF8 command."""
+    for capability, warned in ((b"UTF8", True), (b"UTF8 USER", False)):
+        connection = Connection()
+        connection.received(b"+OK\r\n")
+        connection.sent(b"CAPA\r\n")
+        connection.received(b"+OK\r\n" + capability + b"\r\n.\r\n")
+        assert parse("USER m\xfcller", connection.context()).has("non-ascii") is warned
+        assert parse("PASS \xfc", connection.context()).has("non-ascii") is warned
+        assert parse("LANG \xfc", connection.context()).has("non-ascii")

@@ -72,6 +72,8 @@ class Context(NamedTuple):
     #: commands that had `+OK` on this connection
     done: frozenset[str] = frozenset()
     maildrop: MaildropView = MaildropView()
+    #: the server said `UTF8 USER`: names and passwords may be UTF-8 before the UTF8 command, too (RFC 6856 §2.2)
+    utf8_user: bool = False
 
 
 class CommandLine(NamedTuple):
@@ -323,7 +325,8 @@ def _objections(token: Token, context: Context) -> list[tuple[str, bool]]:
         found.append(("bad-base64", False))
     if len(text) > LONGEST_ARGUMENT and kind not in (Kind.INITIAL, Kind.SECRET):
         found.append(("long-argument", True))
-    if not text.isascii() and "UTF8" not in context.done:
+    named_in_utf8 = context.utf8_user and kind in (Kind.NAME, Kind.SECRET)
+    if not text.isascii() and "UTF8" not in context.done and not named_in_utf8:
         found.append(("non-ascii", True))
     return found
 

@@ -214,7 +214,8 @@ class Connection:
     # -- the engine ----------------------------------------------------------------------------------------------
 
     def _context(self) -> Context:
-        return Context(self.state, self.follows, self.tls, self.done, self.maildrop)
+        utf8_user = "USER" in (self.capabilities or {}).get("UTF8", ())
+        return Context(self.state, self.follows, self.tls, self.done, self.maildrop, utf8_user)
 
     def _start_next(self) -> None:
         """Let the next queued line take its turn: as an answer if a challenge waits, else as a command."""
