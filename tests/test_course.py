@@ -20,7 +20,9 @@ from popshell.learn.checks import (
     Evidence,
     Prediction,
     answer_is_right,
+    is_answer,
     normal,
+    number_in,
     read_check,
     read_conditions,
     read_prediction,
@@ -104,6 +106,7 @@ TRUTHS: list[tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = [
     ({"steps": [{"ok": True}, {"ok": False}, {"ok": True}]}, ("STAT", "FROB", "STAT"), ("FROB", "STAT", "FROB")),
     ({"together": ["STAT", "LIST"]}, ("LIST\nNOOP\nSTAT",), ("LIST\nNOOP", "STAT\nNOOP")),
     ({"together": ["STAT", "STAT"]}, ("STAT\nSTAT",), ("STAT\nNOOP",)),
+    ({"together": ["STAT", "LIST 1"]}, ("STAT\nlist 01",), ("STAT\nLIST 2", "LIST 1")),
     ({"together": ["STAT", "RETR"]}, ("STAT\nRETR 1",), ("STAT\nRETR 99",)),
     ({"sent_first": "STAT"}, ("STAT", "LIST"), ("LIST", "STAT")),
     ({"sent_first": "STAT"}, ("stat",), ()),
@@ -321,6 +324,9 @@ def test_what_a_prediction_got_wrong() -> None:
         ("PASS Secret", "pass Secret", True),
         ("PASS Secret", "PASS secret", False),
         ("RETR 1", "RETR 2", False),
+        ("auth plain =", "AUTH PLAIN =", True),
+        ("LANG ZH-hant", "lang zh-Hant", True),
+        ("AUTH PLAIN abc", "AUTH PLAIN ABC", False),
         ("", "", True),
         ("", "STAT", False),
     ],
@@ -400,7 +406,7 @@ def test_each_entry_has_a_server_of_its_own() -> None:
     one, other = played("DELE 1", "QUIT", start=LOGIN), played(start=LOGIN)
     assert one.evidence().maildrop == (2, 3, 4, 5, 6, 7)
     assert other.evidence().maildrop == (1, 2, 3, 4, 5, 6, 7)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(LessonError, match="there is no maildrop `moon`"):
         exercise_server(catalog(), exercise(maildrop="moon"), lambda: 0.0)
 
 
@@ -601,11 +607,38 @@ def test_no_course_at_all(tmp_path: Path) -> None:
     assert caught.value.code == "missing-lesson"
 
 
+def test_a_strangers_course_may_not_have_our_id(tmp_path: Path) -> None:
+    """It would mark, and could wipe, a learner's progress in ours."""
+    (tmp_path / "course.toml").write_text('id = "pop3"\nlessons = ["01-x"]\n')
+    with pytest.raises(LessonError) as caught:
+        read_course(Catalog((tmp_path, bundled())))
+    assert caught.value.code == "course-id-taken"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("6", 6), ("6 letters", 6), ("message 6", 6), ("第 6 封", 6), ("7封信", 7), ("1,285 octets", 1285), ("six", 6),
+        ("Thirteen cakes", 13), ("六封", 6), ("十三個", 13), ("兩分鐘", 2), ("十", 10), ("６", 6), ("47 號包裹", 47),
+        ("6 of 7", None), ("none", None), ("", None), ("6.5", None), ("letters", None), ("二十三", None),
+    ],
+)  # fmt: skip
+def test_the_one_number_in_an_answer(text: str, number: int | None) -> None:
+    assert number_in(text) == number
+
+
+def test_a_number_counts_with_any_unit_but_no_other_number_does() -> None:
+    assert is_answer(("6", "6 messages"), "six letters")
+    assert not is_answer(("6",), "7 letters")
+    assert not is_answer(("6",), "6 or 7")
+    assert not is_answer(("STLS",), "6")
+
+
 def test_a_course_in_a_zip(tmp_path: Path) -> None:
     """A zipped package has lessons, too: nothing asks for a Path."""
     source = Path(str(bundled()))
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
-        for name in ("course.toml", "en/01-greeting.md", "en/replies.toml", "zh-Hant/replies.toml"):
+        for name in ("course.toml", "en/01-greeting.md", "en/messages.toml", "en/replies.toml", "zh-Hant/replies.toml"):
             archive.write(source / name, name)
         for mail in (source / "maildrops" / "default").glob("*.eml"):
             archive.write(mail, f"maildrops/default/{mail.name}")

@@ -17,6 +17,10 @@ from popshell.protocol.exchange import Exchange
 _FINAL = ("never", "at_most", "sent_first")
 
 
+class Answer(str):
+    """What was typed in answer to a challenge of AUTH: no command of its own."""
+
+
 @dataclass(slots=True)
 class Attempt:
     """One try at `exercise`. `placed` fills the placeholders of a lesson's line, for the connection as it is now."""
@@ -43,7 +47,7 @@ class Attempt:
         self.exchanges.append(exchange)
         if exchange.command is not None:
             self.typed.append(exchange.command.text)
-            self.typed += [step.answer.decode("utf-8", "replace") for step in exchange.steps]
+            self.typed += [Answer(step.answer.decode("utf-8", "replace")) for step in exchange.steps]
 
     def on_the_way(self) -> bool:
         """Whether all that was typed begins the known solution: then nothing needs saying."""
@@ -56,6 +60,8 @@ class Attempt:
             wanted = self._rows(wrong.lines)
             last = self.typed[-len(wanted) :] if wanted else []
             taken = bool(wanted) and len(last) == len(wanted) and all(map(_same, last, wanted))
+            if last and isinstance(last[0], Answer):
+                continue  # a turn does not begin in the middle of AUTH
             if taken and (not whole or len(wrong.lines) == len(self.typed)):
                 return wrong
         return None
@@ -64,7 +70,7 @@ class Attempt:
         """Whether something happened that no further line can mend."""
         read = {e.command.message for e in evidence.commands if e.command and e.name == "RETR" and e.ok}
         return any(
-            (check.name in _FINAL and not check.holds(evidence))
+            (_is_final(check) and not check.holds(evidence))
             or (check.name == "retrieved" and not read <= set(check.value))
             for check in self.exercise.checks
         )
@@ -72,7 +78,7 @@ class Attempt:
     def missing(self, evidence: Evidence) -> Check | None:
         """The check to name first of those that do not hold; what cannot be mended comes before the rest."""
         missing = [check for check in self.exercise.checks if not check.holds(evidence)]
-        return min(missing, key=lambda check: check.name not in (*_FINAL, "retrieved"), default=None)
+        return min(missing, key=lambda check: not (_is_final(check) or check.name == "retrieved"), default=None)
 
     def nearly(self, check: Check, evidence: Evidence) -> list[str]:
         """Of `replied`: the fields in which the exchange that comes closest differs; [] if the command did not come."""
@@ -85,6 +91,11 @@ class Attempt:
 
     def _rows(self, lines: tuple[str, ...]) -> list[str]:
         return [self.placed(row) for line in lines for row in line.split("\n") if row != ":connect"]
+
+
+def _is_final(check: Check) -> bool:
+    """Whether nothing that happens later can make it hold again."""
+    return check.name in _FINAL or (check.name == "dropped" and not check.value)
 
 
 def _same(typed: str, wanted: str) -> bool:

@@ -6,6 +6,7 @@ when the lesson is loaded; there are no expressions and no patterns (sec-D4). A 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from popshell.protocol.commandline import NUMBER
-from popshell.protocol.commands import COMMANDS, State
+from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.exchange import Exchange
 from popshell.protocol.wire import stuffed_lines
 
@@ -156,6 +157,18 @@ def _known_command(value: Any) -> str:
     return str(value)
 
 
+def _lines(value: Any) -> tuple[str, ...]:
+    if (
+        not isinstance(value, list)
+        or not all(isinstance(line, str) and line.split()[:1] for line in value)
+        or not value
+    ):
+        raise ValueError("a list of commands is wanted, with their arguments if these count")
+    for line in value:
+        _known_command(line.split()[0])
+    return tuple(map(_plain, value))
+
+
 def _commands(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise ValueError("a list of commands is wanted")
@@ -207,13 +220,21 @@ def _stepped(value: tuple[Replied, ...], evidence: Evidence) -> bool:
 
 def _together(value: tuple[str, ...], evidence: Evidence) -> bool:
     """Whether one flight held all these commands, and each got `+OK`: lines sent while a reply to the first was due."""
-    flights: list[list[str]] = []
+    flights: list[list[Exchange]] = []
     for exchange in evidence.commands:
         if not exchange.ahead or not flights:
             flights.append([])
         if exchange.ok:
-            flights[-1].append(exchange.name)
-    return any(not Counter(value) - Counter(names) for names in flights)
+            flights[-1].append(exchange)
+    return any(_holds_all(value, flight) for flight in flights)
+
+
+def _holds_all(value: tuple[str, ...], flight: list[Exchange]) -> bool:
+    said = Counter(_plain(e.command.text) for e in flight if e.command)
+    whole = Counter(line for line in value if " " in line)
+    bare = Counter(line for line in value if " " not in line)
+    names = Counter(line.split()[0] for line in (said - whole).elements())
+    return not whole - said and not bare - names
 
 
 def _retrieved(value: tuple[int, ...], evidence: Evidence) -> bool:
@@ -242,7 +263,7 @@ CHECKS: Mapping[str, CheckKind] = MappingProxyType(
         "dropped": CheckKind(_true, lambda v, e: e.dropped == v),
         "waited": CheckKind(_number, lambda v, e: e.waited >= v),
         "flight": CheckKind(_number, _flight),
-        "together": CheckKind(_commands, _together),
+        "together": CheckKind(_lines, _together),
     }
 )
 
@@ -301,9 +322,44 @@ def normal(answer: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", answer).casefold().split())
 
 
+_TEENS = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen"),
+)
+_NUMERALS = "零一二三四五六七八九十"
+_FIGURES = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?|[零一二兩三四五六七八九十]+|[a-z]+")
+
+
+def number_in(text: str) -> int | None:
+    """The one number that is said in `text`, in figures, English or Chinese, whatever stands around it; else None."""
+    found = [number for word in _FIGURES.findall(normal(text)) if (number := _value(word)) is not None]
+    return found[0] if len(found) == 1 else None
+
+
+def _value(word: str) -> int | None:
+    if word[0].isdigit():
+        return int(word.replace(",", "")) if "." not in word else None
+    if word in _TEENS:
+        return _TEENS.index(word)
+    digits = [_NUMERALS.index("二" if ch == "兩" else ch) for ch in word if ch in _NUMERALS + "兩"]
+    if len(digits) == 1:
+        return digits[0]
+    if len(digits) == 2 and digits[0] == 10:
+        return 10 + digits[1]
+    return None
+
+
+def is_answer(answers: tuple[str, ...], text: str) -> bool:
+    """Whether `text` says one of `answers`. A number counts with any unit: `6 letters`, `第 6 封`, `six`."""
+    if normal(text) in {normal(answer) for answer in answers}:
+        return True
+    numbers = {int(answer) for answer in answers if answer.isascii() and answer.isdigit()}
+    return bool(numbers) and number_in(text) in numbers
+
+
 def answer_is_right(answers: tuple[str, ...], seen: bool, evidence: Evidence) -> bool:
     """Whether the answer given is one of `answers`, and (if `seen`) stands in a reply, so that the server was asked."""
-    if evidence.answer is None or normal(evidence.answer) not in {normal(a) for a in answers}:
+    if evidence.answer is None or not is_answer(answers, evidence.answer):
         return False
     return not seen or any(_stands_in(answer, e) for answer in answers for e in evidence.exchanges)
 
@@ -314,9 +370,17 @@ def _stands_in(answer: str, exchange: Exchange) -> bool:
 
 
 def same_line(one: str, other: str) -> bool:
-    """Whether two lines say the same: the keyword in any case (RFC 1939 §3), the arguments as they are."""
+    """Whether two lines say the same: the keyword in any case (RFC 1939 §3), so too mechanisms and language tags
+    (RFC 5034 §4, RFC 6856 §3.2), other arguments as they are."""
     (first, *rest), (second, *others) = one.split() or [""], other.split() or [""]
-    return first.upper() == second.upper() and rest == others
+    if first.upper() != second.upper() or len(rest) != len(others):
+        return False
+    spec = COMMANDS.get(first.upper())
+    kinds = [param.kind for param in spec.params] if spec else []
+    free = {at for at, kind in enumerate(kinds) if kind in (Kind.MECHANISM, Kind.LANGUAGE)}
+    return all(
+        a == b or (at in free and a.upper() == b.upper()) for at, (a, b) in enumerate(zip(rest, others, strict=True))
+    )
 
 
 @dataclass(frozen=True, slots=True)

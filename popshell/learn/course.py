@@ -21,6 +21,8 @@ from popshell.learn.catalog import DEEPEST, Catalog, too_deep
 from popshell.learn.lesson import Exercise, Lesson, LessonError, guard, read_lesson
 
 VERSION = 1
+#: The ids of our own courses. A stranger's course with one of them would mark, and could wipe, a learner's progress.
+BUNDLED = ("pop3",)
 #: No progress file is larger; a course of a hundred exercises takes 20 KB.
 _LARGEST = 1 << 22
 
@@ -63,7 +65,14 @@ def read_course(catalog: Catalog) -> Course:
     for name in raw.lessons:
         if not name or "/" in name or "\\" in name or name.startswith("."):
             raise LessonError("course.toml", 1, f"{name!r} is no lesson's name", "leaves-folder")
+    if raw.id in BUNDLED and not _is_whole(catalog):
+        raise LessonError("course.toml", 1, f"`{raw.id}` is the id of PopShell's own course", "course-id-taken")
     return Course(raw.id, tuple(raw.lessons))
+
+
+def _is_whole(catalog: Catalog) -> bool:
+    """Whether the course comes from PopShell's own lessons, or a copy of all of them: there are words, too."""
+    return catalog.roots[0].joinpath("en").joinpath("messages.toml").is_file()
 
 
 @dataclass(frozen=True, slots=True)

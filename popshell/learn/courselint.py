@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 
-from popshell.learn.catalog import Catalog, bundled
+from popshell.learn.catalog import Catalog
 from popshell.learn.course import read_course
 from popshell.learn.faults import Finding
 from popshell.learn.heads import key_lines
@@ -28,12 +28,13 @@ def check_course(tree: Tree, root: Traversable) -> Iterator[Finding]:
         return
     found = [*_check_fields(source), *_check_names(source)]
     yield from found
-    if not tree.whole and source.table.get("id") == read_course(Catalog((bundled(),))).id:
-        yield Finding(_PATH, key_lines(source.text).get("id", 1), "course-id-taken", {"id": source.table["id"]})
     if not found:
         try:
             read_course(Catalog((root,)))
         except LessonError as error:
+            if error.code == "course-id-taken":
+                yield Finding(_PATH, key_lines(source.text).get("id", 1), error.code, {"id": source.table["id"]})
+                return
             yield Finding(error.path, error.line or _line_of(source.text, error.reason), "bad-course", error.facts)
 
 

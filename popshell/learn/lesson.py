@@ -134,7 +134,7 @@ class LessonError(ValueError):
     def __init__(
         self, path: str, line: int, reason: str, code: str = "bad-lesson", facts: Mapping[str, object] | None = None
     ) -> None:
-        super().__init__(f"{path}:{line}: {reason}")
+        super().__init__(f"{path}:{line}: {reason}" if line else f"{path}: {reason}")
         self.path, self.line, self.reason, self.code = path, line, reason, code
         self.facts: Mapping[str, object] = {"reason": reason, **(facts or {})}
 

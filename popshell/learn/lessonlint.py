@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from popshell.learn.catalog import LANGUAGES, Catalog
-from popshell.learn.checks import normal
+from popshell.learn.checks import is_answer, normal
 from popshell.learn.faults import RULES, Finding
 from popshell.learn.lesson import (
     Exercise,
@@ -86,13 +86,12 @@ def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[
             played = _Played(source, index, exercise, catalog, met)
             yield from played.findings()
             unplayed |= set() if played.through else {""}
-        except FileNotFoundError:
-            if exercise.maildrop != own or own not in unplayed:  # the lesson's own is said once
+        except LessonError as error:  # else a mail that must not be read: said already, by its name
+            # The lesson's own maildrop is said once.
+            if error.code == "missing-maildrop" and (exercise.maildrop != own or own not in unplayed):
                 at = head_line(text, "maildrop") if exercise.maildrop == own else line
                 yield Finding(path, at, "missing-maildrop", {"name": exercise.maildrop})
             unplayed.add(exercise.maildrop)
-        except LessonError:
-            unplayed.add(exercise.maildrop)  # a mail that must not be read: said already, by its name
         except ValueError as error:
             yield Finding(path, line, "bad-lesson", {"reason": str(error)})
     teaches = head_line(text, "teaches")
@@ -171,20 +170,18 @@ class _Played:
         """A right answer that a wrong turn gives: it passes once the server was asked, unless checks want more."""
         if self._exercise.kind is not ExerciseKind.ANSWER or self._exercise.checks:
             return None
-        right = {normal(answer) for answer in self._exercise.answers}
         said = (line.partition(" ")[2] for line in lines if line.startswith(":answer "))
-        return next((text for text in said if normal(text) in right), None)
+        return next((text for text in said if is_answer(self._exercise.answers, text)), None)
 
     def _why_not(self, whole: Rehearsal) -> Finding:
         """What the solution lacks: a right answer, a reply that it stands in, a right prediction, or a check."""
         exercise, evidence = self._exercise, whole.evidence()
         said = [line.partition(" ")[2] for line in exercise.solution if line.startswith(":answer ")]
         if exercise.kind is ExerciseKind.ANSWER:
-            right = {normal(answer) for answer in exercise.answers}
-            if not right & {normal(text) for text in said}:
+            if not any(is_answer(exercise.answers, text) for text in said):
                 return self._finding("solution-answers-not", answers=" / ".join(exercise.answers))
             replies = normal("\n".join(e.received.decode("utf-8", "replace") for e in evidence.exchanges))
-            if exercise.seen and not any(answer in replies for answer in right):
+            if exercise.seen and not any(normal(answer) in replies for answer in exercise.answers):
                 return self._finding("answer-unseen", answers=" / ".join(exercise.answers))
         if exercise.kind is ExerciseKind.PREDICT and not evidence.predicted:
             replied = next((e for e in reversed(evidence.commands) if e.response is not None), None)

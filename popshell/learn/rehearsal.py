@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from popshell.learn import gate
 from popshell.learn.catalog import LANGUAGES, Catalog
 from popshell.learn.checks import Evidence, Prediction, answer_is_right, read_prediction, same_line
-from popshell.learn.lesson import Exercise, ExerciseKind, refusal
+from popshell.learn.lesson import Exercise, ExerciseKind, LessonError, refusal
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.exchange import Exchange
@@ -33,7 +33,7 @@ def exercise_server(
 ) -> MailServer:
     """A fresh practice server as the exercise wants it.
 
-    Raises FileNotFoundError for a maildrop that is not there, LessonError for one that a course must not have.
+    Raises LessonError for a maildrop that is not there, and for one that a course must not have.
     """
     name, password = exercise.account
     return MailServer(
@@ -53,6 +53,10 @@ def _mails(catalog: Catalog, name: str) -> tuple[Message, ...]:
         return from_files(catalog.maildrop_files(name))
     except gate.Refused as error:
         raise refusal(error) from None
+    except FileNotFoundError:
+        raise LessonError(
+            f"maildrops/{name}", 0, f"there is no maildrop `{name}`", "missing-maildrop", {"name": name}
+        ) from None
 
 
 def placed(text: str, exercise: Exercise, stamp: str | None, port: str = "110") -> str:

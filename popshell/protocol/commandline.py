@@ -294,12 +294,18 @@ def _judge(text: str, spec: CommandSpec | None, context: Context, tokens: list[T
     arguments = tokens[1:]
     if len(arguments) < spec.required:
         notes.append(Diagnostic("missing-argument", len(text), len(text)))
+    known: list[tuple[str, Token]] = []  # what the maildrop says comes behind what the form says, as a server sees it
     for token in arguments:
         if token.role is Role.EXTRA:
             object_to("extra-argument", token)
-        else:
-            for code, mild in _objections(token, context):
+            continue
+        for code, mild in _objections(token, context):
+            if code in ("marked", "no-such-message"):
+                known.append((code, token))
+            else:
                 object_to(code, token, mild=mild)
+    for code, token in known:
+        object_to(code, token)
 
 
 def _objections(token: Token, context: Context) -> list[tuple[str, bool]]:

@@ -48,6 +48,8 @@ def toolbar(tutor: Tutor) -> Line:
     if attempt.solved:
         mark = "*" if tutor.shell.screen.ascii else "✔"
         return [("", " "), ("ok", f"{place} {mark} {words('tutor.go-on')}")]
+    if attempt.overshot and not tutor.paused:
+        return [("", " "), ("emphasis", place), ("", " "), ("warn", words("tutor.overshot"))]
     task = words("tutor.paused") if tutor.paused else show(tutor.prose.headline.replace("`", ""), keep="")
     return [("", " "), ("emphasis", place), ("", f" {task}")]
 

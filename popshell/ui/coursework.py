@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from popshell.learn.checks import Prediction, normal, read_prediction
+from popshell.learn.checks import Prediction, is_answer, read_prediction
 from popshell.learn.lesson import ExerciseKind, LessonError
 from popshell.learn.rehearsal import expected
 from popshell.protocol.exchange import Exchange
@@ -109,7 +109,7 @@ def _answer(tutor: Tutor, attempt: Attempt, text: str) -> None:
     tutor.count_try()
     if (wrong := attempt.wrong_turn()) is not None:
         tutor.say_wrong(wrong.say)
-    elif normal(text) not in {normal(a) for a in attempt.exercise.answers}:
+    elif not is_answer(attempt.exercise.answers, text):
         tutor.shell.say("tutor.not-right", style="warn")
     elif attempt.missing(tutor.evidence(attempt)) is not None:
         coursepages.say_missing(tutor, attempt)

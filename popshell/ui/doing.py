@@ -108,8 +108,9 @@ async def drop(shell: Shell, argument: str) -> None:
     if session is None:
         shell.say("shell.not-connected", style="warn")
         return
+    asked = session.connection.is_due("QUIT")
     shell.hang_up()
-    shell.say("shell.dropped", style="warn")
+    shell.say("shell.dropped-only" if asked else "shell.dropped", style="warn")
     ending.became_of_marks(shell, session)
     shell.moved(before, State.CLOSED)
     if shell.tutor is not None:

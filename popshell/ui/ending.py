@@ -44,7 +44,7 @@ def became_of_marks(shell: Shell, session: Session) -> None:
         return
     quit_sent = any(e.name == "QUIT" for e in unanswered)
     key = "shell.dropped-quit" if quit_sent else "shell.dropped-marks"
-    shell.say(key, style="warn", marks=shell.words.listed(sorted(marks)))
+    shell.say(key, style="warn", marks=shell.words.listed(sorted(marks)), count=len(marks))
 
 
 async def after_quit(shell: Shell, before: State) -> None:
