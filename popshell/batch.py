@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from typing import BinaryIO
 
 _BLOCK = 64 * 1024
@@ -19,39 +18,83 @@ _BLOCK = 64 * 1024
 _AHEAD = 64
 
 
-async def lines_of(stream: BinaryIO) -> AsyncIterator[str]:
-    """The lines of `stream`, line ends cut off; what is not UTF-8 is kept by surrogateescape."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-    room = threading.Semaphore(_AHEAD)
-    raw = getattr(stream, "raw", stream)
+class Lines:
+    """The lines of `stream`, line ends cut off; what is not UTF-8 is kept by surrogateescape.
 
-    def put(line: bytes | None) -> bool:
-        room.acquire()
+    An asynchronous iterator that may be asked again after its wait was cancelled, and after the end of a terminal's
+    input (Ctrl-D), which is not its last word. The running loop is the one that takes the lines.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._room = threading.Semaphore(_AHEAD)
+        self._raw = getattr(stream, "raw", stream)
+        self._again = stream.isatty()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __aiter__(self) -> Lines:
+        return self
+
+    async def __anext__(self) -> str:
+        line = await self._queue.get()
+        self._room.release()
+        if line is None:
+            if not self._again:
+                self._queue.put_nowait(None)  # whoever asks once more hears the same
+            raise StopAsyncIteration
+        return _text(line)
+
+    def read_ahead(self) -> list[str]:
+        """The lines that were read and not asked for yet; nobody gets them again."""
+        lines: list[str] = []
+        while not self._queue.empty():
+            line = self._queue.get_nowait()
+            if line is None:
+                self._queue.put_nowait(None)
+                break
+            self._room.release()
+            lines.append(_text(line))
+        return lines
+
+    def _put(self, line: bytes | None) -> bool:
+        self._room.acquire()
         try:
-            loop.call_soon_threadsafe(queue.put_nowait, line)
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, line)
         except RuntimeError:
             return False  # the loop is gone: nobody reads any more
         return True
 
-    def read() -> None:
+    def _read(self) -> None:
         rest = bytearray()
         try:
-            while data := raw.read(_BLOCK):
+            while (data := self._raw.read(_BLOCK)) or self._again:
+                if not data:
+                    if not self._end(rest):
+                        return
                 # Only what is new is searched, so that a line of many blocks costs no more than its length.
-                if b"\n" not in data:
+                elif b"\n" not in data:
                     rest += data
-                    continue
-                *lines, tail = (bytes(rest) + data).split(b"\n")
-                rest[:] = tail
-                if not all(map(put, lines)):
-                    return
+                else:
+                    *lines, tail = (bytes(rest) + data).split(b"\n")
+                    rest[:] = tail
+                    if not all(map(self._put, lines)):
+                        return
         except (OSError, ValueError):
-            pass
-        if not rest or put(bytes(rest)):
-            put(None)
+            self._again = False
+        self._end(rest)
 
-    threading.Thread(target=read, daemon=True).start()
-    while (line := await queue.get()) is not None:
-        room.release()
-        yield line.removesuffix(b"\r").decode("utf-8", "surrogateescape")
+    def _end(self, rest: bytearray) -> bool:
+        """A last line without its line end, and then the end."""
+        last = bytes(rest)
+        rest.clear()
+        return (not last or self._put(last)) and self._put(None)
+
+
+def _text(line: bytes) -> str:
+    return line.removesuffix(b"\r").decode("utf-8", "surrogateescape")
+
+
+def lines_of(stream: BinaryIO) -> Lines:
+    """The lines of `stream`, read by a thread from now on."""
+    return Lines(stream)

@@ -1,7 +1,7 @@
 """The loop without a REPL: lines come from a pipe, or from a person at a terminal that is not redrawn (`--plain`).
 
-For a person Ctrl-C ends the waiting for a reply, answers to AUTH are not shown, and autologout is announced: what the
-REPL has a toolbar for.
+For a person Ctrl-C ends the waiting for a reply, answers to AUTH are not shown, lines that come at once are asked
+about, and autologout is announced: what the REPL has keys and a toolbar for.
 """
 
 from __future__ import annotations
@@ -9,36 +9,81 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from popshell.session import Session
-from popshell.ui import flight, waiting
+from popshell.ui import ending, flight, waiting
+from popshell.ui.screen import LineSource
 from popshell.ui.shell import Shell
+from popshell.visible import show
+
+_T = TypeVar("_T")
 
 
-async def run(shell: Shell, lines: AsyncIterator[str], *, stop_on_err: bool = False) -> None:
+#: So long after a line, in seconds, whatever follows was not typed by hand: a paste, or typed ahead.
+_AT_ONCE = 0.02
+
+
+async def run(shell: Shell, lines: LineSource, *, stop_on_err: bool = False) -> None:
     """Run every line; with `stop_on_err` up to the first that fails. Raises Leave."""
-    person = shell.screen.interactive
-    watch = asyncio.ensure_future(_warn_of_autologout(shell)) if person else None
+    if shell.screen.interactive:
+        await _run_for_a_person(shell, lines)
+        return
+    while (text := await _next(lines)) is not None:
+        await _line(shell, text)
+        if stop_on_err and shell.tally.exit_code():
+            return
+
+
+async def _next(lines: LineSource) -> str | None:
     try:
-        while (text := await _next_line(shell, lines)) is not None:
-            # There is no prompt to put a finished line at: an empty line is the Enter that sends it.
-            draft, shell.draft = shell.draft, ""
-            rows = (text or draft).split("\n")
-            work = flight.run_block(shell, rows) if len(rows) > 1 else shell.run(rows[0])
-            await (_giving_way(shell, work) if person else work)
-            if stop_on_err and shell.tally.exit_code():
-                return
+        return await lines.__anext__()
+    except StopAsyncIteration:
+        return None
+
+
+async def _line(shell: Shell, text: str) -> None:
+    # There is no prompt to put a finished line at: an empty line is the Enter that sends it.
+    draft, shell.draft = shell.draft, ""
+    rows = (text or draft).split("\n")
+    await (flight.run_block(shell, rows) if len(rows) > 1 else shell.run(rows[0]))
+
+
+async def _run_for_a_person(shell: Shell, lines: LineSource) -> None:
+    watch = asyncio.ensure_future(_warn_of_autologout(shell))
+    try:
+        while True:
+            if shell.session is not None and shell.session.connection.challenged:
+                # It is a secret, so it is not shown.
+                text = await _giving_way(shell, shell.screen.ask_hidden(""))
+                if text is None:
+                    continue
+            elif (text := await _next(lines)) is None:
+                if await ending.may_part(shell):
+                    return
+                continue
+            await asyncio.sleep(_AT_ONCE)
+            rows = [text, *lines.read_ahead()]
+            await _giving_way(shell, _block(shell, rows) if len(rows) > 1 else _line(shell, text))
     finally:
-        if watch is not None:
-            watch.cancel()
+        watch.cancel()
 
 
-async def _next_line(shell: Shell, lines: AsyncIterator[str]) -> str | None:
-    """The next line; an answer to a challenge of AUTH is a secret, and a person's is not shown."""
-    if shell.screen.interactive and shell.session is not None and shell.session.connection.challenged:
-        return await shell.screen.ask_hidden("")
-    return await anext(lines, None)
+async def _block(shell: Shell, rows: list[str]) -> None:
+    """Lines that came at once, or while a reply was due: they are shown and asked about first (sec-U2, sec-U3)."""
+    if not all(row.startswith(":") for row in rows):  # the shell's own go nowhere
+        from popshell.ui.typed import Typing
+
+        shell.say("shell.pasted", count=len(rows))
+        for row in Typing(shell).masked("\n".join(rows)).split("\n"):
+            shell.screen.lines([[("", f"    {show(row, keep='')}")]])
+        answer = await shell.screen.ask(shell.words("shell.ask-paste", count=len(rows)))
+        if answer.strip().lower() not in ("y", "yes", shell.words("shell.yes")):
+            shell.say("shell.not-sent", style="warn")
+            return
+    await flight.run_block(shell, rows)
+    shell.draft = ""  # what was kept of it was said
 
 
 async def _warn_of_autologout(shell: Shell) -> None:
@@ -54,15 +99,17 @@ async def _warn_of_autologout(shell: Shell) -> None:
         await asyncio.sleep(1.0)
 
 
-async def _giving_way(shell: Shell, work: Awaitable[None]) -> None:
-    """Run `work`; Ctrl-C ends the waiting for its reply, not the program."""
+async def _giving_way(shell: Shell, work: Awaitable[_T]) -> _T | None:
+    """Run `work`; Ctrl-C ends the waiting, for a reply or for an answer, not the program. None then."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
     with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the program
         loop.add_signal_handler(signal.SIGINT, task.cancel)
     try:
-        await task
+        return await task
     except asyncio.CancelledError:
+        shell.screen.lines([[]])
         waiting.interrupted(shell)
+        return None
     finally:
         with contextlib.suppress(NotImplementedError):
             loop.remove_signal_handler(signal.SIGINT)

@@ -9,8 +9,8 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import NamedTuple, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol, TextIO
 
 from popshell.learn.explain import Note
 from popshell.protocol.commandline import MASK, CommandLine
@@ -39,6 +39,14 @@ class Shown(NamedTuple):
     @property
     def left(self) -> int:
         return self.total - self.lines
+
+
+class LineSource(Protocol):
+    """Where lines come from (batch.py): it may be asked again after a cancel, and tells what was read ahead."""
+
+    async def __anext__(self) -> str: ...
+
+    def read_ahead(self) -> list[str]: ...
 
 
 class Screen:
@@ -215,18 +223,31 @@ class PlainScreen(Screen):
         self.most = self.longest = 1 << 40
         self.interactive = interactive
         #: where answers come from when a person sits at the terminal: the same lines as the commands
-        self.answers: AsyncIterator[str] | None = None
+        self.answers: LineSource | None = None
 
     async def ask(self, question: str) -> str:
-        self.out.write(question)
+        rows = wrap_runs([("", question.strip())], self.columns - 12, "  ", "  ")
+        self.out.write(self.drawn(rows).rstrip("\n") + " ")
         self.out.flush()
-        return await anext(self.answers, "") if self.answers is not None else ""
+        return await self._answer() or ""
+
+    async def _answer(self) -> str | None:
+        """The next line; what a person typed before the question is no answer to it (sec-U2)."""
+        if self.answers is None:
+            return None
+        if self.interactive:
+            await asyncio.sleep(0)
+            self.answers.read_ahead()
+        try:
+            return await self.answers.__anext__()
+        except StopAsyncIteration:
+            return None
 
     async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
         if self.answers is None or not (self.interactive or piped):
             return None
         if not self.interactive:
-            return await anext(self.answers, None)  # the next line of the pipe
+            return await self._answer()  # the next line of the pipe
         try:
             from popshell.ui.tty import Terminal
         except ImportError:  # Windows
@@ -237,7 +258,7 @@ class PlainScreen(Screen):
         with Terminal(0).unseen():
             self.out.write(question)
             self.out.flush()
-            secret = await anext(self.answers, None)
+            secret = await self._answer()
         self.out.write("\n")
         return secret
 

@@ -211,7 +211,9 @@ def test_ctrl_z_with_nobody_to_wake_us_does_nothing(tmux: Callable[..., Tmux]) -
 # -- --plain on a terminal ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("keys", [":quit\r", "\x04", "QUIT\r:quit\r"], ids=[":quit", "Ctrl-D", "QUIT"])
+@pytest.mark.parametrize(
+    "keys", [":quit\r", "\x04", ":drop\r:quit\r"], ids=[":quit", "Ctrl-D", "two at once"]
+)
 def test_leaving_plain(keys: str, terminal: Terminals) -> None:
     shell = terminal("--plain")
     shell.wait("[STATE: AUTHORIZATION]")
@@ -237,7 +239,9 @@ def test_ctrl_c_in_plain(terminal: Terminals) -> None:
 def test_bare_pass_in_plain_is_not_echoed_and_not_sent_as_a_command(env: dict[str, str], terminal: Terminals) -> None:
     shell = terminal(*(() if env else ("--plain",)), env=env)
     shell.wait("[STATE: AUTHORIZATION]")
-    shell.type("USER learner\rPASS\r")
+    shell.type("USER learner\r")
+    shell.wait("waits for PASS")
+    shell.type("PASS\r")
     shell.wait("Password (not shown):")
     shell.type("secret\r")
     shell.wait("[STATE: TRANSACTION]")
@@ -303,3 +307,64 @@ def test_a_block_pasted_into_a_question_is_not_taken_for_an_answer(
     shell.wait("Not sent")
     assert "C4n4ry" not in shell.raw.decode("utf-8", "replace")
     assert "DELE 1" not in server.heard
+
+
+def test_plain_what_is_typed_ahead_answers_no_question_and_is_not_sent(
+    terminal: Callable[..., Pty], peer: Callable[..., Peer]
+) -> None:
+    """sec-U2, sec-U7: `yes` typed while a reply was due is no consent."""
+    server = peer({"NOOP": None})
+    shell = terminal("--plain", f"127.0.0.1:{server.port}")
+    for line, wanted in (("USER a", "waits for PASS"), ("PASS b", "[STATE: TRANSACTION]")):
+        shell.type(f"{line}\n")
+        shell.wait(wanted)
+    shell.type("NOOP\n")
+    shell.until(lambda: "NOOP" in server.heard, shell.scroll)
+    shell.type("DELE 1\nyes\nQUIT\nyes\n")
+    server.say(b"+OK noop\r\n")
+    shell.wait("Send these 4 lines?")
+    shell.type("no\n")
+    shell.wait("Not sent")
+    assert server.heard[-1] == "NOOP"
+    shell.type("DELE 1\n")
+    shell.wait("asked once")
+    shell.type("\x03")
+    shell.wait(lambda scroll: "asked once" in scroll and scroll.rstrip().endswith(":") is False)
+    shell.type("STAT\n")
+    shell.wait("+OK 3 300")
+    assert "DELE 1" not in server.heard
+    shell.type(":quit\n")
+    assert shell.exit_code() == 0
+
+
+def test_plain_ctrl_d_with_marks_names_them_and_asks(terminal: Callable[..., Pty]) -> None:
+    shell = terminal("--plain")
+    for line, wanted in (
+        ("USER learner", "waits for PASS"),
+        ("PASS secret", "[STATE: TRANSACTION]"),
+        ("DELE 2", "Marked now"),
+    ):
+        shell.type(f"{line}\n")
+        shell.wait(wanted)
+    shell.type("\x04")
+    shell.wait("Leave now without QUIT?")
+    shell.type("no\n")
+    shell.type("STAT\n")
+    shell.wait("+OK 6 6766")
+    shell.type("\x04")
+    shell.wait(lambda scroll: scroll.count("Leave now without QUIT?") == 2)
+    shell.type("y\n")
+    assert shell.exit_code() == 0
+
+
+def test_plain_ctrl_c_at_a_question_sends_nothing_and_stays(terminal: Callable[..., Pty]) -> None:
+    shell = terminal("--plain")
+    shell.wait("[STATE: AUTHORIZATION]")
+    shell.type("USER learner\n")
+    shell.wait("waits for PASS")
+    shell.type("PASS\n")
+    shell.wait("Password (not shown):")
+    shell.type("\x03")
+    shell.until(lambda: shell.settings()[3] & termios.ECHO, shell.scroll)
+    shell.type("PASS secret\n")
+    shell.wait("[STATE: TRANSACTION]")
