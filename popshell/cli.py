@@ -27,7 +27,7 @@ from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.net.transport import TlsMode
 from popshell.protocol.sasl import prepared
-from popshell.server.maildrop import from_files, read_directory
+from popshell.server.maildrop import TooLarge, from_files, read_directory
 from popshell.server.mailserver import MailServer
 from popshell.server.settings import SERVED, Conditions, Limits
 from popshell.session import Call, Event
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from popshell.ui.tutor import Tutor
 
 DEFAULT_ACCOUNT = ("learner", "secret")
-OK, REFUSED, USAGE, FAILED = 0, 1, 2, 3
+OK, USAGE, FAILED = 0, 2, 3
 
 
 def run(argv: list[str]) -> int:
@@ -142,7 +142,7 @@ def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
         try:
             address = parse_address(rest[0], TlsMode(arguments.tls) if arguments.tls else None)
         except AddressError as error:
-            raise Usage(words(f"net.{error.code}", address=rest[0])) from None
+            raise Usage(words(f"net.{error.code}", address=error.shown)) from None
     return _start(arguments, catalog, language, server, address)
 
 
@@ -173,6 +173,8 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
             messages = read_directory(arguments.maildrop)
         else:
             messages = from_files(catalog.maildrop_files("default"))
+    except TooLarge as error:
+        raise Usage(words("cli.maildrop-too-large", path=str(arguments.maildrop), name=error.name)) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise Usage(
@@ -316,7 +318,8 @@ async def _plain(
     from popshell.ui import plain
     from popshell.ui.screen import JsonScreen, PlainScreen
 
-    screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal)
+    ascii = arguments.ascii or not _draws(sys.stdout.encoding)
+    screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal, ascii=ascii)
     shell = _shell(catalog, screen, dialer, options)
     if terminal:
         shell.say("shell.plain-hint", version=__version__)

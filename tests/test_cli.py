@@ -210,6 +210,32 @@ def test_wrong_arguments_are_exit_2_and_said(
     assert "Traceback" not in err
 
 
+def test_ascii_in_plain_is_ascii(tmp_path: Path) -> None:
+    typed = b"USER learner\nPASS secret\nRETR 1\nDELE 1\n:state\n:help DELE\nQUIT\n"
+    for argv, environ in ((["--ascii"], {}), ([], {"PYTHONIOENCODING": "ascii"})):
+        done = subprocess.run(
+            [sys.executable, "-m", "popshell", "--plain", "--lang", "en", *argv],
+            input=typed, capture_output=True, env=environment(tmp_path, environ), check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0
+        ours = [row for row in done.stdout.split(b"\n") if not row.startswith(b"S:")]
+        assert all(row.isascii() for row in ours), [row for row in ours if not row.isascii()]
+        assert b"\\x" not in b"".join(ours)
+
+
+def test_a_password_in_an_address_is_repeated_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for address in ("pop://mei:C4n4ry@h", "mei:C4n4ry@h", "pop://mei:C4n4ry;AUTH=*@h"):
+        code, out, err = run(capsys, address)
+        assert code == 2
+        assert "C4n4ry" not in out + err
+
+
+def test_auth_that_the_input_leaves_open_is_a_failure(tmp_path: Path) -> None:
+    done = popshell("--plain", "--lang", "en", stdin=b"AUTH PLAIN\n", home=tmp_path)
+    assert done.returncode == 3
+    assert b"in the middle of AUTH" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [

@@ -81,7 +81,7 @@ class TestReadDirectory:
         (tmp_path / "b.eml").write_bytes(b"B: 2\n\n")
         assert len(read_directory(tmp_path)) == 2
         monkeypatch.setattr(module, limit, most)
-        with pytest.raises(ValueError, match="too large"):
+        with pytest.raises(ValueError, match="eml"):
             read_directory(tmp_path)
 
 
@@ -228,3 +228,13 @@ class TestMaildrop:
         opened.marks |= {2, 3}
         assert drop.fork() == ((1, 4, 5, 6, 7), everything)
         assert (opened.marks, drop.in_use, drop.messages) == ({2, 3}, True, default_messages())
+
+
+def test_links_that_lead_out_of_a_directory_are_passed_over(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside.txt"
+    inside.mkdir()
+    outside.write_bytes(b"secret")
+    (inside / "a.eml").write_bytes(b"Subject: a\n\nx\n")
+    (inside / "b.eml").symlink_to(outside)
+    (inside / "c.eml").symlink_to(inside / "a.eml")
+    assert [b"secret" in message.content for message in read_directory(inside)] == [False, False]

@@ -369,3 +369,13 @@ def test_typing_is_parsed_once_for_each_text_and_context() -> None:
     assert typing.line("STAT", Context()) is first, "an equal context is the same"
     assert typing.line("STATX", context) is not first
     assert typing.line("STAT", Context(State.TRANSACTION)).blunder is None
+
+
+def test_a_password_in_an_address_is_masked_and_never_stored() -> None:
+    typing = Typing(Stage().shell)
+    for text in (":connect pop://mei:C4n4ry@h", ":connect mei:C4n4ry@h", ":con pop://mei:C4n4ry;AUTH=*@h:110"):
+        assert typing.has_secret(text)
+        assert "C4n4ry" not in typing.masked(text)
+    for text in (":connect pop://mei@h:110", ":connect h:110", ":connect [::1]:110"):
+        assert not typing.has_secret(text)
+        assert typing.masked(text) == text

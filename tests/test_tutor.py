@@ -241,10 +241,28 @@ def test_a_lesson_by_name_by_number_and_one_that_is_not_there(learn: Callable[..
     assert lesson("06-dots").title in learn("dots").began
     assert lesson("06-dots").title in learn("6").began
     assert lesson("06-dots").title in learn("06-dots").began
-    nowhere = learn("no\x1b[2Jwhere")
-    assert "There is no lesson" in nowhere.began
-    assert "\x1b" not in nowhere.began
-    assert "practice server ready" in nowhere.began
+    learner = learn()
+    nowhere = learner.say(":lesson no\x1b[2Jwhere", "NOOP")
+    assert "There is no lesson" in nowhere
+    assert "\x1b" not in nowhere
+    assert "C: NOOP" in nowhere, "and everything goes on"
+
+
+def test_a_lesson_that_is_not_there_ends_a_run_that_nobody_watches(tmp_path: Path) -> None:
+    """What was piped in was meant for that lesson, and for no other place."""
+    done = subprocess.run(
+        [sys.executable, "-m", "popshell", "learn", "no\x1b[2Jwhere", "--plain", "--lang", "en"],
+        input=b"QUIT\n",
+        capture_output=True,
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert b"There is no lesson" in done.stdout
+    assert b"\x1b" not in done.stdout
+    assert b"QUIT" not in done.stdout
 
 
 def test_lessons_lists_all_with_progress(learn: Callable[..., Learner]) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from popshell.net.names import is_localhost, is_loopback_name
 from popshell.net.transport import TlsMode
+from popshell.protocol.commandline import without_password
 
 TLS_PORT = 995
 PORT = 110
@@ -24,10 +25,14 @@ _QUOTED = re.compile(r"(?:[A-Za-z0-9$\-_.+!*'(),&=~]|%[0-9A-Fa-f]{2})+\Z")
 
 
 class AddressError(ValueError):
-    """The text is no address. `code` names words in `messages.toml`, `[net]`: `bad-address`, `address-password`."""
+    """The text is no address. `code` names words in `messages.toml`, `[net]`: `bad-address`, `address-password`.
+
+    `shown` is the text without a password that stood in it.
+    """
 
     def __init__(self, text: str, code: str = "bad-address") -> None:
-        super().__init__(text)
+        self.shown = without_password(text)
+        super().__init__(self.shown)
         self.code = code
 
 

@@ -93,7 +93,7 @@ class Dialer:
             try:
                 address = parse_address(where, self.tls)
             except AddressError as error:
-                raise CallError(error.code, address=where) from None
+                raise CallError(error.code, address=error.shown) from None
         return self._dial(address, late, ended)
 
     async def _dial(

@@ -139,6 +139,15 @@ class CommandLine(NamedTuple):
         return next((d for d in self.diagnostics if not d.mild), None)
 
 
+#: A password in an address (RFC 2384 §3 allows none): what stands between `:` and `@`.
+_IN_ADDRESS = re.compile(r"(?<=:)(?!//)[^:@/\s]+(?=@)")
+
+
+def without_password(text: str) -> str:
+    """`text` with the passwords of addresses in it, `pop://user:password@host`, as MASK."""
+    return _IN_ADDRESS.sub(MASK, text)
+
+
 def upper(word: str) -> str:
     """ASCII in upper case, anything else as it is: `str.upper()` makes PASS of `pa\xdf` and LIST of `l\u0131st`."""
     return word.upper() if word.isascii() else word

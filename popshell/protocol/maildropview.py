@@ -85,9 +85,10 @@ def _uidl(view: MaildropView, line: CommandLine, response: Response) -> Maildrop
         row = response.unique_id_row()
         return replace(view, unique_ids=MappingProxyType({**view.unique_ids, row[0]: row[1]})) if row else view
     ids = response.unique_id_listing()
+    whole = response.content.count(b"\r\n") == len(ids)  # rows that cannot be read are messages, too
     last = max(max(ids, default=0), max(view.marks, default=0), view.last or 0)
     kept = {n: u for n, u in view.unique_ids.items() if n not in ids} if view.marks else {}
-    return replace(view, unique_ids=MappingProxyType(ids | kept), count=len(ids), last=last)
+    return replace(view, unique_ids=MappingProxyType(ids | kept), count=len(ids) if whole else view.count, last=last)
 
 
 def _dele(view: MaildropView, line: CommandLine, response: Response) -> MaildropView:

@@ -69,17 +69,28 @@ def from_files(files: Iterable[tuple[str, bytes]]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
+class TooLarge(ValueError):
+    """A mail that makes a maildrop larger than it may be; `name` is its file's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
 def read_directory(folder: Path) -> tuple[Message, ...]:
-    """The `.eml` files of a directory, read once. Raises OSError, and ValueError for what is too large."""
+    """The `.eml` files of a directory, read once; links that lead out of it are passed over.
+
+    Raises OSError, and TooLarge.
+    """
     files: list[tuple[str, bytes]] = []
-    total = 0
+    total, inside = 0, folder.resolve()
     for path in sorted(folder.iterdir()):
-        if path.suffix != ".eml" or not path.is_file():
+        if path.suffix != ".eml" or not path.is_file() or not path.resolve().is_relative_to(inside):
             continue
         size = path.stat().st_size
         total += size
         if size > LARGEST_MESSAGE or total > LARGEST_MAILDROP or len(files) >= MOST_MESSAGES:
-            raise ValueError(f"{path.name}: too large (message 25 MiB, maildrop 256 MiB, 10,000 messages)")
+            raise TooLarge(path.name)
         files.append((path.name, path.read_bytes()))
     return from_files(files)
 

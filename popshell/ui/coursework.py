@@ -61,7 +61,12 @@ async def begin_course(shell: Shell, lesson: str) -> bool:
         shell.tally.usage = True
         return False
     try:
-        return await tutor.begin(lesson or None) or await shell.connect("practice")
+        if await tutor.begin(lesson or None):
+            return True
+        if lesson and not shell.screen.interactive:  # nobody is there to choose another
+            shell.tally.usage = True
+            return False
+        return await shell.connect("practice")
     except LessonError as error:
         shell.say("tutor.unreadable", style="err", reason=show(str(error)))
         shell.tally.usage = True

@@ -81,7 +81,7 @@ async def apop(shell: Shell, argument: str) -> None:
 
 async def flight(shell: Shell, argument: str) -> None:
     """Several lines in one flight, without pasting; what logs in is typed by itself, where it is masked."""
-    rows = [row.strip() for row in argument.split(" | ") if row.strip()]
+    rows = [row.strip() for row in argument.split("|") if row.strip()]
     if len(rows) < 2 or any(row.startswith(":") for row in rows):
         raise Misused
     if any(spec and any(p.secret for p in spec.params) for spec in (parse(row).spec for row in rows)):
@@ -95,18 +95,16 @@ async def flight(shell: Shell, argument: str) -> None:
 
 async def connect(shell: Shell, argument: str) -> None:
     """A new connection; one to a real server with marks set is not given up unasked."""
-    if shell.call is not None and not shell.call.place.practice and not await ending.may_part(shell):
-        return
     if shell.tutor is not None:
         shell.tutor.reconnecting()
-    await shell.connect(argument or None)
+    await shell.connect(argument or None, asking=shell.call is not None and not shell.call.place.practice)
 
 
 async def drop(shell: Shell, argument: str) -> None:
     """Close the line without QUIT, and say what that means."""
     session, before = shell.session, shell.state
     if session is None:
-        shell.say("shell.not-connected", style="warn")
+        shell.say("shell.no-connection", style="warn")
         return
     asked = session.connection.is_due("QUIT")
     shell.hang_up()

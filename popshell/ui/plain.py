@@ -34,6 +34,9 @@ async def run(shell: Shell, lines: LineSource, *, stop_on_err: bool = False) -> 
         await _line(shell, text)
         if stop_on_err and shell.tally.exit_code():
             return
+    if shell.session is not None and shell.session.connection.challenged:
+        shell.tally.failed = True
+        shell.say("shell.auth-open", style="err")
 
 
 async def _next(lines: LineSource) -> str | None:

@@ -66,19 +66,6 @@ def token_style(line: CommandLine, index: int) -> str:
     return "number" if token.text.isdigit() and token.text.isascii() else "argument"
 
 
-def command_runs(line: CommandLine, mask: bool = True) -> Line:
-    """A command line in colours; secrets masked unless `mask` is False."""
-    runs: Line = []
-    at = 0
-    for index, token in enumerate(line.tokens):
-        runs.append(("", show(line.text[at : token.start], keep="")))
-        text = "••••" if token.secret and token.text and mask else show(token.text, keep="")
-        runs.append((token_style(line, index), text))
-        at = token.end
-    runs.append(("", show(line.text[at:], keep="")))
-    return [run for run in runs if run[1]]
-
-
 def span_lines(line: CommandLine, spans: Sequence[Span], columns: int, *, ascii: bool) -> list[Line]:
     """`:explain`: each token with its meaning beside it, then what is wrong, then what the line would do."""
     tokens: list[tuple[Run, str]] = []

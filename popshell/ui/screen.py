@@ -218,8 +218,9 @@ class PlainScreen(Screen):
 
     prompts = False
 
-    def __init__(self, out: TextIO | None = None, *, interactive: bool = False) -> None:
+    def __init__(self, out: TextIO | None = None, *, interactive: bool = False, ascii: bool = False) -> None:
         super().__init__(PLAIN, ascii=True, out=out)
+        self.palette = PLAIN._replace(ascii=ascii)
         self.most = self.longest = 1 << 40
         self.interactive = interactive
         #: where answers come from when a person sits at the terminal: the same lines as the commands

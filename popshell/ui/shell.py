@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -131,7 +131,7 @@ class Shell:
 
     # -- connecting ----------------------------------------------------------------------------------------------------
 
-    async def connect(self, where: str | None = None) -> bool:
+    async def connect(self, where: str | None = None, *, asking: bool = False) -> bool:
         """Open a connection and show the greeting; False, with the reason shown, if it failed.
 
         An address that makes no sense costs nothing: it is read before the open connection is given up.
@@ -140,6 +140,10 @@ class Shell:
             dialled = self.dial(where, self.late, self.ended)
         except CallError as error:
             self.fail(error)
+            return False
+        if asking and not await ending.may_part(self):
+            if isinstance(dialled, Coroutine):
+                dialled.close()
             return False
         self.put_away()
         return await self.take_call(dialled)

@@ -14,7 +14,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.lexers import Lexer
 
-from popshell.protocol.commandline import MASK, CommandLine, Context, parse
+from popshell.protocol.commandline import MASK, CommandLine, Context, parse, without_password
 from popshell.protocol.commands import COMMANDS
 from popshell.ui.render import token_style
 from popshell.ui.shell import Shell
@@ -73,6 +73,8 @@ class Typing:
         for row, start, line in self.rows(text):
             if line is None or any(token.secret and token.text for token in line.tokens):
                 return True
+            if start and without_password(row) != row:
+                return True
             if _logs_in(line.text) if not start else _login_within(row):
                 return True
         return False
@@ -84,7 +86,8 @@ class Typing:
             if line is None or (start and _login_within(row)):
                 rows.append(row if row == "*" else MASK)
             else:
-                rows.append(row[:start] + line.redacted())
+                shown = row[:start] + line.redacted()
+                rows.append(without_password(shown) if start else shown)
         return "\n".join(rows)
 
 

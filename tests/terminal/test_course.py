@@ -141,7 +141,9 @@ def toolbar(terminal: Tmux) -> str:
 def hold(terminal: Tmux) -> None:
     """Type the line of the prediction; Enter holds it, and the question stands there."""
     terminal.type("QUIT PLEASE\r")
-    terminal.wait(lambda text: ":answer-ERRUPDATEmany" in plain(text))
+    terminal.wait(
+        lambda text: "+OKor-ERR" in plain(text) or "`+OK`或`-ERR`" in plain(text) or "+OK或-ERR" in plain(text)
+    )
     terminal.prompt()
 
 

@@ -200,7 +200,7 @@ def test_autologout_is_counted_down_and_happens(terminal: Terminals) -> None:
     shell.wait("▸ RE")
     shell.type("\x15:wait 60\r")
     shell.wait("the server logged you out")
-    shell.wait("marked (1) are still there")
+    shell.wait("marked (1) is still there")
     shell.prompt("CLOSED ▸")
 
 

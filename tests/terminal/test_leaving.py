@@ -211,9 +211,7 @@ def test_ctrl_z_with_nobody_to_wake_us_does_nothing(tmux: Callable[..., Tmux]) -
 # -- --plain on a terminal ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "keys", [":quit\r", "\x04", ":drop\r:quit\r"], ids=[":quit", "Ctrl-D", "two at once"]
-)
+@pytest.mark.parametrize("keys", [":quit\r", "\x04", ":drop\r:quit\r"], ids=[":quit", "Ctrl-D", "two at once"])
 def test_leaving_plain(keys: str, terminal: Terminals) -> None:
     shell = terminal("--plain")
     shell.wait("[STATE: AUTHORIZATION]")
