@@ -32,6 +32,9 @@ LESSON_RULES = [
     "no-such-line",
     "no-such-placeholder",
     "no-such-capability",
+    "bad-id",
+    "bad-title",
+    "unseen",
     "duplicate-id",
     "no-exercise",
     "kind-needs",
@@ -254,6 +257,39 @@ def two_exercises_of_one_id(root: Path) -> tuple[str, str | int]:
 def two_lessons_of_one_id(root: Path) -> tuple[str, str | int]:
     assert new_lesson(root, "02-first", WORDS) == 0
     return "en/02-first.md", 2
+
+
+@breaks("bad-id")
+def an_id_that_nobody_can_type(root: Path) -> tuple[str, str | int]:
+    return EN, change(root, EN, 'id = "first"', 'id = "../x y"')
+
+
+@breaks("bad-title")
+def a_title_that_is_empty(root: Path) -> tuple[str, str | int]:
+    text = (root / EN).read_text()
+    old = text[text.index("title = ") :].partition("\n")[0]
+    return EN, change(root, EN, old, 'title = " "')
+
+
+@breaks("bad-title")
+def a_title_in_the_translation_that_is_wider_than_a_line(root: Path) -> tuple[str, str | int]:
+    text = (root / ZH).read_text()
+    old = text[text.index("title = ") :].partition("\n")[0]
+    return ZH, change(root, ZH, old, f'title = "{"很" * 40}"')
+
+
+@breaks("bad-title")
+def a_title_with_an_escape(root: Path) -> tuple[str, str | int]:
+    text = (root / EN).read_text()
+    old = text[text.index("title = ") :].partition("\n")[0]
+    return EN, change(root, EN, old, 'title = "x\\u001b[2J"')
+
+
+@breaks("unseen")
+def a_direction_mark_in_prose(root: Path) -> tuple[str, str | int]:
+    text = (root / EN).read_text()
+    at = text.index("### hint") + len("### hint\n")
+    return EN, change(root, EN, text[at : at + 30], "\u202e" + text[at : at + 30])
 
 
 @breaks("no-exercise")

@@ -31,6 +31,7 @@ from popshell.learn.tree import TEMPLATE, Source, Tree
 from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.exchange import Exchange
+from popshell.visible import show
 
 _PLACE = re.compile(r"<[a-z-]+>")
 
@@ -59,6 +60,10 @@ def check_lessons(tree: Tree, catalog: Catalog) -> Iterator[Finding]:
                 yield from check_prose(source, other, lesson)
 
 
+#: An id is typed (`:lesson dots/full-stops`) and is a key of the progress file.
+_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+
+
 def _distinct(lesson: Lesson) -> bool:
     return len({exercise.id for exercise in lesson.exercises}) == len(lesson.exercises)
 
@@ -66,6 +71,8 @@ def _distinct(lesson: Lesson) -> bool:
 def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[Finding]:
     """The facts of a lesson: names, ids, and each exercise played."""
     path, text = source.path, source.text
+    if not _ID.fullmatch(lesson.id):
+        yield Finding(path, head_line(text, "id"), "bad-id", {"id": show(lesson.id, keep="")})
     if not lesson.exercises:
         yield Finding(path, 1, "no-exercise")
     own = (source.words or {}).get("maildrop", "default")
@@ -74,6 +81,8 @@ def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[
     unplayed: set[str] = set()  # maildrops that are not there; "" for what cannot be played at all
     for index, exercise in enumerate(lesson.exercises):
         line = exercise_line(text, index, "id")
+        if not _ID.fullmatch(exercise.id):
+            yield Finding(path, line, "bad-id", {"id": show(exercise.id, keep="")})
         if exercise.id in seen:
             yield Finding(path, line, "duplicate-id", {"id": exercise.id})
         seen.add(exercise.id)

@@ -9,7 +9,7 @@ from typing import Any
 from popshell.learn.catalog import Page
 from popshell.learn.faults import Finding
 from popshell.learn.keys import METAS
-from popshell.learn.lesson import Lesson, Prose, exercise_line, fingerprint, read_prose
+from popshell.learn.lesson import Lesson, Prose, exercise_line, fingerprint, head_line, read_prose
 from popshell.learn.tree import Source
 from popshell.protocol.commands import COMMANDS
 from popshell.visible import width
@@ -29,6 +29,10 @@ def check_prose(english: Source, source: Source, lesson: Lesson) -> Iterator[Fin
         return  # said already
     if source is not english:
         yield from _check_translation(english, source)
+    title = source.head.head.get("title")
+    if isinstance(title, str) and not (title.strip() and title.isprintable() and width(title) <= WIDEST_HEADLINE):
+        facts = {"columns": width(title), "most": WIDEST_HEADLINE}
+        yield Finding(path, head_line(source.text, "title"), "bad-title", facts)
     text, prose = read_prose(source.head.body)
     own, ours = read_prose(english.head.body) if isinstance(english.head, Page) else (text, {})
     for index, exercise in enumerate(lesson.exercises):

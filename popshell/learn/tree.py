@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from popshell.learn import dialogues, gate, heads
 from popshell.learn.catalog import LANGUAGES, Page
 from popshell.learn.explain import pages
 from popshell.learn.faults import Finding
+from popshell.visible import show
 
 PAGES = frozenset(pages())
 _TABLES = ("messages.toml", "replies.toml")
@@ -28,6 +30,8 @@ TEMPLATE = "lesson-template"
 LESSON = re.compile(r"[0-9]{2}-[a-z0-9-]+")
 _LESSON_FILE = re.compile(r"[^/]+/[0-9]{2}-[a-z0-9-]+\.md")
 _MAIL = re.compile(r"maildrops/[^/.][^/]*/[^/.][^/]*\.eml")
+#: Control characters, and those that nobody sees: direction marks, zero widths, line and paragraph separators.
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Co")
 _LINE_END = re.compile(r"\r\n?")
 
 
@@ -186,4 +190,8 @@ def _decode(path: str, data: bytes, findings: list[Finding]) -> str | None:
     if found := _LINE_END.search(text):
         findings.append(Finding(path, text.count("\n", 0, found.start()) + 1, "line-ends"))
         text = _LINE_END.sub("\n", text)
+    for number, row in enumerate(text.split("\n"), 1):
+        if unseen := sorted({ch for ch in row if ch != "\t" and unicodedata.category(ch) in _UNSEEN}):
+            shown = " ".join(show(ch, keep="") for ch in unseen)
+            findings.append(Finding(path, number, "unseen", {"characters": shown}))
     return text
