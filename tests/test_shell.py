@@ -309,6 +309,21 @@ def test_lang_that_capa_did_not_list_is_not_called_a_strange_language() -> None:
     run(go())
 
 
+def test_a_handshake_that_fails_leaves_a_record() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin()
+        stage.wire.refuses_tls = True
+        await stage.run("STLS")
+        last, notes = stage.screen.records[-1]
+        assert last.problem is not None
+        assert (last.problem.code, last.after) == ("tls-failed", State.CLOSED)
+        assert "TEST" in notes[0].text
+        assert last.to_json()["problem"]["code"] == "tls-failed"
+
+    run(go())
+
+
 def test_bytes_between_stls_and_tls_are_shown() -> None:
     async def go() -> None:
         stage = real(STLS=b"+OK begin\r\n+OK injected\r\n")

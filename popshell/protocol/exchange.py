@@ -12,6 +12,7 @@ the session. `problem` names a fault by a stable code; its words stand in `messa
 | `challenge` | `+ ` although no AUTH is under way |
 | `status-too-long`, `line-too-long`, `content-too-long`, `too-many-lines` | a limit (`wire.ReplyLimits`) |
 | `stls-injection` | bytes behind the reply to STLS and before TLS (sec-T2) |
+| `tls-failed` | the handshake after `+OK` to STLS came to nothing; the connection is closed |
 | `no-terminator` | the server closed within a multi-line reply |
 | `cut` | the server closed within a status line |
 | `no-reply` | the server closed although a reply was due |

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from popshell.learn.explain import Note
 from popshell.protocol.commands import State
+from popshell.protocol.exchange import Exchange, Problem
 from popshell.session import CallError, Session
 from popshell.ui import waiting
 
@@ -67,8 +69,12 @@ async def begin_tls(shell: Shell, session: Session) -> None:
         await session.start_tls()
     except (Exception, asyncio.CancelledError) as error:
         shell.hang_up()
-        shell.fail(error if isinstance(error, CallError) else CallError("tls-failed"))
+        told = error if isinstance(error, CallError) else CallError("tls-failed")
+        shell.fail(told)
         shell.moved(before, State.CLOSED)
+        fault = Exchange(None, None, before, State.CLOSED, problem=Problem("tls-failed"))
+        session.transcript.append(fault)
+        shell.screen.record(fault, [Note("err", shell.net_words(told))])
         if isinstance(error, asyncio.CancelledError):
             raise
         return

@@ -211,9 +211,12 @@ class Shell:
     def fail(self, error: CallError) -> None:
         """Show why a connection could not be made or was lost."""
         self.tally.failed = True
+        self.screen.lines(render.paragraph(self.net_words(error), self.screen.columns, style="err"))
+
+    def net_words(self, error: CallError) -> str:
+        """A failure of the network or of TLS in words."""
         key = f"net.{error.code}" if self.words.get(f"net.{error.code}") else "net.other"
-        facts = {"reason": error.code, "host": "?", "port": "?", **error.facts}
-        self.say(key, style="err", **facts)
+        return self.words(key, **{"reason": error.code, "host": "?", "port": "?", **error.facts})
 
     async def closing(self) -> bool:
         """Until the server has closed, no longer than it may take; whether it has."""
