@@ -362,7 +362,7 @@ def test_a_missing_key_is_found() -> None:
     source = (
         '"""shell.in-a-docstring"""\n'
         'words("shell.no-such-thing")\n'
-        'say("shell.bye" if x else "why.nothing")\n'
+        'say("shell.no-more" if x else "why.nothing")\n'
         'words(f"undo.{x}")\n'
         'words(f"undo.x{x}")\n'
         'read("ui/shell.py", "not.a-section", "shell.")\n'
