@@ -93,8 +93,9 @@ def _wanted(check: Check, words: Words) -> str:
 
 
 def _named(step: Replied) -> str:
-    """A step in a word: its command, else the response code or the status that is wanted."""
-    return step.command or (f"[{step.code}]" if step.code else "-ERR" if step.ok is False else "+OK")
+    """A step in a few words: its command and the reply that is wanted, `APOP -ERR`; only the reply if any will do."""
+    status = "" if step.ok is None else "+OK" if step.ok else f"-ERR [{step.code}]" if step.code else "-ERR"
+    return f"{step.command or ''} {status}".strip() or "?"
 
 
 def lesson_text(tutor: Tutor, lesson: Lesson) -> list[Line]:
