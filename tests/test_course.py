@@ -13,21 +13,9 @@ from learner import catalog
 from support import LOGIN, play
 
 from popshell.learn import gate
+from popshell.learn.answers import is_answer, normal, number_in
 from popshell.learn.catalog import Catalog, bundled
-from popshell.learn.checks import (
-    CHECKS,
-    Conditions,
-    Evidence,
-    Prediction,
-    answer_is_right,
-    is_answer,
-    normal,
-    number_in,
-    read_check,
-    read_conditions,
-    read_prediction,
-    same_line,
-)
+from popshell.learn.checks import CHECKS, Conditions, Evidence, answer_is_right, read_check, read_conditions, same_line
 from popshell.learn.course import Course, read_course
 from popshell.learn.lesson import (
     Exercise,
@@ -42,6 +30,7 @@ from popshell.learn.lesson import (
     read_prose,
 )
 from popshell.learn.lint import examine, in_words, mark_translated
+from popshell.learn.prediction import Prediction, read_prediction
 from popshell.learn.rehearsal import STAMP, Rehearsal, exercise_server, is_solved, placed
 from popshell.learn.scaffold import new_lesson
 from popshell.protocol.commands import State

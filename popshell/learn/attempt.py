@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from popshell.learn.checks import Check, Evidence, Replied, normal, same_line
+from popshell.learn.answers import normal
+from popshell.learn.checks import Check, Evidence, Replied, same_line
 from popshell.learn.lesson import Exercise, Wrong
 from popshell.protocol.exchange import Exchange
 

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from popshell.learn.answers import is_answer, normal
 from popshell.learn.catalog import LANGUAGES, Catalog
-from popshell.learn.checks import is_answer, normal
 from popshell.learn.faults import RULES, Finding
 from popshell.learn.lesson import (
     Exercise,

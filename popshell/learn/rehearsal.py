@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 
 from popshell.learn import gate
 from popshell.learn.catalog import LANGUAGES, Catalog
-from popshell.learn.checks import Evidence, Prediction, answer_is_right, read_prediction, same_line
+from popshell.learn.checks import Evidence, answer_is_right, same_line
 from popshell.learn.lesson import Exercise, ExerciseKind, LessonError, refusal
+from popshell.learn.prediction import Prediction, read_prediction
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.exchange import Exchange

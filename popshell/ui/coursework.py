@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from popshell.learn.checks import Prediction, is_answer, read_prediction
+from popshell.learn.answers import is_answer
 from popshell.learn.lesson import ExerciseKind, LessonError
+from popshell.learn.prediction import Prediction, read_prediction
 from popshell.learn.rehearsal import expected
 from popshell.protocol.exchange import Exchange
 from popshell.ui import coursepages
