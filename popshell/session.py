@@ -173,12 +173,18 @@ class CallError(Exception):
         return f"{type(self).__name__}({self.code!r}, {self.facts!r})"
 
 
-def transcript_lines(exchanges: list[Exchange], *, masked: bool = True) -> Iterator[str]:
+def transcript_lines(exchanges: list[Exchange], *, masked: bool = True, private: str = "") -> Iterator[str]:
     """The session as `C:`/`S:` lines, secrets masked, everything else filtered (sec-F2).
 
-    Only what nobody typed, such as the failed dialogue of a lesson, may be shown without a mask.
+    Without a mask goes only what nobody typed, such as the failed dialogue of a lesson, and what was asked for and
+    agreed to. `private` is the remark that stands before the text of a message (sec-K4).
     """
     for exchange in exchanges:
+
+        def clean(octets: bytes, exchange: Exchange = exchange) -> str:
+            text = octets.decode("utf-8", "surrogateescape")
+            return show(exchange.redact(text) if masked else text, keep="")
+
         sent = exchange.sent_lines()
         if not masked and exchange.command is not None:
             answers = (step.answer.decode("utf-8", "surrogateescape") for step in exchange.steps)
@@ -186,8 +192,7 @@ def transcript_lines(exchanges: list[Exchange], *, masked: bool = True) -> Itera
         if sent:
             yield f"C: {show(sent[0], keep='')}"
         for step, answer in zip(exchange.steps, sent[1:], strict=True):
-            challenge = exchange.redact(step.challenge.decode("utf-8", "surrogateescape"))
-            yield f"S: + {show(challenge, keep='')}"
+            yield f"S: + {clean(step.challenge)}"
             yield f"C: {answer}"
         received = exchange.received
         for _ in exchange.steps:
@@ -195,8 +200,10 @@ def transcript_lines(exchanges: list[Exchange], *, masked: bool = True) -> Itera
         if not received:
             continue
         first, _, rest = received.partition(CRLF)
-        yield f"S: {show(exchange.redact(first.decode('utf-8', 'surrogateescape')), keep='')}"
+        yield f"S: {clean(first)}"
         if exchange.response is not None and exchange.response.content is not None:
+            if private and exchange.name in ("RETR", "TOP"):
+                yield f"# {private}"
             for line in rest.removesuffix(CRLF).split(CRLF):
                 yield f"S: {show(line, keep=chr(9))}"
         if exchange.problem is not None:

@@ -179,6 +179,8 @@ def test_files_are_offered_for_what_takes_one(tmp_path: Path, monkeypatch: pytes
     for command in (":save", ":certificate"):
         assert texts(f"{command} o") == ["odir/", "one.txt", "other"]
     assert texts(":save .h") == [".hidden"]
+    assert texts(":save --w") == ["--with-secrets"]
+    assert texts(":save --with-secrets .h") == [".hidden"]
     found = offered(f":save {tmp_path}/on")
     assert [(s.text, s.length) for s in found] == [("one.txt", 2)]
     assert texts(":save /no/such/o") == []

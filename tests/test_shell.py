@@ -1068,6 +1068,8 @@ def test_save_writes_a_new_private_file_and_follows_no_link(tmp_path: Path) -> N
             "C: PASS ••••",
         ]
         assert "S: ..gulls-i-suspect" in lines, "as on the wire, byte-stuffed"
+        assert lines[lines.index("C: RETR 2") + 2] == "# the text of a message: private"
+        assert lines.count("# the text of a message: private") == 1
         before = path.read_bytes()
         assert "left alone" in await stage.run(f":save {path}")
         assert path.read_bytes() == before
@@ -1076,6 +1078,28 @@ def test_save_writes_a_new_private_file_and_follows_no_link(tmp_path: Path) -> N
         assert not other.exists()
         assert "cannot be written" in " ".join((await stage.run(f":save {tmp_path}/no/such")).split())
         assert "Usage" in await stage.run(":save")
+
+    run(go())
+
+
+def test_save_with_secrets_asks_and_only_a_yes_writes_them(tmp_path: Path) -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in("STAT")
+        path = tmp_path / "a"
+        stage.shell.options.yes = True
+        for no in ("", "y", "no", "n"):
+            stage.screen.answers.append(no)
+            assert "Nothing was written." in await stage.run(f":save --with-secrets {path}")
+            assert "every password" in stage.screen.asked[-1]
+            assert not path.exists()
+        assert "Usage" in await stage.run(":save --with-secrets")
+        stage.screen.answers.append("yes")
+        assert "passwords and all" in " ".join((await stage.run(f":save --with-secrets {path}")).split())
+        assert "C: PASS secret" in path.read_text().splitlines()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        await stage.run(f":save {tmp_path}/b")
+        assert "PASS ••••" in (tmp_path / "b").read_text(), "asked for once is not asked for always"
 
     run(go())
 

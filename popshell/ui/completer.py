@@ -119,8 +119,11 @@ def _metas(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
     if meta.name in ("explain", "flight"):  # a line of POP3, or the last of several
         line = rest.rpartition(" | ")[2] if meta.name == "flight" else rest
         yield from () if line.startswith(":") else suggest(line, known, catalog)
-    elif meta.param == "FILE":
-        yield from _files(rest)
+    elif meta.param.endswith("FILE"):
+        option, blank, path = rest.partition(" ")
+        with_option = bool(blank) and option in meta.choices()
+        yield from () if with_option else _words(rest, meta.choices() if rest.startswith("-") else ())
+        yield from _files(path if with_option else rest)
     elif meta.name == "apop":
         yield from _words(rest, (known.name,) if known.name else ())
     elif meta.name == "lesson":

@@ -19,6 +19,8 @@ from popshell.ui import flight as flights
 from popshell.ui.shell import Misused, Shell
 from popshell.visible import show
 
+WITH_SECRETS = "--with-secrets"
+
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 
@@ -116,9 +118,21 @@ async def drop(shell: Shell, argument: str) -> None:
 
 
 async def save(shell: Shell, argument: str) -> None:
-    """Write the session as a redacted transcript."""
-    if write_new(shell, argument, lambda: transcript_lines(shell.exchanges())):
-        shell.say("shell.saved", path=show(argument), count=len(shell.exchanges()))
+    """Write the session as a transcript: redacted, unless one asks for the secrets and says yes to it (sec-K4)."""
+    first, _, rest = argument.partition(" ")
+    masked = first != WITH_SECRETS
+    path = argument if masked else rest.strip()
+    if not path:
+        raise Misused
+    if not masked:
+        question = shell.words("shell.ask-secrets", path=show(path))
+        if (await shell.screen.ask(question)).strip().lower() not in ("yes", shell.words("shell.yes")):
+            shell.say("shell.not-saved")
+            return
+    private = shell.words("shell.private")
+    if write_new(shell, path, lambda: transcript_lines(shell.exchanges(), masked=masked, private=private)):
+        key = "shell.saved" if masked else "shell.saved-secrets"
+        shell.say(key, path=show(path), count=len(shell.exchanges()))
 
 
 async def quit_(shell: Shell, argument: str) -> None:

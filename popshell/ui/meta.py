@@ -163,7 +163,7 @@ METAS: Mapping[str, Meta] = MappingProxyType(
             Meta("flight", doing.flight, "LINE | LINE"),
             Meta("connect", doing.connect, "[HOST|practice]", lambda: ("practice",)),
             Meta("drop", doing.drop),
-            Meta("save", doing.save, "FILE"),
+            Meta("save", doing.save, "[--with-secrets] FILE", lambda: (doing.WITH_SECRETS,)),
             Meta("notes", doing.notes, "[full|brief|off]", lambda: ("full", "brief", "off")),
             Meta("lang", doing.lang, f"[{'|'.join(LANGUAGES)}]", lambda: tuple(LANGUAGES)),
             Meta("reveal", doing.reveal, "[on|off]", lambda: ("on", "off")),
