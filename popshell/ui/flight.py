@@ -54,7 +54,7 @@ async def _send(shell: Shell, lines: list[str]) -> int:
     """Send `lines`, then show their replies. How many went out: the line may close meanwhile."""
     shell.say("shell.pipelined", count=len(lines))
     futures = []
-    with shell.in_order():
+    with shell.order.kept():
         for text in lines:
             if shell.session is None:
                 break  # why is told with the replies to the lines before it

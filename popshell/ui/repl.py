@@ -1,8 +1,7 @@
 """The loop on a terminal: read a line, give it to the Shell, show. One asyncio loop, one writer, no patch_stdout.
 
 Traps, measured. patch_stdout reorders output, so we print when no prompt is live and use run_in_terminal when one is.
-prompt_toolkit removes our SIGINT handler unless told not to (`handle_sigint=False`). Keys that arrive in one packet
-behind Enter are a paste, whatever the terminal calls them: they are asked about, never run (sec-U3).
+prompt_toolkit removes our SIGINT handler unless told not to (`handle_sigint=False`).
 """
 
 from __future__ import annotations
@@ -16,15 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from prompt_toolkit.application.run_in_terminal import run_in_terminal
-from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
-from prompt_toolkit.filters import has_focus
+from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
-from prompt_toolkit.layout.processors import (
-    AfterInput,
-)
+from prompt_toolkit.layout.processors import AfterInput
 from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
 from popshell.learn.catalog import Catalog
@@ -32,6 +28,8 @@ from popshell.protocol.commandline import MASK
 from popshell.ui import flight, render, theme, waiting
 from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.history import MemoryHistory, RecentSuggest, ShellHistory
+from popshell.ui.interruptions import Interruptions
+from popshell.ui.keys import prompt_keys
 from popshell.ui.prompt import Toolbar, formatted, hint, prompt_line
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Leave, Shell
@@ -61,7 +59,7 @@ class ReplScreen(Screen):
         self.pauses = True
 
     def interrupt(self, show: Callable[[], None]) -> None:
-        self.repl.interrupt(show)
+        self.repl.interruptions.tell(show)
 
     async def ask(self, question: str) -> str:
         return await self.repl.ask(question) or ""
@@ -83,9 +81,7 @@ class Repl:
         self._typing = Typing(shell)
         self._terminal = Terminal(0)
         self._task: asyncio.Task[None] | None = None
-        self._interruptions: list[Callable[[], None]] = []
-        self._draining: asyncio.Task[None] | None = None
-        self._paging = False
+        self.interruptions = Interruptions(lambda: self._live() is not None)
         self._stopped: int | None = None
         self._style = theme.prompt_style(shell.screen.palette)
         self._toolbar = Toolbar(shell, catalog, self._typing, self._typed)
@@ -100,7 +96,7 @@ class Repl:
             enable_history_search=False,
             bottom_toolbar=self._draw_toolbar,
             input_processors=[Mask(shell, self._typing), AfterInput(self._hint)],
-            key_bindings=self._keys(),
+            key_bindings=prompt_keys(lambda: run_in_terminal(self._suspend)),
             erase_when_done=True,
             enable_suspend=False,
             style=self._style,
@@ -202,7 +198,7 @@ class Repl:
     def _background_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         what = fault_of(error) if error is not None else str(context.get("message", "?"))
-        self.interrupt(lambda: self.shell.say("shell.fault", style="err", what=_safe(what)))
+        self.interruptions.tell(lambda: self.shell.say("shell.fault", style="err", what=_safe(what)))
 
     async def _watch(self) -> None:
         """Redraw the toolbar each second of the last minute before autologout."""
@@ -289,7 +285,7 @@ class Repl:
             out += formatted(line)
         return out
 
-    # -- asking and interrupting ---------------------------------------------------------------------------------------
+    # -- asking, and lending the terminal ------------------------------------------------------------------------------
 
     async def ask(self, question: str, *, hidden: bool = False) -> str | None:
         """Ask for one line; None after Ctrl-C or Ctrl-D. Not stored anywhere."""
@@ -335,66 +331,14 @@ class Repl:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is the pager's, Ctrl-Z stops both
         loop.remove_signal_handler(signal.SIGTSTP)
-        self._paging = True
         self._terminal.restore()
+        self.interruptions.hold()
         try:
             return await pager.run(rows, self.shell.screen.out.encoding or "utf-8", os.environ)
         finally:
-            self._paging = False
             self._terminal.quiet()
             self._install_signals(loop)
-            if self._interruptions:
-                await self._drain()
-
-    def interrupt(self, show: Callable[[], None]) -> None:
-        """Call `show` above a live prompt, in order; at once if there is none."""
-        if self._paging:
-            self._interruptions.append(show)
-            return
-        if self._live() is None and not self._interruptions:
-            show()
-            return
-        self._interruptions.append(show)
-        if self._draining is None or self._draining.done():
-            self._draining = asyncio.ensure_future(self._drain())
-
-    async def _drain(self) -> None:
-        while self._interruptions:
-            shows, self._interruptions = self._interruptions, []
-
-            def tell(shows: list[Callable[[], None]] = shows) -> None:
-                for tell_one in shows:
-                    tell_one()
-
-            if self._live() is None:
-                tell()
-            else:
-                await run_in_terminal(tell)
-
-    # -- keys ----------------------------------------------------------------------------------------------------------
-
-    def _keys(self) -> KeyBindings:
-        keys = KeyBindings()
-
-        @keys.add(Keys.BracketedPaste)
-        def paste(event: KeyPressEvent) -> None:
-            """Pasted lines stay in the buffer; Enter then shows them and asks."""
-            text = event.data.replace("\r\n", "\n").replace("\r", "\n")
-            event.current_buffer.insert_text(text.rstrip("\n"))
-
-        @keys.add("enter", filter=has_focus(DEFAULT_BUFFER))
-        def enter(event: KeyPressEvent) -> None:
-            """Enter runs; but with keys of the same packet behind it, it is a line end of a paste."""
-            if any(press.key == Keys.ControlM or len(press.key) == 1 for press in event.key_processor.input_queue):
-                event.current_buffer.insert_text("\n")
-            else:
-                event.current_buffer.validate_and_handle()
-
-        @keys.add("c-z")
-        def suspend(event: KeyPressEvent) -> None:
-            run_in_terminal(self._suspend)
-
-        return keys
+            await self.interruptions.release()
 
 
 def _safe(text: str) -> str:

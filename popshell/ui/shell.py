@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from popshell.protocol.connection import Challenge
 from popshell.protocol.exchange import Exchange
 from popshell.session import Call, CallError, Event, Session, Unsendable
 from popshell.ui import diagram, ending, render, seatbelt, waiting
+from popshell.ui.order import Order
 
 if TYPE_CHECKING:
     from popshell.ui.screen import Screen
@@ -92,11 +93,12 @@ class Shell:
     begun: bool = False
     #: the line ends by our doing, or by words of its own: `ended` has nothing to tell
     expected_end: bool = False
-    #: a reply is waited for (`awaited`) or being shown; what came behind it is told behind it, by `_untold`
-    awaited: asyncio.Future[Event | None] | None = None
-    _showing: bool = False
-    _untold: list[Callable[[], None]] = field(default_factory=list)
+    #: what came behind a reply is told behind it
+    order: Order = field(init=False)
     _upgrading: asyncio.Future[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.order = Order(lambda tell: self.screen.interrupt(tell))
 
     # -- words and looks -----------------------------------------------------------------------------------------------
 
@@ -178,7 +180,7 @@ class Shell:
             # The banner has told of the first connection, a lesson of its own.
             if not quiet and (not place.practice or (self.earlier and self.tutor is None)):
                 self.say("shell.connected-practice" if place.practice else "shell.connected", place=place.label)
-            with self.in_order():
+            with self.order.kept():
                 greeting = await waiting.reply_to(self, self.call.session.greeting)
                 if not quiet:
                     await self.show(greeting)
@@ -244,27 +246,7 @@ class Shell:
         if self.expected_end or session is None:
             return
         before = session.transcript[-1].after if session.transcript else State.CLOSED
-        self._in_turn(lambda: None if self.expected_end else ending.tell(self, session, before, error))
-
-    def _in_turn(self, tell: Callable[[], None]) -> None:
-        """Show what came by itself: at once and above a live prompt, but not before the reply that it followed."""
-        if self._showing and (self.awaited is None or self.awaited.done()):
-            self._untold.append(tell)
-        else:
-            self.screen.interrupt(tell)
-
-    @contextlib.contextmanager
-    def in_order(self) -> Iterator[None]:
-        """A reply is waited for and shown; what comes behind it is told when that is done."""
-        outer, self._showing = self._showing, True
-        try:
-            yield
-        finally:
-            self._showing = outer
-            if not outer:
-                untold, self._untold = self._untold, []
-                for tell in untold:
-                    self.screen.interrupt(tell)
+        self.order.tell(lambda: None if self.expected_end else ending.tell(self, session, before, error))
 
     # -- a line --------------------------------------------------------------------------------------------------------
 
@@ -311,7 +293,7 @@ class Shell:
             self.tally.failed = True
             return
         self.screen.command(line, masked)
-        with self.in_order():
+        with self.order.kept():
             await self.show(await waiting.reply_to(self, future))
 
     # -- replies -------------------------------------------------------------------------------------------------------
@@ -330,7 +312,7 @@ class Shell:
             else:
                 self.screen.challenge(event)
 
-        self._in_turn(tell)
+        self.order.tell(tell)
         session = self.session
         if session is not None and session.connection.wants_tls and session.connection.broken is None:
             self._upgrading = asyncio.ensure_future(ending.begin_tls(self, session))

@@ -4,7 +4,8 @@ Each exercise has a practice server of its own, fresh, set up as the exercise wa
 and plays `start`. Everything else of the shell goes on working, and a wrong turn costs nothing. A connection to a real
 server pauses the lesson; nothing of a lesson is ever sent there (sec-D3).
 
-What an attempt amounts to is decided in learn/attempt.py; what the course shows at length is in coursepages.py.
+What an attempt amounts to is decided in learn/attempt.py; `start` is played in start.py; what the course
+shows at length is in coursepages.py.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from popshell.learn.checks import Evidence, same_line
 from popshell.learn.course import Lessons, Progress, Standing
 from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, LessonError, Prose
 from popshell.learn.rehearsal import is_solved
-from popshell.protocol.commandline import MASK, CommandLine, parse
+from popshell.protocol.commandline import CommandLine
 from popshell.protocol.commands import State
 from popshell.protocol.exchange import Exchange
-from popshell.session import Call, CallError, Event, Session
-from popshell.ui import coursepages, render, waiting
+from popshell.session import Call, CallError, Event
+from popshell.ui import coursepages, start
 from popshell.ui.shell import Shell
 from popshell.ui.wrap import Line
 from popshell.visible import show
@@ -201,7 +202,7 @@ class Tutor:
         session = shell.session
         if session is not None and exercise.start:
             try:
-                await self._play(session, exercise)
+                await start.play(self, session, exercise)
             except (CallError, ConnectionError):
                 shell.hang_up()
                 shell.say("tutor.start-failed", style="err")
@@ -209,36 +210,6 @@ class Tutor:
         self.attempt = Attempt(exercise, self.placed)
         if session is not None and not exercise.start:
             self.attempt.exchanges += session.transcript
-
-    async def _play(self, session: Session, exercise: Exercise) -> None:
-        """Play `start`, shown folded: one line."""
-        shell, played = self.shell, []
-        for text in exercise.start:
-            if text.startswith(":"):
-                if text.startswith(":wait "):
-                    self.stage.pass_time(float(text[6:]))
-                elif text in (":drop", ":connect"):
-                    shell.hang_up()
-                if text == ":connect":
-                    await shell.take_call(shell.dial("practice", shell.late, shell.ended), quiet=True)
-                    session = shell.session or session
-                played.append(text)
-                continue
-            for row in rehearsal.placed(text, exercise, session.connection.stamp).split("\n"):
-                line = parse(row, session.connection.context())
-                challenged = session.connection.challenged
-                await waiting.reply_to(shell, session.submit(row))
-                played.append(MASK if challenged and row != "*" else line.redacted())
-                if session.connection.wants_tls:
-                    await session.start_tls()
-        shell.screen.lines(
-            render.paragraph(
-                shell.words("tutor.played", lines=shell.words.listed(f"`{show(row, keep='')}`" for row in played)),
-                shell.screen.columns,
-                style="dim",
-            )
-        )
-        shell.screen.state_changed(State.CLOSED, shell.state, [])
 
     # -- what the shell tells ------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ async def reply_to(shell: Shell, future: asyncio.Future[Event | None]) -> Event 
     limit = GREETING_TIME if session and session.greeting is future else REPLY_TIME
     if shell.call is not None and shell.call.place.practice and not shell.screen.interactive:
         limit = PRACTICE_TIME
-    shell.awaited = future
+    shell.order.awaited = future
     try:
         done, _ = await asyncio.wait({future}, timeout=HANG_TIME)
         if not done and session is not None:
