@@ -26,7 +26,7 @@ from typing import Any
 
 from popshell import arguments
 from popshell.learn.catalog import LANGUAGES, Catalog, Page, Words, bundled
-from popshell.learn.checks import CHECKS, Conditions, Replied, read_check, read_conditions
+from popshell.learn.checks import CHECKS, CONDITIONS, Replied, read_check, read_conditions
 from popshell.learn.course import read_course
 from popshell.learn.explain import explain, undo_in_words
 from popshell.learn.lesson import Lesson, LessonError, read_lesson
@@ -428,8 +428,7 @@ def replied() -> str:
 
 
 def conditions() -> str:
-    names = (field.name for field in fields(Conditions))
-    return meanings(("condition", "the practice server"), names, _CONDITIONS, read_conditions)
+    return meanings(("condition", "the practice server"), CONDITIONS, _CONDITIONS, read_conditions)
 
 
 # -- what the course teaches -------------------------------------------------------------------------------------------

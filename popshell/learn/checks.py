@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -281,39 +281,32 @@ def read_check(raw: Mapping[str, Any]) -> Check:
         raise ValueError(f"check `{name}`: {error}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What an exercise sets at the practice server; the fields are those of `server.mailserver.Conditions`."""
-
-    in_use: bool = False
-    login_delay: int | None = None
-    temp_failure: bool = False
-    perm_failure: bool = False
-    update_fails: bool = False
-    require_tls: bool = False
-    without: frozenset[str] = field(default_factory=frozenset)
-    line_goes_dead_after: int | None = None
-
-    def settings(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+def _tags(value: Any) -> frozenset[str]:
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        raise ValueError("`without` is a list of capabilities")
+    return frozenset(value)
 
 
-def read_conditions(raw: Mapping[str, Any]) -> Conditions:
-    """The conditions of an exercise. Raises ValueError, in words for the author."""
-    known = {f.name for f in fields(Conditions)}
-    if stray := sorted(raw.keys() - known):
-        raise ValueError(f"there is no condition `{stray[0]}`; there are {', '.join(sorted(known))}")
-    made = dict(raw)
-    for name, value in raw.items():
-        if name == "without":
-            if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
-                raise ValueError("`without` is a list of capabilities")
-            made[name] = frozenset(value)
-        elif name in ("login_delay", "line_goes_dead_after"):
-            _number(value)
-        else:
-            _true(value)
-    return Conditions(**made)
+#: What an exercise can set at the practice server, and how its value is read: `server.settings.Conditions` by name.
+CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "in_use": _true,
+        "login_delay": _number,
+        "temp_failure": _true,
+        "perm_failure": _true,
+        "update_fails": _true,
+        "require_tls": _true,
+        "without": _tags,
+        "line_goes_dead_after": _number,
+    }
+)
+
+
+def read_conditions(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The conditions of an exercise, by name. Raises ValueError, in words for the author."""
+    if stray := sorted(raw.keys() - CONDITIONS):
+        raise ValueError(f"there is no condition `{stray[0]}`; there are {', '.join(sorted(CONDITIONS))}")
+    return MappingProxyType({name: CONDITIONS[name](value) for name, value in raw.items()})
 
 
 def answer_is_right(answers: tuple[str, ...], seen: bool, evidence: Evidence) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 from popshell.learn import gate
 from popshell.learn.catalog import Catalog, PageError, read_page
-from popshell.learn.checks import Check, Conditions, read_check, read_conditions
+from popshell.learn.checks import Check, read_check, read_conditions
 from popshell.learn.nesting import DEEPEST, too_nested
 from popshell.protocol.capabilities import CAPABILITIES
 
@@ -64,7 +64,7 @@ class Exercise:
     kind: ExerciseKind
     maildrop: str
     account: tuple[str, str]
-    conditions: Conditions
+    conditions: Mapping[str, Any]
     start: tuple[str, ...]
     line: str
     answers: tuple[str, ...]
@@ -242,7 +242,7 @@ def _exercise(path: str, text: str, index: int, raw: Any, head: Any) -> Exercise
                 facts = {"id": raw.id, "line": stray, "known": known}
                 raise LessonError(path, exercise_line_with(text, index, stray), reason, "no-such-line", facts)
         conditions = _conditions(raw.conditions)
-        if unknown := sorted(conditions.without - CAPABILITIES.keys()):
+        if unknown := sorted(conditions.get("without", frozenset()) - CAPABILITIES.keys()):
             reason = f"exercise {raw.id}: `without` names {unknown[0]!r}, which is no capability"
             facts = {"id": raw.id, "name": unknown[0], "known": ", ".join(CAPABILITIES)}
             raise LessonError(path, exercise_line_with(text, index, unknown[0]), reason, "no-such-capability", facts)
@@ -267,7 +267,7 @@ def _exercise(path: str, text: str, index: int, raw: Any, head: Any) -> Exercise
         raise LessonError(path, at, f"exercise {raw.id}: {error}") from None
 
 
-def _conditions(raw: dict[str, Any]) -> Conditions:
+def _conditions(raw: dict[str, Any]) -> Mapping[str, Any]:
     """The conditions, each by itself, so that what is wrong has its name. Raises ValueError."""
     for name, value in raw.items():
         try:

@@ -42,7 +42,7 @@ def exercise_server(
         LANGUAGES,
         catalog.replies,
         _mails(catalog, exercise.maildrop),
-        conditions=Conditions(**exercise.conditions.settings()),
+        conditions=Conditions(**exercise.conditions),
         clock=clock,
         new_stamp=new_stamp,
     )
