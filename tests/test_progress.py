@@ -92,7 +92,7 @@ def test_names_are_keys_and_nothing_else(name: str, path: Path) -> None:
 
 
 def test_where_one_goes_on(path: Path) -> None:
-    """The place where one left, if it is open; else the first open exercise, those behind the last one first."""
+    """The place where one left, if it is open; else what is open behind it, and only then what is open before it."""
     lessons = Lessons(catalog(), Course("c", ("01-greeting", "02-states")))
     progress = Progress(path)
     first = [exercise.id for exercise in lesson("01-greeting").exercises]
@@ -100,7 +100,15 @@ def test_where_one_goes_on(path: Path) -> None:
     progress.leave_at("c", "02-states", "too-early")
     assert lessons.first_open(progress, "en") == ("02-states", "too-early")
     progress.record("c", "states", "too-early", state="solved")
-    assert lessons.first_open(progress, "en") == ("01-greeting", first[0])
+    second = [exercise.id for exercise in lesson("02-states").exercises]
+    behind = second[second.index("too-early") + 1 :]
+    assert lessons.first_open(progress, "en") == ("02-states", behind[0])
+    progress.leave_at("c", "02-states", second[-1])
+    progress.record("c", "states", second[-1], state="skipped")
+    assert lessons.first_open(progress, "en") == ("02-states", behind[0]), "what was passed over in this lesson"
+    for exercise_id in behind[:-1]:
+        progress.record("c", "states", exercise_id, state="solved")
+    assert lessons.first_open(progress, "en") == ("01-greeting", first[0]), "then the lessons before it"
     progress.leave_at("c", "99-gone", "x")
     assert lessons.first_open(progress, "en") == ("01-greeting", first[0])
     found = lessons.open_in("01-greeting", progress, "en", first[-1])

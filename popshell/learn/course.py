@@ -268,16 +268,21 @@ class Lessons:
         return self._read[name, language]
 
     def first_open(self, progress: Progress, language: str) -> tuple[str, str] | None:
-        """Where to go on: where one left if that is still open, else the first open exercise; None at the end."""
-        left = progress.place(self.course.id)
-        if left is not None and left[0] in self.course.lessons:
-            lesson = self.get(left[0], language)
-            if lesson.exercise(left[1]) and not progress.standing(self.course.id, lesson.id, left[1]).done:
-                return left
-        for name in self.course.lessons:
-            found = self.open_in(name, progress, language)
-            if found is not None:
-                return name, found.id
+        """Where to go on: where one left if that is still open, else what is next from there; None at the end."""
+        name, exercise = progress.place(self.course.id) or ("", "")
+        if name in self.course.lessons:
+            lesson = self.get(name, language)
+            if lesson.exercise(exercise) and not progress.standing(self.course.id, lesson.id, exercise).done:
+                return name, exercise
+        return self.next_open(name, exercise, progress, language)
+
+    def next_open(self, name: str, exercise: str, progress: Progress, language: str) -> tuple[str, str] | None:
+        """What is open behind an exercise: in its lesson first, then in the lessons behind it, then in those before."""
+        names = self.course.lessons
+        at = names.index(name) if name in names else 0
+        for one in (*names[at:], *names[:at]):
+            if (found := self.open_in(one, progress, language, exercise if one == name else "")) is not None:
+                return one, found.id
         return None
 
     def open_in(self, name: str, progress: Progress, language: str, after: str = "") -> Exercise | None:

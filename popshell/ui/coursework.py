@@ -177,16 +177,11 @@ async def next_(tutor: Tutor, argument: str = "") -> None:
     if not tutor.standing_here().done:
         tutor.shell.say("tutor.still-open", style="warn")
         return
-    found = tutor.lessons.open_in(name, tutor.progress, language, tutor.exercise.id)
-    if found is not None:
-        await tutor.enter(name, found.id, text=False)
-        return
-    names = tutor.lessons.course.lessons
-    for later in (*names[names.index(name) + 1 :], *names[: names.index(name)]):
-        if (found := tutor.lessons.open_in(later, tutor.progress, language)) is not None:
-            await tutor.enter(later, found.id, text=True)
-            return
-    tutor.course_done()
+    found = tutor.lessons.next_open(name, tutor.exercise.id, tutor.progress, language)
+    if found is None:
+        tutor.course_done()
+    else:
+        await tutor.enter(*found, text=found[0] != name)
 
 
 def hint(tutor: Tutor, argument: str) -> None:
