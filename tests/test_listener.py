@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -10,6 +11,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -486,38 +489,52 @@ async def _stalled(listener: Listener, port: int, name: str, tls: bool) -> Wire:
     return wire
 
 
+@dataclass(frozen=True)
+class HeldUp:
+    """A server whose only client has asked for much and takes nothing."""
+
+    clock: Clock
+    server: MailServer
+    listener: Listener
+    peer: Any
+    wire: Wire
+
+
+@contextlib.asynccontextmanager
+async def held_up(*, tls: bool = False, **settings: Any) -> AsyncIterator[HeldUp]:
+    clock = Clock()
+    server = mail_server((LARGE,), clock=clock, **settings)
+    async with listening(server) as (listener, port):
+        wire = await _stalled(listener, port, "learner", tls)
+        [peer] = listener._peers
+        yield HeldUp(clock, server, listener, peer, wire)
+
+
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_peer_that_takes_nothing_for_a_minute_is_cut_off(tls: bool) -> None:
     async def body() -> None:
-        clock = Clock()
-        server = mail_server((LARGE,), clock=clock)
-        async with listening(server) as (listener, port):
-            wire = await _stalled(listener, port, "learner", tls)
-            clock.now += 59
-            listener.check_timers()
-            assert drop(server).in_use
-            clock.now += 1
-            listener.check_timers()
-            await until(lambda: not drop(server).in_use and not listener.connections)
-            wire.close()
+        async with held_up(tls=tls) as it:
+            it.clock.now += 59
+            it.listener.check_timers()
+            assert drop(it.server).in_use
+            it.clock.now += 1
+            it.listener.check_timers()
+            await until(lambda: not drop(it.server).in_use and not it.listener.connections)
+            it.wire.close()
 
     run(body())
 
 
 def test_a_peer_that_takes_a_little_is_kept() -> None:
     async def body() -> None:
-        clock = Clock()
-        server = mail_server((LARGE,), clock=clock)
-        async with listening(server) as (listener, port):
-            wire = await _stalled(listener, port, "learner", tls=False)
-            [peer] = listener._peers
+        async with held_up() as it:
             for _ in range(13):
                 # More than 12 minutes, longer than the autologout: a long reply on a slow line is no silence.
-                clock.now += 59
-                await _take_a_little(wire, peer)
-                listener.check_timers()
-                assert drop(server).in_use
-            wire.reset()
+                it.clock.now += 59
+                await _take_a_little(it.wire, it.peer)
+                it.listener.check_timers()
+                assert drop(it.server).in_use
+            it.wire.reset()
 
     run(body())
 
@@ -527,21 +544,17 @@ def test_a_slow_peer_is_cut_off_where_half_of_the_places_are_taken(connections: 
     """sec-V9, "minimum rate 500 B/s under load"."""
 
     async def body() -> None:
-        clock = Clock()
-        server = mail_server((LARGE,), clock=clock, limits=Limits(connections=connections, slowest=slowest))
-        async with listening(server) as (listener, port):
-            wire = await _stalled(listener, port, "learner", tls=False)
-            [peer] = listener._peers
-            clock.now += 1
-            listener.check_timers()
-            await _take_a_little(wire, peer)
-            clock.now += 59
-            listener.check_timers()
+        async with held_up(limits=Limits(connections=connections, slowest=slowest)) as it:
+            it.clock.now += 1
+            it.listener.check_timers()
+            await _take_a_little(it.wire, it.peer)
+            it.clock.now += 59
+            it.listener.check_timers()
             if kept:
-                assert not peer._transport.is_closing()
-                wire.reset()
+                assert not it.peer._transport.is_closing()
+                it.wire.reset()
             else:
-                await until(lambda: not listener.connections)
+                await until(lambda: not it.listener.connections)
 
     run(body())
 
@@ -549,24 +562,20 @@ def test_a_slow_peer_is_cut_off_where_half_of_the_places_are_taken(connections: 
 @pytest.mark.parametrize(("octets", "kept"), [(59 * 500 - 1, False), (59 * 500, True)])
 def test_the_slowest_pace(monkeypatch: pytest.MonkeyPatch, octets: int, kept: bool) -> None:
     async def body() -> None:
-        clock = Clock()
-        server = mail_server((LARGE,), clock=clock, limits=Limits(connections=2))
-        async with listening(server) as (listener, port):
-            wire = await _stalled(listener, port, "learner", tls=False)
-            [peer] = listener._peers
+        async with held_up(limits=Limits(connections=2)) as it:
             taken = 100_000  # what the other side's system takes at once counts for nothing
-            monkeypatch.setattr(type(peer), "_held", lambda self: self._written - taken)
-            clock.now += 1
-            listener.check_timers()
+            monkeypatch.setattr(type(it.peer), "_held", lambda self: self._written - taken)
+            it.clock.now += 1
+            it.listener.check_timers()
             taken += octets
-            clock.now += 59
-            listener.check_timers()
-            assert peer._transport.is_closing() is not kept
+            it.clock.now += 59
+            it.listener.check_timers()
+            assert it.peer._transport.is_closing() is not kept
             taken += 60 * 500 - 1  # in the minute after that
-            clock.now += 60
-            listener.check_timers()
-            await until(lambda: not listener.connections)
-            wire.close()
+            it.clock.now += 60
+            it.listener.check_timers()
+            await until(lambda: not it.listener.connections)
+            it.wire.close()
 
     run(body())
 
@@ -575,19 +584,15 @@ def test_what_the_other_system_took_by_itself_is_no_progress() -> None:
     """A second after output was held up: until then acknowledgements are still under way."""
 
     async def body() -> None:
-        clock = Clock()
-        server = mail_server((LARGE,), clock=clock)
-        async with listening(server) as (listener, port):
-            wire = await _stalled(listener, port, "learner", tls=False)
-            [peer] = listener._peers
-            assert peer.due() == clock.now + 1
-            listener.check_timers()
-            assert peer._taken is None
-            clock.now += 1
-            listener.check_timers()
-            assert peer._taken is not None
-            assert peer.due() == clock.now + 59
-            wire.reset()
+        async with held_up() as it:
+            assert it.peer.due() == it.clock.now + 1
+            it.listener.check_timers()
+            assert it.peer._taken is None
+            it.clock.now += 1
+            it.listener.check_timers()
+            assert it.peer._taken is not None
+            assert it.peer.due() == it.clock.now + 59
+            it.wire.reset()
 
     run(body())
 
