@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import stat
 from collections.abc import Iterable
@@ -196,3 +198,25 @@ def test_pager_passes_over_replies_of_one_line() -> None:
         assert screen.given.splitlines()[-1] == " S: ."
 
     run(go())
+
+
+def test_an_answer_that_follows_the_question_at_once_counts_and_what_came_before_does_not() -> None:
+    """sec-U2; an answer is quick where a program gives it: the line is there before we look for it."""
+
+    class Quick(io.StringIO):
+        def flush(self) -> None:
+            lines.append("no")
+
+    class Lines:
+        def read_ahead(self) -> list[str]:
+            taken, lines[:] = lines[:], []
+            return taken
+
+        async def __anext__(self) -> str:
+            return lines.pop(0)
+
+    lines = ["yes"]
+    screen = PlainScreen(Quick(), interactive=True)
+    screen.answers = Lines()
+    assert asyncio.run(screen.ask("Sure? ")) == "no"
+    assert lines == []

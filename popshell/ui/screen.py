@@ -227,18 +227,21 @@ class PlainScreen(Screen):
         self.answers: LineSource | None = None
 
     async def ask(self, question: str) -> str:
+        await self._forget_ahead()
         rows = wrap_runs([("", question.strip())], self.columns - 12, "  ", "  ")
         self.out.write(self.drawn(rows).rstrip("\n") + " ")
         self.out.flush()
         return await self._answer() or ""
 
-    async def _answer(self) -> str | None:
-        """The next line; what a person typed before the question is no answer to it (sec-U2)."""
-        if self.answers is None:
-            return None
-        if self.interactive:
+    async def _forget_ahead(self) -> None:
+        """What a person typed before the question is no answer to it (sec-U2); what follows it at once, is."""
+        if self.answers is not None and self.interactive:
             await asyncio.sleep(0)
             self.answers.read_ahead()
+
+    async def _answer(self) -> str | None:
+        if self.answers is None:
+            return None
         try:
             return await self.answers.__anext__()
         except StopAsyncIteration:
@@ -257,6 +260,7 @@ class PlainScreen(Screen):
             return await asyncio.get_running_loop().run_in_executor(None, getpass, question)
         # Not getpass: the reader of the commands waits at the same terminal, and one of both would get the password.
         with Terminal(0).unseen():
+            await self._forget_ahead()
             self.out.write(question)
             self.out.flush()
             secret = await self._answer()

@@ -418,6 +418,20 @@ class Peer:
             thread.join(SECONDS)
 
 
+def at(peer: Peer) -> str:
+    return f"127.0.0.1:{peer.port}"
+
+
+def logged_in(terminal: Callable[..., Pty], peer: Peer, *arguments: str) -> Pty:
+    """A shell at `peer`, in TRANSACTION, with `peer.heard` empty."""
+    shell = terminal(*arguments, at(peer))
+    shell.prompt()
+    shell.line("USER a", "+OK")
+    shell.line("PASS b", "+OK", echo=" C: PASS ••••")
+    peer.heard.clear()
+    return shell
+
+
 def needs_tmux() -> pytest.MarkDecorator:
     """Skip by name where tmux is missing; under CI that is a failure, because nothing would have been tested."""
     missing = shutil.which("tmux") is None and not os.environ.get("CI")

@@ -8,24 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from terminal.driver import Peer, Pty, Tmux, needs_tmux
+from terminal.driver import Peer, Pty, Tmux, at, logged_in, needs_tmux
 
 pytestmark = pytest.mark.terminal
 Terminals = Callable[..., Pty]
 Peers = Callable[..., Peer]
-
-
-def at(peer: Peer) -> str:
-    return f"127.0.0.1:{peer.port}"
-
-
-def logged_in(terminal: Terminals, peer: Peer, *arguments: str) -> Pty:
-    shell = terminal(*arguments, at(peer))
-    shell.prompt()
-    shell.line("USER a", "+OK")
-    shell.line("PASS b", "+OK", echo=" C: PASS ••••")
-    peer.heard.clear()
-    return shell
 
 
 # -- waiting -----------------------------------------------------------------------------------------------------------

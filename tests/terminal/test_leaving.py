@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from terminal.driver import POPSHELL, Peer, Pty, Terminal, Tmux, needs_tmux
+from terminal.driver import POPSHELL, Peer, Pty, Terminal, Tmux, logged_in, needs_tmux
 
 pytestmark = pytest.mark.terminal
 Terminals = Callable[..., Pty]
@@ -294,10 +294,7 @@ def test_a_block_pasted_into_a_question_is_not_taken_for_an_answer(
     terminal: Callable[..., Pty], peer: Callable[..., Peer]
 ) -> None:
     server = peer()
-    shell = terminal(f"127.0.0.1:{server.port}")
-    shell.prompt()
-    shell.line("USER a", "+OK")
-    shell.line("PASS b", "+OK", echo=" C: PASS ••••")
+    shell = logged_in(terminal, server)
     shell.type("DELE 1\r")
     shell.wait("Type yes to send DELE")
     shell.type("\x1b[200~PASS C4n4ry\r\nyes\r\n\x1b[201~")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from terminal.driver import Peer, Pty
+from terminal.driver import Peer, Pty, logged_in
 
 pytestmark = pytest.mark.terminal
 Terminals = Callable[..., Pty]
@@ -91,10 +91,7 @@ def test_host_that_does_not_answer_ends_the_program(terminal: Terminals) -> None
 
 def test_seat_belt(terminal: Terminals, peer: Peers) -> None:
     server = peer()
-    shell = terminal(f"127.0.0.1:{server.port}")
-    shell.prompt()
-    shell.line("USER a", "+OK")
-    shell.line("PASS b", "+OK", echo=" C: PASS ••••")
+    shell = logged_in(terminal, server)
     shell.type("DELE 2\r")
     shell.wait("is a real server")
     shell.type("no\r")
