@@ -20,6 +20,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
+from prompt_toolkit.layout.controls import BufferControl
 from prompt_toolkit.layout.processors import AfterInput
 from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
@@ -37,8 +38,6 @@ from popshell.ui.tty import Terminal
 from popshell.ui.typed import Mask, ShellLexer, Typing
 from popshell.ui.waiting import COUNTDOWN
 from popshell.visible import fault_of, show
-
-_BLANKS = " \t"
 
 
 class Stopped(Exception):
@@ -87,7 +86,6 @@ class Repl:
         self._toolbar = Toolbar(shell, catalog, self._typing, self._typed)
         self._session: PromptSession[str] = PromptSession(
             message=lambda: formatted(prompt_line(shell)),
-            lexer=ShellLexer(self._typing),
             completer=ShellCompleter(lambda: self._known(name), catalog),
             complete_while_typing=False,
             complete_style=CompleteStyle.COLUMN,
@@ -103,6 +101,9 @@ class Repl:
             include_default_pygments_style=False,
             editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
         )
+        for control in self._session.layout.find_all_controls():
+            if isinstance(control, BufferControl) and control.buffer is self._session.default_buffer:
+                control.lexer = ShellLexer(self._typing)
         self._asking: PromptSession[str] | None = None
 
     # -- the loop ------------------------------------------------------------------------------------------------------

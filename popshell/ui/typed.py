@@ -7,7 +7,6 @@ of AUTH. What holds a secret is told by the parse (sec-K2, sec-K3), also of a sl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -29,6 +28,8 @@ class Typing:
         self._shell = shell
         self._key: tuple[str, Context] | None = None
         self._line: CommandLine | None = None
+        self._judged: tuple[Context, bool] | None = None
+        self._version = 0
 
     def line(self, text: str, context: Context) -> CommandLine:
         """`text` parsed; of the same text in the same context the same line."""
@@ -63,6 +64,14 @@ class Typing:
             if start == 0 and line.spec is not None:
                 context = context._replace(follows=line.spec.name)
                 answer = line.spec.continues and len(line.tokens) == 2
+
+    def version(self) -> int:
+        """Another number as soon as the same text may be judged anew: the context is another, or AUTH asked."""
+        now = self.context(), self.challenged()
+        if now != self._judged:
+            self._judged = now
+            self._version += 1
+        return self._version
 
     def challenged(self) -> bool:
         """Whether what is typed answers a challenge of AUTH."""
@@ -116,7 +125,11 @@ def _login_within(text: str) -> bool:
 
 
 class ShellLexer(Lexer):
-    """Colours from the one parse: tokens by their role, objections underlined."""
+    """Colours from the one parse: tokens by their role, objections underlined.
+
+    Trap: PromptSession wraps a lexer in one that never asks for `invalidation_hash`, and colours, and with them the
+    mask, would be those of an earlier context. So repl.py gives it to the control itself.
+    """
 
     def __init__(self, typing: Typing) -> None:
         self._typing = typing
@@ -149,8 +162,8 @@ class ShellLexer(Lexer):
 
         return row
 
-    def invalidation_hash(self) -> Any:
-        return self._typing.context()
+    def invalidation_hash(self) -> int:
+        return self._typing.version()
 
 
 class Mask(Processor):

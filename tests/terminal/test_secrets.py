@@ -136,3 +136,17 @@ def test_reveal_shows_what_is_typed_on_the_practice_server_alone(
         shell.wait(f" C: PASS {CANARY}" if shows else " C: PASS ••••")
         shell.prompt()
         assert not any(found_in(text) for text in files_below(tmp_path).values())
+
+
+def test_what_was_no_secret_is_one_after_user(terminal: Callable[..., Pty]) -> None:
+    """The same text was shown before, in another context: it is judged anew, mask and colours (sec-K2)."""
+    shell = terminal()
+    shell.prompt()
+    shell.type(CANARY)
+    shell.wait(f"▸ {CANARY}")
+    shell.type("\x15")
+    shell.prompt()
+    shell.line("USER learner", "+OK")
+    shell.type(CANARY)
+    shell.wait("▸ " + "•" * len(CANARY))
+    assert shell.screen().count(CANARY) == 0
