@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import NamedTuple, cast
 
 import pytest
 from learner import TAGS, Learner, catalog, course, environment, lesson, progress_file, words
 from terminal.driver import Peer
 
+from popshell.learn.attempt import Attempt
+from popshell.learn.catalog import Catalog, bundled
 from popshell.learn.course import Progress
-from popshell.learn.lesson import Exercise, ExerciseKind, Lesson
+from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, read_lesson
+from popshell.learn.rehearsal import Rehearsal
 from popshell.learn.scaffold import new_lesson
+from popshell.ui import coursework
+from popshell.ui.tutor import Tutor
 
 EN = catalog().words("en")
 
@@ -168,9 +175,25 @@ def test_a_right_prediction_elsewhere_is_told_to_prove_nothing(tmp_path: Path, l
 
 
 def test_what_came_but_not_as_asked_for_is_named(learn: Callable[..., Learner]) -> None:
-    learner = learn()
-    shown = learner.say("USER learner", "PASS secret", "QUIT")
-    assert "happened yet" not in shown or "QUIT" not in shown.partition("happened yet")[2][:12]
+    learner = learn("counting")
+    learner.say(":lesson counting/the-gap")
+    shown = learner.say("LIST 1", "LIST 3", *["NOOP"] * 4)
+    told = EN("missing.replied-nearly", wanted="LIST", differs=EN.listed((EN("field.ok"), EN("field.argument"))))
+    assert words(told) in words(shown)
+
+
+def test_a_prediction_broken_off_leaves_the_exercise_open() -> None:
+    """Ctrl-C, or a reply that does not come."""
+    exercise = next(e for e in lesson("02-states").exercises if e.kind is ExerciseKind.PREDICT)
+    attempt = Attempt(exercise, str, held=exercise.line)
+
+    async def send(line: str) -> None:
+        raise asyncio.CancelledError
+
+    tutor = SimpleNamespace(shell=SimpleNamespace(send=send))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(coursework._predict(cast("Tutor", tutor), attempt, "-ERR AUTHORIZATION one"))
+    assert not attempt.solved
 
 
 def test_progress_of_a_newer_version_is_called_so(tmp_path: Path, learn: Callable[..., Learner]) -> None:
@@ -179,17 +202,28 @@ def test_progress_of_a_newer_version_is_called_so(tmp_path: Path, learn: Callabl
     assert "newer PopShell" in learn().began
 
 
+def with_start(own: Path, start: str) -> None:
+    file = own / "en" / "01-first.md"
+    file.write_text(
+        re.sub(r"(?m)^start = .*$", lambda _: f"start = {start}", file.read_text("utf-8"), count=1), "utf-8"
+    )
+
+
 def test_a_start_that_ends_the_line_is_told_and_the_shell_goes_on(own: Path, learn: Callable[..., Learner]) -> None:
-    for language in ("en", "zh-Hant"):
-        file = own / language / "01-first.md"
-        if language == "en":
-            text = file.read_text("utf-8")
-            at = text.index("start = ")
-            end = text.index("\n", at)
-            file.write_text(text[:at] + 'start = ["QUIT", "NOOP"]' + text[end:], "utf-8")
+    with_start(own, '["QUIT", "NOOP"]')
     learner = learn(lessons=own)
     assert words(EN("tutor.start-failed")) in words(learner.began)
     assert ":hint" in learner.say(":help")
+
+
+@pytest.mark.parametrize("lines", ["DELE 1 | DELE 2", "DELE 1|DELE 2"])
+def test_a_flight_in_start_goes_out_as_lint_plays_it(own: Path, learn: Callable[..., Learner], lines: str) -> None:
+    with_start(own, f'["USER learner", "PASS secret", ":flight {lines}"]')
+    learner = learn(lessons=own)
+    assert "2 marks were taken back" in learner.say("RSET")
+    (exercise, *_) = read_lesson(Catalog((own, bundled())), "01-first", "en").exercises
+    rehearsed = Rehearsal(Catalog((own, bundled())), exercise)
+    assert rehearsed.connection.maildrop.marks == {1, 2}
 
 
 def test_again_begins_on_a_fresh_copy(learn: Callable[..., Learner]) -> None:

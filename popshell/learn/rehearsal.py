@@ -14,6 +14,7 @@ from popshell.learn.catalog import LANGUAGES, Catalog
 from popshell.learn.checks import Evidence, answer_is_right, same_line
 from popshell.learn.lesson import Exercise, ExerciseKind, LessonError, refusal
 from popshell.learn.prediction import Prediction, read_prediction
+from popshell.protocol.commandline import in_flight
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.exchange import Exchange
@@ -70,6 +71,17 @@ def placed(text: str, exercise: Exercise, stamp: str | None, port: str = "110") 
         .replace("<auth-plain>", plain)
         .replace("<port>", port)
     )
+
+
+def rows_of(text: str, exercise: Exercise, stamp: str | None) -> list[str]:
+    """The lines of POP3 that a lesson's line sends; none if it is one of the shell's own that sends nothing."""
+    text = placed(text, exercise, stamp)
+    word, _, rest = text.partition(" ")
+    if word == ":flight":
+        return in_flight(rest)
+    if word == ":apop":
+        return [f"APOP {rest} {apop_digest(stamp or '', exercise.account[1])}"]
+    return [] if text.startswith(":") else text.split("\n")
 
 
 def left_of(server: MailServer, exercise: Exercise) -> tuple[int, ...]:
@@ -161,24 +173,19 @@ class Rehearsal:
         elif word == ":connect":
             self._hang_up()
             self._connect()
-        elif word == ":flight":
-            self._send(rest.split(" | "))
-        elif word == ":apop":
-            stamp = self.connection.stamp
-            self._send([f"APOP {rest} {apop_digest(stamp or '', self.exercise.account[1])}"])
-        elif text.startswith(":"):
-            return  # looking at something changes nothing
         elif self._holds(text):
             self._held = True
+        elif rows := rows_of(text, self.exercise, self.connection.stamp):
+            self._send(rows)
         else:
-            self._send(text.split("\n"))
+            return  # looking at something changes nothing
         self._solved = self._solved or is_solved(self.exercise, self.evidence())
         if not self._solved:
             self._answer = None  # an answer counts when it is given, not later
 
     def _was_heard(self, line: str, before: int, closed: bool) -> bool:
         """Whether all POP3 of a line just typed was answered: with replies, or with a challenge."""
-        if line.startswith(":") and line.partition(" ")[0] not in (":flight", ":apop"):
+        if not rows_of(line, self.exercise, self.connection.stamp):
             return True
         due = self.connection.pending and not self.connection.challenged
         return not closed and not due and all(one.response is not None for one in self.exchanges[before:])

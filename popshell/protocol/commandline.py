@@ -148,6 +148,12 @@ def without_password(text: str) -> str:
     return _IN_ADDRESS.sub(MASK, text)
 
 
+def in_flight(text: str) -> list[str]:
+    """The lines between the bars of `STAT | LIST`, as `:flight` takes them: two or more, all POP3; else none."""
+    rows = [row.strip() for row in text.split("|") if row.strip()]
+    return [] if len(rows) < 2 or any(row.startswith(":") for row in rows) else rows
+
+
 def upper(word: str) -> str:
     """ASCII in upper case, anything else as it is: `str.upper()` makes PASS of `pa\xdf` and LIST of `l\u0131st`."""
     return word.upper() if word.isascii() else word

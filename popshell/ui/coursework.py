@@ -135,8 +135,10 @@ async def _predict(tutor: Tutor, attempt: Attempt, text: str) -> None:
     line, attempt.held = attempt.held, None
     before = len(attempt.exchanges)
     attempt.solved = True  # the line itself is judged here, together with the prediction
-    await shell.send(line)
-    attempt.solved = False
+    try:
+        await shell.send(line)
+    finally:  # Ctrl-C, or no reply: the exercise is open as before
+        attempt.solved = False
     session = shell.call.session if shell.call else None
     last = session.transcript[-1] if session and session.transcript else None
     if last is None or last.command is None:

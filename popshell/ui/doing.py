@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from popshell.learn.catalog import LANGUAGES, match_language
-from popshell.protocol.commandline import MASK, parse
+from popshell.protocol.commandline import MASK, in_flight, parse
 from popshell.protocol.commands import State
 from popshell.protocol.sasl import apop_digest, prepared
 from popshell.session import transcript_lines
@@ -83,8 +83,8 @@ async def apop(shell: Shell, argument: str) -> None:
 
 async def flight(shell: Shell, argument: str) -> None:
     """Several lines in one flight, without pasting; what logs in is typed by itself, where it is masked."""
-    rows = [row.strip() for row in argument.split("|") if row.strip()]
-    if len(rows) < 2 or any(row.startswith(":") for row in rows):
+    rows = in_flight(argument)
+    if not rows:
         raise Misused
     if any(spec and any(p.secret for p in spec.params) for spec in (parse(row).spec for row in rows)):
         shell.say("shell.no-login-in-flight", style="warn")

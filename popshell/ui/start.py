@@ -23,7 +23,8 @@ async def play(tutor: Tutor, session: Session, exercise: Exercise) -> None:
     """Play `start`, shown folded: one line. Raises CallError or ConnectionError if the line ends before it is done."""
     shell, played = tutor.shell, []
     for text in exercise.start:
-        if text.startswith(":"):
+        rows = rehearsal.rows_of(text, exercise, session.connection.stamp)
+        if not rows:
             if text.startswith(":wait "):
                 tutor.stage.pass_time(float(text[6:]))
             elif text in (":drop", ":connect"):
@@ -32,8 +33,7 @@ async def play(tutor: Tutor, session: Session, exercise: Exercise) -> None:
                 await shell.take_call(shell.dial("practice", shell.late, shell.ended), quiet=True)
                 session = shell.session or session
             played.append(text)
-            continue
-        for row in rehearsal.placed(text, exercise, session.connection.stamp).split("\n"):
+        for row in rows:
             line = parse(row, session.connection.context())
             challenged = session.connection.challenged
             await waiting.reply_to(shell, session.submit(row))
