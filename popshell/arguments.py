@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from popshell import __version__
-from popshell.net.transport import TlsMode
+from popshell.net.client import TlsMode
 from popshell.visible import width
 
 if TYPE_CHECKING:
     import argparse
 
-    from popshell.learn.catalog import Words
+    from popshell.course.catalog import Words
 
 SUBCOMMANDS = ("learn", "lesson", "serve", "lint")
 

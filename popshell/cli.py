@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 
 from popshell import __version__
 from popshell.arguments import SUBCOMMANDS, Arguments, Usage, parser, peek, stray_option, synopsis
-from popshell.learn.catalog import LANGUAGES, Catalog, PageError, Words, bundled, choose_language
-from popshell.learn.gate import Refused
+from popshell.course.catalog import LANGUAGES, Catalog, PageError, Words, bundled, choose_language
+from popshell.course.gate import Refused
 from popshell.net.address import Address, AddressError, parse_address
-from popshell.net.dialer import Dialer
+from popshell.net.client import TlsMode
+from popshell.net.dial import Dialer
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
-from popshell.net.transport import TlsMode
 from popshell.protocol.sasl import prepared
+from popshell.server.faults import SERVED, Conditions, Limits
 from popshell.server.maildrop import TooLarge, from_files, read_directory
 from popshell.server.mailserver import MailServer
-from popshell.server.settings import SERVED, Conditions, Limits
 from popshell.session import Call, Event
 from popshell.ui.shell import Leave, Options, Shell
 from popshell.visible import fault_of, show
@@ -37,7 +37,7 @@ from popshell.visible import fault_of, show
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from popshell.learn.lesson import Exercise
+    from popshell.course.lesson import Exercise
     from popshell.ui.screen import Screen
     from popshell.ui.tutor import Tutor
 
@@ -118,12 +118,12 @@ def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
     if not 0 <= (arguments.port or 0) <= 65535:
         raise Usage(words("cli.bad-port-number", port=arguments.port))
     if subcommand == "lint":
-        from popshell.learn.lint import run_lint
+        from popshell.lint.lint import run_lint
 
         root = Path(rest[0]) if rest else own
         return run_lint(root, words, fix=arguments.fix_dialogues, mark=arguments.mark_translated)
     if subcommand == "lesson":
-        from popshell.learn.scaffold import new_lesson
+        from popshell.course.scaffold import new_lesson
 
         if len(rest) != 2 or rest[0] != "new":
             raise Usage(words("cli.lesson-new"))
@@ -297,7 +297,7 @@ def _tutor(shell: Shell, catalog: Catalog, dialer: Dialer) -> Tutor:
     """Begin the course: read its order and the learner's progress. Raises LessonError."""
     import platformdirs
 
-    from popshell.learn.course import Lessons, Progress, read_course
+    from popshell.course.progress import Lessons, Progress, read_course
     from popshell.ui.tutor import Tutor
 
     course = read_course(catalog)
@@ -359,14 +359,14 @@ class Stage:
     async def open(
         self, exercise: Exercise, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
     ) -> Call:
-        from popshell.learn.rehearsal import exercise_server
+        from popshell.course.rehearsal import exercise_server
 
         self.exercise = exercise
         self.dialer.use(exercise_server(self.catalog, exercise, self.dialer.clock))
         return await self.dialer.dial("practice", late, ended)
 
     def left(self) -> tuple[int, ...]:
-        from popshell.learn.rehearsal import left_of
+        from popshell.course.rehearsal import left_of
 
         return left_of(self.dialer.server, self.exercise) if self.exercise else ()
 

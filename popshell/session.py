@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF, ReplyLimits
 from popshell.visible import show
 

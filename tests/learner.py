@@ -18,9 +18,9 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from popshell.learn.catalog import LANGUAGES, Catalog, bundled
-from popshell.learn.course import Course, read_course
-from popshell.learn.lesson import Exercise, Lesson, read_lesson
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
+from popshell.course.lesson import Exercise, Lesson, read_lesson
+from popshell.course.progress import Course, read_course
 
 ROOT = Path(__file__).resolve().parents[1]
 TAGS = tuple(LANGUAGES)

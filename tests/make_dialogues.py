@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from popshell.learn.catalog import LANGUAGES, Catalog, bundled
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, ServerSession
 from popshell.session import Call, Event, Place, Session

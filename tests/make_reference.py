@@ -25,21 +25,21 @@ from pathlib import Path
 from typing import Any
 
 from popshell import arguments
-from popshell.learn.catalog import LANGUAGES, Catalog, Page, Words, bundled
-from popshell.learn.checks import CHECKS, CONDITIONS, Replied, read_check, read_conditions
-from popshell.learn.course import read_course
-from popshell.learn.explain import explain, undo_in_words
-from popshell.learn.lesson import Lesson, LessonError, read_lesson
-from popshell.learn.rehearsal import Rehearsal
-from popshell.net.transport import Deadlines
-from popshell.protocol import commandline, exchange
-from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES, known_code
-from popshell.protocol.commands import COMMANDS, CommandSpec, State
+from popshell.course.catalog import LANGUAGES, Catalog, Page, Words, bundled
+from popshell.course.checks import CHECKS, CONDITIONS, Replied, read_check, read_conditions
+from popshell.course.explain import explain, undo_in_words
+from popshell.course.lesson import Lesson, LessonError, read_lesson
+from popshell.course.progress import read_course
+from popshell.course.rehearsal import Rehearsal
+from popshell.net.client import Deadlines
+from popshell.protocol import line as commandline
+from popshell.protocol import records as exchange
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, State, known_code
 from popshell.protocol.wire import ReplyLimits
 from popshell.server import maildrop
+from popshell.server.faults import SERVED, Limits
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, rehearse
-from popshell.server.settings import SERVED, Limits
 from popshell.ui import diagram, history, meta, screen, waiting
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -583,7 +583,7 @@ _IN_GENERAL = {
 
 def diagnostics() -> str:
     """Every objection that the parser can make; `unknown-near` is only another text for `unknown-command`."""
-    tree = ast.parse((ROOT / "popshell" / "protocol" / "commandline.py").read_text("utf-8"))
+    tree = ast.parse((ROOT / "popshell" / "protocol" / "line.py").read_text("utf-8"))
     literals = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     codes = [code for code in keys("warn") if code in literals]
     return table(("code", "what is wrong"), ((f"`{code}`", _IN_GENERAL.get(code) or warned(code)) for code in codes))

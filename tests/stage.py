@@ -14,9 +14,9 @@ from typing import Any
 
 from support import Clock, drain, practice_server
 
-from popshell.learn.catalog import Catalog, bundled
-from popshell.learn.explain import Note
-from popshell.protocol.exchange import Exchange
+from popshell.course.catalog import Catalog, bundled
+from popshell.course.explain import Note
+from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF
 from popshell.server.mailserver import MailServer
 from popshell.session import Call, CallError, Event, Place, Session

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF, ReplyLimits
 from popshell.server.maildrop import Message, from_files, read_directory
 from popshell.server.mailserver import MailServer, ServerSession, rehearse

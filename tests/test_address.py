@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from popshell.net.address import Address, AddressError, parse_address
+from popshell.net.client import TlsMode
 from popshell.net.names import is_loopback_name
-from popshell.net.transport import TlsMode
 
 IMPLICIT, STLS, NONE = TlsMode.IMPLICIT, TlsMode.STLS, TlsMode.NONE
 

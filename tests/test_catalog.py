@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import popshell
-from popshell.learn import catalog as module
-from popshell.learn.catalog import (
+from popshell.course import catalog as module
+from popshell.course.catalog import (
     DEEPEST,
     LANGUAGES,
     Catalog,
@@ -300,8 +300,8 @@ def test_lessons_in_a_zip(tmp_path: Path) -> None:
 
 def test_bundled_lessons_lie_inside_or_beside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "popshell"
-    (package / "learn").mkdir(parents=True)
-    monkeypatch.setattr(module, "__file__", str(package / "learn" / "catalog.py"))
+    (package / "course").mkdir(parents=True)
+    monkeypatch.setattr(module, "__file__", str(package / "course" / "catalog.py"))
     monkeypatch.setattr("importlib.resources.files", lambda name: package)
     with pytest.raises(FileNotFoundError):
         bundled()
@@ -312,7 +312,7 @@ def test_bundled_lessons_lie_inside_or_beside_the_package(tmp_path: Path, monkey
 
 
 def test_bundled_lessons_of_a_zipped_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "x.zip" / "popshell" / "learn" / "catalog.py"))
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "x.zip" / "popshell" / "course" / "catalog.py"))
     (tmp_path / "inside" / "lessons").mkdir(parents=True)
     monkeypatch.setattr("importlib.resources.files", lambda name: tmp_path / "inside")
     assert bundled() == tmp_path / "inside" / "lessons"

@@ -15,7 +15,7 @@ import pytest
 from terminal.driver import Peer, environment
 
 from popshell import __version__, arguments, cli
-from popshell.learn.catalog import LANGUAGES, Catalog, bundled
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.visible import width
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import replay, whole
 
-from popshell.protocol.capabilities import CAPABILITIES
 from popshell.protocol.commands import (
+    CAPABILITIES,
     COMMANDS,
     CommandSpec,
     Kind,

@@ -9,10 +9,10 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from stage import CATALOG, Stage, run
 
-from popshell.learn.catalog import LANGUAGES
-from popshell.protocol.commandline import Context
+from popshell.course.catalog import LANGUAGES
 from popshell.protocol.commands import COMMANDS, State, legal
-from popshell.protocol.maildropview import MaildropView
+from popshell.protocol.line import Context
+from popshell.protocol.maildrop_view import MaildropView
 from popshell.ui.completer import MOST, Known, ShellCompleter, Suggestion, suggest, with_prefix
 from popshell.ui.meta import METAS
 

@@ -31,11 +31,10 @@ from support import (
     whole,
 )
 
-from popshell.protocol.commandline import MASK, Context, parse
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.exchange import Exchange, Problem, Step, decoded
-from popshell.protocol.response import Status
+from popshell.protocol.line import MASK, Context, parse
+from popshell.protocol.records import Exchange, Problem, Status, Step, decoded
 from popshell.protocol.wire import ReplyLimits
 
 PROFILE = settings(max_examples=600, deadline=None, derandomize=True, database=None)

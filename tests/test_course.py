@@ -12,12 +12,11 @@ import pytest
 from learner import catalog
 from support import LOGIN, play
 
-from popshell.learn import gate
-from popshell.learn.answers import is_answer, normal, number_in
-from popshell.learn.catalog import Catalog, bundled
-from popshell.learn.checks import CHECKS, CONDITIONS, Evidence, answer_is_right, read_check, read_conditions, same_line
-from popshell.learn.course import Course, read_course
-from popshell.learn.lesson import (
+from popshell.course import gate
+from popshell.course.answers import is_answer, normal, number_in
+from popshell.course.catalog import Catalog, bundled
+from popshell.course.checks import CHECKS, CONDITIONS, Evidence, answer_is_right, read_check, read_conditions, same_line
+from popshell.course.lesson import (
     Exercise,
     ExerciseKind,
     LessonError,
@@ -29,10 +28,11 @@ from popshell.learn.lesson import (
     read_lesson,
     read_prose,
 )
-from popshell.learn.lint import examine, in_words, mark_translated
-from popshell.learn.prediction import Prediction, read_prediction
-from popshell.learn.rehearsal import STAMP, Rehearsal, exercise_server, is_solved, placed
-from popshell.learn.scaffold import new_lesson
+from popshell.course.prediction import Prediction, read_prediction
+from popshell.course.progress import Course, read_course
+from popshell.course.rehearsal import STAMP, Rehearsal, exercise_server, is_solved, placed
+from popshell.course.scaffold import new_lesson
+from popshell.lint.lint import examine, in_words, mark_translated
 from popshell.protocol.commands import State
 from popshell.server import mailserver
 

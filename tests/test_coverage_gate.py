@@ -28,7 +28,7 @@ def report(**branches: tuple[int, int]) -> dict[str, Any]:
 
 
 def test_enough_is_enough() -> None:
-    assert judge(report(protocol=(95, 100), server=(40, 40), learn=(96, 100), ui=(0, 100)))[1]
+    assert judge(report(protocol=(95, 100), server=(40, 40), course=(96, 100), lint=(96, 100), ui=(0, 100)))[1]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -44,6 +44,6 @@ def test_one_package_that_was_not_measured_shuts_it(package: str) -> None:
 
 
 def test_lines_count_too() -> None:
-    made = report(protocol=(1, 1), server=(1, 1), learn=(1, 1))
+    made = report(protocol=(1, 1), server=(1, 1), course=(1, 1), lint=(1, 1))
     made["files"]["popshell/server/a.py"]["summary"] |= {"covered_lines": 90, "missing_lines": 10}
     assert not judge(made)[1]

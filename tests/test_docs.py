@@ -25,10 +25,10 @@ from test_packaging import files_of_the_tree
 
 import popshell
 from popshell import cli
-from popshell.learn.catalog import LANGUAGES, Catalog, bundled
-from popshell.learn.explain import explain
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
+from popshell.course.explain import explain
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.exchange import JSON_VERSION, Exchange
+from popshell.protocol.records import JSON_VERSION, Exchange
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, rehearse
 from popshell.ui.screen import JsonScreen
@@ -403,7 +403,7 @@ def test_how_to_add_a_command(tmp_path: Path) -> None:
     how_to.put("popshell/server/handlers.py", how_to.block("python", 2), behind='        "RSET": rset,')
     for number, tag in enumerate(("en", "zh-Hant")):
         how_to.put(f"lessons/{tag}/replies.toml", how_to.block("toml", number), before="noop =")
-    how_to.put("popshell/learn/keys.py", how_to.block("python", 3), behind='        "rset":')
+    how_to.put("popshell/course/keys.py", how_to.block("python", 3), behind='        "rset":')
     said = how_to.talk()
     assert "C: MARK\n[OK] S: +OK 1 message is marked" in said
 

@@ -22,12 +22,12 @@ import pytest
 from make_dialogues import fits
 from test_packaging import files_of_the_tree
 
-from popshell.learn.catalog import Catalog, bundled
-from popshell.learn.lesson import META_LINES, ExerciseKind, read_lesson
-from popshell.learn.lint import lint
-from popshell.learn.proselint import WIDEST_HEADLINE
-from popshell.learn.rehearsal import placed
-from popshell.learn.shape import ExerciseShape, Head
+from popshell.course.catalog import Catalog, bundled
+from popshell.course.lesson import META_LINES, ExerciseKind, read_lesson
+from popshell.course.rehearsal import placed
+from popshell.course.shape import ExerciseShape, Head
+from popshell.lint.lint import lint
+from popshell.lint.prose import WIDEST_HEADLINE
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSON = "docs/how-to-write-a-lesson.md"
@@ -205,7 +205,7 @@ class TestReference:
         names = re.findall(r"`(<[a-z-]+>)`", listed)
         assert len(names) > 2
         assert [name for name in names if placed(name, exercise, "<1.2@x>") == name] == []
-        source = (ROOT / "popshell" / "learn" / "rehearsal.py").read_text("utf-8")
+        source = (ROOT / "popshell" / "course" / "rehearsal.py").read_text("utf-8")
         assert set(names) >= set(re.findall(r'"(<[a-z-]+>)"', source))
 
     def test_has_every_meta_command_of_a_line(self) -> None:

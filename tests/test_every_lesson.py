@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from learner import ROOT, TAGS, catalog, course, lesson
 
-from popshell.learn.course import read_course
-from popshell.learn.lesson import Exercise, ExerciseKind
-from popshell.learn.rehearsal import Rehearsal
+from popshell.course.lesson import Exercise, ExerciseKind
+from popshell.course.progress import read_course
+from popshell.course.rehearsal import Rehearsal
 from popshell.protocol.commands import COMMANDS, State
 
 NAMES = read_course(catalog()).lessons

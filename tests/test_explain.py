@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from popshell.learn.catalog import LANGUAGES, Catalog, bundled
-from popshell.learn.explain import Note, citation, explain, explain_line, facts, pages, suggestion, warning
-from popshell.learn.keys import REASONS
-from popshell.learn.reason import reason
-from popshell.protocol.commandline import MASK, Context, parse
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
+from popshell.course.explain import Note, citation, explain, explain_line, facts, pages, suggestion, warning
+from popshell.course.keys import REASONS
+from popshell.course.reason import reason
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.exchange import Exchange, Problem
-from popshell.protocol.maildropview import MaildropView
+from popshell.protocol.line import MASK, Context, parse
+from popshell.protocol.maildrop_view import MaildropView
+from popshell.protocol.records import Exchange, Problem
+from popshell.server.faults import Conditions
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, rehearse
-from popshell.server.settings import Conditions
 
 CATALOG = Catalog((bundled(),))
 MESSAGES = from_files(CATALOG.maildrop_files("default"))

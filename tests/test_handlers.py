@@ -20,12 +20,11 @@ from support import (
     texts,
 )
 
-from popshell.protocol.capabilities import CAPABILITIES
-from popshell.protocol.commands import COMMANDS, State
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, State
 from popshell.protocol.sasl import MECHANISMS, apop_digest
+from popshell.server.faults import Conditions
 from popshell.server.handlers import HANDLERS
 from popshell.server.maildrop import Message
-from popshell.server.settings import Conditions
 
 A, T = State.AUTHORIZATION, State.TRANSACTION
 DIGEST = apop_digest(STAMP, SECRET)

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from learner import Learner, catalog, environment, progress_file, words
 
-from popshell.learn.catalog import Catalog, bundled
-from popshell.learn.course import Progress, read_course
-from popshell.learn.gate import LARGEST, Refused
-from popshell.learn.lesson import MOST_LINES, LessonError, read_lesson, read_prose
-from popshell.learn.lint import examine, run_lint
-from popshell.learn.rehearsal import Rehearsal
-from popshell.learn.scaffold import new_lesson
+from popshell.course.catalog import Catalog, bundled
+from popshell.course.gate import LARGEST, Refused
+from popshell.course.lesson import MOST_LINES, LessonError, read_lesson, read_prose
+from popshell.course.progress import Progress, read_course
+from popshell.course.rehearsal import Rehearsal
+from popshell.course.scaffold import new_lesson
+from popshell.lint.lint import examine, run_lint
 
 EN = catalog().words("en")
 LESSON = "en/01-first.md"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from popshell.learn import keys
-from popshell.learn.catalog import Catalog, bundled
-from popshell.learn.lesson import META_LINES, Translation, read_lesson
-from popshell.learn.lint import examine, in_words, mark_translated, run_lint
-from popshell.learn.rehearsal import PLACEHOLDERS, placed
-from popshell.learn.scaffold import new_lesson
+from popshell.course import keys
+from popshell.course.catalog import Catalog, bundled
+from popshell.course.lesson import META_LINES, Translation, read_lesson
+from popshell.course.rehearsal import PLACEHOLDERS, placed
+from popshell.course.scaffold import new_lesson
+from popshell.lint.lint import examine, in_words, mark_translated, run_lint
 from popshell.ui import meta
 
 WORDS = Catalog((bundled(),)).words("en")

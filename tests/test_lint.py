@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from popshell.learn import lint as subcommand
-from popshell.learn.catalog import LANGUAGES, Catalog, Words, bundled
-from popshell.learn.faults import RULES
-from popshell.learn.lesson import fingerprint
-from popshell.learn.lint import CLEAN, FAULTY, USAGE, examine, fix_dialogues, in_words, lint, mark_translated, run_lint
-from popshell.learn.tree import read_tree
+from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled
+from popshell.course.lesson import fingerprint
+from popshell.lint import lint as subcommand
+from popshell.lint.findings import RULES
+from popshell.lint.lint import CLEAN, FAULTY, USAGE, examine, fix_dialogues, in_words, lint, mark_translated, run_lint
+from popshell.lint.tree import read_tree
 
 LESSONS = Path(str(bundled()))
 _OF_THE_COURSE = ("course.toml", "[0-9][0-9]-*.md", "lesson-template.md")
@@ -477,7 +477,7 @@ def _(copy: Copy) -> list[Where]:
         for _ in re.findall(r"RFC 2449 §6\.9", row)
     ]
     assert cited
-    return [("table-citation", "popshell/protocol/capabilities.py", 0), *cited]
+    return [("table-citation", "popshell/protocol/commands.py", 0), *cited]
 
 
 @case("uncited")

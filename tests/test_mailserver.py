@@ -34,11 +34,11 @@ from support import (
 from popshell.protocol import sasl
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import unstuff
+from popshell.server.faults import DEVIATIONS, SERVED, Conditions, Limits
 from popshell.server.mailserver import MailServer, ServerSession, rehearse
-from popshell.server.settings import DEVIATIONS, SERVED, Conditions, Limits
 
 PROFILE = settings(max_examples=250, deadline=None, derandomize=True, database=None)
 AUTO = 600.0

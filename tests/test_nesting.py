@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from popshell.learn.nesting import DEEPEST, too_nested
+from popshell.course.nesting import DEEPEST, too_nested
 
 PROFILE = settings(max_examples=600, deadline=None, derandomize=True, database=None)
 _MARKS = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from popshell.learn.now import legal_now, objection
-from popshell.protocol.commandline import Context
+from popshell.course.now import legal_now, objection
 from popshell.protocol.commands import COMMANDS, State, legal
+from popshell.protocol.line import Context
 
 _A, _T = State.AUTHORIZATION, State.TRANSACTION
 

@@ -26,7 +26,7 @@ import popshell
 ROOT = Path(__file__).resolve().parents[1]
 _LEAVE_OUT = {".git", ".venv", "dist", "build", "__pycache__"}
 _LOOK = """
-from popshell.learn.catalog import LANGUAGES, Catalog, bundled
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
 catalog = Catalog((bundled(),))
 print(bundled())
 for tag in LANGUAGES:

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from popshell.learn.catalog import LANGUAGES, Catalog, bundled
-from popshell.learn.citations import citations
-from popshell.learn.explain import pages
-from popshell.learn.keys import ALWAYS, HEADINGS, OK_KEYS, REASONS, REPLIES, TYPED, facts_of, head_keys, sections
-from popshell.learn.lint import examine
-from popshell.protocol import commandline
-from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
-from popshell.protocol.commands import COMMANDS, State
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
+from popshell.course.explain import pages
+from popshell.course.keys import ALWAYS, HEADINGS, OK_KEYS, REASONS, REPLIES, TYPED, facts_of, head_keys, sections
+from popshell.lint.citations import citations
+from popshell.lint.lint import examine
+from popshell.protocol import line as commandline
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State
 from popshell.server import handlers, mailserver
+from popshell.server.faults import DEVIATIONS
 from popshell.server.mailserver import Reply, rehearse
-from popshell.server.settings import DEVIATIONS
 from popshell.words import fill, places
 
 ROOT = Path(__file__).resolve().parents[1]

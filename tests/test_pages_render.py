@@ -8,8 +8,8 @@ import re
 import pytest
 from stage import CATALOG
 
-from popshell.learn.catalog import Page
-from popshell.learn.explain import pages
+from popshell.course.catalog import Page
+from popshell.course.explain import pages
 from popshell.protocol.commands import COMMANDS
 from popshell.ui.pages import render
 from popshell.ui.theme import COLOURED, COLOURLESS, PLAIN

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from learner import ROOT, Learner, catalog, environment, lesson, progress_file
 
-from popshell.learn.course import Course, Lessons, Progress, Standing
+from popshell.course.progress import Course, Lessons, Progress, Standing
 
 EN = catalog().words("en")
 
@@ -299,7 +299,7 @@ def test_progress_that_cannot_be_saved_is_said_once_and_the_course_goes_on(tag: 
 WRITER = """
 import sys
 from pathlib import Path
-from popshell.learn.course import Progress
+from popshell.course.progress import Progress
 progress = Progress(Path(sys.argv[1]))
 name, count = sys.argv[2], int(sys.argv[3])
 for at in range(count):
@@ -355,7 +355,7 @@ def test_two_threads_over_a_damaged_file_set_it_aside_once(path: Path) -> None:
 KILLER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
-from popshell.learn.course import Progress
+from popshell.course.progress import Progress
 path, chance = Path(sys.argv[1]), random.Random(1939)
 for turn in range(40):
     out, into = os.pipe()

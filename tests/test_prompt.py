@@ -7,9 +7,9 @@ import re
 import pytest
 from stage import CATALOG, LOCAL, FakeScreen, Stage, cancelled, run
 
-from popshell.protocol.commandline import Context, parse
 from popshell.protocol.commands import COMMANDS, State
-from popshell.protocol.maildropview import MaildropView
+from popshell.protocol.line import Context, parse
+from popshell.protocol.maildrop_view import MaildropView
 from popshell.session import Place
 from popshell.ui.meta import METAS
 from popshell.ui.prompt import Toolbar, hint, prompt_line

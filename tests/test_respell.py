@@ -7,7 +7,7 @@ import re
 import pytest
 from stage import CATALOG, FakeScreen, Stage, run
 
-from popshell.learn.explain import pages
+from popshell.course.explain import pages
 from popshell.ui import render
 from popshell.ui.completer import Known, suggest
 from popshell.ui.meta import METAS

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES, known_code
-from popshell.protocol.commands import State
-from popshell.protocol.response import Response, Status, read_status, stamp
+from popshell.protocol.commands import CAPABILITIES, RESPONSE_CODES, State, known_code
+from popshell.protocol.records import Response, Status, read_status, stamp
 
 PROFILE = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 

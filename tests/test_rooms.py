@@ -30,25 +30,26 @@ def room(ours: str = "", third: str = "") -> Room:
     return Room(frozenset(ours.split()), frozenset(third.split()))
 
 
-EVERYTHING = "arguments protocol server session batch learn net ui"
+EVERYTHING = "arguments protocol server session batch course lint net ui"
 ROOMS = {
     "visible": room(),
     "words": room(),
     "protocol": room(),
     "server": room("protocol"),
     "session": room("protocol"),
-    "batch": room("protocol session learn.explain learn.catalog"),
-    "learn": room("protocol", "markdown_it msgspec"),
+    "batch": room("protocol session course.explain course.catalog"),
+    "course": room("protocol", "markdown_it msgspec"),
+    "lint": room("protocol course server", "markdown_it msgspec"),
     "net": room("protocol server session", "trustme cryptography"),
-    # A wall that was moved: ui/markdown.py lays out lessons, so it reads markdown-it's tokens, as learn does.
-    "ui": room("protocol session learn", "prompt_toolkit pygments rich markdown_it"),
+    # A wall that was moved: ui/markdown.py lays out lessons, so it reads markdown-it's tokens, as the course does.
+    "ui": room("protocol session course", "prompt_toolkit pygments rich markdown_it"),
     "cli": room(EVERYTHING, "platformdirs"),
-    "arguments": room("learn.catalog net.transport"),
+    "arguments": room("course.catalog net.client"),
     "__main__": room("cli"),
     "__init__": room(),
 }
 #: Modules that prove lessons: they play them on the practice server.
-PROVERS = {"lint", "bodies", "citations", "dialogues", "rehearsal"}
+PROVERS = {"rehearsal"}
 
 SOCKETS = {
     "socket",
@@ -117,7 +118,7 @@ def _import_faults(name: str, module: str, imported: str, allowed: Room) -> Iter
         target = rest.split(".")[0]
         if target in ("", "__version__"):
             return  # the version
-        prover = name == "learn" and module in PROVERS and target == "server"
+        prover = name == "course" and module in PROVERS and target == "server"
         exact = any(rest == ours or rest.startswith(ours + ".") for ours in allowed.ours)
         if not (target == name or (target in FREE and name != "__init__" and name not in FREE) or exact or prover):
             yield f"{name} must not import {imported}"
@@ -158,16 +159,16 @@ def test_the_house() -> None:
         ("session.py", "asyncio.open_connection(1)", "open_connection() opens a socket outside net"),
         ("session.py", "from ssl import SSLContext", "ssl outside net"),
         ("session.py", "from popshell import batch", "session must not import popshell.batch"),
-        ("batch.py", "from popshell.learn import lint", "batch must not import popshell.learn.lint"),
+        ("batch.py", "from popshell.lint import lint", "batch must not import popshell.lint.lint"),
         (
-            "learn/checks.py",
+            "course/checks.py",
             "from popshell.server.maildrop import Message",
-            "learn must not import popshell.server.maildrop",
+            "course must not import popshell.server.maildrop",
         ),
-        ("learn/checks.py", "import rich.text", "rich.text outside ui"),
+        ("course/checks.py", "import rich.text", "rich.text outside ui"),
         ("net/x.py", "from popshell.ui import theme", "net must not import popshell.ui.theme"),
         ("net/x.py", "from rich import print", "net must not import rich"),
-        ("ui/x.py", "from popshell.net.transport import connect", "ui must not import popshell.net.transport"),
+        ("ui/x.py", "from popshell.net.client import connect", "ui must not import popshell.net.client"),
         ("ui/x.py", "import popshell.server.mailserver", "ui must not import popshell.server.mailserver"),
         ("ui/x.py", "from urllib.request import urlopen", "urllib.request outside net"),
         ("ui/x.py", "from popshell import cli", "ui must not import popshell.cli"),
@@ -185,10 +186,10 @@ def test_a_fault_is_told(path: str, source: str, told: str) -> None:
     [
         ("protocol/x.py", "from popshell.visible import show\nfrom popshell.protocol.wire import CRLF\nimport re"),
         ("server/x.py", "from popshell.words import fill\nimport popshell.protocol.wire"),
-        ("learn/lint.py", "from popshell.server import mailserver"),
+        ("lint/lint.py", "from popshell.server import mailserver"),
         ("net/x.py", "import asyncio, ssl, socket\ndef f():\n    import trustme\nasyncio.open_connection(1)"),
         ("ui/x.py", "from rich.text import Text\nprint(1)\nconsole.print(1)"),
-        ("learn/x.py", "log.print(1)"),
+        ("course/x.py", "log.print(1)"),
         ("cli.py", "import popshell\nfrom popshell import __version__\nimport popshell.net.listener"),
     ],
 )

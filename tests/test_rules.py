@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from popshell.protocol.commandline import Context, parse
 from popshell.protocol.commands import COMMANDS, MultiLine
+from popshell.protocol.line import Context, parse
 from popshell.ui import rules, theme
 from popshell.ui.rules import BodyKind, Spans
 

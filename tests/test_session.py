@@ -7,7 +7,7 @@ from stage import CLOSE, ScriptedWire, run, turns
 from support import Clock
 
 from popshell.protocol.connection import Challenge
-from popshell.protocol.exchange import Exchange, Problem
+from popshell.protocol.records import Exchange, Problem
 from popshell.session import Event, Session, Unsendable, transcript_lines
 
 

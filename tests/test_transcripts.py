@@ -33,9 +33,9 @@ from support import ROOT, drain, message, practice_server, texts
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.wire import CRLF
+from popshell.server.faults import Conditions
 from popshell.server.maildrop import Message, stuffed_slices
 from popshell.server.mailserver import MailServer
-from popshell.server.settings import Conditions
 
 FOLDER = ROOT / "tests" / "transcripts"
 

@@ -28,10 +28,10 @@ from interop.practice import listening, mail_server, run, until
 from interop.scripted import Act, Answer, ScriptedServer, playing
 
 from popshell.net import errors
+from popshell.net.client import Deadlines, Target, TlsMode, Transport, connect
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.net.tls import client_context
-from popshell.net.transport import Deadlines, Target, TlsMode, Transport, connect
 
 CA = trustme.CA()
 PEM = CA.cert_pem.bytes().decode()

@@ -16,12 +16,12 @@ import pytest
 from learner import TAGS, Learner, catalog, course, environment, lesson, progress_file, words
 from terminal.driver import Peer
 
-from popshell.learn.attempt import Attempt
-from popshell.learn.catalog import Catalog, bundled
-from popshell.learn.course import Progress
-from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, read_lesson
-from popshell.learn.rehearsal import Rehearsal
-from popshell.learn.scaffold import new_lesson
+from popshell.course.attempt import Attempt
+from popshell.course.catalog import Catalog, bundled
+from popshell.course.lesson import Exercise, ExerciseKind, Lesson, read_lesson
+from popshell.course.progress import Progress
+from popshell.course.rehearsal import Rehearsal
+from popshell.course.scaffold import new_lesson
 from popshell.ui import coursework
 from popshell.ui.tutor import Tutor
 

@@ -77,4 +77,4 @@ class TestReplies:
         assert asked <= texts("en").keys()
 
 
-SOURCES = ("server/handlers.py", "net/peer.py", "server/mailserver.py", "protocol/commandline.py", "protocol/sasl.py")
+SOURCES = ("server/handlers.py", "net/peer.py", "server/mailserver.py", "protocol/line.py", "protocol/sasl.py")

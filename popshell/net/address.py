@@ -13,9 +13,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from popshell.net.client import TlsMode
 from popshell.net.names import is_localhost, is_loopback_name
-from popshell.net.transport import TlsMode
-from popshell.protocol.commandline import without_password
+from popshell.protocol.line import without_password
 
 TLS_PORT = 995
 PORT = 110

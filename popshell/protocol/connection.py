@@ -12,14 +12,48 @@ The same bytes give the same Exchanges however they are cut (sec-P1); wire.py te
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
-from popshell.protocol.commandline import CommandLine, Context, hidden_in_base64, parse
 from popshell.protocol.commands import Content, MultiLine, State
-from popshell.protocol.exchange import Exchange, Problem, Step
-from popshell.protocol.maildropview import MaildropView
-from popshell.protocol.response import Response, Status, read_status, stamp
-from popshell.protocol.turn import Challenge, Due, Turn
+from popshell.protocol.line import CommandLine, Context, hidden_in_base64, parse
+from popshell.protocol.maildrop_view import MaildropView
+from popshell.protocol.records import Exchange, Problem, Response, Status, Step, read_status, stamp
 from popshell.protocol.wire import CRLF, LineReader, ReplyLimits, ReplyReader, WireError, unstuff
+
+
+class Challenge(NamedTuple):
+    """The server asks for another line (`+ `, RFC 5034 §4). `line` is what stands behind the blank: base64."""
+
+    line: bytes
+    command: CommandLine
+
+
+class Due(NamedTuple):
+    """A reply that has not arrived whole: the hang watch reads it."""
+
+    command: CommandLine | None
+    since: float
+    octets: int
+    lines: int
+    #: a line of a lone dot that does not end the reply because its line ends are bare LF
+    bare_lf_dot: bool
+
+
+class Turn:
+    """The exchange under way. `line` is None for the greeting."""
+
+    __slots__ = ("ahead", "line", "received", "response", "sent", "started", "steps", "waiting")
+
+    def __init__(self, line: CommandLine | None, sent: bytes, started: float, ahead: int = 0) -> None:
+        self.line = line
+        self.ahead = ahead  # how many replies were due when the line was sent
+        self.sent = sent
+        self.started = started
+        self.received = bytearray()
+        self.steps: list[Step] = []
+        self.waiting: bytes | None = None  # a challenge without its answer
+        self.response: Response | None = None  # a status line whose content is still to come
+
 
 _INDICATORS = (b"+OK", b"-ERR")
 #: What another protocol's first bytes look like; a hint for the user, not a decision.

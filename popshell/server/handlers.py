@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from popshell.protocol.capabilities import CAPABILITIES
-from popshell.protocol.commandline import NUMBER, CommandLine, upper
-from popshell.protocol.commands import COMMANDS
+from popshell.protocol.commands import CAPABILITIES, COMMANDS
+from popshell.protocol.line import NUMBER, CommandLine, upper
 from popshell.protocol.sasl import (
     MECHANISMS,
     Mechanism,

@@ -17,16 +17,15 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
-from popshell.protocol.commandline import CommandLine, Context, parse
-from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, Kind, State
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.line import CommandLine, Context, parse
+from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import MECHANISMS, Mechanism, encode_line, prepared
 from popshell.protocol.wire import CRLF, LineReader
+from popshell.server.faults import Conditions, Limits
 from popshell.server.handlers import HANDLERS, Reply, auth_answer
 from popshell.server.maildrop import Maildrop, Message, OpenMaildrop
-from popshell.server.settings import Conditions, Limits
 from popshell.words import fill
 
 #: Behind the seconds of a stamp, so that two connections in one second, to any servers of this process, differ.

@@ -14,12 +14,12 @@ from typing import NamedTuple
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from popshell.learn.catalog import LANGUAGES, Catalog
-from popshell.learn.explain import warning
-from popshell.learn.now import objection
-from popshell.protocol.commandline import Context, parse
+from popshell.course.catalog import LANGUAGES, Catalog
+from popshell.course.explain import warning
+from popshell.course.now import objection
 from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State
-from popshell.protocol.maildropview import MaildropView
+from popshell.protocol.line import Context, parse
+from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.sasl import MECHANISMS
 from popshell.ui.wrap import clip
 from popshell.visible import show
@@ -143,8 +143,8 @@ def _about(word: str, known: Known, catalog: Catalog) -> str:
 
 
 def _lessons(catalog: Catalog) -> tuple[str, ...]:
-    from popshell.learn.course import read_course
-    from popshell.learn.lesson import LessonError
+    from popshell.course.lesson import LessonError
+    from popshell.course.progress import read_course
 
     try:
         return tuple(read_course(catalog).lessons)

@@ -10,12 +10,11 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from popshell import __version__
-from popshell.learn.checks import Check, Replied
-from popshell.learn.explain import citation
-from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, Prose, Translation
-from popshell.learn.rehearsal import Rehearsal
-from popshell.protocol.capabilities import CAPABILITIES, known_code
-from popshell.protocol.commands import COMMANDS, State
+from popshell.course.checks import Check, Replied
+from popshell.course.explain import citation
+from popshell.course.lesson import Exercise, ExerciseKind, Lesson, Prose, Translation
+from popshell.course.rehearsal import Rehearsal
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, State, known_code
 from popshell.session import transcript_lines
 from popshell.ui import markdown, render
 from popshell.ui.shell import Shell
@@ -23,8 +22,8 @@ from popshell.ui.wrap import Line
 from popshell.visible import show
 
 if TYPE_CHECKING:
-    from popshell.learn.attempt import Attempt
-    from popshell.learn.catalog import Words
+    from popshell.course.attempt import Attempt
+    from popshell.course.catalog import Words
     from popshell.ui.tutor import Tutor
 
 #: Text of a lesson is no wider than this, in columns: long lines are hard to read.

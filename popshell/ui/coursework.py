@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from popshell.learn.answers import is_answer
-from popshell.learn.lesson import ExerciseKind, LessonError
-from popshell.learn.prediction import Prediction, read_prediction
-from popshell.learn.rehearsal import expected
-from popshell.protocol.exchange import Exchange
+from popshell.course.answers import is_answer
+from popshell.course.lesson import ExerciseKind, LessonError
+from popshell.course.prediction import Prediction, read_prediction
+from popshell.course.rehearsal import expected
+from popshell.protocol.records import Exchange
 from popshell.ui import coursepages
 from popshell.ui.doing import write_new
 from popshell.ui.shell import Misused, Shell
 from popshell.visible import show
 
 if TYPE_CHECKING:
-    from popshell.learn.attempt import Attempt
+    from popshell.course.attempt import Attempt
     from popshell.ui.tutor import Tutor
 
 Run = Callable[[Shell, str], Awaitable[None]]

@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from popshell.learn.catalog import LANGUAGES, match_language
-from popshell.protocol.commandline import MASK, in_flight, parse
+from popshell.course.catalog import LANGUAGES, match_language
 from popshell.protocol.commands import State
+from popshell.protocol.line import MASK, in_flight, parse
 from popshell.protocol.sasl import apop_digest, prepared
 from popshell.session import transcript_lines
 from popshell.ui import ending

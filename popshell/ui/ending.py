@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from popshell.learn.explain import Note
+from popshell.course.explain import Note
 from popshell.protocol.commands import State
-from popshell.protocol.exchange import Exchange, Problem
+from popshell.protocol.records import Exchange, Problem
 from popshell.session import CallError, Session
 from popshell.ui import waiting
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from popshell.protocol.commandline import parse
+from popshell.protocol.line import parse
 from popshell.ui import waiting
 
 if TYPE_CHECKING:

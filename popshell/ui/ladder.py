@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from popshell.protocol.commandline import MASK
 from popshell.protocol.commands import State
+from popshell.protocol.line import MASK
 from popshell.ui.arrows import HERE, LINE, NOTE, to_ascii
 from popshell.ui.arrows import STATE as PLACE
 from popshell.ui.wrap import Line, Run, Words, clip, clip_line, columns, pad

@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 from pygments.lexer import ExtendedRegexLexer, LexerContext
 from pygments.token import Comment, Generic, Keyword, Literal, Name, Number, Punctuation, Text, Whitespace
 
-from popshell.protocol.commandline import CommandLine, Context, parse
+from popshell.protocol.line import CommandLine, Context, parse
 from popshell.ui import rules
 from popshell.ui.rules import BodyKind, Span, Spans
 

@@ -5,9 +5,9 @@ The table of all meta commands is in meta.py.
 
 from __future__ import annotations
 
-from popshell.learn.explain import explain_line
-from popshell.protocol.commandline import MASK, Context, parse
+from popshell.course.explain import explain_line
 from popshell.protocol.commands import State
+from popshell.protocol.line import MASK, Context, parse
 from popshell.ui import diagram, render
 from popshell.ui.shell import Misused, Shell
 from popshell.ui.wrap import Line, columns, pad

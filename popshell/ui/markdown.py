@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from popshell.learn.catalog import Words
+from popshell.course.catalog import Words
 from popshell.ui import rules
 from popshell.ui.wrap import Line, Run, wrap_runs
 from popshell.visible import tame

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from popshell.learn.catalog import LANGUAGES
-from popshell.learn.explain import pages
-from popshell.learn.now import legal_now
-from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES, known_code
-from popshell.protocol.commandline import upper
-from popshell.protocol.commands import COMMANDS, State
+from popshell.course.catalog import LANGUAGES
+from popshell.course.explain import pages
+from popshell.course.now import legal_now
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State, known_code
+from popshell.protocol.line import upper
 from popshell.ui import coursework, doing, looking, render
 from popshell.ui.coursework import Run, of_course
 from popshell.ui.shell import Misused, Shell

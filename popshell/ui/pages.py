@@ -15,10 +15,17 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from popshell.learn.catalog import Page, Words
-from popshell.learn.explain import citation, undo_in_words
-from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
-from popshell.protocol.commands import COMMANDS, CommandSpec, MultiLine, State, transitions
+from popshell.course.catalog import Page, Words
+from popshell.course.explain import citation, undo_in_words
+from popshell.protocol.commands import (
+    CAPABILITIES,
+    COMMANDS,
+    RESPONSE_CODES,
+    CommandSpec,
+    MultiLine,
+    State,
+    transitions,
+)
 from popshell.ui import markdown
 from popshell.ui.respell import in_backticks
 from popshell.ui.theme import COLOURED, COLOURLESS, Palette, rich_theme

@@ -12,12 +12,12 @@ from functools import lru_cache
 
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 
-from popshell.learn.catalog import Catalog, Words
-from popshell.learn.explain import warning
-from popshell.learn.now import legal_now
-from popshell.protocol.commandline import CommandLine, Context
+from popshell.course.catalog import Catalog, Words
+from popshell.course.explain import warning
+from popshell.course.now import legal_now
 from popshell.protocol.commands import CommandSpec, State, Undo
-from popshell.protocol.maildropview import MaildropView
+from popshell.protocol.line import CommandLine, Context
+from popshell.protocol.maildrop_view import MaildropView
 from popshell.ui import diagram
 from popshell.ui.shell import Shell
 from popshell.ui.typed import Typing

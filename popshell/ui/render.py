@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from popshell.learn.explain import Note, Span
-from popshell.protocol.commandline import CommandLine, Role
-from popshell.protocol.exchange import Exchange
-from popshell.protocol.maildropview import MaildropView
-from popshell.protocol.response import Status
+from popshell.course.explain import Note, Span
+from popshell.protocol.line import CommandLine, Role
+from popshell.protocol.maildrop_view import MaildropView
+from popshell.protocol.records import Exchange, Status
 from popshell.protocol.wire import ReplyLimits
 from popshell.ui.wrap import Line, Run, columns, inline, pad, wrap_runs
 from popshell.visible import show, tame

@@ -24,8 +24,8 @@ from prompt_toolkit.layout.controls import BufferControl
 from prompt_toolkit.layout.processors import AfterInput
 from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
-from popshell.learn.catalog import Catalog
-from popshell.protocol.commandline import MASK
+from popshell.course.catalog import Catalog
+from popshell.protocol.line import MASK
 from popshell.ui import flight, render, theme, waiting
 from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.history import MemoryHistory, RecentSuggest, ShellHistory

@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from popshell.protocol.capabilities import CAPABILITIES
-from popshell.protocol.commandline import NUMBER, CommandLine, Role
-from popshell.protocol.commands import COMMANDS, Content, Kind
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, Content, Kind
+from popshell.protocol.line import NUMBER, CommandLine, Role
 
 #: What the lines of a multi-line reply are.
 BodyKind = Literal["listing", "uids", "mail", "capabilities", "text"]

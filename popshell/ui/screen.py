@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol, TextIO
 
-from popshell.learn.explain import Note
-from popshell.protocol.commandline import MASK, CommandLine
+from popshell.course.explain import Note
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.line import MASK, CommandLine
+from popshell.protocol.records import Exchange
 from popshell.ui import rules, stream
 from popshell.ui.respell import in_backticks, without_signs
 from popshell.ui.theme import PLAIN, Palette

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from popshell.protocol.commandline import CommandLine, parse
 from popshell.protocol.commands import State
+from popshell.protocol.line import CommandLine, parse
 
 if TYPE_CHECKING:
     from popshell.ui.shell import Shell

@@ -17,12 +17,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from popshell.learn.catalog import Catalog, Words
-from popshell.learn.explain import explain
-from popshell.protocol.commandline import CommandLine, parse
+from popshell.course.catalog import Catalog, Words
+from popshell.course.explain import explain
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.line import CommandLine, parse
+from popshell.protocol.records import Exchange
 from popshell.session import Call, CallError, Event, Session, Unsendable
 from popshell.ui import diagram, ending, render, seatbelt, waiting
 from popshell.ui.order import Order

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from popshell.learn import rehearsal
-from popshell.learn.lesson import Exercise
-from popshell.protocol.commandline import MASK, parse
+from popshell.course import rehearsal
+from popshell.course.lesson import Exercise
 from popshell.protocol.commands import State
+from popshell.protocol.line import MASK, parse
 from popshell.session import Session
 from popshell.ui import render, waiting
 from popshell.visible import show

@@ -32,7 +32,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from popshell.protocol.commandline import MASK, parse
+from popshell.protocol.line import MASK, parse
 from popshell.ui import rules
 from popshell.ui.rules import BodyKind, Spans
 from popshell.ui.theme import Palette

@@ -4,7 +4,7 @@ Each exercise has a practice server of its own, fresh, set up as the exercise wa
 and plays `start`. Everything else of the shell goes on working, and a wrong turn costs nothing. A connection to a real
 server pauses the lesson; nothing of a lesson is ever sent there (sec-D3).
 
-What an attempt amounts to is decided in learn/attempt.py; `start` is played in start.py; what the course
+What an attempt amounts to is decided in course/attempt.py; `start` is played in start.py; what the course
 shows at length is in coursepages.py.
 """
 
@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from popshell.learn import rehearsal
-from popshell.learn.attempt import Attempt
-from popshell.learn.checks import Evidence, same_line
-from popshell.learn.course import Lessons, Progress, Standing
-from popshell.learn.lesson import Exercise, ExerciseKind, Lesson, LessonError, Prose
-from popshell.learn.rehearsal import is_solved
-from popshell.protocol.commandline import CommandLine
+from popshell.course import rehearsal
+from popshell.course.attempt import Attempt
+from popshell.course.checks import Evidence, same_line
+from popshell.course.lesson import Exercise, ExerciseKind, Lesson, LessonError, Prose
+from popshell.course.progress import Lessons, Progress, Standing
+from popshell.course.rehearsal import is_solved
 from popshell.protocol.commands import State
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.line import CommandLine
+from popshell.protocol.records import Exchange
 from popshell.session import Call, CallError, Event
 from popshell.ui import coursepages, start
 from popshell.ui.shell import Shell

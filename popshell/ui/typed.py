@@ -13,8 +13,8 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.lexers import Lexer
 
-from popshell.protocol.commandline import MASK, CommandLine, Context, parse, without_password
 from popshell.protocol.commands import COMMANDS
+from popshell.protocol.line import MASK, CommandLine, Context, parse, without_password
 from popshell.ui.render import token_style
 from popshell.ui.shell import Shell
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from popshell.net.listener import Listener
+from popshell.server.faults import Limits
 from popshell.server.maildrop import Message, from_files
 from popshell.server.mailserver import MailServer
-from popshell.server.settings import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 MAILDROP = ROOT / "lessons" / "maildrops" / "default"

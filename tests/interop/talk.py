@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from popshell.net.transport import Deadlines, Target, Transport, connect
+from popshell.net.client import Deadlines, Target, Transport, connect
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.records import Exchange
 from popshell.protocol.wire import ReplyLimits
 
 Event = Exchange | Challenge

@@ -18,7 +18,7 @@ import pytest
 
 from interop.practice import PASSWORD, USER, default_messages, mail_server, serving, trusting
 from interop.programs import call, need
-from popshell.server.settings import Conditions
+from popshell.server.faults import Conditions
 
 ALL = default_messages()
 #: the number of the first message that needs UTF8

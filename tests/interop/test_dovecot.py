@@ -9,10 +9,10 @@ import pytest
 from interop.dovecot import Dovecot, dovecot
 from interop.practice import listening, mail_server, run
 from interop.talk import Talk, talking
+from popshell.net.client import Target, TlsMode
 from popshell.net.errors import NetError
-from popshell.net.transport import Target, TlsMode
 from popshell.protocol.commands import State
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import apop_digest
 
 

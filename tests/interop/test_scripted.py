@@ -18,10 +18,10 @@ import trustme
 from interop.practice import run, until
 from interop.scripted import Act, Answer, Piecemeal, playing
 from interop.talk import Event, Talk, talking
+from popshell.net.client import Target, TlsMode
 from popshell.net.errors import NetError
-from popshell.net.transport import Target, TlsMode
 from popshell.protocol.connection import Challenge
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.records import Exchange
 from popshell.protocol.wire import ReplyLimits
 
 OK = b"+OK\r\n"

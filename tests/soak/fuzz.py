@@ -23,9 +23,9 @@ from support import NAME, SECRET, Clock, default_messages, drain, plain, practic
 
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.records import Exchange
+from popshell.server.faults import Conditions, Limits
 from popshell.server.maildrop import Message
-from popshell.server.settings import Conditions, Limits
 
 _WORDS = (
     *(name.encode() for name in COMMANDS), NAME.encode(), SECRET.encode(), plain().encode(), "信".encode(),

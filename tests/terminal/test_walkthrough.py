@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from interop.dovecot import dovecot
 
-from popshell.learn.catalog import Catalog, bundled
+from popshell.course.catalog import Catalog, bundled
 from popshell.words import fill
 from terminal.driver import Pty, Tmux, needs_tmux, painted
 

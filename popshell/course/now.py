@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from popshell.protocol.commandline import Context, parse
 from popshell.protocol.commands import COMMANDS, CommandSpec, State
+from popshell.protocol.line import Context, parse
 
 _AGAINST = ("wrong-state", "must-follow", "already-tls", "not-after")
 

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from popshell.learn.faults import Finding
-from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
-from popshell.protocol.commands import COMMANDS
+from popshell.lint.findings import Finding
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES
 from popshell.protocol.sasl import MECHANISMS
-from popshell.server.settings import DEVIATIONS
+from popshell.server.faults import DEVIATIONS
 
 _NUMBER = r"§(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)*\b)"
 _CITATION = re.compile(
@@ -101,7 +100,7 @@ def check_tables(rfcs: Mapping[int, Rfc]) -> Iterator[Finding]:
 
 def _of_tables() -> Iterator[tuple[str, str, int, str]]:
     """Every citation in a table of the program: file, row, RFC, section ("" for an RFC alone)."""
-    commands, capabilities = "popshell/protocol/commands.py", "popshell/protocol/capabilities.py"
+    commands, capabilities = "popshell/protocol/commands.py", "popshell/protocol/commands.py"
     for spec in COMMANDS.values():
         yield commands, spec.name, spec.rfc, spec.section
         yield from ((commands, spec.name, rfc, section) for rfc, section in spec.see)

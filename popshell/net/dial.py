@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from popshell.net.address import Address, AddressError, parse_address
+from popshell.net.client import Target, TlsMode, Transport, connect
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
-from popshell.net.transport import Target, TlsMode, Transport, connect
 from popshell.server.mailserver import MailServer
 from popshell.session import Call, CallError, Event, Place, Session
 

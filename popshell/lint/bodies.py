@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from popshell.learn.citations import citations
-from popshell.learn.dialogues import Block
-from popshell.learn.faults import Finding
-from popshell.learn.keys import sections
-from popshell.server.settings import DEVIATIONS
+from popshell.course.keys import sections
+from popshell.lint.citations import citations
+from popshell.lint.dialogues import Block
+from popshell.lint.findings import Finding
+from popshell.server.faults import DEVIATIONS
 
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*$")
 _CODE = re.compile(r"`[^`\n]*`")

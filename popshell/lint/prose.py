@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from popshell.learn.catalog import Page
-from popshell.learn.faults import Finding
-from popshell.learn.keys import METAS
-from popshell.learn.lesson import Lesson, Prose, exercise_line, fingerprint, head_line, read_prose
-from popshell.learn.tree import Source
+from popshell.course.catalog import Page
+from popshell.course.keys import METAS
+from popshell.course.lesson import Lesson, Prose, exercise_line, fingerprint, head_line, read_prose
+from popshell.lint.findings import Finding
+from popshell.lint.tree import Source
 from popshell.protocol.commands import COMMANDS
 from popshell.visible import width
 

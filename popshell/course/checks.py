@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
-from popshell.learn.answers import is_answer, normal
-from popshell.protocol.commandline import NUMBER
+from popshell.course.answers import is_answer, normal
 from popshell.protocol.commands import COMMANDS, Kind, State
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.line import NUMBER
+from popshell.protocol.records import Exchange
 from popshell.protocol.wire import stuffed_lines
 
 

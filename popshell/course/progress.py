@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from popshell.learn.catalog import DEEPEST, Catalog, too_deep
-from popshell.learn.lesson import Exercise, Lesson, LessonError, guard, read_lesson
+from popshell.course.catalog import DEEPEST, Catalog, too_deep
+from popshell.course.lesson import Exercise, Lesson, LessonError, guard, read_lesson
 
 VERSION = 1
 #: The ids of our own courses. A stranger's course with one of them would mark, and could wipe, a learner's progress.
@@ -48,7 +48,7 @@ def read_course(catalog: Catalog) -> Course:
 
     import msgspec
 
-    from popshell.learn.shape import CourseShape
+    from popshell.course.shape import CourseShape
 
     try:
         guard(catalog, "course.toml")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from popshell.learn.answers import normal
+from popshell.course.answers import normal
 from popshell.protocol.commands import State
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.records import Exchange
 
 
 @dataclass(frozen=True, slots=True)

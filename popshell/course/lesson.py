@@ -17,11 +17,11 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-from popshell.learn import gate
-from popshell.learn.catalog import Catalog, PageError, read_page
-from popshell.learn.checks import Check, read_check, read_conditions
-from popshell.learn.nesting import DEEPEST, too_nested
-from popshell.protocol.capabilities import CAPABILITIES
+from popshell.course import gate
+from popshell.course.catalog import Catalog, PageError, read_page
+from popshell.course.checks import Check, read_check, read_conditions
+from popshell.course.nesting import DEEPEST, too_nested
+from popshell.protocol.commands import CAPABILITIES
 
 #: No list of lines is longer: a shell that plays `start` is to come back to its prompt.
 MOST_LINES = 200
@@ -212,7 +212,7 @@ def _shape(path: str, text: str, head: dict[str, Any]) -> Any:
     """The head as typed data; msgspec's own message with the line that it speaks of."""
     import msgspec
 
-    from popshell.learn.shape import Head
+    from popshell.course.shape import Head
 
     try:
         return msgspec.convert(head, Head)

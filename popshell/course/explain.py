@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from popshell.learn.catalog import Catalog, Page, Words
-from popshell.learn.reason import reason
-from popshell.protocol.capabilities import CAPABILITIES, known_code
-from popshell.protocol.commandline import MASK, CommandLine, Role, Token
-from popshell.protocol.commands import COMMANDS, CommandSpec, State
-from popshell.protocol.exchange import Exchange
-from popshell.protocol.response import stamp
+from popshell.course.catalog import Catalog, Page, Words
+from popshell.course.reason import reason
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, CommandSpec, State, known_code
+from popshell.protocol.line import MASK, CommandLine, Role, Token
+from popshell.protocol.records import Exchange, stamp
 from popshell.protocol.wire import stuffed_lines
 from popshell.words import fill
 
@@ -311,6 +309,6 @@ def pages() -> Iterator[str]:
     yield from (f"commands/{name}" for name in COMMANDS)
     yield from (f"states/{state.value}" for state in State)
     yield from (f"capabilities/{tag}" for tag in CAPABILITIES)
-    from popshell.protocol.capabilities import RESPONSE_CODES
+    from popshell.protocol.commands import RESPONSE_CODES
 
     yield from (f"codes/{row.page}" for row in RESPONSE_CODES.values())

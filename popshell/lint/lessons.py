@@ -12,10 +12,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from popshell.learn.answers import is_answer, normal
-from popshell.learn.catalog import LANGUAGES, Catalog
-from popshell.learn.faults import RULES, Finding
-from popshell.learn.lesson import (
+from popshell.course.answers import is_answer, normal
+from popshell.course.catalog import LANGUAGES, Catalog
+from popshell.course.lesson import (
     Exercise,
     ExerciseKind,
     Lesson,
@@ -25,12 +24,12 @@ from popshell.learn.lesson import (
     head_line,
     read_lesson,
 )
-from popshell.learn.proselint import check_prose
-from popshell.learn.rehearsal import PLACEHOLDERS, Rehearsal
-from popshell.learn.tree import TEMPLATE, Source, Tree
-from popshell.protocol.capabilities import CAPABILITIES, RESPONSE_CODES
-from popshell.protocol.commands import COMMANDS, State
-from popshell.protocol.exchange import Exchange
+from popshell.course.rehearsal import PLACEHOLDERS, Rehearsal
+from popshell.lint.findings import RULES, Finding
+from popshell.lint.prose import check_prose
+from popshell.lint.tree import TEMPLATE, Source, Tree
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State
+from popshell.protocol.records import Exchange
 from popshell.visible import show
 
 _PLACE = re.compile(r"<[a-z-]+>")

@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from popshell.learn import bodies, heads
-from popshell.learn.catalog import LANGUAGES, Catalog, Page, Words, bundled
-from popshell.learn.citations import Rfc, check_citations, check_tables, citations, read_rfcs
-from popshell.learn.courselint import check_course
-from popshell.learn.dialogues import Block, Stage, check_dialogue, compare_blocks, fix_text
-from popshell.learn.faults import Fault, Finding
-from popshell.learn.gate import Refused
-from popshell.learn.keys import REPLIES
-from popshell.learn.lesson import fingerprint, is_maildrop
-from popshell.learn.lessonlint import check_lessons
-from popshell.learn.nesting import DEEPEST, too_nested
-from popshell.learn.tree import Source, Tree, read_tree
+from popshell.course.catalog import LANGUAGES, Catalog, Page, Words, bundled
+from popshell.course.gate import Refused
+from popshell.course.keys import REPLIES
+from popshell.course.lesson import fingerprint, is_maildrop
+from popshell.course.nesting import DEEPEST, too_nested
+from popshell.lint import bodies, heads
+from popshell.lint.citations import Rfc, check_citations, check_tables, citations, read_rfcs
+from popshell.lint.courselint import check_course
+from popshell.lint.dialogues import Block, Stage, check_dialogue, compare_blocks, fix_text
+from popshell.lint.findings import Fault, Finding
+from popshell.lint.lessons import check_lessons
+from popshell.lint.tree import Source, Tree, read_tree
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import Texts
 from popshell.visible import show

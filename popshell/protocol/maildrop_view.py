@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from popshell.protocol.commandline import CommandLine
-    from popshell.protocol.response import Response
+    from popshell.protocol.line import CommandLine
+    from popshell.protocol.records import Response
 
 _EMPTY: Mapping[int, int] = MappingProxyType({})
 _NO_WORDS: Mapping[int, str] = MappingProxyType({})

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 
-from popshell.learn.catalog import Catalog
-from popshell.learn.course import read_course
-from popshell.learn.faults import Finding
-from popshell.learn.heads import key_lines
-from popshell.learn.lesson import LessonError
-from popshell.learn.tree import LESSON, Source, Tree
+from popshell.course.catalog import Catalog
+from popshell.course.lesson import LessonError
+from popshell.course.progress import read_course
+from popshell.lint.findings import Finding
+from popshell.lint.heads import key_lines
+from popshell.lint.tree import LESSON, Source, Tree
 
 _PATH = "course.toml"
 _FIELDS = ("id", "lessons")

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from popshell.learn.catalog import LANGUAGES
-from popshell.learn.faults import Finding
-from popshell.learn.rehearsal import STAMP
+from popshell.course.catalog import LANGUAGES
+from popshell.course.rehearsal import STAMP
+from popshell.lint.findings import Finding
 from popshell.protocol.commands import State
 from popshell.protocol.wire import CRLF
 from popshell.server.maildrop import Message

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from popshell.learn import gate
+from popshell.course import gate
 from popshell.visible import harmless, tame
 from popshell.words import fill
 

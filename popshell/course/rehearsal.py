@@ -9,20 +9,20 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable
 
-from popshell.learn import gate
-from popshell.learn.catalog import LANGUAGES, Catalog
-from popshell.learn.checks import Evidence, answer_is_right, same_line
-from popshell.learn.lesson import Exercise, ExerciseKind, LessonError, refusal
-from popshell.learn.prediction import Prediction, read_prediction
-from popshell.protocol.commandline import in_flight
+from popshell.course import gate
+from popshell.course.catalog import LANGUAGES, Catalog
+from popshell.course.checks import Evidence, answer_is_right, same_line
+from popshell.course.lesson import Exercise, ExerciseKind, LessonError, refusal
+from popshell.course.prediction import Prediction, read_prediction
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.exchange import Exchange
+from popshell.protocol.line import in_flight
+from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import CRLF
+from popshell.server.faults import Conditions
 from popshell.server.maildrop import Message, from_files
 from popshell.server.mailserver import MailServer, ServerSession
-from popshell.server.settings import Conditions
 
 #: The stamp of every rehearsal: RFC 1939 §7's example clock, on our host.
 STAMP = "<1896.697170952@popshell.example>"

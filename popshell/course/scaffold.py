@@ -10,10 +10,10 @@ import re
 import sys
 from pathlib import Path
 
-from popshell.learn import gate
-from popshell.learn.catalog import LANGUAGES, Catalog, Words, bundled
-from popshell.learn.course import read_course
-from popshell.learn.lesson import fingerprint
+from popshell.course import gate
+from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled
+from popshell.course.lesson import fingerprint
+from popshell.course.progress import read_course
 
 _NAME = re.compile(r"[0-9]{2}-[a-z0-9][a-z0-9-]*\Z")
 _TEMPLATE = "lesson-template"

@@ -16,10 +16,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from popshell.learn import dialogues, gate, heads
-from popshell.learn.catalog import LANGUAGES, Page
-from popshell.learn.explain import pages
-from popshell.learn.faults import Finding
+from popshell.course import gate
+from popshell.course.catalog import LANGUAGES, Page
+from popshell.course.explain import pages
+from popshell.lint import dialogues, heads
+from popshell.lint.findings import Finding
 from popshell.visible import show
 
 PAGES = frozenset(pages())

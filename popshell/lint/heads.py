@@ -14,9 +14,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from popshell.learn.catalog import DEEPEST, Page, PageError, read_page, too_deep
-from popshell.learn.faults import Finding
-from popshell.learn.keys import REPLIES, facts_of, head_keys
+from popshell.course.catalog import DEEPEST, Page, PageError, read_page, too_deep
+from popshell.course.keys import REPLIES, facts_of, head_keys
+from popshell.lint.findings import Finding
 from popshell.visible import width
 from popshell.words import fill, places
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from popshell.learn.answers import normal
-from popshell.learn.checks import Check, Evidence, Replied, same_line
-from popshell.learn.lesson import Exercise, Wrong
-from popshell.protocol.exchange import Exchange
+from popshell.course.answers import normal
+from popshell.course.checks import Check, Evidence, Replied, same_line
+from popshell.course.lesson import Exercise, Wrong
+from popshell.protocol.records import Exchange
 
 #: Checks that fail for good: no further line can mend them.
 _FINAL = ("never", "at_most", "sent_first")

@@ -9,9 +9,9 @@ possible the one wins that the server can hardly have missed: an unreadable mess
 
 from __future__ import annotations
 
-from popshell.protocol.capabilities import known_code
-from popshell.protocol.commandline import CommandLine, upper
-from popshell.protocol.exchange import Exchange, decoded
+from popshell.protocol.commands import known_code
+from popshell.protocol.line import CommandLine, upper
+from popshell.protocol.records import Exchange, decoded
 from popshell.protocol.sasl import MECHANISMS, Mechanism, SaslError, decode_line
 
 

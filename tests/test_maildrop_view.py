@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import LOGIN, practice_server
 
-from popshell.protocol.commandline import parse
-from popshell.protocol.exchange import Exchange
-from popshell.protocol.maildropview import MaildropView
-from popshell.protocol.response import Response, Status
+from popshell.protocol.line import parse
+from popshell.protocol.maildrop_view import MaildropView
+from popshell.protocol.records import Exchange, Response, Status
 from popshell.server.mailserver import rehearse
 
 PROFILE = settings(max_examples=60, deadline=None, derandomize=True, database=None)

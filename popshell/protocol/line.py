@@ -17,7 +17,7 @@ import re
 from typing import NamedTuple
 
 from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, Param, State
-from popshell.protocol.maildropview import MaildropView
+from popshell.protocol.maildrop_view import MaildropView
 
 #: What stands where a secret stood; always the same, so that it tells nothing of the length.
 MASK = "••••"

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import blob, plain
 
-from popshell.protocol.commandline import MASK, CommandLine, Context, Role, hidden_in_base64, parse
 from popshell.protocol.commands import COMMANDS, State
-from popshell.protocol.maildropview import MaildropView
+from popshell.protocol.line import MASK, CommandLine, Context, Role, hidden_in_base64, parse
+from popshell.protocol.maildrop_view import MaildropView
 
 PROFILE = settings(max_examples=500, deadline=None, derandomize=True, database=None)
 A, T = State.AUTHORIZATION, State.TRANSACTION
