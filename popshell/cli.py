@@ -30,7 +30,7 @@ from popshell.protocol.sasl import prepared
 from popshell.server.faults import SERVED, Conditions, Limits
 from popshell.server.maildrop import TooLarge, from_files, read_directory
 from popshell.server.mailserver import MailServer
-from popshell.session import Call, Event
+from popshell.session import Event, OpenConnection
 from popshell.ui.shell import Leave, Options, Shell
 from popshell.visible import fault_of, show
 
@@ -358,7 +358,7 @@ class Stage:
 
     async def open(
         self, exercise: Exercise, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
-    ) -> Call:
+    ) -> OpenConnection:
         from popshell.course.rehearsal import exercise_server
 
         self.exercise = exercise

@@ -1,6 +1,6 @@
 """Session: typed text goes out over a Wire, Exchanges come back; the Transcript is kept. No screen here, no socket.
 
-A Call is a Session with the place it leads to: what connecting gives, and what a shell holds.
+An OpenConnection is a Session with the Endpoint it leads to: what connecting gives, and what a shell holds.
 
 Replies are matched by order (RFC 1939 §3, RFC 2449 §6.6), so each line that is sent has one waiter in a queue. To stop
 waiting (Ctrl-C) drops the waiter only: the reply still comes, is recorded in step, and is handed to `on_late`.
@@ -76,29 +76,29 @@ class Session:
         self.wire.write(data)  # what cannot be written was never sent
         self.last_sent = self._clock()
         waiter = self._waiter()
-        self._deal(self.connection.sent(data, self.last_sent))
+        self._dispatch(self.connection.sent(data, self.last_sent))
         return waiter
 
-    def data(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         """Bytes from the server. Once the session is broken nothing more is read."""
-        self._deal(self.connection.received(data, self._clock()))
+        self._dispatch(self.connection.received(data, self._clock()))
         if self.connection.broken:
-            self.hang_up()
+            self.close()
 
     def end(self, error: Exception | None = None) -> None:
-        """The line is closed, by whomever."""
+        """The transport was closed, by either side or by `error`."""
         if self.ended:
             return
         self.ended = True
-        self._deal(self.connection.close(self._clock()))
+        self._dispatch(self.connection.close(self._clock()))
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
         self._on_end(error)
 
-    def hang_up(self) -> None:
-        """Close the line without a word: no QUIT, no UPDATE (RFC 1939 §6)."""
+    def close(self) -> None:
+        """Close the connection without QUIT, so without UPDATE (RFC 1939 §6)."""
         if self.wire is not None:
             self.wire.close()
         self.end()
@@ -123,7 +123,7 @@ class Session:
         self._waiters.append(waiter)
         return waiter
 
-    def _deal(self, events: list[Event]) -> None:
+    def _dispatch(self, events: list[Event]) -> None:
         """Record each event and hand it to whom waits for it; unasked lines answer nobody."""
         for event in events:
             if isinstance(event, Exchange):
@@ -139,7 +139,7 @@ class Session:
                 waiter.set_result(event)
 
 
-class Place(NamedTuple):
+class Endpoint(NamedTuple):
     """Where a connection leads. `practice` is this program's own server only."""
 
     label: str
@@ -153,15 +153,15 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Call:
-    """An open connection: its session, its place, and TLS facts for `:tls` once TLS is on."""
+class OpenConnection:
+    """An open connection: its session, its endpoint, and TLS facts for `:tls` once TLS is on."""
 
     session: Session
-    place: Place
+    endpoint: Endpoint
     tls_facts: Callable[[], dict[str, object]] = dict
 
 
-class CallError(Exception):
+class ConnectError(Exception):
     """A connection that could not be made or was lost; `code` names words in `messages.toml`, `[net]`."""
 
     def __init__(self, code: str, **facts: object) -> None:

@@ -1,7 +1,7 @@
 """The gate of coverage: `python tests/coverage_gate.py coverage.json` (from `coverage json`).
 
-Of `protocol`, `server` and `course` and `lint` each, at least 95 % of the branches have to be taken, and of the lines run. Exits 1
-and names the files that lack most if one of them has less, or if nothing of it was measured.
+Of `protocol`, `server`, `course` and `lint` each, at least 95 % of the branches have to be taken, and of the lines
+run. Exits 1 and names the files that lack most if one of them has less, or if nothing of it was measured.
 """
 
 from __future__ import annotations

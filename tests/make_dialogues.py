@@ -24,7 +24,7 @@ from pathlib import Path
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, ServerSession
-from popshell.session import Call, Event, Place, Session
+from popshell.session import Endpoint, Event, OpenConnection, Session
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Options, Shell
 from popshell.ui.theme import COLOURLESS
@@ -136,11 +136,11 @@ class Stage:
 
     async def _dial(
         self, where: str | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
-    ) -> Call:
+    ) -> OpenConnection:
         line = _Line(self._server.session())
         session = Session(lambda: 0.0, late, ended)
         line.take(session)
-        return Call(session, Place("127.0.0.1:43117", practice=True, loopback=True), line.facts)
+        return OpenConnection(session, Endpoint("127.0.0.1:43117", practice=True, loopback=True), line.facts)
 
     async def open(self) -> list[str]:
         """Connect; what the shell shows of the greeting."""

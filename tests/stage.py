@@ -19,15 +19,15 @@ from popshell.course.explain import Note
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF
 from popshell.server.mailserver import MailServer
-from popshell.session import Call, CallError, Event, Place, Session
+from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Options, Shell
 from popshell.ui.theme import COLOURLESS, Palette
 
 CATALOG = Catalog((bundled(),))
-PRACTICE = Place("127.0.0.1:1", practice=True, loopback=True, autologout=600.0)
-LOCAL = Place("127.0.0.1:110", practice=False, loopback=True)
-REMOTE = Place("pop.example.org:110", practice=False, loopback=False)
+PRACTICE = Endpoint("127.0.0.1:1", practice=True, loopback=True, autologout=600.0)
+LOCAL = Endpoint("127.0.0.1:110", practice=False, loopback=True)
+REMOTE = Endpoint("pop.example.org:110", practice=False, loopback=False)
 
 
 class FakeScreen(Screen):
@@ -107,14 +107,14 @@ class PracticeWire:
     def _deliver(self) -> None:
         assert self.session is not None
         if data := drain(self.peer):
-            self.session.data(data)
+            self.session.received(data)
         if self.peer.closing and not self.closed:
             self.closed = True
             self.session.end()
 
     async def start_tls(self) -> None:
         if self.refuses_tls:
-            raise CallError("handshake-failed", reason="TEST", host="h", port=1)
+            raise ConnectError("handshake-failed", reason="TEST", host="h", port=1)
         self.peer.tls_started()
 
     def close(self) -> None:
@@ -153,7 +153,7 @@ class ScriptedWire:
     def say(self, data: bytes) -> None:
         assert self.session is not None
         if data.removesuffix(CLOSE):
-            self.session.data(data.removesuffix(CLOSE))
+            self.session.received(data.removesuffix(CLOSE))
         if data.endswith(CLOSE):
             self.hang_up()
 
@@ -177,7 +177,7 @@ Wires = Callable[[str | None], PracticeWire | ScriptedWire]
 class Stage:
     """A Shell and all around it."""
 
-    place: Place = PRACTICE
+    place: Endpoint = PRACTICE
     screen: FakeScreen = field(default_factory=FakeScreen)
     options: Options = field(default_factory=Options)
     server: MailServer | None = None
@@ -200,16 +200,16 @@ class Stage:
 
     async def dial(
         self, where: str | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
-    ) -> Call:
+    ) -> OpenConnection:
         if where == "nowhere":
-            raise CallError("refused", host="nowhere", port=995)
+            raise ConnectError("refused", host="nowhere", port=995)
         assert self.server is not None
         wire = PracticeWire(self.server) if self.script is None else ScriptedWire(dict(self.script), self.greeting)
         session = Session(self.clock, late, ended)
         wire.session = session
         session.attach(wire)
         self.wires.append(wire)
-        return Call(session, self.place)
+        return OpenConnection(session, self.place)
 
     async def begin(self, *lines: str) -> None:
         """Connect and run lines."""

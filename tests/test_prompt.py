@@ -10,7 +10,7 @@ from stage import CATALOG, LOCAL, FakeScreen, Stage, cancelled, run
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.line import Context, parse
 from popshell.protocol.maildrop_view import MaildropView
-from popshell.session import Place
+from popshell.session import Endpoint
 from popshell.ui.meta import METAS
 from popshell.ui.prompt import Toolbar, hint, prompt_line
 from popshell.ui.shell import Options
@@ -53,7 +53,7 @@ def test_prompt_names_state_lock_and_what_is_wrong_with_the_lock() -> None:
         await stage.run("AUTH PLAIN")
         assert "AUTH +" in shown(prompt_line(stage.shell))
         assert stage.shell.call is not None
-        stage.shell.call.place = Place("h:995", practice=False, loopback=False, insecure=True)
+        stage.shell.call.endpoint = Endpoint("h:995", practice=False, loopback=False, insecure=True)
         assert ("err", "TLS not verified!") in prompt_line(stage.shell)
         stage.screen.ascii = True
         assert shown(prompt_line(stage.shell)).isascii()
@@ -352,7 +352,7 @@ def test_the_lock_has_two_columns_everywhere_and_none_where_it_cannot_be_drawn(m
 
 def test_hostile_server_name_is_filtered() -> None:
     async def go() -> None:
-        stage = Stage(place=Place("\x1b[31mhost:1", practice=False, loopback=True), script={})
+        stage = Stage(place=Endpoint("\x1b[31mhost:1", practice=False, loopback=True), script={})
         await stage.begin()
         assert "\\x1b[31mhost:1" in Bar(stage).text()
 

@@ -16,7 +16,7 @@ from stage import CLOSE, LOCAL, REMOTE, FakeScreen, Stage, cancelled, run, turns
 from support import plain, practice_server
 
 from popshell.protocol.commands import COMMANDS, State
-from popshell.session import CallError, Place
+from popshell.session import ConnectError, Endpoint
 from popshell.ui import flight, waiting
 from popshell.ui.shell import Leave, Options
 
@@ -32,7 +32,7 @@ OKAY: dict[str, bytes | None] = {
 }
 
 
-def real(place: Place = LOCAL, **answers: bytes | None) -> Stage:
+def real(place: Endpoint = LOCAL, **answers: bytes | None) -> Stage:
     """A connection to what is no practice server of ours."""
     return Stage(place=place, script={**OKAY, **answers})
 
@@ -180,7 +180,7 @@ def test_an_address_that_makes_no_sense_costs_no_connection() -> None:
 
         def strict(where: Any, late: Any, ended: Any) -> Any:
             if where is not None:
-                raise CallError("bad-address", address=where)
+                raise ConnectError("bad-address", address=where)
             return dial(where, late, ended)
 
         stage.shell.dial = strict
@@ -766,7 +766,7 @@ def test_apop_puts_the_finished_line_at_the_prompt_unsent() -> None:
 
 # -- TLS before anything else (sec-T3) ---------------------------------------------------------------------------------
 
-MUST_STLS = Place("pop.example.org:110", practice=False, loopback=False, stls=True)
+MUST_STLS = Endpoint("pop.example.org:110", practice=False, loopback=False, stls=True)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from popshell.net.client import Target, TlsMode, Transport, connect
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.server.mailserver import MailServer
-from popshell.session import Call, CallError, Event, Place, Session
+from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session
 
 
 class Clock:
@@ -81,10 +81,10 @@ class Dialer:
 
     def dial(
         self, where: str | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
-    ) -> Awaitable[Call]:
+    ) -> Awaitable[OpenConnection]:
         """Connect to `where`: None is where one was, "practice" the server inside.
 
-        Raises CallError `bad-address` at once; what is awaited raises what the network says (net/errors.py).
+        Raises ConnectError `bad-address` at once; what is awaited raises what the network says (net/errors.py).
         """
         address = self.address
         if where == "practice":
@@ -93,12 +93,12 @@ class Dialer:
             try:
                 address = parse_address(where, self.tls)
             except AddressError as error:
-                raise CallError(error.code, address=error.shown) from None
+                raise ConnectError(error.code, address=error.shown) from None
         return self._dial(address, late, ended)
 
     async def _dial(
         self, address: Address | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
-    ) -> Call:
+    ) -> OpenConnection:
         if address is None:
             host, port = await self.open_practice()
             target = Target(host, port, TlsMode.NONE)
@@ -109,7 +109,7 @@ class Dialer:
         transport = await connect(target, on_data=line.data, on_close=line.closed)
         session = Session(self.clock, late, ended, tls=transport.tls is not None)
         line.take(transport, session)
-        place = Place(
+        place = Endpoint(
             address.label if address else self.practice_label,
             practice=address is None,
             loopback=transport.loopback,
@@ -117,7 +117,7 @@ class Dialer:
             autologout=self.server.limits.autologout if address is None else None,
             stls=target.tls is TlsMode.STLS,
         )
-        return Call(session, place, line.facts)
+        return OpenConnection(session, place, line.facts)
 
 
 class _Line:
@@ -137,7 +137,7 @@ class _Line:
     def data(self, data: bytes) -> None:
         assert self._session is not None
         assert self._transport is not None
-        self._session.data(data)
+        self._session.received(data)
         if self._session.connection.wants_tls and self._stls_end is None:
             self._stls_end = self._transport.bytes_in
 

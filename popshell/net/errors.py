@@ -1,6 +1,6 @@
 """What can go wrong on the way to a server, as stable codes. `messages.toml` has the words, `[net]`.
 
-There is one exception, NetError, which is a CallError. Its facts are plain texts and numbers for the placeholders of a
+There is one exception, NetError, a ConnectError. Its facts are plain texts and numbers for the placeholders of a
 message; texts that a peer or a certificate chose are among them, so they are shown through `popshell.visible` only.
 `host` and `port` stand in all of them that come from `connect()`.
 
@@ -44,7 +44,7 @@ import errno
 import socket
 import ssl
 
-from popshell.session import CallError
+from popshell.session import ConnectError
 
 Fact = str | int | float
 
@@ -68,7 +68,7 @@ _TOO_OLD = frozenset(
 )
 
 
-class NetError(CallError):
+class NetError(ConnectError):
     """A failure of the network, TLS or a certificate. `code` is stable; `facts` fill its message."""
 
 

@@ -49,7 +49,7 @@ async def reveal(shell: Shell, argument: str) -> None:
     elif argument:
         shell.say("shell.choose", style="warn", choices=shell.words.listed(("on", "off")))
         return
-    practice = shell.call is not None and shell.call.place.practice
+    practice = shell.call is not None and shell.call.endpoint.practice
     key = "reveal-off" if not shell.options.reveal else "reveal-on" if practice else "reveal-not-here"
     shell.say(f"shell.{key}")
 
@@ -99,7 +99,7 @@ async def connect(shell: Shell, argument: str) -> None:
     """A new connection; one to a real server with marks set is not given up unasked."""
     if shell.tutor is not None:
         shell.tutor.reconnecting()
-    await shell.connect(argument or None, asking=shell.call is not None and not shell.call.place.practice)
+    await shell.connect(argument or None, asking=shell.call is not None and not shell.call.endpoint.practice)
 
 
 async def drop(shell: Shell, argument: str) -> None:

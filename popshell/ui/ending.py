@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from popshell.course.explain import Note
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange, Problem
-from popshell.session import CallError, Session
+from popshell.session import ConnectError, Session
 from popshell.ui import waiting
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def tell(shell: Shell, session: Session, before: State, error: Exception | None)
     left = shell.seconds_left(session)
     if left is not None and left <= 0:
         shell.say("shell.autologout", style="warn")
-    elif isinstance(error, CallError):
+    elif isinstance(error, ConnectError):
         shell.fail(error)
     elif session.connection.broken is None:  # else the fault's own words have said that we closed
         shell.say("shell.server-closed", style="warn")
@@ -69,7 +69,7 @@ async def begin_tls(shell: Shell, session: Session) -> None:
         await session.start_tls()
     except (Exception, asyncio.CancelledError) as error:
         shell.hang_up()
-        told = error if isinstance(error, CallError) else CallError("tls-failed")
+        told = error if isinstance(error, ConnectError) else ConnectError("tls-failed")
         shell.fail(told)
         shell.moved(before, State.CLOSED)
         fault = Exchange(None, None, before, State.CLOSED, problem=Problem("tls-failed"))

@@ -191,7 +191,7 @@ async def fork(shell: Shell, argument: str) -> None:
     if shell.session is None or shell.call is None:
         shell.say("shell.no-connection", style="warn")
         return
-    if shell.fork is None or not shell.call.place.practice:
+    if shell.fork is None or not shell.call.endpoint.practice:
         shell.say("shell.no-fork", style="warn")
         return
     if not shell.session.connection.maildrop.open:

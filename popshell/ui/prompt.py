@@ -153,7 +153,7 @@ class Toolbar:
         call, session = shell.call, shell.session
         if call is None or session is None:
             return []
-        place, connection = call.place, session.connection
+        place, connection = call.endpoint, session.connection
         label, name = show(place.label, keep=""), words("toolbar.practice")
         # Each with its rank: in a narrow window the highest goes first.
         parts: list[tuple[int, str, Line]] = [(0, "", [("state", name if place.practice else label)])]
@@ -187,7 +187,7 @@ _GREETING = "toolbar.due-greeting"
 
 def _tls(shell: Shell) -> Run | None:
     """`TLS` with its lock, or what is wrong with it; None without TLS."""
-    session, place = shell.session, shell.call.place if shell.call else None
+    session, place = shell.session, shell.call.endpoint if shell.call else None
     if session is None or not session.connection.tls:
         return None
     if place is not None and place.insecure:

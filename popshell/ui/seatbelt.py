@@ -30,7 +30,7 @@ async def with_password(shell: Shell, line: CommandLine) -> CommandLine | None:
 async def allows(shell: Shell, line: CommandLine) -> bool:
     """Whether `line` may go out: DELE is asked about once a session, QUIT with marks always, a clear-text password
     to another host always. If not, why is shown."""
-    session, place = shell.session, shell.call.place if shell.call else None
+    session, place = shell.session, shell.call.endpoint if shell.call else None
     if session is None or place is None:
         return True
     state, marks = session.connection.context().state, session.connection.at_stake

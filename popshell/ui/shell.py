@@ -23,7 +23,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
-from popshell.session import Call, CallError, Event, Session, Unsendable
+from popshell.session import ConnectError, Event, OpenConnection, Session, Unsendable
 from popshell.ui import diagram, ending, render, seatbelt, waiting
 from popshell.ui.order import Order
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from popshell.ui.screen import Screen
     from popshell.ui.tutor import Tutor
 
-Dial = Callable[[str | None, Callable[[Event], None], Callable[[Exception | None], None]], Awaitable[Call]]
+Dial = Callable[[str | None, Callable[[Event], None], Callable[[Exception | None], None]], Awaitable[OpenConnection]]
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -72,7 +72,7 @@ class Shell:
     screen: Screen
     dial: Dial
     options: Options
-    call: Call | None = None
+    call: OpenConnection | None = None
     tally: Tally = field(default_factory=Tally)
     #: exchanges of earlier connections of this run, for `:save` and `:ladder`
     earlier: list[Exchange] = field(default_factory=list)
@@ -140,7 +140,7 @@ class Shell:
         """
         try:
             dialled = self.dial(where, self.late, self.ended)
-        except CallError as error:
+        except ConnectError as error:
             self.fail(error)
             return False
         if asking and not await ending.may_part(self):
@@ -169,14 +169,14 @@ class Shell:
 
         return await begin_course(self, lesson)
 
-    async def take_call(self, dialled: Awaitable[Call], *, quiet: bool = False) -> bool:
+    async def take_call(self, dialled: Awaitable[OpenConnection], *, quiet: bool = False) -> bool:
         """Take a connection that is being opened; `quiet` shows nothing of its beginning (lessons play theirs)."""
         self._closing = asyncio.Event()
         self.expected_end = False
         self.asked_dele = False
         try:
             self.call = await dialled
-            place = self.call.place
+            place = self.call.endpoint
             # The banner has told of the first connection, a lesson of its own.
             if not quiet and (not place.practice or (self.earlier and self.tutor is None)):
                 self.say("shell.connected-practice" if place.practice else "shell.connected", place=place.label)
@@ -186,14 +186,14 @@ class Shell:
                     await self.show(greeting)
                 if place.stls and self.session is not None:
                     await self._insist_on_stls()
-        except CallError as error:
+        except ConnectError as error:
             self.fail(error)
             return False
         except asyncio.CancelledError:
             # Ctrl-C before TLS is on: nothing may go out in clear text (sec-T3).
-            if self.session is not None and self.call is not None and self.call.place.stls:
+            if self.session is not None and self.call is not None and self.call.endpoint.stls:
                 self.hang_up()
-                self.fail(CallError("stls-refused"))
+                self.fail(ConnectError("stls-refused"))
             raise
         self.begun = self.begun or self.session is not None
         return self.session is not None
@@ -208,14 +208,14 @@ class Shell:
         if self.session is None or not self.session.connection.tls:
             self.hang_up()
             if not (isinstance(reply, Exchange) and reply.ok):  # else what went wrong behind it was told
-                raise CallError("stls-refused")
+                raise ConnectError("stls-refused")
 
-    def fail(self, error: CallError) -> None:
+    def fail(self, error: ConnectError) -> None:
         """Show why a connection could not be made or was lost."""
         self.tally.failed = True
         self.screen.lines(render.paragraph(self.net_words(error), self.screen.columns, style="err"))
 
-    def net_words(self, error: CallError) -> str:
+    def net_words(self, error: ConnectError) -> str:
         """A failure of the network or of TLS in words."""
         key = f"net.{error.code}" if self.words.get(f"net.{error.code}") else "net.other"
         return self.words(key, **{"reason": error.code, "host": "?", "port": "?", **error.facts})
@@ -229,15 +229,15 @@ class Shell:
     def seconds_left(self, session: Session | None = None) -> float | None:
         """Seconds to the practice server's autologout; None elsewhere."""
         session, call = session or self.session, self.call
-        if session is None or call is None or call.place.autologout is None:
+        if session is None or call is None or call.endpoint.autologout is None:
             return None
-        return session.last_sent + call.place.autologout - session.now()
+        return session.last_sent + call.endpoint.autologout - session.now()
 
     def hang_up(self) -> None:
         """Close the line without QUIT."""
         if self.session is not None:
             self.expected_end = True
-            self.session.hang_up()
+            self.session.close()
 
     def ended(self, error: Exception | None) -> None:
         """The connection closed: by QUIT, by us, or all of a sudden."""
@@ -259,7 +259,7 @@ class Shell:
                 await run_meta(self, text)
             else:
                 await self.send(text)
-        except CallError as error:
+        except ConnectError as error:
             self.fail(error)
 
     async def send(self, text: str) -> None:
@@ -277,7 +277,7 @@ class Shell:
             return
         if self.tutor is not None and self.tutor.holds(line):
             return
-        reveal = self.options.reveal and self.call is not None and self.call.place.practice
+        reveal = self.options.reveal and self.call is not None and self.call.endpoint.practice
         await self._exchange(session, line.text, line, masked=not reveal)
 
     async def _exchange(self, session: Session, text: str, line: CommandLine | None, *, masked: bool) -> None:
@@ -343,7 +343,7 @@ class Shell:
                 self.tally.failed = True
         self.screen.hidden = self.words.get("shell.hidden") or ""
         # The practice server never repeats what it was sent (sec-V3): nothing of its words needs a mask.
-        self.screen.echoes = not (self.call is not None and self.call.place.practice)
+        self.screen.echoes = not (self.call is not None and self.call.endpoint.practice)
         shown = self.screen.reply(self._with_evidence(exchange))
         self.cut_short = (exchange, shown.lines) if shown.left > 0 else None
         self.page_rest = []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def play(tutor: Tutor, session: Session, exercise: Exercise) -> None:
-    """Play `start`, shown folded: one line. Raises CallError or ConnectionError if the line ends before it is done."""
+    """Play `start`, shown folded: one line. Raises ConnectError or ConnectionError if the line ends before that."""
     shell, played = tutor.shell, []
     for text in exercise.start:
         rows = rehearsal.rows_of(text, exercise, session.connection.stamp)

@@ -23,7 +23,7 @@ from popshell.course.rehearsal import is_solved
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange
-from popshell.session import Call, CallError, Event
+from popshell.session import ConnectError, Event, OpenConnection
 from popshell.ui import coursepages, start
 from popshell.ui.shell import Shell
 from popshell.ui.wrap import Line
@@ -40,7 +40,7 @@ class Stage(Protocol):
 
     async def open(
         self, exercise: Exercise, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
-    ) -> Call:
+    ) -> OpenConnection:
         """A connection to a fresh server, set up for `exercise`."""
 
     def left(self) -> tuple[int, ...]:
@@ -92,7 +92,7 @@ class Tutor:
     def paused(self) -> bool:
         """Whether the shell talks to a real server just now; also when that has closed, until one goes back."""
         call = self.shell.call
-        return self.exercise is None or (call is not None and not call.place.practice)
+        return self.exercise is None or (call is not None and not call.endpoint.practice)
 
     @property
     def judged(self) -> Attempt | None:
@@ -203,7 +203,7 @@ class Tutor:
         if session is not None and exercise.start:
             try:
                 await start.play(self, session, exercise)
-            except (CallError, ConnectionError):
+            except (ConnectError, ConnectionError):
                 shell.hang_up()
                 shell.say("tutor.start-failed", style="err")
                 return
@@ -339,7 +339,7 @@ class Tutor:
         """A lesson's line with its placeholders filled for the connection as it is."""
         assert self.exercise is not None
         call = self.shell.call
-        port = call.place.label.rpartition(":")[2] if call else ""
+        port = call.endpoint.label.rpartition(":")[2] if call else ""
         return rehearsal.placed(line, self.exercise, call.session.connection.stamp if call else None, port)
 
     # -- remembering ---------------------------------------------------------------------------------------------------

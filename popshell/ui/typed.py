@@ -175,7 +175,7 @@ class Mask(Processor):
 
     def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
         shell, answering = self._shell, self._typing.challenged()
-        place = shell.call.place if shell.call else None
+        place = shell.call.endpoint if shell.call else None
         if shell.options.reveal and place is not None and place.practice:
             return Transformation(transformation_input.fragments)
         dot = "*" if shell.screen.ascii else "•"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from popshell.session import CallError, Event, Session
+from popshell.session import ConnectError, Event, Session
 from popshell.visible import show
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def reply_to(shell: Shell, future: asyncio.Future[Event | None]) -> Event 
     """Wait for a reply; Ctrl-C cancels the waiting, not the reply (sec-U1)."""
     session = shell.session
     limit = GREETING_TIME if session and session.greeting is future else REPLY_TIME
-    if shell.call is not None and shell.call.place.practice and not shell.screen.interactive:
+    if shell.call is not None and shell.call.endpoint.practice and not shell.screen.interactive:
         limit = PRACTICE_TIME
     shell.order.awaited = future
     try:
@@ -48,7 +48,7 @@ async def reply_to(shell: Shell, future: asyncio.Future[Event | None]) -> Event 
         shell.hang_up()
         if shell.tutor is not None:
             shell.tutor.line_lost()
-        raise CallError("reply-timeout", seconds=round(limit))
+        raise ConnectError("reply-timeout", seconds=round(limit))
     interrupted(shell)
     return None
 
