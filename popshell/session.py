@@ -48,8 +48,7 @@ class Session:
         tls: bool = False,
         limits: ReplyLimits | None = None,
     ) -> None:
-        self.connection = Connection(clock(), limits)
-        self.connection.tls = tls
+        self.connection = Connection(clock(), limits, tls=tls)
         self.transcript: list[Exchange] = []
         self.wire: Wire | None = None
         self.ended = False

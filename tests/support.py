@@ -143,13 +143,9 @@ class Outcome:
 
 
 _FACTS = (
-    "state",
-    "tls",
+    "here",
     "stamp",
     "capabilities",
-    "maildrop",
-    "done",
-    "follows",
     "broken",
     "closed",
     "wants_tls",

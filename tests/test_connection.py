@@ -533,7 +533,7 @@ class TestQuestions:
             (b"USER a\r\nPASS b\r\n", Context(T, "PASS", done=frozenset({"USER", "PASS"}))),
             (b"USER a\r\nNOOP\r\n", Context(A, "", done=frozenset({"USER"}))),
             (b"what\r\n", Context(A)),
-            (b"STLS\r\n", Context(A, "STLS", True, frozenset({"STLS"}))),
+            (b"STLS\r\n", Context(A, "", True, frozenset({"STLS"}))),
             (b"AUTH X\r\nYQ==\r\nQUIT\r\n", Context(U, "QUIT", done=frozenset({"AUTH", "QUIT"}))),
         ],
     )

@@ -604,7 +604,7 @@ def test_every_reply_is_sound(part: int) -> None:
         assert all(isinstance(event, Challenge) or event.problem is None for event in events), data
         if not session.closing:
             assert (watcher.pending, watcher.state) == (watcher.challenged, session.state)
-            assert watcher.done == session.done
+            assert watcher.here.done == session.context.done
         for event in events:
             if isinstance(event, Exchange):
                 assert len(event.status_line()) <= 510  # RFC 1939 §3

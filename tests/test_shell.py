@@ -15,7 +15,7 @@ import pytest
 from stage import CLOSE, LOCAL, REMOTE, FakeScreen, Stage, cancelled, run, turns, until
 from support import plain, practice_server
 
-from popshell.protocol.commands import COMMANDS, State
+from popshell.protocol.commands import COMMANDS, Context, State
 from popshell.session import ConnectError, Endpoint
 from popshell.ui import flight, waiting
 from popshell.ui.shell import Leave, Options
@@ -650,7 +650,7 @@ def test_clear_text_password_to_another_host_needs_typed_consent(lines: list[str
             stage = real(place)
             await stage.begin()
             assert stage.shell.session is not None
-            stage.shell.session.connection.tls = tls
+            stage.shell.session.connection.here = Context(State.AUTHORIZATION, tls=tls)
             await stage.run(*lines)
             wanted = asks and place is REMOTE and not tls
             assert bool(stage.screen.asked) == wanted

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from popshell.protocol.maildrop_view import MaildropView
+
 
 class State(enum.Enum):
     """The states of a POP3 session (RFC 1939 §3); CLOSED is before the greeting and after the end."""
@@ -25,6 +27,20 @@ class State(enum.Enum):
     AUTHORIZATION = "AUTHORIZATION"
     TRANSACTION = "TRANSACTION"
     UPDATE = "UPDATE"
+
+
+class Context(NamedTuple):
+    """Where a session stands when a line is served: what the line is judged against, and what its reply moves."""
+
+    state: State = State.AUTHORIZATION
+    #: the command whose `+OK` came last, "" if the last reply was none
+    follows: str = ""
+    tls: bool = False
+    #: commands that had `+OK` on this connection
+    done: frozenset[str] = frozenset()
+    maildrop: MaildropView = MaildropView()
+    #: the server said `UTF8 USER`: names and passwords may be UTF-8 before the UTF8 command, too (RFC 6856 §2.2)
+    utf8_user: bool = False
 
 
 class Kind(enum.Enum):

@@ -12,10 +12,11 @@ The same bytes give the same Exchanges however they are cut (sec-P1); wire.py te
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import NamedTuple
 
-from popshell.protocol.commands import Content, MultiLine, State
-from popshell.protocol.line import CommandLine, Context, hidden_in_base64, parse
+from popshell.protocol.commands import Content, Context, MultiLine, State
+from popshell.protocol.line import CommandLine, advance, hidden_in_base64, parse, tls_on
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, Problem, Response, Status, Step, read_status, stamp
 from popshell.protocol.wire import CRLF, LineReader, ReplyLimits, ReplyReader, WireError, unstuff
@@ -39,10 +40,10 @@ class Due(NamedTuple):
     bare_lf_dot: bool
 
 
-class Turn:
+class PendingExchange:
     """The exchange under way. `line` is None for the greeting."""
 
-    __slots__ = ("ahead", "line", "received", "response", "sent", "started", "steps", "waiting")
+    __slots__ = ("ahead", "challenge", "line", "received", "response", "sent", "started", "steps")
 
     def __init__(self, line: CommandLine | None, sent: bytes, started: float, ahead: int = 0) -> None:
         self.line = line
@@ -51,8 +52,33 @@ class Turn:
         self.started = started
         self.received = bytearray()
         self.steps: list[Step] = []
-        self.waiting: bytes | None = None  # a challenge without its answer
+        self.challenge: bytes | None = None  # one that was not answered yet
         self.response: Response | None = None  # a status line whose content is still to come
+
+
+class _SentLine(NamedTuple):
+    """A line sent whose turn has not come."""
+
+    raw: bytes
+    #: the line, if its sender had parsed it
+    line: CommandLine | None
+    when: float
+    ahead: int
+
+    def judged(self, context: Context) -> CommandLine:
+        """The line as `context` has it; parsed anew only if that is not the one it was parsed against."""
+        if self.line is not None and self.line.context == context:
+            return self.line
+        return parse(self.raw.decode("utf-8", "surrogateescape"), context)
+
+
+def _if_it_succeeds(context: Context, line: CommandLine) -> Context:
+    """What the line after `line` will meet; a command that is not legal in its state is taken to fail."""
+    spec = line.spec
+    if spec is None or context.state not in spec.transitions:
+        return advance(context, line, ok=False)
+    context = advance(context, line, ok=True)
+    return tls_on(context) if spec.starts_tls else context
 
 
 _INDICATORS = (b"+OK", b"-ERR")
@@ -72,43 +98,51 @@ _SPEAKS = (
 class Connection:
     """One session as seen on the wire. Public attributes are for reading."""
 
-    def __init__(self, now: float = 0.0, limits: ReplyLimits | None = None, *, longest_line: int = 65536) -> None:
-        self.state = State.CLOSED
-        self.tls = False
+    def __init__(
+        self,
+        now: float = 0.0,
+        limits: ReplyLimits | None = None,
+        *,
+        tls: bool = False,
+        longest_line: int = 65536,
+    ) -> None:
+        #: where the session stands after the last whole reply
+        self.here = Context(State.CLOSED, tls=tls)
         self.stamp: str | None = None
         self.capabilities: dict[str, tuple[str, ...]] | None = None
-        self._last_list: dict[str, tuple[str, ...]] | None = (
-            None  # what CAPA said last, though it may not hold any more
-        )
-        self.maildrop = MaildropView()
-        self.done: frozenset[str] = frozenset()
-        self.follows = ""
         self.broken: Problem | None = None
         self.closed = False
-        #: what had come behind `+OK` to STLS when `stls-injection` was found
+        #: what had come after `+OK` to STLS when `stls-injection` was found
         self.injected = b""
         #: True between `+OK` to STLS and `tls_started()`
         self.wants_tls = False
         self._limits = limits or ReplyLimits()
         self._replies = ReplyReader(self._limits)
         self._lines = LineReader(longest_line)
-        self._queue: deque[tuple[bytes, float, int]] = deque()
-        self._turn: Turn | None = Turn(None, b"", now)
+        self._queue: deque[_SentLine] = deque()
+        self._pending: PendingExchange | None = PendingExchange(None, b"", now)
         self._tainted = False
         self._secrets: tuple[str, ...] = ()
+        #: what CAPA said last, though it may not hold any more
+        self._last_list: dict[str, tuple[str, ...]] | None = None
 
-    # -- what the owner tells ------------------------------------------------------------------------------------
+    # -- what the owner reports ----------------------------------------------------------------------------------
 
-    def sent(self, data: bytes, now: float = 0.0) -> list[Exchange | Challenge]:
-        """The client sent `data`. Whole lines become commands, or answers to a challenge, in order."""
+    def sent(self, data: bytes, now: float = 0.0, line: CommandLine | None = None) -> list[Exchange | Challenge]:
+        """The client sent `data`. Whole lines become commands, or answers to a challenge, in order.
+
+        `line` is `data` without its CRLF, if it is one line and was parsed already: it is not parsed again unless it
+        meets another context than `line.context`.
+        """
         if self.broken or self.closed:
             return []
         self._lines.feed(data)
-        while (line := self._lines.next_line()) is not False:
-            if self._my_turn and len(self._replies):
+        while (raw := self._lines.next_line()) is not False:
+            if self._client_speaks and len(self._replies):
                 self._tainted = True  # what is here came before its command: never its reply
             # One that is too long to keep has its reply all the same.
-            self._queue.append((line if isinstance(line, bytes) else b"", now, self.pending))
+            raw = raw if isinstance(raw, bytes) else b""
+            self._queue.append(_SentLine(raw, line, now, self.pending))
             self._start_next()
         return self._read(now)
 
@@ -122,33 +156,33 @@ class Connection:
     def tls_started(self) -> None:
         """The TLS handshake that `+OK` to STLS asked for is done. Capabilities are forgotten (RFC 2595 §4)."""
         self.wants_tls = False
-        self.tls = True
+        self.here = tls_on(self.here)
         self.capabilities = None
         self._start_next()
 
     def close(self, now: float = 0.0) -> list[Exchange | Challenge]:
-        """The line is closed. What was due becomes a record with its fault, and so does each line behind it."""
+        """The connection is closed. What was due becomes a record with its fault, and so does each line after it."""
         if self.closed:
             return []
         self.closed = True
         out: list[Exchange | Challenge] = []
-        turn = self._turn
-        if self.broken is None and turn is not None:
+        pending = self._pending
+        if self.broken is None and pending is not None:
             held = self._replies.take_all()
-            code = "no-terminator" if turn.response else "cut" if held else "no-reply"
-            turn.received += held
-            out.append(self._fault(turn, Problem(code), now, State.CLOSED))
+            code = "no-terminator" if pending.response else "cut" if held else "no-reply"
+            pending.received += held
+            out.append(self._record(pending, self.here, now, after=State.CLOSED, problem=Problem(code)))
         elif self.broken is None and len(self._replies):
             out.append(self._unasked(self._replies.take_all(), now))
-        met, self.state, self._turn = self._context(), State.CLOSED, None
-        # Lines behind AUTH may be its answers: a secret, and no commands of their own.
-        if not (turn and turn.line and turn.line.spec and turn.line.spec.continues):
-            for raw, started, ahead in self._queue:
-                line = parse(raw.decode("utf-8", "surrogateescape"), met)
+        met, self.here, self._pending = self.here, self.here._replace(state=State.CLOSED), None
+        # Lines after AUTH may be its answers: a secret, and no commands of their own.
+        if not (pending and pending.line and pending.line.continues):
+            for sent in self._queue:
+                line = sent.judged(met)
                 self._remember(line.secrets)
-                unanswered = Turn(line, raw + CRLF, started, ahead)
-                out.append(self._fault(unanswered, Problem("no-reply"), now, State.CLOSED))
-                if line.spec and line.spec.continues:
+                unanswered = PendingExchange(line, sent.raw + CRLF, sent.when, sent.ahead)
+                out.append(self._record(unanswered, self.here, now, problem=Problem("no-reply")))
+                if line.continues:
                     break
         self._queue.clear()
         return out
@@ -156,119 +190,104 @@ class Connection:
     # -- what the owner asks -------------------------------------------------------------------------------------
 
     @property
-    def pending(self) -> int:
-        """How many replies are due, the greeting included."""
-        return len(self._queue) + (self._turn is not None)
+    def state(self) -> State:
+        return self.here.state
 
     @property
-    def _my_turn(self) -> bool:
+    def tls(self) -> bool:
+        return self.here.tls
+
+    @property
+    def maildrop(self) -> MaildropView:
+        return self.here.maildrop
+
+    @property
+    def pending(self) -> int:
+        """How many replies are due, the greeting included."""
+        return len(self._queue) + (self._pending is not None)
+
+    @property
+    def _client_speaks(self) -> bool:
         """Whether the server has nothing to say before the client sends a line."""
-        return self._turn is None or self._turn.waiting is not None
+        return self._pending is None or self.challenged
 
     @property
     def challenged(self) -> bool:
         """Whether the next line sent answers a challenge."""
-        return self._turn is not None and self._turn.waiting is not None
-
-    def _lines_due(self) -> list[CommandLine]:
-        """The lines whose replies are still due, in order, judged as they were sent."""
-        return [line for line, _ in self._ahead()]
+        return self._pending is not None and self._pending.challenge is not None
 
     def is_due(self, command: str) -> bool:
         """Whether a reply to `command` is still to come."""
-        return any(line.name == command for line in self._lines_due())
+        return any(line.name == command for line, _ in self._ahead())
 
     @property
     def at_stake(self) -> frozenset[int]:
         """The messages that QUIT might erase: marked ones, and those whose DELE was sent and not answered yet."""
-        asked = {line.message for line in self._lines_due() if line.name == "DELE"}
+        asked = {line.message for line, _ in self._ahead() if line.name == "DELE"}
         return self.maildrop.marks | {number for number in asked if number}
 
     def due(self) -> Due | None:
         """The reply that is under way, as far as it has come."""
-        turn = self._turn
-        if turn is None or turn.waiting is not None:
+        pending = self._pending
+        if pending is None or self.challenged:
             return None
         held = self._replies.held
         return Due(
-            turn.line,
-            turn.started,
-            len(turn.received) + len(held),
+            pending.line,
+            pending.started,
+            len(pending.received) + len(held),
             held.count(b"\n"),
-            (turn.response is not None and held.endswith((b"\n.\n", b"\n.\r\n"))) or held == b".\n",
+            (pending.response is not None and held.endswith((b"\n.\n", b"\n.\r\n"))) or held == b".\n",
         )
 
     def under_way(self) -> Exchange | None:
         """The exchange that is due, as far as it has come; no record, and None if nothing is due."""
-        turn = self._turn
-        if turn is None:
+        if self._pending is None:
             return None
-        return Exchange(
-            turn.line,
-            turn.response,
-            self.state,
-            self.state,
-            sent=turn.sent,
-            received=bytes(turn.received) + bytes(self._replies.held),
-            steps=tuple(turn.steps),
-            tls=self.tls,
-            secrets=self._secrets,
-        )
+        record = self._record(self._pending, self.here, 0.0)
+        return replace(record, received=record.received + self._replies.held)
 
     def context(self) -> Context:
         """What the next line sent will meet, if every line before it succeeds: for judging while one types."""
         ahead = self._ahead()
-        return ahead[-1][1] if ahead else self._here()
+        return ahead[-1][1] if ahead else self._after_greeting()
 
-    def _here(self) -> Context:
-        context = self._context()
-        greets = self._turn is not None and self._turn.line is None
-        return context._replace(state=State.AUTHORIZATION) if greets else context
+    def _after_greeting(self) -> Context:
+        greets = self._pending is not None and self._pending.line is None
+        return self.here._replace(state=State.AUTHORIZATION) if greets else self.here
 
     def _ahead(self) -> list[tuple[CommandLine, Context]]:
-        """The lines whose replies are due, each with what the line behind it will meet if it succeeds."""
-        context, out = self._here(), []
-        waiting = [raw.decode("utf-8", "surrogateescape") for raw, _, _ in self._queue]
-        lines = [self._turn.line] if self._turn and self._turn.line else []
-        for at in range(len(lines) + len(waiting)):
-            line = lines[at] if at < len(lines) else parse(waiting[at - len(lines)], context)
-            spec = line.spec
-            if spec is None or context.state not in spec.transitions:
-                context = context._replace(follows="")
-            else:
-                context = context._replace(
-                    state=spec.transitions[context.state],
-                    follows=spec.name,
-                    done=context.done | {spec.name},
-                    tls=context.tls or spec.starts_tls,
-                )
+        """The lines whose replies are due, each with what the line after it will meet if it succeeds."""
+        context, out = self._after_greeting(), []
+        if self._pending is not None and self._pending.line is not None:
+            context = _if_it_succeeds(context, self._pending.line)
+            out.append((self._pending.line, context))
+        for sent in self._queue:
+            line = sent.judged(context)
+            context = _if_it_succeeds(context, line)
             out.append((line, context))
         return out
 
     # -- the engine ----------------------------------------------------------------------------------------------
 
-    def _context(self) -> Context:
-        utf8_user = "USER" in (self.capabilities or {}).get("UTF8", ())
-        return Context(self.state, self.follows, self.tls, self.done, self.maildrop, utf8_user)
-
     def _start_next(self) -> None:
         """Let the next queued line take its turn: as an answer if a challenge waits, else as a command."""
-        turn = self._turn
-        if self.broken:
+        pending = self._pending
+        if self.broken or not self._queue:
             return
-        if turn is not None and turn.waiting is not None and self._queue:
-            raw, turn.started, _ = self._queue.popleft()
-            turn.steps.append(Step(turn.waiting, raw))
-            turn.sent += raw + CRLF
-            turn.waiting = None
-            text = raw.decode("utf-8", "surrogateescape")
+        if pending is not None and pending.challenge is not None:
+            sent = self._queue.popleft()
+            pending.steps.append(Step(pending.challenge, sent.raw))
+            pending.sent += sent.raw + CRLF
+            pending.challenge, pending.started = None, sent.when
+            text = sent.raw.decode("utf-8", "surrogateescape")
             if text != "*":
                 self._remember((text, *hidden_in_base64(text)))
-        elif turn is None and self._queue and not self.wants_tls:
-            raw, now, ahead = self._queue.popleft()
-            line = parse(raw.decode("utf-8", "surrogateescape"), self._context())
+        elif pending is None and not self.wants_tls:
+            sent = self._queue.popleft()
+            line = sent.judged(self.here)
             self._remember(line.secrets)
-            self._turn = Turn(line, raw + CRLF, now, ahead)
+            self._pending = PendingExchange(line, sent.raw + CRLF, sent.when, sent.ahead)
 
     def _remember(self, secrets: tuple[str, ...]) -> None:
         known = {*self._secrets, *(secret for secret in secrets if secret)}
@@ -284,58 +303,57 @@ class Connection:
                     self.injected = self._replies.take_all()
                     out.append(self._break(None, Problem("stls-injection"), b"", now))
                 break
-            turn = self._turn
+            pending = self._pending
             try:
-                if turn is None or turn.waiting is not None or self._tainted:
+                if pending is None or pending.challenge is not None or self._tainted:
                     line = self._replies.status_line()
                     if line is None:
                         break
                     self._tainted = False
                     out.append(self._unasked(line, now))
                 else:
-                    event = self._advance(turn, now)
+                    event = self._read_reply(pending, now)
                     if event is None:
                         break
                     out.append(event)
             except WireError as error:
                 speaks = "tls" if error.code == "tls" else ""
                 code = "not-pop3" if error.code == "tls" else error.code
-                out.append(self._break(turn, Problem(code, speaks), error.raw, now))
+                out.append(self._break(pending, Problem(code, speaks), error.raw, now))
             self._start_next()
         return out
 
-    def _advance(self, turn: Turn, now: float) -> Exchange | Challenge | None:
+    def _read_reply(self, pending: PendingExchange, now: float) -> Exchange | Challenge | None:
         """Take one step of the exchange under way; None if more bytes are needed."""
-        if turn.response is None:
+        if pending.response is None:
             raw = self._replies.status_line()
             if raw is None:
                 return None
             response = read_status(raw[:-2])
-            fault = self._objection(turn, raw, response)
+            fault = self._objection(pending, raw, response)
             if fault or response is None:
-                return self._break(turn, fault or Problem("not-pop3"), raw, now)
-            turn.received += raw
+                return self._break(pending, fault or Problem("not-pop3"), raw, now)
+            pending.received += raw
             if response.status is Status.CONTINUE:
-                turn.waiting = response.text.encode("utf-8", "surrogateescape")
-                assert turn.line is not None
-                return Challenge(turn.waiting, turn.line)
-            if not (response.ok and turn.line is not None and turn.line.expects_multi_line):
-                return self._finish(turn, response, now)
-            turn.response = response
-        content = self._replies.content(self._most_rows(turn.line))
+                pending.challenge = response.text.encode("utf-8", "surrogateescape")
+                assert pending.line is not None
+                return Challenge(pending.challenge, pending.line)
+            if not (response.ok and pending.line is not None and pending.line.expects_multi_line):
+                return self._finish(pending, response, now)
+            pending.response = response
+        content = self._replies.content(self._most_rows(pending.line))
         if content is None:
             return None
-        turn.received += content
-        status = turn.response
-        return self._finish(turn, Response(status.status, status.text, status.code, unstuff(content)), now)
+        pending.received += content
+        return self._finish(pending, pending.response._replace(content=unstuff(content)), now)
 
-    def _objection(self, turn: Turn, raw: bytes, response: Response | None) -> Problem | None:
+    def _objection(self, pending: PendingExchange, raw: bytes, response: Response | None) -> Problem | None:
         if response is None:
             word = raw[:5].split()[:1]
             if word and word[0] not in _INDICATORS and word[0].upper() in _INDICATORS:
                 return Problem("lower-case")
             return Problem("not-pop3", next((name for head, name in _SPEAKS if raw.startswith(head)), ""))
-        if response.status is Status.CONTINUE and not (turn.line and turn.line.spec and turn.line.spec.continues):
+        if response.status is Status.CONTINUE and not (pending.line and pending.line.continues):
             return Problem("challenge")
         return None
 
@@ -349,78 +367,77 @@ class Connection:
             return self._limits.listing_lines
         return None
 
-    def _finish(self, turn: Turn, response: Response, now: float) -> Exchange:
-        """The reply is whole: move the state by the table and record."""
-        before, seen = self.state, self.maildrop
-        line = turn.line
-        if line is None:
+    def _finish(self, pending: PendingExchange, response: Response, now: float) -> Exchange:
+        """The reply is whole: move by the table, learn what it says, and record."""
+        before, line = self.here, pending.line
+        if line is not None:
+            self.here = advance(before, line, response.ok)
             if response.ok:
-                self.state = State.AUTHORIZATION
-                self.stamp = stamp(response.text)
-        else:
-            spec = line.spec
-            # A server that accepts what the table forbids has moved all the same: we record what happened.
-            if spec and response.ok:
-                self.state = spec.transitions.get(before, before)
-            elif spec and line.blunder is None:  # `QUIT x` is refused for its form and leads nowhere
-                self.state = spec.on_err.get(before, before)
-            self.follows = line.name if response.ok else ""
-            if spec and response.ok:
-                self.done |= {spec.name}
-                if spec.starts_tls and before in spec.transitions and not self.tls:
-                    self.wants_tls = True
-                if spec.logs_in or spec.name == "CAPA":
-                    # RFC 2449 §5: some capabilities differ after login; what was announced before may be gone.
-                    self.capabilities = response.capabilities() if spec.name == "CAPA" else None
-            self.maildrop = self.maildrop.after(line, response, bool(spec and spec.logs_in))
-        self._turn = None
-        record = self._record(turn, response, before, self.state, seen, None, now)
+                self._learn(line, response, before)
+        elif response.ok:
+            self.here = before._replace(state=State.AUTHORIZATION)
+            self.stamp = stamp(response.text)
+        self._pending = None
+        record = self._record(pending, before, now, after=self.state, response=response)
         self._last_list = self.capabilities or self._last_list
         return record
 
-    def _break(self, turn: Turn | None, problem: Problem, raw: bytes, now: float) -> Exchange:
+    def _learn(self, line: CommandLine, response: Response, before: Context) -> None:
+        """Take in what `+OK` to a line says."""
+        spec = line.spec
+        if spec is None:
+            return
+        if spec.starts_tls and before.state in spec.transitions and not before.tls:
+            self.wants_tls = True
+        if spec.logs_in or spec.name == "CAPA":
+            # RFC 2449 §5: some capabilities differ after login; what was announced before may be gone.
+            self.capabilities = response.capabilities() if spec.name == "CAPA" else None
+            utf8 = (self.capabilities or {}).get("UTF8", ())
+            self.here = self.here._replace(utf8_user="USER" in utf8)
+        known = before.maildrop.after(spec.name, line.message, response.text, response.content)
+        self.here = self.here._replace(maildrop=MaildropView(open=True) if spec.logs_in else known)
+
+    def _break(self, pending: PendingExchange | None, problem: Problem, raw: bytes, now: float) -> Exchange:
         """A fault after which nothing is trusted."""
         self.broken = problem
-        self._turn = None
-        turn = turn or Turn(None, b"", now)
-        turn.received += raw
-        return self._fault(turn, problem, now, self.state)
-
-    def _fault(self, turn: Turn, problem: Problem, now: float, after: State) -> Exchange:
-        return self._record(turn, turn.response, self.state, after, self.maildrop, problem, now)
+        self._pending = None
+        pending = pending or PendingExchange(None, b"", now)
+        pending.received += raw
+        return self._record(pending, self.here, now, problem=problem)
 
     def _unasked(self, raw: bytes, now: float) -> Exchange:
-        turn = Turn(None, b"", now)
-        turn.received += raw
-        line = raw[:-2] if raw.endswith(CRLF) else raw
-        return self._record(turn, read_status(line), self.state, self.state, self.maildrop, Problem("unasked"), now)
+        pending = PendingExchange(None, b"", now)
+        pending.received += raw
+        pending.response = read_status(raw[:-2] if raw.endswith(CRLF) else raw)
+        return self._record(pending, self.here, now, problem=Problem("unasked"))
 
     def _record(
         self,
-        turn: Turn,
-        response: Response | None,
-        before: State,
-        after: State,
-        seen: MaildropView,
-        problem: Problem | None,
+        pending: PendingExchange,
+        before: Context,
         now: float,
+        *,
+        after: State | None = None,
+        response: Response | None = None,
+        problem: Problem | None = None,
     ) -> Exchange:
+        """`after` and `response` default to `before`'s state and to the response as far as it came."""
         return Exchange(
-            turn.line,
-            response,
-            before,
-            after,
-            sent=turn.sent,
-            received=bytes(turn.received),
-            steps=tuple(turn.steps),
+            pending.line,
+            response or pending.response,
+            before.state,
+            after or before.state,
+            sent=pending.sent,
+            received=bytes(pending.received),
+            steps=tuple(pending.steps),
             problem=problem,
             tls=self.tls,
-            maildrop_before=seen,
+            maildrop_before=before.maildrop,
             maildrop=self.maildrop,
             capabilities_before=self._last_list,
             secrets=self._secrets,
-            ahead=turn.ahead,
-            started=turn.started,
+            ahead=pending.ahead,
+            started=pending.started,
             finished=now,
         )
 

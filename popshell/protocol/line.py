@@ -17,7 +17,7 @@ import re
 from typing import NamedTuple
 
 from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, Param, State
-from popshell.protocol.maildrop_view import MaildropView
+from popshell.protocol.commands import Context as Context
 
 #: What stands where a secret stood; always the same, so that it tells nothing of the length.
 MASK = "••••"
@@ -62,20 +62,6 @@ class Diagnostic(NamedTuple):
     mild: bool = False
 
 
-class Context(NamedTuple):
-    """What a line is judged against: where the session is when the line is served."""
-
-    state: State = State.AUTHORIZATION
-    #: the command whose `+OK` came last, "" if the last reply was none
-    follows: str = ""
-    tls: bool = False
-    #: commands that had `+OK` on this connection
-    done: frozenset[str] = frozenset()
-    maildrop: MaildropView = MaildropView()
-    #: the server said `UTF8 USER`: names and passwords may be UTF-8 before the UTF8 command, too (RFC 6856 §2.2)
-    utf8_user: bool = False
-
-
 class CommandLine(NamedTuple):
     """A line as typed, without its CRLF. `spec` is None for a keyword that the table does not know."""
 
@@ -83,11 +69,12 @@ class CommandLine(NamedTuple):
     spec: CommandSpec | None
     tokens: tuple[Token, ...]
     diagnostics: tuple[Diagnostic, ...]
-    state: State
+    #: what it was judged against
+    context: Context
 
     def __repr__(self) -> str:
         # Tracebacks and logs print it: no secret (sec-K5).
-        return f"CommandLine({self.redacted()!r}, {[d.code for d in self.diagnostics]}, {self.state.value})"
+        return f"CommandLine({self.redacted()!r}, {[d.code for d in self.diagnostics]}, {self.context.state.value})"
 
     @property
     def name(self) -> str:
@@ -97,6 +84,15 @@ class CommandLine(NamedTuple):
     @property
     def arguments(self) -> tuple[str, ...]:
         return tuple(token.text for token in self.tokens[1:])
+
+    @property
+    def state(self) -> State:
+        return self.context.state
+
+    @property
+    def continues(self) -> bool:
+        """Whether the server may answer `+ ` and ask for another line."""
+        return self.spec is not None and self.spec.continues
 
     @property
     def expects_multi_line(self) -> bool:
@@ -137,6 +133,26 @@ class CommandLine(NamedTuple):
     def blunder(self) -> Diagnostic | None:
         """The first objection that is not mild."""
         return next((d for d in self.diagnostics if not d.mild), None)
+
+
+def advance(context: Context, line: CommandLine, ok: bool) -> Context:
+    """Where a session stands after the reply to `line`. TLS begins later than `+OK` to STLS: `tls_on`.
+
+    Client and server move by this alone. A server that says `+OK` to what the table forbids stays where it is, and the
+    command counts as done: what happened is followed, not what should have.
+    """
+    spec = line.spec
+    if spec is None or not ok:
+        # `QUIT x` is refused for its form and leads nowhere.
+        moves = spec.on_err if spec is not None and line.blunder is None else {}
+        return context._replace(state=moves.get(context.state, context.state), follows="")
+    state = spec.transitions.get(context.state, context.state)
+    return context._replace(state=state, follows=spec.name, done=context.done | {spec.name})
+
+
+def tls_on(context: Context) -> Context:
+    """Where a session stands once TLS is on: both sides forget what was said in clear text (RFC 2595 §4)."""
+    return context._replace(follows="", tls=True, utf8_user=False)
 
 
 #: A password in an address (RFC 2384 §3 allows none): what stands between `:` and `@`.
@@ -218,12 +234,12 @@ def parse(text: str, context: Context | None = None) -> CommandLine:
     while end < len(text) and text[end] not in _BLANKS:
         end += 1
     if start == end:
-        return CommandLine(text, None, (), (*notes, Diagnostic("empty", 0, len(text))), context.state)
+        return CommandLine(text, None, (), (*notes, Diagnostic("empty", 0, len(text))), context)
     spec = COMMANDS.get(upper(text[start:end]))
     tokens = [Token(start, end, text[start:end], Role.COMMAND)]
     _arguments(text, end, spec, context, tokens, notes)
     _judge(text, spec, context, tokens, notes)
-    return CommandLine(text, spec, tuple(tokens), tuple(notes), context.state)
+    return CommandLine(text, spec, tuple(tokens), tuple(notes), context)
 
 
 def _arguments(

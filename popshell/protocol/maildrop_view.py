@@ -9,17 +9,64 @@ Message-numbers are fixed for a session (RFC 1939 §5), so what was learnt stays
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from popshell.protocol.line import CommandLine
-    from popshell.protocol.records import Response
+# Compiled by `re` when first used, and kept: no start pays for them.
+_DROP = r"([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)"
+_SCAN = r"\+?([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)"
+_UNIQUE = r"([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: |\Z)"
+_SCAN_ROWS = rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([0-9]{1,15})(?: [^\r\n]*)?(?=\r\n)"
+_UNIQUE_ROWS = rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: [^\r\n]*)?(?=\r\n)"
 
-_EMPTY: Mapping[int, int] = MappingProxyType({})
+_NO_SIZES: Mapping[int, int] = MappingProxyType({})
 _NO_WORDS: Mapping[int, str] = MappingProxyType({})
+
+
+def drop_listing(text: str) -> tuple[int, int] | None:
+    """Count and octets from the text of a status line, `nn mm` (RFC 1939 §5, STAT)."""
+    match = re.match(_DROP, text)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def scan_row(text: str) -> tuple[int, int] | None:
+    """Message-number and octets from the text of a status line, `msg octets` (RFC 1939 §5, LIST)."""
+    match = re.match(_SCAN, text)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def unique_id_row(text: str) -> tuple[int, str] | None:
+    """Message-number and unique-id from the text of a status line, `msg id` (RFC 1939 §7, UIDL)."""
+    match = re.match(_UNIQUE, text)
+    return (int(match[1]), match[2]) if match else None
+
+
+def scan_listing(content: bytes) -> dict[int, int]:
+    """All scan listings of a content (RFC 1939 §5); a row that is none is passed over."""
+    return {int(number): int(size) for number, size in re.findall(_SCAN_ROWS, content)}
+
+
+def unique_id_listing(content: bytes) -> dict[int, str]:
+    """All unique-id listings of a content (RFC 1939 §7); a row that is none is passed over."""
+    return {int(number): uid.decode("ascii") for number, uid in re.findall(_UNIQUE_ROWS, content)}
+
+
+def header_field(content: bytes, name: str) -> str | None:
+    """The first field `name` of a message's header, unfolded, still encoded (RFC 5322 §2.2). It reads 64 KiB."""
+    head = (b"\r\n" + content[:65536]).partition(b"\r\n\r\n")[0]
+    wanted = name.lower().encode() + b":"
+    rows = head.split(b"\r\n")
+    for at, row in enumerate(rows):
+        if row[: len(wanted)].lower() == wanted:
+            value = row[len(wanted) :]
+            for more in rows[at + 1 :]:
+                if not more.startswith((b" ", b"\t")):
+                    break
+                value += more
+            return value.strip().decode("utf-8", "surrogateescape")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +76,11 @@ class MaildropView:
     open: bool = False
     count: int | None = None
     octets: int | None = None
-    sizes: Mapping[int, int] = field(default_factory=lambda: _EMPTY)
+    sizes: Mapping[int, int] = field(default_factory=lambda: _NO_SIZES)
     unique_ids: Mapping[int, str] = field(default_factory=lambda: _NO_WORDS)
     subjects: Mapping[int, str] = field(default_factory=lambda: _NO_WORDS)
     marks: frozenset[int] = frozenset()
-    #: the highest message-number, where a reply told it
+    #: the highest message-number that a reply named
     last: int | None = None
 
     @property
@@ -41,92 +88,84 @@ class MaildropView:
         """The message-numbers that are known to be in use, marked ones included."""
         return range(1, (self.last or 0) + 1)
 
-    def after(self, line: CommandLine, response: Response, logs_in: bool) -> MaildropView:
-        """The view after `line` was answered by `response`."""
-        if not response.ok:
+    def after(self, command: str, message: int | None, text: str, content: bytes | None) -> MaildropView:
+        """The view after `+OK` to `command`, which named `message` if it is not None.
+
+        `text` stands behind `+OK`; `content` is the multi-line part, byte-stuffing undone, None if there was none.
+        """
+        match command:
+            case "STAT":
+                return self._after_stat(text)
+            case "LIST":
+                return self._after_list(content) if content is not None else self._after_list_of_one(text)
+            case "UIDL":
+                return self._after_uidl(content) if content is not None else self._after_uidl_of_one(text)
+            case "DELE" if message and message not in self.marks:  # no message has number 0, whatever a server says
+                return self._after_dele(message)
+            case "RSET" if self.marks:
+                return self._after_rset()
+            case "RETR" | "TOP" if message is not None and content is not None:
+                return self._after_reading(message, content)
+        return self
+
+    def _after_stat(self, text: str) -> MaildropView:
+        listing = drop_listing(text)
+        if listing is None:
             return self
-        if logs_in:
-            return MaildropView(open=True)
-        step = _STEPS.get(line.name)
-        return step(self, line, response) if step else self
+        count, octets = listing
+        # Marked messages are not counted; the marks are ours, so their number is known.
+        return replace(self, count=count, octets=octets, last=max(count + len(self.marks), self.last or 0))
 
+    def _after_list(self, content: bytes) -> MaildropView:
+        sizes = scan_listing(content)
+        # What a mark hides from LIST was learnt before, and stays true.
+        kept = {n: s for n, s in self.sizes.items() if n not in sizes} if self.marks else {}
+        return replace(
+            self,
+            sizes=MappingProxyType(sizes | kept),
+            count=len(sizes),
+            octets=sum(sizes.values()),
+            last=self._highest(sizes),
+        )
 
-def _stat(view: MaildropView, line: CommandLine, response: Response) -> MaildropView:
-    listing = response.drop_listing()
-    if listing is None:
-        return view
-    count, octets = listing
-    # Marked messages are not counted, so the highest number is known only while the marks are (they are ours).
-    return replace(view, count=count, octets=octets, last=max(count + len(view.marks), view.last or 0))
-
-
-def _list(view: MaildropView, line: CommandLine, response: Response) -> MaildropView:
-    if response.content is None:
-        row = response.scan_row()
+    def _after_list_of_one(self, text: str) -> MaildropView:
+        row = scan_row(text)
         if row is None:
-            return view
-        last = max(view.last or 0, row[0]) if view.last is not None else None
-        return replace(view, sizes=MappingProxyType({**view.sizes, row[0]: row[1]}), last=last)
-    sizes = response.scan_listing()
-    last = max(max(sizes, default=0), max(view.marks, default=0), view.last or 0)
-    # What a mark hides from LIST was learnt before, and stays true.
-    kept = {n: s for n, s in view.sizes.items() if n not in sizes} if view.marks else {}
-    return replace(
-        view,
-        sizes=MappingProxyType(sizes | kept),
-        count=len(sizes),
-        octets=sum(sizes.values()),
-        last=last,
-    )
+            return self
+        last = max(self.last, row[0]) if self.last is not None else None
+        return replace(self, sizes=MappingProxyType({**self.sizes, row[0]: row[1]}), last=last)
 
+    def _after_uidl(self, content: bytes) -> MaildropView:
+        ids = unique_id_listing(content)
+        whole = content.count(b"\r\n") == len(ids)  # rows that cannot be read are messages, too
+        kept = {n: u for n, u in self.unique_ids.items() if n not in ids} if self.marks else {}
+        count = len(ids) if whole else self.count
+        return replace(self, unique_ids=MappingProxyType(ids | kept), count=count, last=self._highest(ids))
 
-def _uidl(view: MaildropView, line: CommandLine, response: Response) -> MaildropView:
-    if response.content is None:
-        row = response.unique_id_row()
-        return replace(view, unique_ids=MappingProxyType({**view.unique_ids, row[0]: row[1]})) if row else view
-    ids = response.unique_id_listing()
-    whole = response.content.count(b"\r\n") == len(ids)  # rows that cannot be read are messages, too
-    last = max(max(ids, default=0), max(view.marks, default=0), view.last or 0)
-    kept = {n: u for n, u in view.unique_ids.items() if n not in ids} if view.marks else {}
-    return replace(view, unique_ids=MappingProxyType(ids | kept), count=len(ids) if whole else view.count, last=last)
+    def _after_uidl_of_one(self, text: str) -> MaildropView:
+        row = unique_id_row(text)
+        return replace(self, unique_ids=MappingProxyType({**self.unique_ids, row[0]: row[1]})) if row else self
 
+    def _after_dele(self, number: int) -> MaildropView:
+        size = self.sizes.get(number)
+        return replace(
+            self,
+            marks=self.marks | {number},
+            count=None if self.count is None else max(0, self.count - 1),
+            octets=None if self.octets is None or size is None else max(0, self.octets - size),
+        )
 
-def _dele(view: MaildropView, line: CommandLine, response: Response) -> MaildropView:
-    number = line.message
-    if not number or number in view.marks:  # no message has number 0, whatever a server says
-        return view
-    size = view.sizes.get(number)
-    return replace(
-        view,
-        marks=view.marks | {number},
-        count=None if view.count is None else max(0, view.count - 1),
-        octets=None if view.octets is None or size is None else max(0, view.octets - size),
-    )
+    def _after_rset(self) -> MaildropView:
+        sizes = [self.sizes.get(number) for number in self.marks]
+        octets = None if self.octets is None or None in sizes else self.octets + sum(size or 0 for size in sizes)
+        count = None if self.count is None else self.count + len(self.marks)
+        return replace(self, marks=frozenset(), count=count, octets=octets)
 
+    def _after_reading(self, number: int, content: bytes) -> MaildropView:
+        subject = header_field(content, "subject")
+        if subject is None or self.subjects.get(number) == subject:
+            return self
+        return replace(self, subjects=MappingProxyType({**self.subjects, number: subject}))
 
-def _rset(view: MaildropView, line: CommandLine, response: Response) -> MaildropView:
-    if not view.marks:
-        return view
-    sizes = [view.sizes.get(number) for number in view.marks]
-    known = None if view.octets is None or None in sizes else view.octets + sum(s or 0 for s in sizes)
-    count = None if view.count is None else view.count + len(view.marks)
-    return replace(view, marks=frozenset(), count=count, octets=known)
-
-
-def _read(view: MaildropView, line: CommandLine, response: Response) -> MaildropView:
-    number = line.message
-    subject = response.header_field("subject") if response.content is not None else None
-    if number is None or subject is None or view.subjects.get(number) == subject:
-        return view
-    return replace(view, subjects=MappingProxyType({**view.subjects, number: subject}))
-
-
-_STEPS = {
-    "STAT": _stat,
-    "LIST": _list,
-    "UIDL": _uidl,
-    "DELE": _dele,
-    "RSET": _rset,
-    "RETR": _read,
-    "TOP": _read,
-}
+    def _highest(self, listed: Mapping[int, object]) -> int:
+        return max(max(listed, default=0), max(self.marks, default=0), self.last or 0)

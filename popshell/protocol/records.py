@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from popshell.protocol import maildrop_view
 from popshell.protocol.commands import State
 from popshell.protocol.line import MASK, CommandLine
 from popshell.protocol.maildrop_view import MaildropView
@@ -42,12 +43,6 @@ class Status(enum.Enum):
 
 # RFC 2449 §3: resp-level = 1*rchar, rchar = %x21-2E / %x30-5C / %x5E-7F; levels are separated by "/".
 _CODE = re.compile(r"\[([\x21-\x2e\x30-\x5c\x5e-\x7f]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7f]+)*)\] ?")
-# Compiled by `re` when first used, and kept: no start pays for them.
-_DROP = r"([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)"
-_SCAN = r"\+?([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)"
-_UNIQUE = r"([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: |\Z)"
-_SCAN_ROWS = rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([0-9]{1,15})(?: [^\r\n]*)?(?=\r\n)"
-_UNIQUE_ROWS = rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: [^\r\n]*)?(?=\r\n)"
 #: RFC 1939 §7: the timestamp is a msg-id; no longer than a line may be (sec-T6).
 _LONGEST_STAMP = 255
 
@@ -77,46 +72,20 @@ class Response(NamedTuple):
 
     def drop_listing(self) -> tuple[int, int] | None:
         """Count and octets from `+OK nn mm` (RFC 1939 §5, STAT)."""
-        match = re.match(_DROP, self.text)
-        return (int(match[1]), int(match[2])) if match else None
+        return maildrop_view.drop_listing(self.text)
 
     def scan_row(self) -> tuple[int, int] | None:
         """Message-number and octets from `+OK msg octets` (RFC 1939 §5, LIST)."""
-        match = re.match(_SCAN, self.text)
-        return (int(match[1]), int(match[2])) if match else None
+        return maildrop_view.scan_row(self.text)
 
     def unique_id_row(self) -> tuple[int, str] | None:
         """Message-number and unique-id from `+OK msg id` (RFC 1939 §7, UIDL)."""
-        match = re.match(_UNIQUE, self.text)
-        return (int(match[1]), match[2]) if match else None
-
-    def scan_listing(self) -> dict[int, int]:
-        """All scan listings of the content (RFC 1939 §5)."""
-        return {int(n): int(size) for n, size in re.findall(_SCAN_ROWS, self.content or b"")}
-
-    def unique_id_listing(self) -> dict[int, str]:
-        """All unique-id listings of the content (RFC 1939 §7)."""
-        return {int(n): uid.decode("ascii") for n, uid in re.findall(_UNIQUE_ROWS, self.content or b"")}
+        return maildrop_view.unique_id_row(self.text)
 
     def capabilities(self) -> dict[str, tuple[str, ...]]:
         """CAPA tags in upper case with their arguments, in the server's order (RFC 2449 §5)."""
         rows = (line.decode("utf-8", "surrogateescape").split() for line in self.lines or ())
         return {row[0].upper(): tuple(row[1:]) for row in rows if row}
-
-    def header_field(self, name: str) -> str | None:
-        """The first field `name` of a message's header, unfolded, still encoded (RFC 5322 §2.2). It reads 64 KiB."""
-        head = (b"\r\n" + (self.content or b"")[:65536]).partition(b"\r\n\r\n")[0]
-        wanted = name.lower().encode() + b":"
-        rows = head.split(b"\r\n")
-        for at, row in enumerate(rows):
-            if row[: len(wanted)].lower() == wanted:
-                value = row[len(wanted) :]
-                for more in rows[at + 1 :]:
-                    if not more.startswith((b" ", b"\t")):
-                        break
-                    value += more
-                return value.strip().decode("utf-8", "surrogateescape")
-        return None
 
 
 def read_status(line: bytes) -> Response | None:

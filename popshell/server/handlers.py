@@ -261,7 +261,7 @@ def _readable(session: ServerSession, line: CommandLine) -> tuple[int, Message |
     number, message = _message(session, line)
     if not session.serves("UTF8"):
         return number, message  # it knows nothing of RFC 6856 and sends what it has
-    if isinstance(message, Message) and message.needs_utf8 and "UTF8" not in session.done:
+    if isinstance(message, Message) and message.needs_utf8 and "UTF8" not in session.context.done:
         return number, error("needs-utf8", "UTF8")
     return number, message
 

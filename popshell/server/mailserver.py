@@ -17,9 +17,9 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, Kind, State
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, Context, Kind, State
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.line import CommandLine, Context, parse
+from popshell.protocol.line import CommandLine, advance, parse, tls_on
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import MECHANISMS, Mechanism, encode_line, prepared
 from popshell.protocol.wire import CRLF, LineReader
@@ -111,40 +111,38 @@ class ServerSession:
         "_dead",
         "_first",
         "_heard",
+        "_line",
         "_line_since",
         "_lines",
         "_served",
         "_wake",
         "awaiting",
         "closing",
-        "done",
+        "context",
         "failed_logins",
-        "follows",
         "language",
         "name",
         "opened",
         "server",
         "stamp",
         "starts_tls",
-        "state",
-        "tls",
     )
 
     def __init__(self, server: MailServer, *, tls: bool = False) -> None:
         self.server: MailServer = server
-        self.state = State.AUTHORIZATION
-        self.tls = tls
+        #: where the session stands; `advance` moves it
+        self.context = Context(tls=tls)
         self.stamp = server.stamp()
         self.name = ""
         self.language = next(iter(server.languages))
-        self.done: frozenset[str] = frozenset()
-        self.follows = ""
         self.awaiting: tuple[Mechanism, bytes] | None = None
         self.opened: OpenMaildrop | None = None
         self.closing = False
         self.starts_tls = False
         self.failed_logins = 0
         self._lines = LineReader(server.limits.line)
+        #: the command under way: answers to challenges are answers to it
+        self._line: CommandLine | None = None
         self._bad = 0
         self._served = 0
         self._dead = False
@@ -220,11 +218,19 @@ class ServerSession:
     def tls_started(self) -> None:
         """TLS is on. Nothing from before it is kept (sec-V8)."""
         self.starts_tls = False
-        self.tls = True
+        self.context = tls_on(self.context)
         self._lines.clear()
-        self.name = self.follows = ""
+        self.name = ""
 
     # -- for handlers ------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        return self.context.state
+
+    @property
+    def tls(self) -> bool:
+        return self.context.tls
 
     @property
     def needs_tls(self) -> bool:
@@ -257,7 +263,7 @@ class ServerSession:
             return False
         if spec.continues and not self.mechanisms:
             return False
-        return not self.done.intersection(spec.not_after)
+        return not self.context.done.intersection(spec.not_after)
 
     def wait_after_failure(self) -> None:
         limits = self.server.limits
@@ -289,24 +295,22 @@ class ServerSession:
             self.awaiting = None
             # As a first line it may be HTTP with a long path: what follows would be served (sec-V11).
             self.closing = first
+            self._line = parse("", self.context)
             reply = Reply(False, "too-long")
-            spec = None
         elif self.awaiting is not None:
-            reply, spec = auth_answer(self, raw.decode("utf-8", "surrogateescape")), COMMANDS["AUTH"]
+            reply = auth_answer(self, raw.decode("utf-8", "surrogateescape"))
         else:
-            line = parse(raw.decode("utf-8", "surrogateescape"), self._context())
-            reply, spec = self._judge(line), line.spec
+            self._line = parse(raw.decode("utf-8", "surrogateescape"), self.context)
+            reply = self._judge(self._line)
         if reply.challenge is not None:
             yield b"+ " + (encode_line(reply.challenge) if reply.challenge else "").encode() + CRLF
             return
-        if reply.ok and spec is not None:
-            self.state = spec.transitions[self.state]
-            self.done |= {spec.name}
-            self.follows = spec.name
-            self.starts_tls = spec.starts_tls
+        assert self._line is not None
+        self.context = advance(self.context, self._line, reply.ok)
+        if reply.ok:
+            self.starts_tls = self._line.spec is not None and self._line.spec.starts_tls
             self._bad = 0
         else:
-            self.follows = ""
             self._count_bad(reply)
         if self.starts_tls and self._lines.pending:
             # Commands behind STLS in the same flight: an injection, or a client that did not wait (RFC 2595 §4).
@@ -335,9 +339,6 @@ class ServerSession:
     def _switched_off(self, tag: str | None) -> bool:
         return tag is not None and tag in self.server.conditions.without
 
-    def _context(self) -> Context:
-        return Context(self.state, self.follows, self.tls, self.done)
-
     def _count_bad(self, reply: Reply) -> None:
         most = self.server.limits.bad_commands
         self._bad += not reply.ok
@@ -362,8 +363,7 @@ def rehearse(
     A line after `+OK` to STLS is under TLS. `then` sees the session before it is lost.
     """
     session = server.session(tls=tls)
-    connection = Connection()
-    connection.tls = tls
+    connection = Connection(tls=tls)
     out: list[Exchange] = []
 
     def pump() -> None:

@@ -83,7 +83,7 @@ async def talking(
 ) -> AsyncIterator[Talk]:
     talk = Talk(limits)
     talk.transport = await connect(target, on_data=talk._heard, on_close=talk._closed, deadlines=deadlines)
-    talk.connection.tls = talk.transport.tls is not None
+    talk.connection.here = talk.connection.here._replace(tls=talk.transport.tls is not None)
     try:
         yield talk
     finally:

@@ -12,6 +12,7 @@ from interop.talk import Talk, talking
 from popshell.net.client import Target, TlsMode
 from popshell.net.errors import NetError
 from popshell.protocol.commands import State
+from popshell.protocol.maildrop_view import scan_listing
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import apop_digest
 
@@ -230,7 +231,7 @@ def test_the_practice_server_says_what_dovecot_says(server: Dovecot, name: str) 
                 if answer.ok and line.upper() == "STAT":
                     numbers = answer.response.drop_listing()
                 elif answer.ok and line.upper().startswith("LIST"):
-                    numbers = answer.response.scan_row() or answer.response.scan_listing()
+                    numbers = answer.response.scan_row() or scan_listing(answer.response.content or b"")
                 seen.append((line, answer.response.status, numbers, answer.after))
         return seen
 

@@ -82,8 +82,8 @@ def look(events: Sequence[object]) -> None:
             event.status_line()
             if event.response is not None:
                 reply = event.response
-                reply.drop_listing(), reply.scan_row(), reply.unique_id_row(), reply.header_field("subject")
-                reply.scan_listing(), reply.unique_id_listing(), reply.capabilities()
+                reply.drop_listing(), reply.scan_row(), reply.unique_id_row()
+                reply.capabilities()
 
 
 def serve(rng: random.Random) -> None:
