@@ -111,7 +111,7 @@ class _Line:
     def _pump(self) -> None:
         assert self._near is not None
         while (piece := self._far.next_chunk()) is not None:
-            self._near.data(piece)
+            self._near.received(piece)
         if self._far.closing:
             self._far.lost()
             self._near.end()
