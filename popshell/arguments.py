@@ -1,14 +1,18 @@
-"""What may be given on the command line: options, their words, and what is wrong with them.
+"""The command line: one table of commands, one of options, and an argparse parser for each command.
 
-Options are accepted before and after a subcommand. Their help stands in `messages.toml`, `[cli]`.
+The first word that is neither an option nor an option's value chooses the parser: a name of COMMANDS is that command,
+any other word is a HOST, and so is what follows `--`. Options that every command takes may stand before or after the
+name. Their words stand in `messages.toml`, `[cli]`; argparse's own messages come in the user's language through the
+function that argparse calls for gettext.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from popshell import __version__
 from popshell.net.client import TlsMode
@@ -19,38 +23,116 @@ if TYPE_CHECKING:
 
     from popshell.course.catalog import Words
 
-SUBCOMMANDS = ("learn", "lesson", "serve", "lint")
 
-#: How the program is called, in no language.
-SYNOPSIS = """popshell [OPTIONS] [HOST | HOST:PORT | pop://USER@HOST:PORT]
-       popshell learn [LESSON]
-       popshell serve [--port P] [--maildrop DIR] [--account NAME:PASSWORD] [--require-tls]
-       popshell lint [DIR] [--fix-dialogues] [--mark-translated]
-       popshell lesson new NAME [--lessons DIR]"""
+class Place(NamedTuple):
+    """A word of a command that is no option. `words` is the key of its help."""
 
-#: Where an option means something: a subcommand, `HOST`, or the practice server inside ("").
-_BELONGS: Mapping[str, tuple[str, ...]] = {
-    "port": ("serve",),
-    "fix_dialogues": ("lint",),
-    "mark_translated": ("lint",),
-    # without HOST they hold for `:connect HOST`
-    "tls": ("HOST", "learn", ""),
-    "ca": ("HOST", "learn", ""),
-    "insecure": ("HOST", "learn", ""),
-    "maildrop": ("serve", ""),
-    "account": ("serve", ""),
-    "require_tls": ("serve", ""),
-}
+    name: str
+    metavar: str
+    words: str
+    required: bool = False
+    choices: tuple[str, ...] | None = None
+
+
+#: Each command with its places; "" is the shell itself.
+COMMANDS: Mapping[str, tuple[Place, ...]] = MappingProxyType(
+    {
+        "": (Place("host", "HOST", "host"),),
+        "learn": (Place("lesson", "LESSON", "which-lesson"),),
+        "serve": (),
+        "lint": (Place("directory", "DIR", "language"),),
+        "lesson": (Place("action", "new", "new", True, ("new",)), Place("name", "NAME", "name", True)),
+    }
+)
+SUBCOMMANDS = tuple(name for name in COMMANDS if name)
+
+
+class Option(NamedTuple):
+    """An option: its names, what add_argument() gets, its heading in the help, and the commands that take it.
+
+    `commands` holds names of COMMANDS; "HOST" is the shell with a HOST, "" the shell without one. None is all of them.
+    """
+
+    names: tuple[str, ...]
+    settings: Mapping[str, Any]
+    heading: str = "general"
+    commands: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.names[0].removeprefix("--")
+
+    @property
+    def takes_value(self) -> bool:
+        return "metavar" in self.settings or "choices" in self.settings
+
+    def belongs_to(self, command: str) -> bool:
+        """Whether the parser of `command` has it."""
+        return self.commands is None or command in self.commands or (command == "" and "HOST" in self.commands)
+
+
+_FLAG = MappingProxyType({"action": "store_true"})
+_CONNECTS = ("HOST", "learn", "")  # without a HOST they hold for `:connect HOST`
+_PRACTICE = ("serve", "")
+
+
+def _option(*names: str, heading: str = "general", commands: tuple[str, ...] | None = None, **settings: Any) -> Option:
+    return Option(names, settings or _FLAG, heading, commands)
+
+
+OPTIONS = (
+    _option("--tls", choices=[mode.value for mode in TlsMode], heading="connection", commands=_CONNECTS),
+    _option("--ca", type=Path, metavar="FILE", heading="connection", commands=_CONNECTS),
+    _option("--insecure", heading="connection", commands=_CONNECTS),
+    _option("--port", type=int, metavar="P", heading="practice", commands=("serve",)),
+    _option("--maildrop", type=Path, metavar="DIR", heading="practice", commands=_PRACTICE),
+    _option("--account", action="append", metavar="NAME:PASSWORD", heading="practice", commands=_PRACTICE),
+    _option("--require-tls", heading="practice", commands=_PRACTICE),
+    _option("--fix-dialogues", heading="files", commands=("lint",)),
+    _option("--mark-translated", heading="files", commands=("lint",)),
+    _option("--plain", heading="output"),
+    _option("--ascii", heading="output"),
+    _option("--json", heading="output"),
+    _option("--stop-on-err", heading="output"),
+    _option("--yes", heading="output"),
+    _option("--vi"),
+    _option("--lang", metavar="LANG"),
+    _option("--lessons", type=Path, metavar="DIR"),
+    _option("--version", "-V", action="version", version=f"popshell {__version__}"),
+    _option("--help", "-h", action="help"),
+)
+
+#: argparse's messages (its msgids) and the keys of ours; one that is not listed stays in English. argparse fills in the
+#: values by `%`, so ours have its placeholders; `%.0r` drops a value that may be a password.
+ARGPARSE: Mapping[str, str] = MappingProxyType(
+    {
+        "usage: ": "usage",
+        "argument %(argument_name)s: %(message)s": "argument",
+        "expected one argument": "value-missing",
+        "ignored explicit argument %r": "value-not-wanted",
+        "invalid choice: %(value)r (choose from %(choices)s)": "choice",
+        "invalid %(type)s value: %(value)r": "value-kind",
+        "the following arguments are required: %s": "required",
+    }
+)
 
 
 class Usage(Exception):
-    """The arguments are wrong; the text says how, in the user's language."""
+    """The arguments are wrong; the text says how, in the user's language. `command` is the one that was meant."""
+
+    def __init__(self, text: str, command: str = "") -> None:
+        super().__init__(text)
+        self.command = command
 
 
 class Arguments:
-    """What was given on the command line; argparse sets it, and without arguments is not needed: 5 ms."""
+    """What was given on the command line. argparse sets it; a start without arguments does without argparse (5 ms)."""
 
-    words: Sequence[str] = ()
+    command = ""
+    host: str | None = None
+    lesson: str | None = None
+    directory: str | None = None
+    name = ""
     tls: str | None = None
     ca: Path | None = None
     insecure = False
@@ -70,136 +152,144 @@ class Arguments:
     mark_translated = False
 
 
-def stray_option(arguments: Arguments, kind: str) -> tuple[str, str] | None:
-    """An option that was given and means nothing to `kind` (a subcommand, `HOST` or ""), and what it belongs to.
+def parse_arguments(argv: Sequence[str], words: Words) -> Arguments:
+    """Read `argv`. Raises Usage; SystemExit after `--help` and `--version`."""
+    found = Arguments()
+    if not argv:
+        return found
+    at = _first_word(argv)
+    if at is not None and argv[at] in SUBCOMMANDS:
+        found.command = argv[at]
+        argv = [*argv[:at], *argv[at + 1 :]]
+    _, unknown = parser(found.command, words).parse_known_intermixed_args(argv, found)
+    if unknown:
+        raise Usage(_objection(unknown[0], words), found.command)
+    for option in OPTIONS if found.host else ():
+        if option.commands and "HOST" not in option.commands and getattr(found, option.name.replace("-", "_"), None):
+            raise Usage(_elsewhere(option, words))
+    return found
 
-    It is refused, because one that is ignored may be the one that somebody relied on: `--require-tls HOST`.
-    """
-    for name, kinds in _BELONGS.items():
-        if getattr(arguments, name) not in (None, False) and kind not in kinds:
-            return f"--{name.replace('_', '-')}", " / ".join(found or "popshell" for found in kinds)
+
+def _first_word(argv: Sequence[str]) -> int | None:
+    """Where the first word stands that is neither an option nor the value of one; None if there is none before `--`."""
+    with_value = {name for option in OPTIONS for name in option.names if option.takes_value}
+    at = 0
+    while at < len(argv) and argv[at] != "--":
+        if not argv[at].startswith("-"):
+            return at
+        at += 2 if argv[at] in with_value else 1
     return None
 
 
-def synopsis(words: Words) -> str:
-    """`usage: popshell ...`, in a language, its lines one below the other."""
-    lead = words("cli.usage")
-    rows = [row.strip() for row in SYNOPSIS.split("\n")]
-    return lead + f"\n{' ' * width(lead)}".join(rows)
+def _objection(word: str, words: Words) -> str:
+    """What is wrong with a word that a command does not take. What follows `=` may be a password: not repeated."""
+    from difflib import get_close_matches
+
+    if not word.startswith("-"):
+        return words("cli.too-many", word=word)
+    name = word.partition("=")[0]
+    known = {name: option for option in OPTIONS for name in option.names}
+    if name in known:
+        return _elsewhere(known[name], words)
+    near = get_close_matches(name, known, 1, 0.6)
+    return words("cli.near-option" if near else "cli.unknown-option", option=name, near="".join(near))
 
 
-def parser(words: Words) -> argparse.ArgumentParser:
-    """All options; their words come from `messages.toml`, `[cli]`, and so do the complaints."""
+def _elsewhere(option: Option, words: Words) -> str:
+    """An option that would be ignored is refused: somebody may rely on it, as in `--require-tls HOST`."""
+    commands = " / ".join(command or "popshell" for command in option.commands or ())
+    return words("cli.only-with", option=option.names[0], command=commands)
+
+
+def synopsis(command: str) -> str:
+    """How a command is called, in no language: `popshell learn [OPTIONS] [LESSON]`."""
+    places = (place.metavar if place.required else f"[{place.metavar}]" for place in COMMANDS[command])
+    return " ".join(("popshell", *([command] if command else ()), "[OPTIONS]", *places))
+
+
+def usage(command: str, words: Words) -> str:
+    """How a command is called, after "usage: " in the user's language."""
+    return f"{words('cli.usage')}{synopsis(command)}"
+
+
+def parser(command: str, words: Words) -> argparse.ArgumentParser:
+    """The parser of one command of COMMANDS, in the language of `words`."""
     import argparse
 
+    def translated(message: str) -> str:
+        return words(f"cli.{ARGPARSE[message]}") if message in ARGPARSE else message
+
+    argparse._ = translated  # type: ignore[attr-defined]
+
     class Formatter(argparse.HelpFormatter):
-        """argparse counts characters, where a Chinese one has two columns."""
+        """argparse counts characters, where a Chinese one has two columns; line breaks of a text are kept."""
 
         def _split_lines(self, text: str, width: int) -> list[str]:
             return _filled(text, width)
 
         def _fill_text(self, text: str, width: int, indent: str) -> str:
-            return "\n".join(indent + row for row in _filled(text, width - len(indent)))
+            paragraphs = text.split("\n")
+            return "\n".join(indent + row for part in paragraphs for row in _filled(part, width - len(indent)))
 
     class Parser(argparse.ArgumentParser):
-        """argparse in our words: what is wrong, and what to do."""
-
         def error(self, message: str) -> NoReturn:
-            raise Usage(words("cli.bad-arguments", reason=message))
-
-        def format_usage(self) -> str:
-            return f"{synopsis(words)}\n"
+            raise Usage(words("cli.bad-arguments", reason=message), command)
 
         def format_help(self) -> str:
-            _, _, rest = super().format_help().partition("\n\n")
-            for title in (words("cli.arguments"), words("cli.options")):
-                rest = rest.replace(f"\n{title}:\n", f"\n{words('cli.heading', title=title)}\n")
-            return f"{synopsis(words)}\n\n{rest}"
-
-        def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
-            try:
-                found, unknown = self.parse_known_intermixed_args(args, namespace)
-            except argparse.ArgumentError as error:
-                raise Usage(self._complaint(error)) from None
-            if unknown:
-                raise Usage(self._stranger(unknown[0].partition("=")[0]))  # behind it may stand a password
-            return found
-
-        def _complaint(self, error: argparse.ArgumentError) -> str:
-            action = next((a for a in self._actions if error.argument_name in a.option_strings), None)
-            if action is None:
-                return words("cli.bad-arguments", reason=error.message)
-            option, choices = action.option_strings[0], words.listed(action.choices or ())
-            if action.nargs == 0:
-                return words("cli.no-value-wanted", option=option)
-            value = _quoted(error.message)
-            if value is None:
-                return words("cli.no-value", option=option, value=action.metavar or "|".join(action.choices or ()))
-            if choices:
-                return words("cli.bad-choice", option=option, value=value, choices=choices)
-            return words("cli.bad-number", option=option, value=value)
-
-        def _stranger(self, option: str) -> str:
-            from difflib import get_close_matches
-
-            near = get_close_matches(option, self._option_string_actions, 1, 0.6)
-            return words("cli.near-option" if near else "cli.unknown-option", option=option, near="".join(near))
+            text = super().format_help()
+            for group in self._action_groups:  # argparse ends a heading with an ASCII colon
+                text = text.replace(f"\n{group.title}:\n", f"\n{words('cli.heading', title=group.title)}\n")
+            return text
 
     made = Parser(
-        prog="popshell",
-        description=words("cli.description"),
+        prog=f"popshell {command}".strip(),
+        usage=synopsis(command),
+        description=words(f"cli.about-{command or 'shell'}"),
+        epilog="\n".join(_epilog(command, words)),
         add_help=False,
         allow_abbrev=False,
-        usage=SYNOPSIS,
-        exit_on_error=False,
         formatter_class=Formatter,
     )
     places = made.add_argument_group(words("cli.arguments"))
-    places.add_argument("words", nargs="*", metavar="HOST", help=words("cli.host"))
-    group = made.add_argument_group(words("cli.options"))
-
-    def option(*names: str, key: str = "", **settings: object) -> None:
-        group.add_argument(*names, help=words(f"cli.{key or names[0].lstrip('-')}"), **settings)  # type: ignore[arg-type]
-
-    option("--tls", choices=[mode.value for mode in TlsMode])
-    option("--ca", type=Path, metavar="FILE")
-    option("--insecure", action="store_true")
-    option("--lang", metavar="LANG")
-    option("--plain", action="store_true")
-    option("--ascii", action="store_true")
-    option("--lessons", type=Path, metavar="DIR")
-    option("--json", action="store_true")
-    option("--stop-on-err", action="store_true")
-    option("--yes", action="store_true")
-    option("--vi", action="store_true")
-    option("--port", type=int, metavar="P")
-    option("--maildrop", type=Path, metavar="DIR")
-    option("--account", action="append", metavar="NAME:PASSWORD")
-    option("--require-tls", action="store_true")
-    option("--fix-dialogues", action="store_true")
-    option("--mark-translated", action="store_true")
-    option("--version", "-V", action="version", version=f"popshell {__version__}")
-    option("--help", "-h", action="help")
+    for place in COMMANDS[command]:
+        places.add_argument(
+            place.name,
+            nargs=None if place.required else "?",
+            metavar=place.metavar,
+            choices=place.choices,
+            help=words(f"cli.{place.words}"),
+        )
+    for heading in dict.fromkeys(option.heading for option in OPTIONS):
+        group = made.add_argument_group(words(f"cli.options-{heading}"))
+        for option in OPTIONS:
+            if option.heading == heading and option.belongs_to(command):
+                group.add_argument(*option.names, help=words(f"cli.{option.name}"), **option.settings)
     return made
 
 
+def _epilog(command: str, words: Words) -> Iterator[str]:
+    """Below the options: the other commands (of the shell), and examples, which are in no language."""
+    if not command:
+        yield words("cli.heading", title=words("cli.commands"))
+        for name in SUBCOMMANDS:
+            yield f"  {name:<8} {words(f'cli.{name}')}"
+        yield ""
+    yield words("cli.heading", title=words("cli.examples"))
+    yield from (f"  {row}" for row in words(f"cli.examples-{command or 'shell'}").split("\n"))
+
+
 def _filled(text: str, room: int) -> list[str]:
-    """`text` in rows of at most `room` columns; none begins with closing punctuation."""
-    rows = [""]
-    for piece in re.findall(r"(?:[!-~]+ ?|[^!-~])[，。；：、）」]*", text):
-        if rows[-1] and width(rows[-1] + piece.rstrip()) > room:
-            rows.append("")
+    """`text` in rows of at most `room` columns; none begins with closing punctuation. Blanks at its start are kept."""
+    lead = text[: len(text) - len(text.lstrip(" "))]
+    rows = [lead]
+    for piece in re.findall(r"(?:[!-~]+ *|[^!-~])[，。；：、）」]*", text[len(lead) :]):
+        if rows[-1].strip() and width(rows[-1] + piece.rstrip()) > room:
+            rows.append(lead)
         rows[-1] += piece
     return [row.rstrip() for row in rows]
 
 
-def _quoted(message: str) -> str | None:
-    """The value that argparse quotes in its complaint; None if the value is what is missing."""
-    found = re.search(r"'(.*?)'", message)
-    return found[1] if found else None
-
-
-def peek(argv: list[str], name: str) -> str | None:
+def peek(argv: Sequence[str], name: str) -> str | None:
     """The value of an option before the arguments are parsed: help and errors are in its language already."""
     for at, word in enumerate(argv):
         if word == name and at + 1 < len(argv):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from popshell import __version__
-from popshell.arguments import SUBCOMMANDS, Arguments, Usage, parser, peek, stray_option, synopsis
+from popshell.arguments import Arguments, Usage, parse_arguments, peek, usage
 from popshell.course.catalog import LANGUAGES, Catalog, PageError, Words, bundled, choose_language
 from popshell.course.gate import Refused
 from popshell.net.address import Address, AddressError, parse_address
@@ -68,12 +68,9 @@ def run(argv: list[str]) -> int:
             _complain(words("cli.bad-lessons", reason=str(error)))
             return USAGE
     try:
-        arguments = Arguments()
-        if argv:
-            parser(words).parse_intermixed_args(argv, arguments)
-        return _dispatch(arguments, catalog, language)
+        return _dispatch(parse_arguments(argv, words), catalog, language)
     except Usage as error:
-        _complain(f"popshell: {error}\n{synopsis(words)}")
+        _complain(f"popshell: {error}\n{usage(error.command, words)}")
         return USAGE
     except (PageError, Refused) as error:
         _complain(words("cli.bad-lessons", reason=str(error)))
@@ -108,39 +105,31 @@ def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
     own = arguments.lessons or (Path(named) if (named := os.environ.get("POPSHELL_LESSONS")) else None)
     if own and not own.is_dir():
         raise Usage(words("cli.no-lessons", path=str(own)))
-    subcommand = arguments.words[0] if arguments.words and arguments.words[0] in SUBCOMMANDS else ""
-    rest = arguments.words[1:] if subcommand else arguments.words
-    if len(rest) > {"serve": 0, "lesson": 2}.get(subcommand, 1):
-        raise Usage(words("cli.too-many", word=rest[-1]))
-    stray = stray_option(arguments, subcommand or ("HOST" if rest else ""))
-    if stray is not None:
-        raise Usage(words("cli.only-with", option=stray[0], command=stray[1]))
     if not 0 <= (arguments.port or 0) <= 65535:
         raise Usage(words("cli.bad-port-number", port=arguments.port))
-    if subcommand == "lint":
+    command = arguments.command
+    if command == "lint":
         from popshell.lint.lint import run_lint
 
-        root = Path(rest[0]) if rest else own
+        root = Path(arguments.directory) if arguments.directory else own
         return run_lint(root, words, fix=arguments.fix_dialogues, mark=arguments.mark_translated)
-    if subcommand == "lesson":
+    if command == "lesson":
         from popshell.course.scaffold import new_lesson
 
-        if len(rest) != 2 or rest[0] != "new":
-            raise Usage(words("cli.lesson-new"))
-        return new_lesson(own or Path("lessons"), rest[1], words)
-    if subcommand == "learn" and own and not os.path.lexists(own / "course.toml"):
+        return new_lesson(own or Path("lessons"), arguments.name, words)
+    if command == "learn" and own and not os.path.lexists(own / "course.toml"):
         raise Usage(words("cli.no-course", path=str(own)))
     if arguments.ca is not None:
         _check_ca(arguments.ca, words)
-    server = _server(arguments, catalog, words, served=subcommand == "serve")
-    if subcommand == "serve":
+    server = _server(arguments, catalog, words, served=command == "serve")
+    if command == "serve":
         return asyncio.run(_serve(server, arguments.port or 0, words))
     address = None
-    if subcommand == "learn":
-        return _start(arguments, catalog, language, server, None, learn=rest[0] if rest else "")
-    if rest:
+    if command == "learn":
+        return _start(arguments, catalog, language, server, None, learn=arguments.lesson or "")
+    if arguments.host is not None:
         try:
-            address = parse_address(rest[0], TlsMode(arguments.tls) if arguments.tls else None)
+            address = parse_address(arguments.host, TlsMode(arguments.tls) if arguments.tls else None)
         except AddressError as error:
             raise Usage(words(f"net.{error.code}", address=error.shown)) from None
     return _start(arguments, catalog, language, server, address)

@@ -531,19 +531,17 @@ def history_of(kind: str, name: str) -> str:
 
 
 def usage() -> str:
-    return f"```\n{arguments.parser(words()).format_usage().removeprefix('usage: ').strip()}\n```\n"
+    return "```\n" + "".join(f"{arguments.synopsis(command)}\n" for command in arguments.COMMANDS) + "```\n"
 
 
 def options() -> str:
     rows = []
-    for action in arguments.parser(words())._actions:
-        if action.option_strings:
-            value = "|".join(map(str, action.choices)) if action.choices else action.metavar or ""
-            names = ", ".join(f"`{name}`" for name in sorted(action.option_strings, key=len, reverse=True))
-            if value:
-                names = names.replace("`, ", f"` `{value}`, ").removesuffix("`") + f" {value}`"
-            rows.append((names, action.help or ""))
-    return table(("option", "what it does"), rows)
+    for option in arguments.OPTIONS:
+        value = "|".join(option.settings.get("choices") or ()) or option.settings.get("metavar", "")
+        names = ", ".join(f"`{name} {value}`" if value else f"`{name}`" for name in option.names)
+        where = " / ".join(f"`popshell {name}`".replace(" `", "`") for name in option.commands or ())
+        rows.append((names, where or "everywhere", words()(f"cli.{option.name}")))
+    return table(("option", "goes with", "what it does"), rows)
 
 
 def problems() -> str:

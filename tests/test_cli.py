@@ -183,6 +183,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         (["--account", "a b:c"], "NAME:PASSWORD"),
         (["--maildrop", "/no/such"], "/no/such"),
         (["--ca"], "--ca"),
+        (["lint", "--port", "1"], "--port goes with serve"),
         (["serve", "--port", "70000"], "65535"),
         (["serve", "--port", "-1"], "65535"),
         (["serve", "--account", "a:b", "--account", "a:c"], "once only"),
@@ -260,48 +261,55 @@ def test_streams_that_are_closed_or_full_bring_no_traceback(command: str, code: 
         assert b"AttributeError" not in said
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(
-    ("argv", "key", "facts"),
-    [
-        (["--nosuch"], "unknown-option", {"option": "--nosuch"}),
-        (["--plian"], "near-option", {"option": "--plian", "near": "--plain"}),
-        (["--acount=a:C4n4ry"], "near-option", {"option": "--acount", "near": "--account"}),
-        (["--tls", "no"], "bad-choice", {"option": "--tls", "value": "no", "choices": "implicit, stls, none"}),
-        (["--ca"], "no-value", {"option": "--ca", "value": "FILE"}),
-        (["--tls"], "no-value", {"option": "--tls", "value": "implicit|stls|none"}),
-        (["serve", "--port", "x"], "bad-number", {"option": "--port", "value": "x"}),
-        (["--plain=x"], "no-value-wanted", {"option": "--plain"}),
-    ],
-)
-def test_what_is_wrong_with_an_option_is_said_in_our_words(
-    argv: list[str], key: str, facts: dict[str, str], language: str
-) -> None:
-    words = Catalog((bundled(),)).words(language)
-    with pytest.raises(arguments.Usage) as wrong:
-        arguments.parser(words).parse_intermixed_args(argv)
-    if "choices" in facts:
-        facts = {**facts, "choices": words.listed(facts["choices"].split(", "))}
-    assert str(wrong.value) == words(f"cli.{key}", **facts)
+def test_a_wrong_option_is_explained_in_the_language_of_the_user() -> None:
+    cases: list[tuple[list[str], dict[str, str]]] = [
+        (["--nosuch"], {"en": "no option --nosuch", "zh-Hant": "沒有 --nosuch"}),
+        (["--plian"], {"en": "Did you mean --plain?", "zh-Hant": "你要的是不是 --plain？"}),
+        (["--acount=a:C4n4ry"], {"en": "Did you mean --account?", "zh-Hant": "你要的是不是 --account？"}),
+        (["--tls", "no"], {"en": "cannot be 'no'; choose one of: 'implicit'", "zh-Hant": "不能是 'no'；請選一個："}),
+        (["--ca"], {"en": "--ca: it needs a value", "zh-Hant": "--ca：後面要有值"}),
+        (["serve", "--port", "x"], {"en": "'x' is not of the kind", "zh-Hant": "這裡要的是數字，'x' 不是"}),
+        (["--plain=x"], {"en": "without a value", "zh-Hant": "後面不加值"}),
+        (["lesson", "new"], {"en": "missing: NAME", "zh-Hant": "少了：NAME"}),
+        (["lesson", "old", "x"], {"en": "choose one of: 'new'", "zh-Hant": "請選一個：'new'"}),
+    ]
+    wrong = []
+    for argv, wanted in cases:
+        for tag, text in wanted.items():
+            try:
+                arguments.parse_arguments(argv, Catalog((bundled(),)).words(tag))
+                wrong.append((argv, tag, "accepted"))
+            except arguments.Usage as error:
+                if text not in str(error).replace("implicit, stls", "'implicit'") or "C4n4ry" in str(error):
+                    wrong.append((argv, tag, str(error)))
+    assert not wrong
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_help_is_in_one_language_aligned_and_no_wider_than_the_window(
-    language: str, monkeypatch: pytest.MonkeyPatch
+def test_every_message_of_argparse_that_is_translated_is_one_of_argparse() -> None:
+    import argparse
+
+    source = Path(argparse.__file__).read_text("utf-8").replace("'\n                   '", "").replace('"', "'")
+    assert [message for message in arguments.ARGPARSE if f"'{message}'" not in source] == []
+
+
+def test_help_of_every_command_is_in_one_language_and_no_wider_than_the_window(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    words = Catalog((bundled(),)).words(language)
-    text = arguments.parser(words).format_help()
-    lead = words("cli.usage")
-    rows = text.splitlines()
-    assert rows[0].startswith(f"{lead}popshell [OPTIONS]")
-    assert rows[1] == " " * width(lead) + "popshell learn [LESSON]"
-    about = [row for row in rows if "popshell" not in row]
-    assert all(width(row) <= 80 for row in about)
-    assert words("cli.heading", title=words("cli.options")) in rows
-    if language != "en":
-        assert "usage:" not in text
-        assert "positional" not in text
+    wrong = []
+    for language in LANGUAGES:
+        words = Catalog((bundled(),)).words(language)
+        for command in arguments.COMMANDS:
+            text = arguments.parser(command, words).format_help()
+            rows = text.splitlines()
+            wrong += [(command, row) for row in rows if width(row) > 80]
+            if rows[0] != f"{words('cli.usage')}{arguments.synopsis(command)}":
+                wrong.append((command, rows[0]))
+            if words("cli.heading", title=words("cli.examples")) not in rows:
+                wrong.append((command, "no examples"))
+            if language != "en" and ("usage:" in text or "positional" in text or "optional" in text):
+                wrong.append((command, "English in it"))
+    assert not wrong
 
 
 _WITHOUT_POSIX = """
@@ -371,30 +379,54 @@ def test_language_of_help_follows_option_environment_locale(
 
 
 def test_help_names_every_option_and_subcommand() -> None:
-    text = arguments.parser(Catalog((bundled(),)).words("en")).format_help()
-    for word in ("--tls", "--ca", "--insecure", "--lang", "--plain", "--ascii", "--lessons", "--json", "--stop-on-err"):
-        assert word in text
-    for word in ("--yes", "--version", "serve", "lint", "pop://"):
-        assert word in text
-
-
-def test_options_before_and_after_a_subcommand_are_the_same() -> None:
     words = Catalog((bundled(),)).words("en")
-    for argv in (["--port", "0", "serve", "--lang", "en"], ["serve", "--lang", "en", "--port", "0"]):
-        found = arguments.parser(words).parse_intermixed_args(argv)
-        assert (found.words, found.port, found.lang) == (["serve"], 0, "en")
+    shell = arguments.parser("", words).format_help()
+    assert [name for name in arguments.SUBCOMMANDS if f"\n  {name} " not in shell] == []
+    told = {command: arguments.parser(command, words).format_help() for command in arguments.COMMANDS}
+    wrong = []
+    for option in arguments.OPTIONS:
+        for command, text in told.items():
+            if (option.names[0] in text) != option.belongs_to(command):
+                wrong.append((option.names[0], command))
+    assert not wrong
+    assert "--port" not in shell
+    assert "--port" in told["serve"]
+    assert "pop://" in shell
+
+
+def test_the_first_word_that_is_no_option_chooses_the_command() -> None:
+    words = Catalog((bundled(),)).words("en")
+    cases: list[tuple[list[str], dict[str, object]]] = [
+        (["--port", "0", "serve", "--lang", "en"], {"command": "serve", "port": 0, "lang": "en"}),
+        (["serve", "--lang", "en", "--port", "0"], {"command": "serve", "port": 0, "lang": "en"}),
+        (["--lang", "learn", "learn"], {"command": "learn", "lang": "learn", "lesson": None}),
+        (["learn", "serve"], {"command": "learn", "lesson": "serve"}),
+        (["--plain", "learn", "--yes", "dots/3", "--ascii"], {"command": "learn", "lesson": "dots/3", "ascii": True}),
+        (["--", "learn"], {"command": "", "host": "learn"}),
+        (["--plain", "--", "serve"], {"command": "", "host": "serve", "plain": True}),
+        (["--ca", "lint", "h", "--yes"], {"command": "", "host": "h", "ca": Path("lint")}),
+        (["--tls=none", "h"], {"command": "", "host": "h", "tls": "none"}),
+        (["lint", "mine"], {"command": "lint", "directory": "mine"}),
+        (
+            ["lesson", "--lessons", "mine", "new", "20-x"],
+            {"command": "lesson", "name": "20-x", "lessons": Path("mine")},
+        ),
+        (["serve", "--account", "a:b", "--account", "c:d"], {"command": "serve", "account": ["a:b", "c:d"]}),
+        ([], {"command": "", "host": None, "tls": None, "account": None}),
+    ]
+    wrong = []
+    for argv, wanted in cases:
+        found = arguments.parse_arguments(argv, words)
+        wrong += [(argv, name, getattr(found, name)) for name, value in wanted.items() if getattr(found, name) != value]
+    assert not wrong
 
 
 def test_no_arguments_are_what_argparse_makes_of_none() -> None:
     words = Catalog((bundled(),)).words("en")
-    found = vars(arguments.parser(words).parse_intermixed_args([]))
+    found = vars(arguments.parser("", words).parse_intermixed_args([]))
     assert {name: value or None for name, value in found.items()} == {
         name: getattr(arguments.Arguments, name) or None for name in found
     }
-    own = arguments.Arguments()
-    arguments.parser(words).parse_intermixed_args(["serve", "--port", "1", "--account", "a:b", "--account", "c:d"], own)
-    assert (own.words, own.port, own.account) == (["serve"], 1, ["a:b", "c:d"])
-    assert arguments.Arguments.account is None
 
 
 def test_version(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ import pytest
 from test_packaging import files_of_the_tree
 
 import popshell
-from popshell import cli
+from popshell import arguments
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.explain import explain
 from popshell.protocol.connection import Challenge, Connection
@@ -339,7 +339,7 @@ class TestReadme:
 class TestCommandLine:
     def test_names_every_subcommand(self) -> None:
         page = text_of("docs/reference-cli.md")
-        for name in cli.SUBCOMMANDS:
+        for name in arguments.SUBCOMMANDS:
             assert f"| `popshell {name}" in page
 
     def test_names_every_variable(self) -> None:
