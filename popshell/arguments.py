@@ -275,7 +275,10 @@ def _epilog(command: str, words: Words) -> Iterator[str]:
             yield f"  {name:<8} {words(f'cli.{name}')}"
         yield ""
     yield words("cli.heading", title=words("cli.examples"))
-    yield from (f"  {row}" for row in words(f"cli.examples-{command or 'shell'}").split("\n"))
+    number = 1
+    while example := words.get(f"cli.example-{command or 'shell'}-{number}"):
+        yield f"  {example}"
+        number += 1
 
 
 def _filled(text: str, room: int) -> list[str]:
