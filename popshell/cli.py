@@ -225,11 +225,12 @@ async def _interactive(
 ) -> int:
     gc.disable()
     asyncio.get_running_loop().call_later(1.0, _collect)
+    from popshell.ui.layout import Look
     from popshell.ui.repl import Repl, ReplScreen
-    from popshell.ui.theme import Palette, colour_allowed
+    from popshell.ui.theme import colour_allowed
 
     ascii = arguments.ascii or not _draws(sys.stdout.encoding)
-    screen = ReplScreen(Palette(colour_allowed(os.environ, True)), ascii=ascii)
+    screen = ReplScreen(Look(colour_allowed(os.environ, True)), ascii=ascii)
     shell = _shell(catalog, screen, dialer, options)
     name = dialer.address.user if dialer.address else next(iter(dialer.server.accounts))
     repl = Repl(shell, catalog, _history_path, name, vi=arguments.vi)

@@ -25,9 +25,9 @@ from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, ServerSession
 from popshell.session import Endpoint, Event, OpenConnection, Session
+from popshell.ui.layout import COLOURLESS
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Options, Shell
-from popshell.ui.theme import COLOURLESS
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Page -> the language that the shell speaks there.

@@ -20,9 +20,9 @@ from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF
 from popshell.server.mailserver import MailServer
 from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session
+from popshell.ui.layout import COLOURLESS, Look
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Options, Shell
-from popshell.ui.theme import COLOURLESS, Palette
 
 CATALOG = Catalog((bundled(),))
 PRACTICE = Endpoint("127.0.0.1:1", practice=True, loopback=True, autologout=600.0)
@@ -33,10 +33,8 @@ REMOTE = Endpoint("pop.example.org:110", practice=False, loopback=False)
 class FakeScreen(Screen):
     """A terminal of any size that writes into `text`; questions are kept in `asked`, answers come from `answers`."""
 
-    def __init__(
-        self, *, columns: int = 80, rows: int = 24, palette: Palette = COLOURLESS, ascii: bool = False
-    ) -> None:
-        super().__init__(palette, ascii=ascii, out=io.StringIO())
+    def __init__(self, *, columns: int = 80, rows: int = 24, look: Look = COLOURLESS, ascii: bool = False) -> None:
+        super().__init__(look, ascii=ascii, out=io.StringIO())
         self.size = (columns, rows)
         self.answers: list[str | Callable[[], str | None] | None] = []
         self.asked: list[str] = []

@@ -15,7 +15,7 @@ from popshell.protocol import commands
 from popshell.protocol.commands import COMMANDS, CommandSpec, State, legal, transitions
 from popshell.ui.arrows import HERE, LEGAL, TAKEN, fold
 from popshell.ui.diagram import arrow, machine, mermaid, path
-from popshell.ui.wrap import Line, columns, plain
+from popshell.ui.layout import Line, columns, plain
 
 CLOSED, AUTHORIZATION, TRANSACTION, UPDATE = State
 STATES = list(State)

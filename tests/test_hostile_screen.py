@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN
 from popshell.ui.rules import BodyKind
 from popshell.ui.stream import View, client_line, pager, status_line, write_content
-from popshell.ui.theme import COLOURED, COLOURLESS, PLAIN
 
 PROFILE = settings(max_examples=120, deadline=None, derandomize=True, database=None)
 KINDS: tuple[BodyKind, ...] = ("listing", "uids", "mail", "capabilities", "text")
@@ -173,9 +173,9 @@ WRITERS: dict[str, Callable[[bytes, View], str]] = {
     "mail header": lambda payload, view: drawn(b"a: " + payload + b"\r\n\r\nb\r\n.\r\n", "mail", view),
     "mail body": lambda payload, view: drawn(b"\r\n" + payload + b"\r\n.\r\n", "mail", view),
     "pager": lambda payload, view: "\n".join(pager(payload + b"\r\n.\r\n", "mail", view)) + "\n",
-    "status": lambda payload, view: f"{status_line(b'+OK ' + payload, view.palette, view.columns)}\n",
-    "junk": lambda payload, view: f"{status_line(payload, view.palette, view.columns)}\n",
-    "client": lambda payload, view: client_line(payload.decode("utf-8", "replace"), view.palette, view.columns) + "\n",
+    "status": lambda payload, view: f"{status_line(b'+OK ' + payload, view.look, view.columns)}\n",
+    "junk": lambda payload, view: f"{status_line(payload, view.look, view.columns)}\n",
+    "client": lambda payload, view: client_line(payload.decode("utf-8", "replace"), view.look, view.columns) + "\n",
 }
 
 

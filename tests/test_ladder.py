@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from popshell.ui.ladder import Rung, ladder
-from popshell.ui.wrap import Line, Words, columns, plain
+from popshell.ui.layout import Line, Words, columns, plain
 
 CLOSED, AUTHORIZATION, TRANSACTION, UPDATE = "CLOSED", "AUTHORIZATION", "TRANSACTION", "UPDATE"
 

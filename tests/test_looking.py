@@ -146,7 +146,7 @@ def test_explain_is_the_line_once_then_what_is_wrong_then_what_it_would_do() -> 
             "  many lines, to a lone dot · changes nothing  RFC 1939 §5",
         ]
         assert "  ⚠ an argument is missing: RETR msg\n" in await stage.run(":explain RETR")
-        stage.screen.ascii = True
+        stage.shell.screen = stage.screen = FakeScreen(ascii=True)
         assert "  ! an argument is missing: RETR msg\n" in await stage.run(":explain RETR")
 
     run(go())

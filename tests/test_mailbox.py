@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from popshell.ui.layout import Line, Words, columns, plain
 from popshell.ui.mailbox import LIMIT, MailRow, table
-from popshell.ui.wrap import Line, Words, columns, plain
 
 
 def english(key: str, /, **facts: object) -> str:

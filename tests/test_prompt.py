@@ -11,12 +11,12 @@ from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.line import Context, parse
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.session import Endpoint
+from popshell.ui.layout import Line, line_columns
 from popshell.ui.meta import METAS
 from popshell.ui.prompt import Toolbar, hint, prompt_line
 from popshell.ui.shell import Options
 from popshell.ui.typed import Typing
 from popshell.ui.waiting import COUNTDOWN
-from popshell.ui.wrap import Line, line_columns
 
 
 class Bar:
@@ -55,7 +55,7 @@ def test_prompt_names_state_lock_and_what_is_wrong_with_the_lock() -> None:
         assert stage.shell.call is not None
         stage.shell.call.endpoint = Endpoint("h:995", practice=False, loopback=False, insecure=True)
         assert ("err", "TLS not verified!") in prompt_line(stage.shell)
-        stage.screen.ascii = True
+        stage.shell.screen = FakeScreen(ascii=True)
         assert shown(prompt_line(stage.shell)).isascii()
 
     run(go())

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from popshell.protocol.commands import COMMANDS, MultiLine
 from popshell.protocol.line import Context, parse
 from popshell.ui import rules, theme
+from popshell.ui.layout import COLOURED, Look
 from popshell.ui.rules import BodyKind, Spans
 
 PROFILE = settings(max_examples=300, deadline=None, derandomize=True, database=None)
@@ -168,30 +169,29 @@ def test_hostile_lines_take_linear_time(line: str) -> None:
     assert rules.status_spans(line)[0].style == "ok"
 
 
-# The palette
+# -- styles ------------------------------------------------------------------------------------------------------------
 
 
 def test_colours_are_written_as_escape_sequences() -> None:
-    assert theme.ansi("ok", "+OK") == "\x1b[1;32m+OK\x1b[m"
-    assert theme.ansi("header-value", "x") == "x"
-    assert theme.ansi("ok", "") == ""
+    assert COLOURED.paint("ok", "+OK") == "\x1b[1;32m+OK\x1b[m"
+    assert COLOURED.paint("header-value", "x") == "x"
+    assert COLOURED.paint("ok", "") == ""
+    assert COLOURED.around("number") == ("\x1b[36m", "\x1b[m")
 
 
 def test_without_colour_nothing_is_written() -> None:
-    for palette in (theme.COLOURLESS, theme.PLAIN, theme.Palette(colour=True, plain=True)):
-        assert palette.paint("err", "-ERR") == "-ERR"
-        assert palette.around("err") == ("", "")
-    assert theme.COLOURED.around("number") == ("\x1b[36m", "\x1b[m")
+    for look in (Look(), Look(plain=True), Look(colour=True, plain=True)):
+        assert look.paint("err", "-ERR") == "-ERR"
+        assert look.around("err") == ("", "")
 
 
 def test_an_unknown_style_is_an_error() -> None:
     with pytest.raises(KeyError):
-        theme.ansi("gaudy", "x")
+        COLOURED.paint("gaudy", "x")
 
 
-@pytest.mark.parametrize(
-    ("environ", "isatty", "allowed"),
-    [
+def test_colour_is_decided_once() -> None:
+    for environ, isatty, allowed in (
         ({}, True, True),
         ({}, False, False),
         ({"NO_COLOR": "1"}, True, False),
@@ -202,22 +202,12 @@ def test_an_unknown_style_is_an_error() -> None:
         ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False),
         ({"TERM": "dumb"}, True, False),
         ({"TERM": "xterm-256color"}, True, True),
-    ],
-)
-def test_colour_is_decided_once(environ: dict[str, str], isatty: bool, allowed: bool) -> None:
-    assert theme.colour_allowed(environ, isatty) is allowed
+    ):
+        assert theme.colour_allowed(environ, isatty) is allowed, environ
 
 
-def test_the_three_libraries_take_the_palette() -> None:
-    prompt = theme.prompt_style().get_attrs_for_style_str("class:ok")
-    assert (prompt.color, prompt.bold) == ("ansigreen", True)
-    assert theme.prompt_style(theme.COLOURLESS).get_attrs_for_style_str("class:ok").color == ""
-    look = theme.rich_theme().styles["ok"]
-    assert look.bold
-    assert look.color is not None
-    assert look.color.name == "green"
-    assert theme.rich_theme(theme.COLOURLESS).styles["ok"].color is None
-    from popshell.ui.lexer import TOKENS
-
-    token = theme.pygments_style().style_for_token(TOKENS["ok"])
-    assert (token["ansicolor"], token["bold"]) == ("ansigreen", True)
+def test_prompt_toolkit_knows_every_style() -> None:
+    style = theme.prompt_style(True).get_attrs_for_style_str("class:ok")
+    assert (style.color, style.bold) == ("ansigreen", True)
+    for name in theme.STYLES:
+        assert theme.prompt_style(False).get_attrs_for_style_str(f"class:{name}").color == ""

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from popshell.ui import stream
+from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN, Look
 from popshell.ui.rules import BodyKind, body_spans
 from popshell.ui.stream import Shown, View, client_line, pager, status_line, write_content
-from popshell.ui.theme import COLOURED, COLOURLESS, PLAIN, Palette
 from popshell.visible import recover, width
 
 PROFILE = settings(max_examples=250, deadline=None, derandomize=True, database=None)
@@ -114,7 +114,7 @@ def test_rows_count_against_the_limit() -> None:
 
 @pytest.mark.parametrize(("plain", "first", "more"), [(False, " S: ", " S| "), (True, "S: ", "S| ")])
 def test_long_lines_are_cut_into_rows(plain: bool, first: str, more: str) -> None:
-    rows = drawn(b"x" * 200 + b"\r\n", view=View(Palette(False, plain), columns=80)).splitlines()
+    rows = drawn(b"x" * 200 + b"\r\n", view=View(Look(plain=plain), columns=80)).splitlines()
     assert [row[: len(first)] for row in rows] == [first, more, more]
     assert "".join(row[len(first) :] for row in rows) == "x" * 200
     assert max(map(len, rows)) == 80
@@ -196,10 +196,10 @@ def test_status_lines_have_colours_and_rows() -> None:
     assert rows == ["✔S: +OK " + "x" * 72, " S| " + "x" * 28]
 
 
-@pytest.mark.parametrize("palette", [COLOURLESS, PLAIN])
+@pytest.mark.parametrize("look", [COLOURLESS, PLAIN])
 @pytest.mark.parametrize("line", ["+OK", "-ERR", "+", "what"])
-def test_status_lines_stay_within_the_window(palette: Palette, line: str) -> None:
-    rows = status_line(f"{line} {'x' * 300}", palette, 40).split("\n")
+def test_status_lines_stay_within_the_window(look: Look, line: str) -> None:
+    rows = status_line(f"{line} {'x' * 300}", look, 40).split("\n")
     assert max(map(width, rows)) <= 40
     assert "".join(re.sub(r"^.*?S[:|] ", "", row) for row in rows) == f"{line} {'x' * 300}"
 
@@ -226,7 +226,7 @@ WIRE = st.lists(
     max_size=12,
 )
 VIEWS = st.builds(
-    lambda palette, columns, most: View(palette, columns, most),
+    lambda look, columns, most: View(look, columns, most),
     st.sampled_from([COLOURED, COLOURLESS, PLAIN]),
     st.sampled_from([None, 1, 20, 31, 80]),
     st.sampled_from([1, 3, 2000]),

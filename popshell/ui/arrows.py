@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from popshell.protocol.commands import State, Transition, legal, transitions
-from popshell.ui.wrap import Line, Words, columns
+from popshell.ui.layout import Line, Words, columns
 
 LINE, STATE, HERE = "diagram.line", "diagram.state", "diagram.here"
 COMMAND, LEGAL, TAKEN, NOTE = "diagram.command", "diagram.legal", "diagram.taken", "diagram.note"

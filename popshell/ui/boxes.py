@@ -16,7 +16,7 @@ from itertools import groupby
 
 from popshell.protocol.commands import State
 from popshell.ui.arrows import COMMAND, HERE, LEGAL, LINE, NOTE, OR, STATE, Machine, Post, fill, fold
-from popshell.ui.wrap import Line, columns, line_columns
+from popshell.ui.layout import Line, columns, line_columns
 
 
 class _Canvas:

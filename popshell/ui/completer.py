@@ -21,7 +21,7 @@ from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State
 from popshell.protocol.line import Context, parse
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.sasl import MECHANISMS
-from popshell.ui.wrap import clip
+from popshell.ui.layout import clip
 from popshell.visible import show
 
 MOST = 50

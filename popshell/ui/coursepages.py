@@ -16,9 +16,9 @@ from popshell.course.lesson import Exercise, ExerciseKind, Lesson, Prose, Transl
 from popshell.course.rehearsal import Rehearsal
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, State, known_code
 from popshell.session import transcript_lines
-from popshell.ui import markdown, render
+from popshell.ui import pages, render
+from popshell.ui.layout import Line
 from popshell.ui.shell import Shell
-from popshell.ui.wrap import Line
 from popshell.visible import show
 
 if TYPE_CHECKING:
@@ -26,14 +26,10 @@ if TYPE_CHECKING:
     from popshell.course.catalog import Words
     from popshell.ui.tutor import Tutor
 
-#: Text of a lesson is no wider than this, in columns: long lines are hard to read.
-_WIDEST = 92
-
 
 def laid_out(shell: Shell, text: str) -> list[Line]:
     """Markdown of a lesson as lines for the window."""
-    screen = shell.screen
-    return list(markdown.layout(text, min(screen.columns - 1, _WIDEST), screen.ascii, shell.words))
+    return list(pages.layout(text, shell.screen.look.within(pages.WIDEST), shell.words))
 
 
 def toolbar(tutor: Tutor) -> Line:
@@ -103,10 +99,10 @@ def lesson_text(tutor: Tutor, lesson: Lesson) -> list[Line]:
     title = shell.words(
         "tutor.title", number=names.index(lesson.name) + 1, total=len(names), title=show(lesson.title, keep="")
     )
-    lines: list[Line] = [[], *render.paragraph(title, shell.screen.columns, " ", "emphasis")]
+    lines: list[Line] = [[], *render.paragraph(title, shell.screen.look, " ", "emphasis")]
     if lesson.stale and shell.options.language != "en":
         key = "tutor.stale" if lesson.translation is Translation.STALE else "tutor.untranslated"
-        lines += render.paragraph(shell.words(key), shell.screen.columns, style="dim")
+        lines += render.paragraph(shell.words(key), shell.screen.look, style="dim")
     return lines + laid_out(shell, lesson.text)
 
 
@@ -114,7 +110,7 @@ def show_task(shell: Shell, lesson: Lesson, exercise: Exercise, prose: Prose) ->
     """An exercise's task, with the failed dialogue that is to be repaired."""
     at, total = lesson.exercises.index(exercise) + 1, len(lesson.exercises)
     head = shell.words("tutor.task", number=at, total=total)
-    shell.screen.lines([[], *render.paragraph(head, shell.screen.columns, " ", "emphasis")])
+    shell.screen.lines([[], *render.paragraph(head, shell.screen.look, " ", "emphasis")])
     shell.screen.lines(laid_out(shell, prose.task))
     if exercise.failed:
         played = Rehearsal(shell.catalog, exercise)

@@ -19,7 +19,7 @@ from itertools import pairwise
 
 from popshell.protocol.commands import State, legal
 from popshell.ui.arrows import COMMAND, HERE, LEGAL, LINE, NOTE, OR, STATE, TAKEN, fold, read, to_ascii
-from popshell.ui.wrap import Line, Words, clip, clip_line, columns, inline, line_columns, plain, wrap_runs
+from popshell.ui.layout import Line, Words, clip, clip_line, columns, inline, line_columns, plain, wrap_runs
 
 __all__ = ["arrow", "machine", "mermaid", "path", "plain"]
 

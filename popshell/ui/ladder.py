@@ -22,7 +22,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.line import MASK
 from popshell.ui.arrows import HERE, LINE, NOTE, to_ascii
 from popshell.ui.arrows import STATE as PLACE
-from popshell.ui.wrap import Line, Run, Words, clip, clip_line, columns, pad
+from popshell.ui.layout import Line, Run, Words, clip, clip_line, columns, pad
 from popshell.visible import show
 
 _WIDE, _NARROW = 60, 36

@@ -9,8 +9,8 @@ from popshell.course.explain import explain_line
 from popshell.protocol.commands import State
 from popshell.protocol.line import MASK, Context, parse
 from popshell.ui import diagram, render
+from popshell.ui.layout import Line, columns, pad
 from popshell.ui.shell import Misused, Shell
-from popshell.ui.wrap import Line, columns, pad
 from popshell.visible import fold, show
 
 # -- looking -----------------------------------------------------------------------------------------------------------
@@ -25,7 +25,7 @@ async def explain(shell: Shell, argument: str) -> None:
     context = shell.session.connection.context() if shell.session else Context(State.CLOSED)
     line = parse(argument, context)
     spans = explain_line(line, shell.catalog, shell.options.language)
-    shell.screen.lines(render.span_lines(line, spans, shell.screen.columns, ascii=shell.screen.ascii))
+    shell.screen.lines(render.span_lines(line, spans, shell.screen.look))
 
 
 def _explain_meta(shell: Shell, name: str) -> None:
@@ -139,9 +139,11 @@ async def raw(shell: Shell, argument: str) -> None:
         lines += _framed("gutter-server", "S", _octets(last.redact(text) if at < masked else text), width)
     if due:
         name = last.name or shell.words("problem.greeting")
-        lines += render.paragraph(shell.words("shell.raw-due", command=show(name, keep="")), width, style="warn")
+        lines += render.paragraph(
+            shell.words("shell.raw-due", command=show(name, keep="")), shell.screen.look, style="warn"
+        )
     if (left := len(last.received) - _MOST_RAW) > 0:
-        lines += render.paragraph(shell.words("shell.raw-more", left=left), width, style="note")
+        lines += render.paragraph(shell.words("shell.raw-more", left=left), shell.screen.look, style="note")
     _show(shell, lines, "")
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from popshell.ui.wrap import Line, Words, clip, clip_line, columns, inline, pad, wrap_runs
+from popshell.ui.layout import Line, Words, clip, clip_line, columns, inline, pad, wrap_runs
 from popshell.visible import show
 
 #: How many messages are listed at most, unless `:mailbox all` asks for the rest.

@@ -17,8 +17,8 @@ from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, S
 from popshell.protocol.line import upper
 from popshell.ui import coursework, doing, looking, render
 from popshell.ui.coursework import Run, of_course
+from popshell.ui.layout import Line
 from popshell.ui.shell import Misused, Shell
-from popshell.ui.wrap import Line
 from popshell.visible import show
 
 
@@ -74,7 +74,7 @@ def not_found(shell: Shell, name: str, known: list[Meta]) -> None:
 
 
 async def _help(shell: Shell, argument: str) -> None:
-    from popshell.ui import pages as layout  # rich and markdown-it are loaded for the first page only
+    from popshell.ui import pages as layout  # markdown-it is loaded for the first page only
 
     language, wanted = shell.options.language, argument.strip().strip("[]")
     if not wanted:
@@ -94,7 +94,7 @@ async def _help(shell: Shell, argument: str) -> None:
         shell.tally.usage = True
         return
     screen = shell.screen
-    shell.page(layout.render(page, path or "", shell.words, screen.columns, screen.ascii, screen.palette))
+    shell.page(screen.drawn(layout.render(page, path or "", shell.words, screen.look)))
 
 
 def page_for(word: str) -> str | None:
@@ -116,23 +116,23 @@ def page_for(word: str) -> str | None:
 
 
 def _overview(shell: Shell) -> None:
-    words, width, session = shell.words, shell.screen.columns, shell.session
-    lines = render.paragraph(words("shell.help-intro"), width)
+    words, look, session = shell.words, shell.screen.look, shell.session
+    lines = render.paragraph(words("shell.help-intro"), look)
     if session is None:
-        lines += render.paragraph(words("shell.help-closed"), width, style="warn")
+        lines += render.paragraph(words("shell.help-closed"), look, style="warn")
     else:
         context = session.connection.context()
-        lines += render.paragraph(words("shell.help-legal", state=context.state.value), width, style="emphasis")
+        lines += render.paragraph(words("shell.help-legal", state=context.state.value), look, style="emphasis")
         known = [(spec, shell.catalog.page(words.language, f"commands/{spec.name}")) for spec in legal_now(context)]
         rows = [(("command", spec.syntax), page.summary if page else "") for spec, page in known]
-        lines += render.two_columns(rows, width)
-    lines += render.paragraph(words("shell.help-metas"), width, style="emphasis")
+        lines += render.two_columns(rows, look)
+    lines += render.paragraph(words("shell.help-metas"), look, style="emphasis")
     shell.page(shell.screen.drawn([*lines, *meta_rows(shell, list(METAS.values()))]))
 
 
 def meta_rows(shell: Shell, metas: list[Meta]) -> list[Line]:
     rows = [(("command", usage(meta)), shell.words(f"meta.{meta.name}")) for meta in metas]
-    return render.two_columns(rows, shell.screen.columns)
+    return render.two_columns(rows, shell.screen.look)
 
 
 def usage(meta: Meta) -> str:

@@ -1,19 +1,16 @@
-"""A page of `lessons/` on the screen (`:help RETR`): facts derived from the tables, then the Markdown body.
+"""Pages and lessons on the screen: facts from the tables, and Markdown as styled lines.
 
-rich lays out frame and table; the text is wrapped by wrap.py first, since rich would begin lines with 。 and split
-`-ERR`. Loaded for the first page only: rich and markdown-it cost 100 ms. Links are shown with their target, never as
-terminal links (sec-D5).
+Of Markdown there are headings, paragraphs, lists, quotes and fenced blocks; anything else is shown as its text. Links
+are shown with their target, never as terminal links (sec-D5). Import this when the first page or lesson is shown:
+markdown-it takes a while to load.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import StringIO
 
-from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from popshell.course.catalog import Page, Words
 from popshell.course.explain import citation, undo_in_words
@@ -26,99 +23,47 @@ from popshell.protocol.commands import (
     State,
     transitions,
 )
-from popshell.ui import markdown
-from popshell.ui.respell import in_backticks
-from popshell.ui.theme import COLOURED, COLOURLESS, Palette, rich_theme
-from popshell.ui.wrap import Line, Run, columns, in_ascii, inline, wrap_runs
+from popshell.ui import rules
+from popshell.ui.layout import Line, Look, Run, clip_line, columns, inline, line_columns, pad, wrap
 from popshell.visible import tame
 
-_MOST_COLUMNS = 92
-
-
-def render(page: Page, path: str, words: Words, columns: int, ascii: bool, palette: Palette | None = None) -> str:
-    """The page as text for `columns`, with escapes where `palette` has colour."""
-    palette = palette or (COLOURLESS._replace(ascii=True) if ascii else COLOURED)
-    if palette.ascii:  # before it is wrapped: some signs become longer
-        head_of_page = {key: in_ascii(text) if isinstance(text, str) else text for key, text in page.head.items()}
-        page = page._replace(body=in_ascii(page.body), head=head_of_page)
-    width = min(columns - 1, _MOST_COLUMNS)
-    out = StringIO()
-    console = Console(
-        file=out,
-        width=width,
-        theme=rich_theme(palette),
-        force_terminal=palette.colour,
-        color_system="standard" if palette.colour else None,
-        no_color=not palette.colour,
-        legacy_windows=False,
-        markup=False,
-        emoji=False,
-        highlight=False,
-        safe_box=ascii,
-    )
-    kind, _, name = path.partition("/")
-    title = _title(kind, name)
-    head = Text(title, "command")
-    head.append(f"  {words(f'page.{_KINDS[kind]}')}", "dim")
-    if palette.plain:
-        console.print(Text(f"== {title}: {tame(page.summary)} =="))
-    else:
-        from rich import box
-
-        console.print(
-            Panel(
-                Text(tame(page.summary)),
-                title=head,
-                title_align="left",
-                border_style="dim",
-                box=box.ASCII if ascii else box.ROUNDED,
-            )
-        )
-    console.print(_facts(kind, name, page, words, width, palette.ascii))
-    body = markdown.layout(page.body, width - 2, palette.plain or ascii, words)
-    for line in in_backticks(body, width - 2) if palette.plain else body:
-        console.print(_text(line), no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
-    text = out.getvalue()
-    if not palette.colour:
-        text = "".join(f"{row.rstrip()}\n" for row in text.splitlines())
-    return in_ascii(text) if palette.ascii else text.replace("→", "->").replace("·", "/") if ascii else text
-
-
+#: No wider, in columns: long lines are hard to read.
+WIDEST = 92
 _KINDS = {"commands": "command", "codes": "code", "capabilities": "capability", "states": "state"}
 
 
-def _title(kind: str, name: str) -> str:
-    if kind == "codes":
-        return next((f"[{row.code}]" for row in RESPONSE_CODES.values() if row.page == name), name)
-    return name
+def render(page: Page, path: str, words: Words, look: Look) -> list[Line]:
+    """A page of `lessons/` (`:help RETR`): its summary in a frame, the facts from the tables, its body."""
+    look = look.within(WIDEST)
+    kind, _, name = path.partition("/")
+    title = next((f"[{row.code}]" for row in RESPONSE_CODES.values() if path == f"codes/{row.page}"), name)
+    if look.plain:
+        lines = wrap([("", f"== {title}: {tame(page.summary)} ==")], look)
+    else:
+        lines = _framed([("command", title), ("dim", f"  {words(f'page.{_KINDS[kind]}')}")], tame(page.summary), look)
+    labels = [(words(f"page.{label}") if label else "", fact) for label, fact in _facts(kind, name, page, words)]
+    widest = max(columns(label) for label, _ in labels) + 3
+    for label, fact in labels:
+        runs = [fact] if isinstance(fact, tuple) else inline(fact)
+        for at, line in enumerate(wrap(runs, look, " " * widest, " " * widest)):
+            lines.append([("dim", pad("" if at else label, widest)), *line[1:]])
+    return [*lines, *layout(page.body, look.within(-2), words)]
 
 
-def _text(line: Line) -> Text:
-    text = Text()
-    for style, part in line:
-        text.append(part, style or None)
-    return text
+def _framed(title: Line, text: str, look: Look) -> list[Line]:
+    """A text in a frame with a title."""
+    inner = look.width - 4
+    title = clip_line(look.spelled(title), inner - 2, look.ellipsis)
+    stroke = "─" * (inner - line_columns(title) - 1)
+    lines: list[Line] = [[("dim", "╭─ "), *title, ("dim", f" {stroke}╮")]]
+    for line in wrap([("", text)], look.within(-4)):
+        lines.append([("dim", "│ "), *line, ("dim", " " * (inner - line_columns(line)) + " │")])
+    return look.drawing([*lines, [("dim", f"╰{'─' * (inner + 2)}╯")]])
 
 
-# -- facts from the tables ---------------------------------------------------------------------------------------------
-
-
-def _facts(kind: str, name: str, page: Page, words: Words, width: int, ascii: bool) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 1), pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
-    rows = list(_rows(kind, name, page, words))
-    room = width - max((columns(words(f"page.{label}")) for label, _ in rows if label), default=0) - 3
-    for label, value in rows:
-        runs = [value] if isinstance(value, tuple) else inline(value)
-        wrapped = wrap_runs([(style, in_ascii(text)) for style, text in runs] if ascii else runs, room)
-        table.add_row(words(f"page.{label}") if label else "", Text("\n").join(_text(line) for line in wrapped))
-    return table
-
-
-def _rows(kind: str, name: str, page: Page, words: Words) -> Iterator[tuple[str, str | Run]]:
+def _facts(kind: str, name: str, page: Page, words: Words) -> Iterator[tuple[str, str | Run]]:
     if kind == "commands":
-        yield from _command_rows(COMMANDS[name], page, words)
+        yield from _command_facts(COMMANDS[name], page, words)
     elif kind == "capabilities":
         row = CAPABILITIES[name]
         yield "announced-in", " / ".join(s.value for s in State if s in row.announced)
@@ -131,10 +76,10 @@ def _rows(kind: str, name: str, page: Page, words: Words) -> Iterator[tuple[str,
         for arrow in transitions():
             if arrow.before is state and arrow.after is not state:
                 server = words("diagram.closes" if state is State.UPDATE else "diagram.greeting")
-                yield "leads-to", f"{' · '.join(arrow.commands) or server} → {arrow.after.value}"
+                yield "leads-to", f"{' / '.join(arrow.commands) or server} → {arrow.after.value}"
 
 
-def _command_rows(spec: CommandSpec, page: Page, words: Words) -> Iterator[tuple[str, str | Run]]:
+def _command_facts(spec: CommandSpec, page: Page, words: Words) -> Iterator[tuple[str, str | Run]]:
     if spec.historic:
         yield "", ("warn", words("page.history"))
     yield "syntax", ("command", spec.syntax)
@@ -154,3 +99,80 @@ def _command_rows(spec: CommandSpec, page: Page, words: Words) -> Iterator[tuple
     yield "source", ("rfc", citation(spec.rfc, spec.section))
     if spec.see:
         yield "see-also", ("rfc", words.listed(citation(*where) for where in spec.see))
+
+
+# -- Markdown ----------------------------------------------------------------------------------------------------------
+
+
+def layout(markdown: str, look: Look, words: Words) -> Iterator[Line]:
+    """Markdown as styled lines."""
+    indent, first = "  ", ""
+    heading = False
+    for token in MarkdownIt("commonmark").parse(markdown):
+        match token.type:
+            case "heading_open":
+                heading = True
+                yield []
+            case "heading_close":
+                heading = False
+            case "list_item_open":
+                first = f"{token.info}{token.markup} " if token.info else "- " if look.signless else "• "
+                indent += "  "
+            case "list_item_close":
+                indent = indent[:-2]
+            case "paragraph_open" if not first:
+                yield []
+            case "inline" if heading:
+                yield from wrap(_inline(token, "emphasis"), look, " ", " ")
+            case "inline":
+                yield from wrap(_inline(token, ""), look, indent[:-2] + first if first else indent, indent)
+                first = ""
+            case "fence" | "code_block":
+                yield []
+                yield from _fence(token, indent, look, words)
+
+
+def _inline(token: Token, style: str) -> Iterator[Run]:
+    current, target = style, ""
+    for child in token.children or ():
+        match child.type:
+            case "text":
+                yield current, tame(child.content)
+            case "code_inline":
+                yield "literal", tame(child.content)
+            case "softbreak" | "hardbreak":
+                yield current, " "
+            case "em_open" | "strong_open":
+                current = "emphasis"
+            case "em_close" | "strong_close":
+                current = style
+            case "link_open":
+                target = str(child.attrGet("href") or "")
+            case "link_close":
+                yield "dim", f" <{tame(target)}>" if target else ""
+            case "image" | "html_inline":
+                yield current, tame(child.content)
+
+
+def _fence(token: Token, indent: str, look: Look, words: Words) -> Iterator[Line]:
+    word, _, info = token.info.partition(" ")
+    if word == "pop3" and info.startswith("quoted"):
+        source = info.partition(" ")[2].strip().strip('"')
+        yield from wrap([("dim", words("page.quoted", source=tame(source)))], look, indent, indent)
+    for row in token.content.rstrip("\n").split("\n"):
+        yield look.spelled([("", indent), *(_dialogue(row) if word == "pop3" else [("literal", tame(row))])])
+
+
+def _dialogue(row: str) -> Line:
+    text = tame(row)
+    mark, rest = text[:3], text[3:]
+    if mark == "C: ":
+        return [("gutter-client", mark), ("command", rest)]
+    if mark != "S: ":
+        return [("dim", text)]
+    line: Line = [("gutter-server", mark)]
+    at = 0
+    for span in rules.status_spans(rest):
+        line += [("", rest[at : span.start]), (span.style, rest[span.start : span.end])]
+        at = span.end
+    return [run for run in [*line, ("", rest[at:])] if run[1]]

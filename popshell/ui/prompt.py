@@ -19,10 +19,10 @@ from popshell.protocol.commands import CommandSpec, State, Undo
 from popshell.protocol.line import CommandLine, Context
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.ui import diagram
+from popshell.ui.layout import Line, Run, clip_line, line_columns, wrap_runs
 from popshell.ui.shell import Shell
 from popshell.ui.typed import Typing
 from popshell.ui.waiting import COUNTDOWN
-from popshell.ui.wrap import Line, Run, clip_line, line_columns, wrap_runs
 from popshell.visible import show
 
 #: Rows of a window from which on the toolbar has three rows, and four.

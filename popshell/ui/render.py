@@ -1,6 +1,6 @@
-"""Exchange, notes and meta answers become styled lines; nothing here writes. Long replies are stream.py's.
+"""Notes, texts and explanations as styled lines, spelled and wrapped for a Look; nothing here writes.
 
-Text of a peer goes through `visible.show` before it becomes a run. Lines are wrapped by our own rules (wrap.py).
+Text of a peer goes through `visible.show` before it becomes a run.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from popshell.course.explain import Note, Span
-from popshell.protocol.line import CommandLine, Role
+from popshell.protocol.line import MASK, CommandLine, Role
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, Status
 from popshell.protocol.wire import ReplyLimits
-from popshell.ui.wrap import Line, Run, columns, inline, pad, wrap_runs
+from popshell.ui.layout import Line, Look, Run, inline, line_columns, pad, wrap
 from popshell.visible import show, tame
 
 if TYPE_CHECKING:
@@ -24,33 +24,26 @@ if TYPE_CHECKING:
 MOST_ROWS = ReplyLimits().listing_lines
 #: Notes stand below the text of a reply, right of its gutter.
 INDENT = "     "
-_SIGNS = {"ok": ("✔", "ok"), "err": ("✘", "err"), "warn": ("⚠", "warn"), "info": (" ", "note")}
-_PLAIN_SIGNS = {"ok": "*", "err": "*", "warn": "!", "info": " "}
+_SIGNS = {"ok": ("✔", "*", "ok"), "err": ("✘", "*", "err"), "warn": ("⚠", "!", "warn"), "info": (" ", " ", "note")}
 
 
-def note_lines(notes: Iterable[Note], columns: int, *, ascii: bool, cite: bool = True) -> list[Line]:
+def note_lines(notes: Iterable[Note], look: Look, *, cite: bool = True) -> list[Line]:
     """The notes below a reply: a sign, the text, its source."""
     lines: list[Line] = []
     for note in notes:
-        sign, style = _SIGNS[note.sort]
-        if ascii:
-            sign = _PLAIN_SIGNS[note.sort]
-        runs = [(run_style or "note", text) for run_style, text in inline(tame(note.text))]
-        if cite and note.cite:
-            runs += [("", "  "), ("rfc", note.cite)]
-        wrapped = wrap_runs(runs, columns - 1, INDENT, INDENT)
+        sign, plain_sign, style = _SIGNS[note.sort]
+        source: Line = [("", "  "), ("rfc", note.cite)] if cite and note.cite else []
+        wrapped = wrap([*inline(tame(note.text), "note"), *source], look, INDENT, INDENT)
         if wrapped and sign.strip():
-            wrapped[0] = [("", "   "), (style, sign), ("", " "), *wrapped[0][1:]]
+            wrapped[0] = [("", "   "), (style, plain_sign if look.signless else sign), ("", " "), *wrapped[0][1:]]
         lines += wrapped
     return lines
 
 
-def paragraph(text: str, columns: int, indent: str = "  ", style: str = "") -> list[Line]:
+def paragraph(text: str, look: Look, indent: str = "  ", style: str = "") -> list[Line]:
     """A text of ours, wrapped; each of its lines is a paragraph."""
-    lines: list[Line] = []
-    for part in tame(text).split("\n"):
-        lines += wrap_runs([(run or style, word) for run, word in inline(part)], columns - 1, indent, indent) or [[]]
-    return lines
+    parts = tame(text).split("\n")
+    return [line for part in parts for line in wrap(inline(part, style), look, indent, indent) or [[]]]
 
 
 def token_style(line: CommandLine, index: int) -> str:
@@ -65,35 +58,35 @@ def token_style(line: CommandLine, index: int) -> str:
     return "number" if token.text.isdigit() and token.text.isascii() else "argument"
 
 
-def span_lines(line: CommandLine, spans: Sequence[Span], columns: int, *, ascii: bool) -> list[Line]:
+def span_lines(line: CommandLine, spans: Sequence[Span], look: Look) -> list[Line]:
     """`:explain`: each token with its meaning beside it, then what is wrong, then what the line would do."""
     tokens: list[tuple[Run, str]] = []
     for span in spans:
         if span.token is not None:
-            word = "••••" if span.token.secret else show(span.token.text, keep="")
+            word = MASK if span.token.secret else show(span.token.text, keep="")
             tokens.append(((token_style(line, line.tokens.index(span.token)), word), tame(span.text)))
-    lines = two_columns(tokens, columns, indent=2)
-    sign = "! " if ascii else "⚠ "
+    lines = two_columns(tokens, look, indent=2)
+    sign = "! " if look.signless else "⚠ "
     for span in spans:
         if span.sort == "warn":
-            runs = [("warn", sign), *((style or "warn", text) for style, text in inline(tame(span.text)))]
-            lines += wrap_runs(runs, columns - 1, "  ", "    ")
+            lines += wrap([("warn", sign), *inline(tame(span.text), "warn")], look, "  ", "    ")
     facts = " · ".join(span.text for span in spans if span.sort == "fact")
     source = [("rfc", span.text) for span in spans if span.sort == "cite"]
-    return lines + (wrap_runs([("note", facts), ("", "  "), *source], columns - 1, "  ", "  ") if facts else [])
+    return lines + (wrap([("note", facts), ("", "  "), *source], look, "  ", "  ") if facts else [])
 
 
-def two_columns(rows: Sequence[tuple[Run, str]], width: int, *, indent: int = 4) -> list[Line]:
+def two_columns(rows: Sequence[tuple[Run, str]], look: Look, *, indent: int = 4) -> list[Line]:
     """What is typed, and its meaning beside it; below it, where there is no room."""
-    widest = max((columns(word) for (_, word), _ in rows), default=0) + 1
-    beside = width - widest - indent - 1 >= 24
+    typed = [look.spelled([run]) for run, _ in rows]
+    widest = max(map(line_columns, typed), default=0) + 1
+    beside = look.width - widest - indent >= 24
     start = " " * indent
     hanging = " " * (indent + widest + 1 if beside else indent + 2)
     lines: list[Line] = []
-    for (style, word), text in rows:
-        wrapped = wrap_runs([(run or "note", part) for run, part in inline(text)], width - 1, hanging, hanging)
+    for ((style, word),), (_, text) in zip(typed, rows, strict=True):
+        wrapped = wrap(inline(text, "note"), look, hanging, hanging)
         if not beside:
-            lines += wrap_runs([(style, word)], width - 1, start, start + "  ")
+            lines += wrap([(style, word)], look, start, start + "  ")
         else:
             wrapped = wrapped or [[]]
             wrapped[0] = [("", start), (style, pad(word, widest + 1)), *wrapped[0][1:]]

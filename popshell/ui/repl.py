@@ -31,6 +31,7 @@ from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.history import MemoryHistory, RecentSuggest, ShellHistory
 from popshell.ui.interruptions import Interruptions
 from popshell.ui.keys import prompt_keys
+from popshell.ui.layout import Look
 from popshell.ui.prompt import Toolbar, formatted, hint, prompt_line
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Leave, Shell
@@ -53,8 +54,8 @@ class ReplScreen(Screen):
 
     repl: Repl
 
-    def __init__(self, palette: theme.Palette, *, ascii: bool = False) -> None:
-        super().__init__(palette, ascii=ascii)
+    def __init__(self, look: Look, *, ascii: bool = False) -> None:
+        super().__init__(look, ascii=ascii)
         self.pauses = True
 
     def interrupt(self, show: Callable[[], None]) -> None:
@@ -82,7 +83,7 @@ class Repl:
         self._task: asyncio.Task[None] | None = None
         self.interruptions = Interruptions(lambda: self._live() is not None)
         self._stopped: int | None = None
-        self._style = theme.prompt_style(shell.screen.palette)
+        self._style = theme.prompt_style(shell.screen.look.colour)
         self._toolbar = Toolbar(shell, catalog, self._typing, self._typed)
         self._session: PromptSession[str] = PromptSession(
             message=lambda: formatted(prompt_line(shell)),
@@ -307,8 +308,8 @@ class Repl:
             key_bindings=keys,
         )
         # A prompt of more than one line would be repeated on each resize; so all but the last is printed.
-        columns = self.shell.screen.columns
-        *above, last = render.paragraph(question.strip(), max(columns - 12, min(columns, 40)), " ", "warn")
+        look = self.shell.screen.look
+        *above, last = render.paragraph(question.strip(), look.within(max(look.width - 12, 39)), " ", "warn")
         last.append(("", " "))
         self.shell.screen.lines(above)
         message = formatted(last)

@@ -18,9 +18,7 @@ from popshell.protocol.connection import Challenge
 from popshell.protocol.line import MASK, CommandLine
 from popshell.protocol.records import Exchange
 from popshell.ui import rules, stream
-from popshell.ui.respell import in_backticks, without_signs
-from popshell.ui.theme import PLAIN, Palette
-from popshell.ui.wrap import Line, wrap_runs
+from popshell.ui.layout import PLAIN, Line, Look, wrap
 
 #: A reply is shown whole if it fills no more windows than that, and no more lines; else a windowful, and `:more`.
 WINDOWS, MOST_LINES = 3, 200
@@ -56,9 +54,8 @@ class Screen:
     #: whether there is a prompt at which a finished line can be put, unsent
     prompts: bool = True
 
-    def __init__(self, palette: Palette, *, ascii: bool = False, out: TextIO | None = None) -> None:
-        self.palette = palette._replace(ascii=ascii and not palette.plain)
-        self.ascii = ascii
+    def __init__(self, look: Look, *, ascii: bool = False, out: TextIO | None = None) -> None:
+        self._look = look._replace(ascii=ascii)
         self.out = out or sys.stdout
         self.most = MOST_LINES
         #: whether a long text may wait for Enter
@@ -67,8 +64,8 @@ class Screen:
         self.echoes = True
         #: octets of a line that are shown: what RFC 5322 §2.1.1 allows is whole
         self.longest = 998
-        #: the note on a line that is cut, in today's language
-        self.hidden = "+{octets}"
+        #: gives a text in today's language, "" if there is none
+        self.text_of: Callable[[str], str] = lambda key: ""
         #: the page that was shown last, as far as it was shown, for `:pager`; "" if a reply came after it
         self.page = ""
 
@@ -80,16 +77,24 @@ class Screen:
         return self.columns
 
     @property
+    def look(self) -> Look:
+        """How text of ours is spelled and how wide it may be, in the window as it is now."""
+        return self._look._replace(width=self.columns - 1, units=self.text_of("layout.units"))
+
+    @property
+    def ascii(self) -> bool:
+        """Whether signs and drawings are made of ASCII."""
+        return self._look.signless
+
+    @property
     def rows(self) -> int:
         """How many lines can be seen at once."""
         return max(5, shutil.get_terminal_size((80, 24)).lines)
 
     def drawn(self, lines: Iterable[Line]) -> str:
         """Lines of our own as text, escapes of ours included."""
-        paint = self.palette.paint
-        if self.palette.ascii:
-            lines = without_signs(lines, self.columns - 1)
-        return "".join("".join(paint(s, t) if s else t for s, t in line).rstrip() + "\n" for line in lines)
+        paint, spelled = self._look.paint, self._look.spelled
+        return "".join("".join(paint(s, t) if s else t for s, t in spelled(line)).rstrip() + "\n" for line in lines)
 
     def lines(self, lines: Iterable[Line]) -> None:
         """Show lines of our own, already safe."""
@@ -124,8 +129,8 @@ class Screen:
     def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
         """Show a line that was sent; None is an answer to a challenge."""
         text = ("*" if not masked else MASK) if line is None else line.redacted() if masked else line.text
-        drawn = stream.client_line(text, self.palette, self._window())
-        self.out.write(drawn + (self.palette.paint("note", f"   ({note})") if note else "") + "\n")
+        drawn = stream.client_line(text, self._look, self._window())
+        self.out.write(drawn + (self._look.paint("note", f"   ({note})") if note else "") + "\n")
         self.out.flush()
 
     def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> Shown:
@@ -140,7 +145,8 @@ class Screen:
             self.out.flush()
             return Shown(0, 0)
         most = self._most_of(raw, start) if most is None else most
-        view = stream.View(self.palette, self._window(), most, self.longest, hidden=self.hidden)
+        hidden = self.text_of("shell.hidden") or "+{octets}"
+        view = stream.View(self._look, self._window(), most, self.longest, hidden)
         shown = stream.write_content(self.out, raw, rules.body_kind(exchange.name), view, first=start)
         return Shown(shown.lines, shown.total_lines - start)
 
@@ -150,7 +156,7 @@ class Screen:
             received = received.partition(b"\r\n")[2]
         first = received.partition(b"\r\n")[0].decode("utf-8", "surrogateescape")
         first = exchange.redact(first) if redacted else first
-        return stream.status_line(first, self.palette, self._window())
+        return stream.status_line(first, self._look, self._window())
 
     def _most_of(self, raw: bytes, start: int) -> int:
         """How many rows of a content are shown unasked: all, if one can well scroll back to its beginning."""
@@ -169,7 +175,7 @@ class Screen:
         """The rows of a reply, nothing left out, for a pager."""
         yield self._status(exchange, redacted=True)
         if raw := exchange.raw_content():
-            view = stream.View(self.palette, self._window(), long_line=1 << 40, paged=True)
+            view = stream.View(self._look, self._window(), long_line=1 << 40, paged=True)
             yield from stream.pager(raw, rules.body_kind(exchange.name), view)
 
     async def page_out(self, rows: Iterable[str]) -> bool:
@@ -181,13 +187,13 @@ class Screen:
         rows = exchange.received.removesuffix(b"\r\n").split(b"\r\n") if exchange.received else []
         for row in rows[:_EVIDENCE]:
             text = exchange.redact(row[:512].decode("utf-8", "surrogateescape"))
-            self.out.write(stream.status_line(text, self.palette, self._window()) + "\n")
+            self.out.write(stream.status_line(text, self._look, self._window()) + "\n")
         self.out.flush()
         return Shown(len(rows), len(rows))
 
     def challenge(self, challenge: Challenge) -> None:
         text = b"+ " + challenge.line if challenge.line else b"+ "
-        self.out.write(stream.status_line(text, self.palette, self._window()) + "\n")
+        self.out.write(stream.status_line(text, self._look, self._window()) + "\n")
         self.out.flush()
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
@@ -210,7 +216,7 @@ class Screen:
         return None
 
     def waiting(self, text: str) -> None:
-        self.lines(wrap_runs([("note", text)], self.columns - 1, "     ", "     "))
+        self.lines(wrap([("note", text)], self.look, "     ", "     "))
 
 
 class PlainScreen(Screen):
@@ -219,8 +225,7 @@ class PlainScreen(Screen):
     prompts = False
 
     def __init__(self, out: TextIO | None = None, *, interactive: bool = False, ascii: bool = False) -> None:
-        super().__init__(PLAIN, ascii=True, out=out)
-        self.palette = PLAIN._replace(ascii=ascii)
+        super().__init__(PLAIN, ascii=ascii, out=out)
         self.most = self.longest = 1 << 40
         self.interactive = interactive
         #: where answers come from when a person sits at the terminal: the same lines as the commands
@@ -228,7 +233,7 @@ class PlainScreen(Screen):
 
     async def ask(self, question: str) -> str:
         await self._forget_ahead()
-        rows = wrap_runs([("", question.strip())], self.columns - 12, "  ", "  ")
+        rows = wrap([("", question.strip())], self.look.within(-11), "  ", "  ")
         self.out.write(self.drawn(rows).rstrip("\n") + " ")
         self.out.flush()
         return await self._answer() or ""
@@ -280,10 +285,6 @@ class PlainScreen(Screen):
 
     def _most_of(self, raw: bytes, start: int) -> int:
         return self.most
-
-    def drawn(self, lines: Iterable[Line]) -> str:
-        """Without colours, what is to be typed is told by its backticks; what they make too wide is wrapped anew."""
-        return super().drawn(in_backticks(lines, self.columns - 1))
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
         self.out.write(f"[STATE: {after.value}]\n")

@@ -98,6 +98,7 @@ class Shell:
     _upgrading: asyncio.Future[None] | None = None
 
     def __post_init__(self) -> None:
+        self.screen.text_of = lambda key: self.words.get(key) or ""
         self.order = Order(lambda tell: self.screen.interrupt(tell))
 
     # -- words and looks -----------------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ class Shell:
 
     def say(self, key: str, *, style: str = "note", **facts: object) -> None:
         """Show one of our own texts."""
-        self.screen.lines(render.paragraph(self.words(key, **facts), self.screen.columns, style=style))
+        self.screen.lines(render.paragraph(self.words(key, **facts), self.screen.look, style=style))
 
     def page(self, text: str) -> None:
         """Show a text that is laid out already, a windowful at a time."""
@@ -213,7 +214,7 @@ class Shell:
     def fail(self, error: ConnectError) -> None:
         """Show why a connection could not be made or was lost."""
         self.tally.failed = True
-        self.screen.lines(render.paragraph(self.net_words(error), self.screen.columns, style="err"))
+        self.screen.lines(render.paragraph(self.net_words(error), self.screen.look, style="err"))
 
     def net_words(self, error: ConnectError) -> str:
         """A failure of the network or of TLS in words."""
@@ -341,7 +342,6 @@ class Shell:
             self.tally.refused = True
             if exchange.is_greeting:
                 self.tally.failed = True
-        self.screen.hidden = self.words.get("shell.hidden") or ""
         # The practice server never repeats what it was sent (sec-V3): nothing of its words needs a mask.
         self.screen.echoes = not (self.call is not None and self.call.endpoint.practice)
         shown = self.screen.reply(self._with_evidence(exchange))
@@ -349,11 +349,10 @@ class Shell:
         self.page_rest = []
         if self.cut_short:
             self.say("shell.more", left=shown.left, total=shown.total)
-        columns = self.screen.columns
         if self.options.notes != "off":
             if self.options.notes == "brief":
                 notes = notes[:1]
-            lines = render.note_lines(notes, columns, ascii=self.screen.ascii, cite=self.options.notes == "full")
+            lines = render.note_lines(notes, self.screen.look, cite=self.options.notes == "full")
             self.screen.notes(lines)
         self.moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
         self.screen.record(exchange, notes)

@@ -43,7 +43,7 @@ async def play(tutor: Tutor, session: Session, exercise: Exercise) -> None:
     shell.screen.lines(
         render.paragraph(
             shell.words("tutor.played", lines=shell.words.listed(f"`{show(row, keep='')}`" for row in played)),
-            shell.screen.columns,
+            shell.screen.look,
             style="dim",
         )
     )

@@ -34,8 +34,8 @@ from typing import NamedTuple, Protocol
 
 from popshell.protocol.line import MASK, parse
 from popshell.ui import rules
+from popshell.ui.layout import Look
 from popshell.ui.rules import BodyKind, Spans
-from popshell.ui.theme import Palette
 from popshell.visible import fold, show, whole_characters
 
 CRLF = b"\r\n"
@@ -68,7 +68,7 @@ class Writer(Protocol):
 class View(NamedTuple):
     """How replies are drawn. `columns` is None where no window is: then lines are not cut into rows."""
 
-    palette: Palette
+    look: Look
     columns: int | None = None
     max_lines: int = 2000
     long_line: int = 998
@@ -121,24 +121,24 @@ def pager(raw: bytes, kind: BodyKind, view: View, *, first: int = 0) -> Iterator
         yield rows.terminator()
 
 
-def status_line(raw: bytes | str, palette: Palette, columns: int | None = None) -> str:
+def status_line(raw: bytes | str, look: Look, columns: int | None = None) -> str:
     """A status line with its sign in the margin, without line end; more than one row if it is wider than the window."""
     line = show(raw.removesuffix(CRLF) if isinstance(raw, bytes) else raw.removesuffix("\r\n"), keep="")
     spans = rules.status_spans(line)
     style = spans[0].style if spans else "warn"
-    drawn, typed, word = (palette.paint(style, mark) for mark in _SIGNS[style])
-    sign = typed if palette.ascii else drawn
-    if not palette.plain:
-        return _framed(line, spans, sign + _margin(palette, "S:")[1:], View(palette, columns))
+    drawn, typed, word = (look.paint(style, mark) for mark in _SIGNS[style])
+    sign = typed if look.ascii else drawn
+    if not look.plain:
+        return _framed(line, spans, sign + _margin(look, "S:")[1:], View(look, columns))
     columns = columns and columns - len(word) - 1  # rows are as short as the first, which has the word before it
-    return _framed(line, spans, f"{word} S: ", View(palette, columns))
+    return _framed(line, spans, f"{word} S: ", View(look, columns))
 
 
-def client_line(text: str, palette: Palette, columns: int | None = None) -> str:
+def client_line(text: str, look: Look, columns: int | None = None) -> str:
     """A line that the client sent, its secrets masked already, without line end."""
-    line = show(text.replace(MASK, "*" * len(MASK)) if palette.ascii else text, keep="")
-    head = _margin(palette, "C:", "gutter-client")
-    return _framed(line, rules.command_spans(parse(line)), head, View(palette, columns))
+    line = show(text.replace(MASK, "*" * len(MASK)) if look.ascii else text, keep="")
+    head = _margin(look, "C:", "gutter-client")
+    return _framed(line, rules.command_spans(parse(line)), head, View(look, columns))
 
 
 def _framed(line: str, spans: Spans, head: str, view: View) -> str:
@@ -150,8 +150,8 @@ def _joined(rows: list[str]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _margin(palette: Palette, mark: str, style: str = "gutter-server") -> str:
-    return f"{mark} " if palette.plain else f" {palette.paint(style, mark)} "
+def _margin(look: Look, mark: str, style: str = "gutter-server") -> str:
+    return f"{mark} " if look.plain else f" {look.paint(style, mark)} "
 
 
 class _Content:
@@ -212,21 +212,21 @@ class _Content:
 class _Rows:
     """Draws lines of one kind as rows, each with its margin."""
 
-    __slots__ = ("_first", "_kind", "_more", "_palette", "_room", "_word", "view")
+    __slots__ = ("_first", "_kind", "_look", "_more", "_room", "_word", "view")
 
     def __init__(self, kind: BodyKind, view: View) -> None:
-        self.view, self._kind, self._palette = view, kind, view.palette
-        self._first, self._more, self._word = (_margin(view.palette, mark) for mark in ("S:", "S|", "S~"))
-        margin = 3 if view.palette.plain else 4
+        self.view, self._kind, self._look = view, kind, view.look
+        self._first, self._more, self._word = (_margin(view.look, mark) for mark in ("S:", "S|", "S~"))
+        margin = 3 if view.look.plain else 4
         self._room = None if view.columns is None else max(view.columns - margin, _NARROWEST)
 
     def terminator(self) -> str:
-        return self._first + self._palette.paint("terminator", ".")
+        return self._first + self._look.paint("terminator", ".")
 
     def guarded(self, text: str, ascii_only: bool) -> str:
         """`text`, kept from being wrapped by the terminal where columns are uncertain."""
         columns = self.view.columns
-        if self.view.paged or columns is None or self._palette.plain or (ascii_only and columns >= _NARROWEST + 4):
+        if self.view.paged or columns is None or self._look.plain or (ascii_only and columns >= _NARROWEST + 4):
             return text
         return f"{_NO_WRAP}{text}{_WRAP}"
 
@@ -256,8 +256,8 @@ class _Rows:
         lines = block[:-2].decode("ascii").split("\r\n")
         if self._room is not None and max(map(len, lines)) > self._room:
             return "", 0
-        number_on, number_off = self._palette.around("number")
-        on, off = self._palette.around(style)
+        number_on, number_off = self._look.around("number")
+        on, off = self._look.around(style)
         # The blank within a row is coloured before the margins, which hold blanks too, come in.
         text = "\n".join(lines).replace(" ", f"{number_off} {on}")
         text = text.replace("\n", f"{off}\n{self._first}{number_on}")
@@ -279,7 +279,7 @@ class _Rows:
             if longest > fits or "\t" in text:
                 lines = [line if len(line) <= fits and "\t" not in line else self._folded(line) for line in lines]
         begin = f"\n{self._first}"
-        dot = self._palette.paint("stuffing", ".")
+        dot = self._look.paint("stuffing", ".")
         text = f"{begin}{begin.join(lines)}\n"
         return (text if dot == "." else text.replace(f"{begin}.", begin + dot))[1:], len(lines)
 
@@ -295,7 +295,7 @@ class _Rows:
         line = show(raw, keep="\t")
         rows = self.line(line, rules.body_spans(self._kind, line, in_header=in_header), self._first)
         if hidden:
-            note = self._palette.paint("note", self.view.hidden.replace("{octets}", f"{hidden:,}"))
+            note = self._look.paint("note", self.view.hidden.replace("{octets}", f"{hidden:,}"))
             rows.append(self._word + note)
         return rows
 
@@ -311,7 +311,7 @@ class _Rows:
         for span in spans:
             left, right = max(span.start, start), min(span.end, end)
             if left < right:
-                parts += line[done:left], self._palette.paint(span.style, line[left:right])
+                parts += line[done:left], self._look.paint(span.style, line[left:right])
                 done = right
         return "".join(parts) + line[done:end]
 

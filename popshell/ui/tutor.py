@@ -25,8 +25,8 @@ from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange
 from popshell.session import ConnectError, Event, OpenConnection
 from popshell.ui import coursepages, start
+from popshell.ui.layout import Line
 from popshell.ui.shell import Shell
-from popshell.ui.wrap import Line
 from popshell.visible import show
 
 #: After so many lines beyond the shortest solution the tutor says what is still missing, unasked.

@@ -21,8 +21,8 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
+from popshell.ui.layout import COLOURED
 from popshell.ui.stream import View, write_content
-from popshell.ui.theme import COLOURED
 from popshell.visible import show
 
 ALL = 10**9

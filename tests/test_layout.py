@@ -1,4 +1,4 @@
-"""wrap.py: columns, line breaks in two languages, styles that survive them."""
+"""layout.py: looks, columns, line breaks in two languages, styles that survive them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from popshell.ui.wrap import CODE, EMPHASIS, clip, clip_line, columns, inline, pad, plain, wrap, wrap_runs
+from popshell.course.explain import Note
+from popshell.ui import render
+from popshell.ui.layout import (
+    CODE,
+    EMPHASIS,
+    Line,
+    Look,
+    clip,
+    clip_line,
+    columns,
+    inline,
+    pad,
+    plain,
+    wrap_runs,
+)
 
 ENGLISH = (
     "`DELE` only marks a message: 120 octets are erased when `QUIT` leads to UPDATE (RFC 1939 §6). If the line is lost "
@@ -16,6 +30,7 @@ CHINESE = (
     "`DELE` 只是「標記」訊息：`QUIT` 之後，伺服器進入 UPDATE 狀態才真正刪除 120 個位元組（RFC 1939 §6）。"
     "如果連線中斷——例如斷線……那麼什麼都不會刪除！回覆是 -ERR，第 3 封訊息仍然存在；byte-stuffing 也一樣。"
 )
+UNITS = "個位元組 位元組 個 封 %"
 NEVER_FIRST = "，。、；：？！」』）》〉％…—～・"
 NEVER_LAST = "「『（《〈"
 
@@ -31,6 +46,10 @@ WHOLE = (
     "第 3 封",
     "byte-stuffing",
 )
+
+
+def wrap(text: str, columns: int, indent: str = "", hanging: str = "") -> list[str]:
+    return plain(wrap_runs([("", text)], columns, indent, hanging, UNITS)).splitlines()
 
 
 def parted(text: str, lines: list[str]) -> list[str]:
@@ -77,13 +96,13 @@ class TestColumns:
 
 
 class TestWrap:
-    @pytest.mark.parametrize("text", [ENGLISH, CHINESE])
-    @pytest.mark.parametrize("width", range(24, 81))
-    def test_rules(self, text: str, width: int) -> None:
-        lines = wrap(text, width, "✘ ", "  ")
-        assert max(map(columns, lines)) <= width
-        assert parted(text, lines) == []
-        assert ill_begun([line[2:] for line in lines]) == []
+    def test_lines_fit_and_break_where_they_may(self) -> None:
+        for text in (ENGLISH, CHINESE):
+            for width in range(24, 81):
+                lines = wrap(text, width, "✘ ", "  ")
+                assert max(map(columns, lines)) <= width
+                assert parted(text, lines) == [], width
+                assert ill_begun([line[2:] for line in lines]) == [], width
 
     def test_these_checks_can_fail(self) -> None:
         cut = [CHINESE[i : i + 9] for i in range(0, len(CHINESE), 9)]
@@ -111,12 +130,9 @@ class TestWrap:
         assert wrap("（一）（二）", 6) == ["（一）", "（二）"]
         assert wrap("一二……三", 5) == ["一", "二……", "三"]
 
-    @pytest.mark.parametrize(
-        "text", ["a -ERR", "a +OK", "a `b c d`", "a RFC 1939 §5", "a 3.5 ms", "a 12 封", "a x-y-z"]
-    )
-    def test_held_together(self, text: str) -> None:
-        first, rest = text[0], text[2:]
-        assert wrap(text, columns(text) - 1) == [first, rest]
+    def test_held_together(self) -> None:
+        for whole in ("-ERR", "+OK", "`b c d`", "RFC 1939 §5", "3.5 ms", "12 封", "12 %", "第 3 封", "x-y-z"):
+            assert wrap(f"a {whole}", columns(whole) + 1) == ["a", whole]
 
     def test_no_number_keeps_the_end_of_a_sentence(self) -> None:
         assert wrap("see RFC 1939. Then more", 14) == ["see RFC 1939.", "Then more"]
@@ -196,3 +212,51 @@ def test_a_last_line_is_never_one_chinese_character_where_another_can_be_pulled_
     text: str, columns: int, lines: list[str]
 ) -> None:
     assert wrap(text, columns) == lines
+
+
+# -- looks -------------------------------------------------------------------------------------------------------------
+
+TEXT = (
+    "`RSET` takes all `marks` back, `LIST` shows which `numbers` there are, and `QUIT` ends it. Then `:connect` and "
+    "`:mailbox` tell what is left of `DELE 1`, `DELE 2` and `DELE 3` (§6 …)."
+)
+SPELLED = {
+    Look(): TEXT.replace("`", ""),
+    Look(ascii=True): TEXT.replace("`", "").replace("§6 …", "sec. 6 ..."),
+    Look(plain=True): TEXT,
+    Look(plain=True, ascii=True): TEXT.replace("§6 …", "sec. 6 ..."),
+}
+
+
+def test_a_text_is_spelled_before_it_is_wrapped() -> None:
+    for look, spelled in SPELLED.items():
+        for width in range(30, 90, 7):
+            lines = render.paragraph(TEXT, look._replace(width=width))
+            rows = plain(lines).split("\n")
+            assert all(columns(row) <= width for row in rows), (look, width)
+            assert all(row.startswith("  ") and row[2] != " " for row in rows), (look, width)
+            assert " ".join(plain(lines).split()) == spelled, (look, width)
+
+
+def test_what_is_spelled_already_stays_as_it_is() -> None:
+    for look in SPELLED:
+        once = look.spelled(inline(TEXT))
+        assert look.spelled(once) == once
+
+
+def test_what_was_typed_or_received_is_never_respelled() -> None:
+    for style in ("peer", "argument", "extra"):
+        line: Line = [("note", "§5 … “x”"), (style, "§5 … “x”")]
+        assert plain([Look(ascii=True).spelled(line)]) == 'sec. 5 ... "x"§5 … “x”'
+
+
+def test_a_drawing_keeps_its_width_in_ascii() -> None:
+    line: Line = [("diagram.line", "╭─▶║┊│┗━▲↺"), ("peer", "─")]
+    assert Look().drawing([line]) == [line]
+    assert plain(Look(ascii=True).drawing([line])) == "+->#:|+=^@─" == plain(Look(plain=True).drawing([line]))
+
+
+def test_a_sign_at_the_left_keeps_its_place() -> None:
+    notes = [Note("ok", "one `two` three four five"), Note("info", "short")]
+    lines = render.note_lines(notes, Look(plain=True, width=19))
+    assert plain(lines) == "   * one `two`\n     three four\n     five\n     short"

@@ -1,4 +1,4 @@
-"""Backticks without colours, signs of ours in ASCII: nothing becomes too wide, no word breaks, no peer is altered."""
+"""What --ascii and --plain show of a whole session: nothing too wide, no sign of ours, no peer altered."""
 
 from __future__ import annotations
 
@@ -8,45 +8,10 @@ import pytest
 from stage import CATALOG, FakeScreen, Stage, run
 
 from popshell.course.explain import pages
-from popshell.ui import render
 from popshell.ui.completer import Known, suggest
+from popshell.ui.layout import columns
 from popshell.ui.meta import METAS
-from popshell.ui.respell import in_backticks, without_signs
 from popshell.ui.screen import PlainScreen
-from popshell.ui.theme import COLOURLESS
-from popshell.ui.wrap import Line, columns, plain
-
-TEXT = (
-    "`RSET` takes all `marks` back, `LIST` shows which `numbers` there are, and `QUIT` ends it. Then `:connect` and "
-    "`:mailbox` tell what is left of `DELE 1`, `DELE 2` and `DELE 3`."
-)
-
-
-@pytest.mark.parametrize("width", range(30, 90, 7))
-def test_backticks_are_counted_when_lines_are_filled(width: int) -> None:
-    lines = list(in_backticks(render.paragraph(TEXT, width), width - 1))
-    shown = plain(lines)
-    assert all(columns(row) <= width - 1 for row in shown.split("\n"))
-    assert " ".join(shown.split()) == TEXT
-    assert all(row.startswith("  ") and row[2] != " " for row in shown.split("\n"))
-
-
-def test_a_sign_or_a_name_at_the_left_keeps_its_place() -> None:
-    lines: list[Line] = [
-        [("", "   "), ("ok", "*"), ("", " "), ("", "one "), ("literal", "two"), ("", " three")],
-        [("", "     four five")],
-    ]
-    assert plain(in_backticks(lines, 19)) == "   * one `two`\n     three four\n     five"
-    assert plain(in_backticks([[("", "  a:  "), ("literal", "x"), ("", " y z")]], 9)).startswith("  a:  ")
-
-
-def test_paragraphs_are_not_joined() -> None:
-    lines = [*render.paragraph("`a` `b` `c` `d` `e` `f`", 16), *render.paragraph("short", 16)]
-    assert plain(in_backticks(lines, 15)).endswith("\n  short")
-
-
-def test_what_a_peer_said_is_never_altered() -> None:
-    assert plain(without_signs([[("note", "§5 … “x”"), ("peer", "§5 … “x”")]], 80)) == 'sec. 5 ... "x"§5 … “x”'
 
 
 @pytest.mark.parametrize("size", [(80, 24), (40, 12)])
@@ -92,14 +57,3 @@ def test_plain_text_of_a_terminal_is_as_wide_as_it_and_that_of_a_pipe_is_80(monk
     monkeypatch.setenv("COLUMNS", "40")
     assert PlainScreen(interactive=True).columns == 40
     assert PlainScreen().columns == 80
-
-
-@pytest.mark.parametrize("palette", [COLOURLESS, COLOURLESS._replace(plain=True)])
-def test_pages_without_colours_have_no_blanks_at_the_ends_of_lines(palette: object) -> None:
-    from popshell.ui.pages import render as page
-
-    for path in ("commands/RETR", "states/UPDATE"):
-        found = CATALOG.page("en", path)
-        assert found is not None
-        text = page(found, path, CATALOG.words("en"), 80, True, palette)  # type: ignore[arg-type]
-        assert not [row for row in text.splitlines() if row != row.rstrip()]

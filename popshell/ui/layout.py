@@ -1,29 +1,30 @@
-"""Fits text to a window: the ruler and the knife of the screen. Knows columns and line breaks, no colours.
+"""Look, runs of text and their wrapping: text is spelled for its look first, then fitted to columns.
 
-Theory. A terminal counts columns, not characters: a Chinese character takes two, an accent that combines takes none.
+Theory. A terminal counts columns, not characters: a Chinese character takes two, a combining accent takes none.
 A text is laid out in three steps: mark every place where a line may be broken (`_breaks`), fill lines greedily up to
-the last such place that fits (`_spans`), cut the runs there (`wrap_runs`). Styles ride along by index, so plain text
+the last such place that fits (`_spans`), cut the runs there (`wrap_runs`). Styles are kept by index, so plain text
 and styled runs are broken by the same code.
 
 English breaks at blanks only: no hyphenation, and hyphens inside words (`byte-stuffing`, `-ERR`) are no break points.
 Chinese breaks between any two characters, except that no line begins with closing punctuation and none ends with an
-opening bracket (the rules that typesetters call kinsoku), and that no last line is one character alone. What belongs
-together is held together: a code span, a citation (`RFC 1939 §5`), a number and its unit (`120 octets`). What is wider
-than a whole line is cut hard.
+opening bracket (kinsoku), and that no last line is one character alone. Held together are a code span, a citation
+(`RFC 1939 §5`), and a number with its unit (`120 octets`). What is wider than a whole line is cut hard.
 
-Traps. rich and prompt_toolkit know no such rules: they cut `-ERR` in two and begin lines with 。; give them lines that
-are wrapped already. A newline in the text is white space, and vanishes between two Chinese characters.
-Characters of "ambiguous" width (`…`, `§`, `·`, box drawing) count as one column; where a terminal draws them with two,
-the ASCII forms are the way out.
+Traps. Spelling (ASCII signs, backticks for code) may make a text wider: after wrapping it would be too wide.
+prompt_toolkit knows no such rules: it cuts `-ERR` in two and begins lines with 。, so it gets lines that are wrapped.
+A newline in the text is white space, and vanishes between two Chinese characters. Characters of "ambiguous" width
+(`…`, `§`, `·`, box drawing) count as one column; on terminals that draw them with two, `--ascii` is the way out.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from popshell.ui.theme import END, begin
 from popshell.visible import ATOM, width
 
 #: A stretch of text in one style; the style is a name that the theme knows, or "".
@@ -44,28 +45,97 @@ EMPHASIS = "emphasis"
 # Full-width punctuation keeps its place even across a blank; the ASCII signs only where no blank stands between.
 _NEVER_FIRST = frozenset("，。、；：？！」』）》〉】〕〗〞％‰℃…—～・‧·／")
 _CLOSING = _NEVER_FIRST | frozenset(",.;:?!)]}%”’\"'")
-_NEVER_LAST = frozenset("「『（《〈【〔〖〝§第")
+_NEVER_LAST = frozenset("「『（《〈【〔〖〝§\u7b2c")  # the last one makes an ordinal of the number after it
 _OPENING = _NEVER_LAST | frozenset("([{“‘\"'$#")
 
-# Measure words are recognised here, never shown. Latin units need no list: a number keeps the word that follows it.
-_UNITS = "個位元組|位元組|個字元|字元|毫秒|分鐘|小時|[個封則行次秒天位筆節章頁項種條倍欄列號]"
-_HELD = re.compile(
-    r"`[^`\n]+`"
-    r"|RFC \d+(?: (?:§|sec\. )\d+(?:\.\d+)*)?"
-    rf"|(?<![A-Za-z0-9_.])\d+(?:[.,]\d+)*(?: [A-Za-z]| ?%| ?(?:{_UNITS}))"
-)
+
+@lru_cache(maxsize=4)
+def _held(units: str) -> re.Pattern[str]:
+    """What is not broken: code, citations, numbers with the Latin word or the unit behind them."""
+    return re.compile(
+        r"`[^`\n]+`"
+        r"|RFC \d+(?: (?:§|sec\. )\d+(?:\.\d+)*)?"
+        rf"|(?<![A-Za-z0-9_.])\d+(?:[.,]\d+)*(?: [A-Za-z]| ?(?:{'|'.join(map(re.escape, units.split())) or '%'}))"
+    )
+
+
 _INLINE = re.compile(r"`(?P<code>[^`\n]+)`|(?<![0-9A-Za-z*])\*(?P<emphasis>(?=\S)[^*\n]*[^*\s])\*(?![0-9A-Za-z*])")
 
 
-_ASCII = str.maketrans(
-    dict(zip("·•▸→×–“”‘’┊", "-*>>x-\"\"'':", strict=True))
-    | {"§": "sec. ", "…": "...", "—": "--", "✔": "+", "✘": "!", "✗": "x", "⚠": "!"}
+#: Signs in words of ours; some become wider.
+_SIGNS = str.maketrans(
+    dict(zip("·•▸×–“”‘’", "-*>x-\"\"''", strict=True))
+    | {"→": "->", "§": "sec. ", "…": "...", "—": "--", "✔": "+", "✘": "!", "✗": "x", "⚠": "!"}
 )
+#: Characters of drawings; each stays one column wide.
+_DRAWN = str.maketrans(
+    dict(zip("─━═┄│┃┊║▶◀▲▼↺", "-==.||:#><^v@", strict=True))
+    | dict.fromkeys("┌┐└┘├┤┬┴╭╮╰╯┗┛╟╧╤╞╡", "+")
+    | dict.fromkeys("╔╗╚╝", "#")
+)
+#: Styles of what was typed or received: it is shown as it is in every spelling.
+_AS_IT_IS = frozenset(("peer", "argument", "extra"))
 
 
-def in_ascii(text: str) -> str:
-    """Words of ours without the signs that are no ASCII; not for what a peer said. It may become wider."""
-    return text if text.isascii() else text.translate(_ASCII)
+class Look(NamedTuple):
+    """How text appears: with colours or without, how signs are spelled, how wide a line may be.
+
+    `plain` (--plain) writes no escape sequence, has words or ASCII for signs and drawings, and puts code into
+    backticks. `ascii` (--ascii) spells everything of ours in ASCII. What is spelled already stays as it is.
+    """
+
+    colour: bool = False
+    plain: bool = False
+    ascii: bool = False
+    #: columns that a line may take: one fewer than the window has, because some terminals wrap a full line
+    width: int = 79
+    #: words and signs that stay with the number before them, with blanks between
+    units: str = "%"
+
+    @property
+    def signless(self) -> bool:
+        """Whether signs and drawings are made of ASCII."""
+        return self.ascii or self.plain
+
+    @property
+    def ellipsis(self) -> str:
+        return "..." if self.signless else "…"
+
+    def within(self, most: int) -> Look:
+        """The look for lines of at most `most` columns; a negative number is what to leave free."""
+        return self._replace(width=min(self.width, most) if most > 0 else self.width + most)
+
+    def spelled(self, runs: Iterable[Run]) -> Line:
+        """The runs with our signs, and with what is to be typed, spelled as this look wants them."""
+        return [self._spelled(style, text) for style, text in runs] if self.signless else list(runs)
+
+    def _spelled(self, style: str, text: str) -> Run:
+        if self.plain:
+            style, text = ("", f"`{text}`") if style == CODE else (style, text.replace("→", "->"))
+        if self.ascii and style not in _AS_IT_IS and not text.isascii():
+            text = text.translate(_SIGNS).translate(_DRAWN)
+        return style, text
+
+    def drawing(self, lines: Iterable[Line]) -> list[Line]:
+        """A drawing, in ASCII where signs are."""
+        if not self.signless:
+            return list(lines)
+        return [[(s, t if s in _AS_IT_IS else t.translate(_DRAWN)) for s, t in line] for line in lines]
+
+    def paint(self, name: str, text: str) -> str:
+        """`text` with the escape sequences of the style `name`, where there is colour; it is safe, and one line."""
+        before, after = self.around(name)
+        return f"{before}{text}{after}" if text else text
+
+    def around(self, name: str) -> tuple[str, str]:
+        """What `paint` puts before and after a text, for writers that colour many at once."""
+        before = begin(name) if self.colour and not self.plain else ""
+        return before, END if before else ""
+
+
+COLOURED = Look(colour=True)
+COLOURLESS = Look()
+PLAIN = Look(plain=True)
 
 
 def columns(text: str) -> int:
@@ -110,30 +180,34 @@ def plain(lines: Iterable[Line]) -> str:
     return "\n".join("".join(text for _, text in line).rstrip() for line in lines)
 
 
-def inline(text: str) -> list[Run]:
-    """The runs of a note: `code` and *emphasis* are its only markup, and anything unpaired is text."""
+def inline(text: str, style: str = "") -> list[Run]:
+    """The runs of a note, in `style`: `code` and *emphasis* are its only markup, and anything unpaired is text."""
     runs: list[Run] = []
     end = 0
     for found in _INLINE.finditer(text):
         if found.start() > end:
-            runs.append(("", text[end : found.start()]))
-        style = CODE if found["code"] is not None else EMPHASIS
-        runs.append((style, found["code"] or found["emphasis"]))
+            runs.append((style, text[end : found.start()]))
+        runs.append((CODE if found["code"] is not None else EMPHASIS, found["code"] or found["emphasis"]))
         end = found.end()
-    return [*runs, ("", text[end:])] if end < len(text) else runs
+    return [*runs, (style, text[end:])] if end < len(text) else runs
 
 
-def wrap(text: str, columns: int, indent: str = "", hanging: str = "") -> list[str]:
-    """`text` as lines of at most `columns`: the first begins with `indent`, the others with `hanging`."""
+def wrap(runs: Iterable[Run], look: Look, indent: str = "", hanging: str = "") -> list[Line]:
+    """The runs spelled for `look`, in lines of its width: the first begins with `indent`, the others with `hanging`."""
+    return wrap_runs(look.spelled(runs), look.width, indent, hanging, look.units)
+
+
+def wrap_text(text: str, columns: int, indent: str = "", hanging: str = "") -> list[str]:
+    """`text` as lines of at most `columns`."""
     return ["".join(part for _, part in line) for line in wrap_runs([("", text)], columns, indent, hanging)]
 
 
-def wrap_runs(runs: Iterable[Run], columns: int, indent: str = "", hanging: str = "") -> list[Line]:
-    """As `wrap`, for styled runs: every piece keeps its style, and a run of code is held together."""
+def wrap_runs(runs: Iterable[Run], columns: int, indent: str = "", hanging: str = "", units: str = "%") -> list[Line]:
+    """The runs as lines of at most `columns`: every piece keeps its style, and a run of code is held together."""
     text, styles = _join(runs)
     first, rest = (max(columns - width(prefix), 2) for prefix in (indent, hanging))
     lines: list[Line] = []
-    for start, end in _spans(text, _breaks(text, styles), first, rest):
+    for start, end in _spans(text, _breaks(text, styles, units), first, rest):
         prefix = hanging if lines else indent
         lines.append(([("", prefix)] if prefix else []) + _cut(text, styles, start, end))
     return lines
@@ -157,10 +231,10 @@ def _join(runs: Iterable[Run]) -> tuple[str, list[str]]:
     return "".join(character for character, _ in kept), [style for _, style in kept]
 
 
-def _breaks(text: str, styles: list[str]) -> list[bool]:
+def _breaks(text: str, styles: list[str], units: str) -> list[bool]:
     """For each character, whether a line may begin with it."""
     held = [False] * len(text)
-    for found in _HELD.finditer(text):
+    for found in _held(units).finditer(text):
         held[found.start() + 1 : found.end()] = [True] * (len(found[0]) - 1)
     allowed = [False] * len(text)
     before = ""  # the last character that is no blank
