@@ -150,5 +150,5 @@ def test_the_check_can_fail() -> None:
     for name in FORBIDDEN:
         assert name in modules
         assert below(modules, (name,))
-    assert chain(done.stderr, "markdown_it.token")[0] == "markdown_it"
+    assert chain(done.stderr, "markdown_it.token")[0] == "markdown_it.main"
     assert chain(done.stderr, "markdown_it.token")[-1] == "markdown_it.token"
