@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from popshell.protocol.line import parse
 from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN
-from popshell.ui.rules import BodyKind
+from popshell.ui.rules import BodyKind, sent_runs
 from popshell.ui.stream import View, client_line, pager, status_line, write_content
 
 PROFILE = settings(max_examples=120, deadline=None, derandomize=True, database=None)
@@ -175,7 +176,9 @@ WRITERS: dict[str, Callable[[bytes, View], str]] = {
     "pager": lambda payload, view: "\n".join(pager(payload + b"\r\n.\r\n", "mail", view)) + "\n",
     "status": lambda payload, view: f"{status_line(b'+OK ' + payload, view.look, view.columns)}\n",
     "junk": lambda payload, view: f"{status_line(payload, view.look, view.columns)}\n",
-    "client": lambda payload, view: client_line(payload.decode("utf-8", "replace"), view.look, view.columns) + "\n",
+    "client": lambda payload, view: (
+        client_line(sent_runs(parse(payload.decode("utf-8", "replace"))), view.look, view.columns) + "\n"
+    ),
 }
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from popshell.protocol.line import parse
 from popshell.ui import stream
 from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN, Look
-from popshell.ui.rules import BodyKind, body_spans
+from popshell.ui.rules import BodyKind, body_spans, sent_runs
 from popshell.ui.stream import Shown, View, client_line, pager, status_line, write_content
 from popshell.visible import recover, width
 
@@ -205,10 +206,12 @@ def test_status_lines_stay_within_the_window(look: Look, line: str) -> None:
 
 
 def test_client_lines() -> None:
-    assert client_line("PASS ••••", COLOURLESS) == " C: PASS ••••"
-    assert client_line("STAT", PLAIN) == "C: STAT"
-    assert client_line("RETR 1", COLOURED) == " \x1b[1;36mC:\x1b[m \x1b[1mRETR\x1b[m \x1b[36m1\x1b[m"
-    assert client_line("A\x1b[2J", COLOURLESS) == " C: A\\x1b[2J"
+    assert client_line(sent_runs(parse("PASS x")), COLOURLESS) == " C: PASS ••••"
+    assert client_line(sent_runs(parse("PASS x")), Look(ascii=True)) == " C: PASS ****"
+    assert client_line(sent_runs(parse("PASS x"), masked=False), COLOURLESS) == " C: PASS x"
+    assert client_line(sent_runs(parse("STAT")), PLAIN) == "C: STAT"
+    assert client_line(sent_runs(parse("RETR 1")), COLOURED) == " \x1b[1;36mC:\x1b[m \x1b[1mRETR\x1b[m \x1b[36m1\x1b[m"
+    assert client_line(sent_runs(parse("A\x1b[2J")), COLOURLESS) == " C: A\\x1b[2J"
 
 
 # The same by any way

@@ -196,7 +196,7 @@ def _about_message(number: int, view: MaildropView, catalog: Catalog, known: Kno
     if (size := view.sizes.get(number)) is not None:
         parts.append(catalog.words(known.language)("toolbar.message", octets=size))
     if (subject := view.subjects.get(number)) is not None:
-        from popshell.ui.render import decoded_words
+        from popshell.ui.drawings import decoded_words
 
         parts.append(clip(show(decoded_words(subject), keep=""), 36, "..." if known.ascii else "…"))
     elif (unique_id := view.unique_ids.get(number)) is not None:

@@ -1,39 +1,90 @@
-"""Draws the machine that a POP3 session is: in one line for the toolbar, as the arrow just taken, whole for `:state`.
+"""The states of a session as drawings: one line for the toolbar, the arrow just taken, the whole machine for `:state`.
 
-Theory. Everything drawn is read from the command table each time (`arrows.read`); there is no second copy of the
-machine. Each drawing comes in several forms, from the one that says most to the one that needs least, and the first
-that fits the window is shown. The current state has brackets, and in boxes a double frame, beside its style, because
-colour alone says nothing to some readers. Drawings are made of box characters and, for terminals that draw those with
-two columns, turned into ASCII character by character: the layout is the same.
+Theory. Everything drawn is read from the command table each time; there is no second copy of the machine. `path` and
+`arrow` come in several forms, from the one that says most to the one that needs least, and the first that fits is
+shown. `machine` fills one of three templates (`_WIDE`, `_LANE`, `_NARROW`); an arrow of the table that has no slot in
+it, or whose label is too long for its slot, is listed below, so that a row added to the table can never go missing.
+The current state has brackets, and in boxes a double frame, because colour alone says nothing to some readers.
 
-Every function takes the width of the window, whether to draw in ASCII, and the words of the reader's language; it
-returns lines of (style, text), which prompt_toolkit and plain writers (`plain`) can print.
+One arrow is in no row of the table because nobody types it: when the connection is lost, a session ends without
+passing UPDATE (RFC 1939 §6). It leaves, dashed, every state from which a command leads into UPDATE.
 
-Trap: a password must never get here. `arrow` draws the first word of what it is given and nothing else.
+Traps. A password must never get here: `arrow` draws the first word of what it is given and nothing else. Labels may be
+Chinese: measure with `columns()`, never with `len`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
-from popshell.protocol.commands import State, legal
-from popshell.ui.arrows import COMMAND, HERE, LEGAL, LINE, NOTE, OR, STATE, TAKEN, fold, read, to_ascii
-from popshell.ui.layout import Line, Words, clip, clip_line, columns, inline, line_columns, plain, wrap_runs
+from popshell.protocol.commands import State, Transition, legal, transitions
+from popshell.ui.layout import Line, Look, Words, clip, clip_line, columns, inline, line_columns, wrap
 
-__all__ = ["arrow", "machine", "mermaid", "path", "plain"]
+LINE, STATE, HERE = "diagram.line", "diagram.state", "diagram.here"
+COMMAND, LEGAL, TAKEN, NOTE = "diagram.command", "diagram.legal", "diagram.taken", "diagram.note"
+_OR = "·"
 
+Arrow = tuple[State, State]
 _Label = Callable[[State, State], str]
 
 
-def path(state: State, columns: int, ascii: bool, words: Words) -> list[Line]:
+class Machine(NamedTuple):
+    """The arrows of the table: `home` is the state that the greeting leaves, `row` the others as arrows reach them."""
+
+    arrows: tuple[Transition, ...]
+    home: State
+    row: tuple[State, ...]
+    words: Words
+
+    def labels(self, before: State, after: State) -> list[str]:
+        """What leads from `before` to `after`: commands, or the words for what the server does by itself."""
+        found = [taken for taken in self.arrows if (taken.before, taken.after) == (before, after)]
+        return [label for taken in found for label in self._labels(taken)]
+
+    def _labels(self, taken: Transition) -> Sequence[str]:
+        if not taken.commands:
+            return (self.words("diagram.greeting" if taken.before is self.home else "diagram.closes"),)
+        first = {spec.name: spec.must_follow for spec in legal(taken.before)}
+        return [f"{first[name]}+{name}" if first.get(name) else name for name in taken.commands]
+
+    def cause(self, before: State, after: State, verb: str) -> str:
+        """What to call the change from `before` to `after` when `verb` was the last that was typed, "" for nothing."""
+        found = next((t for t in self.arrows if (t.before, t.after) == (before, after)), None)
+        if verb and (after is not self.home or (found and verb in found.commands)):
+            return verb
+        return self.words("diagram.lost") if not found or found.commands else self._labels(found)[0]
+
+    def by_itself(self, before: State, after: State) -> bool:
+        """Whether the server leads from `before` to `after` without being asked, as it closes after UPDATE."""
+        return any((t.before, t.after) == (before, after) and not t.commands for t in self.arrows)
+
+    def loses(self, state: State) -> bool:
+        """Whether a connection that is lost in `state` leads past UPDATE."""
+        return any(t.commands and t.before is state is not t.after is State.UPDATE for t in self.arrows)
+
+
+def read(words: Words) -> Machine:
+    """The machine as the table has it now."""
+    arrows = tuple(transitions())
+    home, *row = dict.fromkeys(state for taken in arrows for state in (taken.before, taken.after))
+    return Machine(arrows, home, tuple(row), words)
+
+
+# -- one line ----------------------------------------------------------------------------------------------------------
+
+
+def path(state: State, look: Look, words: Words) -> list[Line]:
     """The machine in one line, for the toolbar; in a narrower window it says less."""
     drawn = read(words)
     row = (drawn.home, *drawn.row) if state is drawn.home else drawn.row
     start: Line = [] if state is drawn.home else [(NOTE, words("diagram.connect")), (LINE, " ─▶ ")]
+    joint = _joint(look)
 
     def every(before: State, after: State) -> str:
-        return OR.join(drawn.labels(before, after))
+        return joint.join(drawn.labels(before, after))
 
     def typed(before: State, after: State) -> str:
         return "" if before is drawn.home else every(before, after)
@@ -41,74 +92,54 @@ def path(state: State, columns: int, ascii: bool, words: Words) -> list[Line]:
     def leaving(before: State, after: State) -> str:
         return typed(before, after) if before is state else ""
 
-    def none(before: State, after: State) -> str:
-        return ""
-
+    short = _walk(row, state, short=True)
     forms = (
         [*start, *_walk(row, state, every)],
         _walk(row, state, typed),
         _walk(row, state, leaving),
-        _walk(row, state, none),
+        _walk(row, state),
         _walk(row, state, leaving, short=True),
-        _walk(row, state, none, short=True),
-        [(style, text.replace(" ─▶ ", "▶")) for style, text in _walk(row, state, none, short=True)],
-        _walk([state], state, none),
+        short,
+        [(style, text.replace(" ─▶ ", "▶")) for style, text in short],
+        _walk([state], state),
     )
-    return _fit(([form] for form in forms), columns, ascii)
+    return _first_that_fits(([form] for form in forms), look)
 
 
-def arrow(before: State, after: State, command: str | None, columns: int, ascii: bool, words: Words) -> list[Line]:
-    """The arrow just taken, in at most three lines; `command` is what was typed, None if the line was lost."""
+def arrow(before: State, after: State, command: str | None, look: Look, words: Words) -> list[Line]:
+    """The arrow just taken, in at most three lines; `command` is what was typed, None if the connection was lost."""
     if before is after:
         return []
     drawn = read(words)
-    places = (drawn.home, *drawn.row)
+    states = (drawn.home, *drawn.row)
     verb = command.split(maxsplit=1)[0].upper() if command and command.strip() else ""
     label = drawn.cause(before, after, verb)
-    if drawn.next(before) is after:
-        walks = [
-            _walk(row, after, taken=(before, label)) for row in (places, drawn.row, (before, after)) if before in row
-        ]
-        forms = [[walk, *_possible(walk, after, columns)] for walk in walks]
+    if (before, after) in pairwise(states):
+        rows = [row for row in (states, drawn.row, (before, after)) if before in row]
+        walks = [_walk(row, after, taken=(before, label)) for row in rows]
+        forms = [[walk, *_possible(walk, after, look.width)] for walk in walks]
     elif drawn.by_itself(before, after):
         forms = [[_walk((before, after), after, taken=(before, label))]]
     else:
-        start, end = sorted((places.index(before), places.index(after)))
-        forms = [_back(_walk(row, after), before, after, label) for row in (places, places[start : end + 1])]
-    last = [(TAKEN, f" ┗━{clip(label, max(columns - 5, 1))}━▶")]
-    return _fit([*forms, [[(STATE, before.value)], last, _walk([after], after)]], columns, ascii)
-
-
-def machine(state: State, columns: int, ascii: bool, words: Words) -> list[Line]:
-    """The whole machine with every legal command on its arrow, for `:state`; in a narrow window from top to bottom."""
-    from popshell.ui.boxes import stacked, wide  # for `:state` only
-
-    drawn = read(words)
-    lines = wide(drawn, state, columns) or stacked(drawn, state, columns)
-    for other in drawn.others():
-        label = OR.join(drawn.labels(other.before, other.after))
-        names: Line = [(STATE, other.before.value), (LINE, " ─▶ "), (STATE, other.after.value)]
-        lines += wrap_runs([*names, (COMMAND, f" ({label})")], columns, "  ", "    ")
-    lines += wrap_runs([(HERE, f"[{state.value}]"), (NOTE, " " + words("diagram.here"))], columns, "  ", "  ")
-    if any(map(drawn.loses, drawn.row)):
-        note = [(style or NOTE, text) for style, text in inline(words("diagram.lost_note"))]
-        lines += wrap_runs([(LINE, "┊ "), *note], columns, "  ", "    ")
-    return _fit([lines], columns, ascii)
+        start, end = sorted((states.index(before), states.index(after)))
+        forms = [_back(_walk(row, after), before, after, label) for row in (states, states[start : end + 1])]
+    last = [(TAKEN, f" ┗━{clip(label, max(look.width - 5, 1), look.ellipsis)}━▶")]
+    return _first_that_fits([*forms, [[(STATE, before.value)], last, _walk([after], after)]], look)
 
 
 def mermaid(words: Words) -> str:
     """The whole machine as a Mermaid state diagram, for the docs."""
     drawn = read(words)
     lines = ["stateDiagram-v2", "    direction LR"]
-    for taken in drawn.arrows:
-        label = ", ".join(drawn.labels(taken.before, taken.after))
-        lines.append(f"    {taken.before.value} --> {taken.after.value} : {label}")
-    lines += [
-        f"    {place.value} --> {drawn.home.value} : {words('diagram.lost')}"
-        for place in drawn.row
-        if drawn.loses(place)
-    ]
+    for before, after in dict.fromkeys((taken.before, taken.after) for taken in drawn.arrows):
+        lines.append(f"    {before.value} --> {after.value} : {', '.join(drawn.labels(before, after))}")
+    lost = words("diagram.lost")
+    lines += [f"    {state.value} --> {drawn.home.value} : {lost}" for state in drawn.row if drawn.loses(state)]
     return "\n".join(lines) + "\n"
+
+
+def _joint(look: Look) -> str:
+    return "|" if look.signless else _OR
 
 
 def _walk(
@@ -121,59 +152,244 @@ def _walk(
     """The states of `row` with the arrows between them; `short` leaves the first letter of all but the current one."""
     line: Line = []
     for before, after in pairwise((None, *row)):
+        assert after is not None
         if before and taken and before is taken[0]:
             line.append((TAKEN, f" ━━{taken[1]}━━▶ "))
         elif before:
-            text = label(before, after) if label and after else ""
-            stroke = (LINE, " ─"), (LEGAL if before is here else COMMAND, text), (LINE, "─▶ ")
+            text = label(before, after) if label else ""
+            stroke = [(LINE, " ─"), (LEGAL if before is here else COMMAND, text), (LINE, "─▶ ")]
             line += stroke if text else [(LINE, " ─▶ ")]
-        if after:
-            name = after.value[:1] if short else after.value
-            line.append((HERE, f"[{after.value}]") if after is here else (STATE, name))
+        name = after.value[:1] if short else after.value
+        line.append((HERE, f"[{after.value}]") if after is here else (STATE, name))
     return line
 
 
 def _possible(line: Line, here: State, width: int) -> list[Line]:
     """What may be given now, in at most two lines under the name of the state; nothing where there is no room."""
-    names = [spec.name for spec in legal(here)]
     left = _middle(line, here) - len(here.value) // 2
-    lines = fold(names, width - left - 2)
-    if not names or len(lines) > 2:
+    lines = fold([spec.name for spec in legal(here)], width - left - 2)
+    if len(lines) > 2:
         return []
-    marks = [(LINE, " " * left + "╰ "), (LINE, " " * (left + 2))]
-    return [[mark, (LEGAL, text)] for mark, text in zip(marks, lines, strict=False)]
+    return [[(LINE, " " * left + ("  " if at else "╰ ")), (LEGAL, text)] for at, text in enumerate(lines)]
 
 
 def _back(line: Line, before: State, after: State, label: str) -> list[Line]:
     """`line` with an arrow under it, from `before` to a state that is not the next one."""
-    start, end = (_middle(line, place) for place in (before, after))
-    left, right = min(start, end), max(start, end)
-    room = right - left - 1
+    start, end = (_middle(line, state) for state in (before, after))
+    left, room = min(start, end), abs(start - end) - 1
     text = f" {clip(label, max(room - 4, 1))} "
     strokes = room - columns(text)
-    heads = {start: "┃", end: "▲"}
+    heads = ("┃", "▲") if start < end else ("▲", "┃")
     return [
         line,
-        [("", " " * left), (TAKEN, heads[left] + " " * room + heads[right])],
+        [("", " " * left), (TAKEN, heads[0] + " " * room + heads[1])],
         [("", " " * left), (TAKEN, "┗" + "━" * (strokes // 2) + text + "━" * (strokes - strokes // 2) + "┛")],
     ]
 
 
-def _middle(line: Line, place: State) -> int:
-    """The column in which the middle of the name of `place` stands."""
+def _middle(line: Line, state: State) -> int:
+    """The column in which the middle of the name of `state` stands."""
     x = 0
     for style, text in line:
-        if text.strip("[]") == place.value and style in (HERE, STATE):
-            return x + columns(text) // 2
+        if text.strip("[]") == state.value and style in (HERE, STATE):
+            break
         x += columns(text)
-    raise ValueError(place)
+    return x + columns(text) // 2
 
 
-def _fit(forms: Iterable[list[Line]], width: int, ascii: bool) -> list[Line]:
+def _first_that_fits(forms: Iterable[list[Line]], look: Look) -> list[Line]:
     """The first form that fits; the last one is clipped if need be."""
     lines: list[Line] = []
     for lines in forms:
-        if all(line_columns(line) <= width for line in lines):
+        if all(line_columns(line) <= look.width for line in lines):
             break
-    clipped = [clip_line(line, width) for line in lines]
-    return to_ascii(clipped) if ascii else clipped
+    return look.drawing(clip_line(line, look.width, look.ellipsis) for line in lines)
+
+
+def fold(labels: Sequence[str], room: int, joint: str = " ") -> list[str]:
+    """The labels in as few lines of `room` columns as they need, of equal length if possible; none is cut."""
+    lines = _filled(labels, room, joint)
+    for narrower in range(room - 1, 0, -1):
+        tighter = _filled(labels, narrower, joint)
+        if len(tighter) > len(lines) or any(columns(line) > narrower for line in tighter):
+            break
+        lines = tighter
+    return lines
+
+
+def _filled(labels: Sequence[str], room: int, joint: str) -> list[str]:
+    """The labels in lines of at most `room` columns, each as full as possible."""
+    lines: list[str] = []
+    for label in labels:
+        if lines and columns(lines[-1] + joint + label) <= room:
+            lines[-1] += joint + label
+        else:
+            lines.append(label)
+    return lines
+
+
+# -- the whole machine -------------------------------------------------------------------------------------------------
+
+# Words in lower case are slots for the labels of an arrow. With dots a slot is as wide as it is drawn, with a dot at
+# both ends its text is centred; without dots it is as wide as its text. A text that is narrower is padded with the
+# character after the slot. A row with a star is repeated for each line of its slots, or left out if they are empty.
+_WIDE = """
+* self_a..........................  self_t...................................
+    ╭────╮                            ╭────╮
+  ┌─┴────▼────────┐ .login......... ┌─┴────▼──────┐ .quit. ┌────────┐
+  │ AUTHORIZATION ├────────────────▶│ TRANSACTION ├───────▶│ UPDATE │
+  └──▲──────────┬─┘ .login......... └──┬──────────┘        └──┬─────┘
+     │ greet... │ leave................┊ lost................ │ closes........
+  ┌──┴──────────▼──────────────────────▼──────────────────────▼──────────────┐
+  │ CLOSED  closed.........                                                  │
+  └──────────────────────────────────────────────────────────────────────────┘
+"""
+_LANE = """
+┌────────┐
+│ CLOSED │◀────────────────────────────────┐
+└─┬──────┘                                 │
+  │ greet...............................   │
+┌─▼─────────────┐                          │
+│ AUTHORIZATION ├─leave................────┤
+└─┬─────────────┘                          │
+* │ ↺ self_a............................   │
+* │ login...............................   │
+┌─▼───────────┐                            │
+│ TRANSACTION ├┄lost...................┄┄┄┄┤
+└─┬───────────┘                            │
+* │ ↺ self_t............................   │
+* │ quit................................   │
+┌─▼──────┐                                 │
+│ UPDATE ├─closes......................────┘
+└────────┘
+"""
+_NARROW = """
+┌────────┐
+│ CLOSED │
+└─┬──────┘
+  │ greet
+┌─▼─────────────┐
+│ AUTHORIZATION │
+└─┬─────────────┘
+  ├─leave─▶ CLOSED
+* │ ↺ self_a
+* │ login
+┌─▼───────────┐
+│ TRANSACTION │
+└─┬───────────┘
+  ├┄lost┄▶
+  │ CLOSED
+* │ ↺ self_t
+* │ quit
+┌─▼──────┐
+│ UPDATE │
+└─┬──────┘
+  └─closes▶
+    CLOSED
+"""
+_TEMPLATES = ((78, _WIDE), (44, _LANE), (0, _NARROW))
+_CLOSED, _AUTHORIZATION, _TRANSACTION, _UPDATE = State
+_SLOTS: dict[str, Arrow] = {
+    "greet": (_CLOSED, _AUTHORIZATION),
+    "self_a": (_AUTHORIZATION, _AUTHORIZATION),
+    "login": (_AUTHORIZATION, _TRANSACTION),
+    "leave": (_AUTHORIZATION, _CLOSED),
+    "self_t": (_TRANSACTION, _TRANSACTION),
+    "quit": (_TRANSACTION, _UPDATE),
+    "closes": (_UPDATE, _CLOSED),
+}
+_PART = re.compile(
+    r"(?P<slot>(?P<centred>\.?)(?P<name>[a-z_]+)\.*)|(?P<here>\[[A-Z]+\]|[╔╗╚╝═║╤╧╟]+)|(?P<state>[A-Z]+)"
+)
+_DOUBLE = str.maketrans("┌┐└┘─│┬┴├", "╔╗╚╝═║╤╧╟")
+
+
+def machine(state: State, look: Look, words: Words) -> list[Line]:
+    """The whole machine with every legal command on its arrow, for `:state`; in a narrow window from top to bottom."""
+    drawn = read(words)
+    lost = [before for before in drawn.row if drawn.loses(before)]
+    picture = _Picture(drawn, state, look, next(text for least, text in _TEMPLATES if look.width >= least))
+    lines = list(picture.lines())
+    for before, after in dict.fromkeys((taken.before, taken.after) for taken in drawn.arrows):
+        if (before, after) in picture.shown:
+            continue
+        names: Line = [(STATE, before.value), (LINE, " ─▶ "), (STATE, after.value)]
+        label = _joint(look).join(drawn.labels(before, after))
+        lines += wrap([*names, (COMMAND, f" ({label})")], look, "  ", "    ")
+    lines += wrap([(HERE, f"[{state.value}]"), (NOTE, " " + words("diagram.here"))], look, "  ", "  ")
+    if lost:
+        lines += wrap([(LINE, "┊ "), *inline(words("diagram.lost_note"), NOTE)], look, "  ", "    ")
+    return look.drawing(clip_line(line, look.width, look.ellipsis) for line in lines)
+
+
+class _Picture:
+    """A template whose slots are filled with the labels of the arrows."""
+
+    def __init__(self, drawn: Machine, here: State, look: Look, template: str) -> None:
+        self._drawn, self._here, self._look = drawn, here, look
+        self._rows = _framed(template.strip("\n").split("\n"), here)
+        self._used: dict[str, int] = {}
+        self._times = {name: len(re.findall(rf"\b{name}\b", template)) for name in _SLOTS}
+        #: the arrows that have a slot into which their labels fit
+        self.shown = set(_SLOTS.values())
+
+    def lines(self) -> Iterator[Line]:
+        for row in self._rows:
+            parts = list(_PART.finditer(row))
+            slots = [part for part in parts if part["slot"]]
+            texts = {part.start(): self._texts(part, row) for part in slots}
+            count = max(map(len, texts.values()), default=1) if row.startswith("*") else 1
+            for at in range(count):
+                at_bottom = {x: [""] * (count - len(lines)) + lines for x, lines in texts.items()}
+                line = self._line(row, parts, {x: lines[at] for x, lines in at_bottom.items()})
+                yield [(style, text.replace("↺", " ") if at else text) for style, text in line]
+
+    def _line(self, row: str, parts: list[re.Match[str]], texts: dict[int, str]) -> Line:
+        line: Line = []
+        done = 0
+        for part in parts:
+            line.append((LINE, row[done : part.start()].replace("*", " ")))
+            done = part.end()
+            if not part["slot"]:
+                line.append((HERE if part["here"] else STATE, part[0]))
+                continue
+            text, style = texts[part.start()], self._style(part["name"])
+            width = len(part[0]) if part[0].endswith(".") else columns(text)
+            left = (width - columns(text)) // 2 if part["centred"] else 0
+            after = row[done : done + 1]
+            filling = (after if after in ("─", "┄") else " ") * (width - left - columns(text))
+            line += [(LINE, " " * left), (style, text), (LINE, filling)]
+        return [run for run in [*line, (LINE, row[done:])] if run[1]]
+
+    def _style(self, name: str) -> str:
+        if name not in _SLOTS:
+            return NOTE
+        return LEGAL if _SLOTS[name][0] is self._here else COMMAND
+
+    def _texts(self, slot: re.Match[str], row: str) -> list[str]:
+        """The lines of a slot; of one that is there twice, the next line."""
+        name = slot["name"]
+        if name not in _SLOTS:
+            return [self._drawn.words(f"diagram.{name}")]
+        before, after = _SLOTS[name]
+        room = len(slot[0]) if slot[0].endswith(".") else self._look.width - len(row) + len(slot[0])
+        lines = fold(self._drawn.labels(before, after), room, " " if before is after else _joint(self._look))
+        if row.startswith("*"):
+            return lines
+        if len(lines) > self._times[name] or any(columns(line) > room for line in lines):
+            self.shown.discard((before, after))
+            lines = [self._look.ellipsis]
+        at = self._used[name] = self._used.get(name, -1) + 1
+        return lines[at : at + 1] or [""]
+
+
+def _framed(rows: list[str], here: State) -> list[str]:
+    """The rows with brackets and a double frame for one state."""
+    y = next(y for y, row in enumerate(rows) if f"│ {here.value} " in row)
+    left = rows[y].index(f"│ {here.value} ")
+    right = rows[y - 1].index("┐", left)
+    name = f"║[{here.value}]"
+    middle = name + rows[y][left + len(name) : right] + rows[y][right].translate(_DOUBLE)
+    above, below = (rows[at][left : right + 1].translate(_DOUBLE) for at in (y - 1, y + 1))
+    boxed = {y - 1: above, y: middle, y + 1: below}
+    return [row[:left] + boxed[at] + row[right + 1 :] if at in boxed else row for at, row in enumerate(rows)]

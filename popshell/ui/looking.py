@@ -50,12 +50,12 @@ def _show(shell: Shell, lines: list[Line], margin: str = " ") -> None:
 
 
 async def state(shell: Shell, argument: str) -> None:
-    drawn = diagram.machine(shell.state, shell.screen.columns - 2, shell.screen.ascii, shell.words)
+    drawn = diagram.machine(shell.state, shell.screen.look.within(-1), shell.words)
     _show(shell, drawn)
 
 
 async def mailbox(shell: Shell, argument: str) -> None:
-    from popshell.ui import mailbox
+    from popshell.ui import drawings
 
     if argument not in ("", "all"):
         raise Misused
@@ -66,24 +66,23 @@ async def mailbox(shell: Shell, argument: str) -> None:
     if not view.open:
         shell.say("shell.no-maildrop", style="warn")
         return
-    drawn = mailbox.table(
-        render.mail_rows(view),
-        shell.screen.columns - 2,
-        shell.screen.ascii,
+    drawn = drawings.mailbox(
+        drawings.mail_rows(view),
+        shell.screen.look.within(-1),
         shell.words,
         messages=view.count,
         octets=view.octets,
         marks=len(view.marks),
-        limit=render.MOST_ROWS if argument else mailbox.LIMIT,
+        limit=drawings.MOST_ROWS if argument else drawings.LIMIT,
     )
     _show(shell, drawn)
 
 
 async def ladder(shell: Shell, argument: str) -> None:
-    from popshell.ui import ladder
+    from popshell.ui import drawings
 
-    rungs = render.rungs(shell.call.session.transcript if shell.call else shell.earlier)
-    drawn = ladder.ladder(rungs, shell.screen.columns - 2, shell.screen.ascii, shell.words, now=shell.state.value)
+    rungs = drawings.rungs(shell.call.session.transcript if shell.call else shell.earlier)
+    drawn = drawings.ladder(rungs, shell.screen.look.within(-1), shell.words, now=shell.state.value)
     _show(shell, drawn)
 
 

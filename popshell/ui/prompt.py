@@ -19,7 +19,7 @@ from popshell.protocol.commands import CommandSpec, State, Undo
 from popshell.protocol.line import CommandLine, Context
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.ui import diagram
-from popshell.ui.layout import Line, Run, clip_line, line_columns, wrap_runs
+from popshell.ui.layout import Line, Look, Run, clip_line, line_columns, wrap_runs
 from popshell.ui.shell import Shell
 from popshell.ui.typed import Typing
 from popshell.ui.waiting import COUNTDOWN
@@ -86,7 +86,7 @@ class Toolbar:
         if rows < _LOW:
             return [clip_line(self._place_line(words, room) if self._counts_down() else about[0], room, self._mark)]
         shown = [*(about if rows >= _HIGH else about[:1]), self._place_line(words, room)]
-        path = _path(self._shell.state, room, self._shell.screen.ascii, words)
+        path = _path(self._shell.state, room, self._shell.screen.look, words)
         return [path, *(clip_line(line, room, self._mark) for line in shown)]
 
     @property
@@ -234,13 +234,13 @@ def _maildrop(view: MaildropView, words: Words, dot: str, ascii: bool) -> list[t
     return parts
 
 
-def _path(state: State, room: int, ascii: bool, words: Words) -> Line:
+def _path(state: State, room: int, look: Look, words: Words) -> Line:
     """The path is drawn once for each state and width: the toolbar is redrawn on every key."""
-    key = (state, room, ascii, words.language)
+    key = (state, room, look.signless, words.language)
     if key not in _paths:
         if len(_paths) > 64:
             _paths.clear()
-        _paths[key] = clip_line([("", " "), *diagram.path(state, room - 1, ascii, words)[0]], room)
+        _paths[key] = clip_line([("", " "), *diagram.path(state, look._replace(width=room - 1), words)[0]], room)
     return _paths[key]
 
 

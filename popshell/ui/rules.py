@@ -12,12 +12,12 @@ the *command* asked for: "+OK" inside a mail is no status.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, Content, Kind
-from popshell.protocol.line import NUMBER, CommandLine, Role
+from popshell.protocol.line import MASK, NUMBER, CommandLine, Role, Token
+from popshell.visible import show
 
 #: What the lines of a multi-line reply are.
 BodyKind = Literal["listing", "uids", "mail", "capabilities", "text"]
@@ -47,18 +47,14 @@ UIDS = re.compile(r"(?P<number>[0-9]{1,10}) (?P<uid>[!-~]{1,140})(?= |\Z)")
 HEADER = re.compile(r"(?P<name>[!-9;-~]{1,100}:)(?P<value>.*)\Z", re.DOTALL)
 _CAPABILITY = re.compile(r"[!-~]+")
 
-_BODIES: Mapping[Content, BodyKind] = MappingProxyType(
-    {
-        Content.SCAN_LISTINGS: "listing",
-        Content.UNIQUE_IDS: "uids",
-        Content.MAIL: "mail",
-        Content.CAPABILITIES: "capabilities",
-    }
-)
+_BODIES: Mapping[Content, BodyKind] = {
+    Content.SCAN_LISTINGS: "listing",
+    Content.UNIQUE_IDS: "uids",
+    Content.MAIL: "mail",
+    Content.CAPABILITIES: "capabilities",
+}
 
-_ARGUMENTS: Mapping[Kind, str] = MappingProxyType(
-    {Kind.MESSAGE: "number", Kind.LINES: "number", Kind.MECHANISM: "mechanism"}
-)
+_ARGUMENTS: Mapping[Kind, str] = {Kind.MESSAGE: "number", Kind.LINES: "number", Kind.MECHANISM: "mechanism"}
 
 
 def body_kind(command: str) -> BodyKind:
@@ -67,24 +63,32 @@ def body_kind(command: str) -> BodyKind:
     return _BODIES.get(spec.content, "text") if spec else "text"
 
 
+def token_style(line: CommandLine, token: Token) -> str:
+    """The style of a token, wherever its line is shown: at the prompt, sent, explained, in a transcript."""
+    if token.secret:
+        return "secret"
+    if token.role is Role.COMMAND:
+        return "command" if line.spec else "command-unknown"
+    if token.param is None:
+        return "extra" if line.spec else "argument"
+    style = _ARGUMENTS.get(token.param.kind, "argument")
+    return "argument" if style == "number" and not NUMBER.match(token.text) else style
+
+
 def command_spans(line: CommandLine) -> Spans:
-    """A typed line. A secret keeps its style whatever else it is."""
-    return list(_command(line))
+    """A typed line."""
+    return [Span(token.start, token.end, token_style(line, token)) for token in line.tokens]
 
 
-def _command(line: CommandLine) -> Iterator[Span]:
+def sent_runs(line: CommandLine, *, masked: bool = True) -> list[tuple[str, str]]:
+    """A line that was sent as runs that are safe to show, its secrets as MASK unless `masked` is False."""
+    runs: list[tuple[str, str]] = []
+    at = 0
     for token in line.tokens:
-        if token.secret:
-            style = "secret"
-        elif token.role is Role.COMMAND:
-            style = "command" if line.spec else "command-unknown"
-        elif token.param is None:
-            style = "extra" if line.spec else "argument"
-        else:
-            style = _ARGUMENTS.get(token.param.kind, "argument")
-            if style == "number" and not NUMBER.match(token.text):
-                style = "argument"
-        yield Span(token.start, token.end, style)
+        shown = MASK if masked and token.secret and token.text else show(token.text, keep="")
+        runs += [("", show(line.text[at : token.start], keep="")), (token_style(line, token), shown)]
+        at = token.end
+    return [run for run in [*runs, ("", show(line.text[at:], keep=""))] if run[1]]
 
 
 def status_spans(line: str) -> Spans:
@@ -138,15 +142,13 @@ def _no_spans(line: str) -> Spans:
     return []
 
 
-_BODY_RULES: Mapping[BodyKind, Callable[[str], Spans]] = MappingProxyType(
-    {
-        "listing": listing_spans,
-        "uids": uid_spans,
-        "capabilities": capability_spans,
-        "mail": _no_spans,
-        "text": _no_spans,
-    }
-)
+_BODY_RULES: Mapping[BodyKind, Callable[[str], Spans]] = {
+    "listing": listing_spans,
+    "uids": uid_spans,
+    "capabilities": capability_spans,
+    "mail": _no_spans,
+    "text": _no_spans,
+}
 
 
 def body_spans(kind: BodyKind, line: str, *, in_header: bool = False) -> Spans:

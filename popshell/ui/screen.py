@@ -128,8 +128,11 @@ class Screen:
 
     def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
         """Show a line that was sent; None is an answer to a challenge."""
-        text = ("*" if not masked else MASK) if line is None else line.redacted() if masked else line.text
-        drawn = stream.client_line(text, self._look, self._window())
+        if line is None:
+            sent: Line = [("secret", MASK) if masked else ("command", "*")]
+        else:
+            sent = rules.sent_runs(line, masked=masked)
+        drawn = stream.client_line(sent, self._look, self._window())
         self.out.write(drawn + (self._look.paint("note", f"   ({note})") if note else "") + "\n")
         self.out.flush()
 

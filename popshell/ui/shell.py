@@ -370,8 +370,7 @@ class Shell:
     def moved(self, before: State, after: State, command: str | None = None) -> None:
         """Draw the arrow that was taken, if one was; without a command the line was lost."""
         if before is not after:
-            columns = self.screen.columns - 3
-            drawn = diagram.arrow(before, after, command, columns, self.screen.ascii, self.words)
+            drawn = diagram.arrow(before, after, command, self.screen.look.within(-2), self.words)
             self.screen.state_changed(before, after, drawn)
 
     # -- leaving -------------------------------------------------------------------------------------------------------

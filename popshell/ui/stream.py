@@ -32,10 +32,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from popshell.protocol.line import MASK, parse
+from popshell.protocol.line import MASK
 from popshell.ui import rules
-from popshell.ui.layout import Look
-from popshell.ui.rules import BodyKind, Spans
+from popshell.ui.layout import Line, Look
+from popshell.ui.rules import BodyKind, Span, Spans
 from popshell.visible import fold, show, whole_characters
 
 CRLF = b"\r\n"
@@ -134,11 +134,15 @@ def status_line(raw: bytes | str, look: Look, columns: int | None = None) -> str
     return _framed(line, spans, f"{word} S: ", View(look, columns))
 
 
-def client_line(text: str, look: Look, columns: int | None = None) -> str:
-    """A line that the client sent, its secrets masked already, without line end."""
-    line = show(text.replace(MASK, "*" * len(MASK)) if look.ascii else text, keep="")
-    head = _margin(look, "C:", "gutter-client")
-    return _framed(line, rules.command_spans(parse(line)), head, View(look, columns))
+def client_line(sent: Line, look: Look, columns: int | None = None) -> str:
+    """A line that the client sent, as safe runs with its secrets masked, without line end."""
+    line = ""
+    spans: Spans = []
+    for style, text in sent:
+        shown = text.replace(MASK, "*" * len(MASK)) if look.ascii else text
+        spans += [Span(len(line), len(line) + len(shown), style)] if style else []
+        line += shown
+    return _framed(line, spans, _margin(look, "C:", "gutter-client"), View(look, columns))
 
 
 def _framed(line: str, spans: Spans, head: str, view: View) -> str:

@@ -15,7 +15,7 @@ from prompt_toolkit.lexers import Lexer
 
 from popshell.protocol.commands import COMMANDS
 from popshell.protocol.line import MASK, CommandLine, Context, parse, without_password
-from popshell.ui.render import token_style
+from popshell.ui.rules import token_style
 from popshell.ui.shell import Shell
 
 _BLANKS = " \t"
@@ -149,9 +149,9 @@ class ShellLexer(Lexer):
             out: StyleAndTextTuples = [("class:dim", text[:start])]
             at = 0
             wrong = [] if start else [d for d in line.diagnostics if not d.mild]
-            for index, token in enumerate(line.tokens):
+            for token in line.tokens:
                 out.append(("", text[start + at : start + token.start]))
-                style = token_style(line, index) if not start or token.secret else "dim"
+                style = token_style(line, token) if not start or token.secret else "dim"
                 under = any(d.start <= token.start and token.end <= d.end for d in wrong)
                 out.append(
                     (f"class:{style}{' underline' if under else ''}", text[start + token.start : start + token.end])

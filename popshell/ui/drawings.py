@@ -1,0 +1,342 @@
+"""Draws the session as a sequence diagram (`:ladder`) and the maildrop as far as it is known (`:mailbox`).
+
+Theory. A rung of the ladder is one exchange: an arrow to the right for what was sent, one to the left for its status
+line, a dashed one for the content of a multi-line reply. Between rungs a bar names the state that was entered, in
+brackets where the session still is. The end is a step of its own: the server's closing after UPDATE is an arrow, a
+lost connection a dashed line without one.
+
+In the mailbox what was not asked for yet is a question mark. Rows come one by one and may be 100,000; one pass keeps
+at most `limit` of them: those around the marks first (a mark is what may still be taken back), then those at the
+beginning. What is left out is counted where it would stand.
+
+Traps. Text of a server stands last on its line: a terminal may measure it otherwise than we do, and then nothing
+follows that could shift. The callers mask secrets and filter (`visible.show`); what is not printable all the same is
+filtered here, since filtering twice would double each backslash.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from typing import NamedTuple
+
+from popshell.protocol.commands import State
+from popshell.protocol.line import MASK
+from popshell.protocol.maildrop_view import MaildropView
+from popshell.protocol.records import Exchange, Status
+from popshell.protocol.wire import ReplyLimits
+from popshell.ui import rules
+from popshell.ui.layout import Line, Look, Run, Words, clip, clip_line, columns, inline, pad, wrap
+from popshell.visible import show
+
+_LINE, _STATE, _HERE, _NOTE = "diagram.line", "diagram.state", "diagram.here", "diagram.note"
+
+
+def _safe(text: str) -> str:
+    return text if text.isprintable() else show(text, keep="")
+
+
+# -- the ladder --------------------------------------------------------------------------------------------------------
+
+_WIDE, _NARROW = 60, 36
+_SIGNS = {"ok": "✔", "err": "✘", "challenge": "", "warn": "?"}
+
+
+class Rung(NamedTuple):
+    """One exchange as `:ladder` shows it; `sent` is empty for a greeting, `reply` is the status line."""
+
+    sent: Line
+    reply: str
+    good: bool | None
+    lines: int | None
+    before: str
+    after: str
+    milliseconds: float | None
+
+
+class _Step(NamedTuple):
+    """One row to draw: what stands on the arrow or bar, and what follows it."""
+
+    sort: str  # a key of _STROKES
+    label: Run
+    text: Sequence[Run] = ()
+    time: str = ""
+
+
+#: What runs between the lifelines: beginning, stroke, end, style; and the sign where there are no lifelines.
+_STROKES = {
+    "bar": ("", "═", "", _LINE, "═"),
+    "sent": ("", "─", "▶", "arrow", "▶"),
+    "reply": ("◀", "─", "", "arrow", "◀"),
+    "lines": ("◀", "┄", "", "arrow", "◀"),
+    "closes": ("◀", "─", "", "arrow", "◀"),
+    "lost": ("", "┄", "", _LINE, "┄"),
+}
+
+
+def rungs(exchanges: Iterable[Exchange]) -> Iterator[Rung]:
+    """The session for `ladder`, secrets masked."""
+    for exchange in exchanges:
+        response = exchange.response
+        # The reply that counts comes after the challenges of AUTH.
+        row = exchange.received.split(b"\r\n", len(exchange.steps) + 1)[: len(exchange.steps) + 1][-1]
+        head = show(exchange.redact(row.decode("utf-8", "surrogateescape")), keep="")
+        if exchange.problem is not None:
+            head = head or exchange.problem.code
+        good = None if response is None or response.status is Status.CONTINUE else response.ok
+        lines = response.content.count(b"\r\n") if response and response.content is not None else None
+        sent = rules.sent_runs(exchange.command) if exchange.command else []
+        for answer in exchange.sent_lines()[1:]:
+            sent += [("", " / "), ("secret", answer)]
+        before, after = exchange.before.value, exchange.after.value
+        yield Rung(sent, head, good, lines, before, after, exchange.milliseconds if exchange.finished else None)
+
+
+def ladder(rungs: Iterable[Rung], look: Look, words: Words, *, now: str = "") -> list[Line]:
+    """The rungs from top to bottom. `now` is the state, if it is not the last rung's."""
+    steps = _steps(rungs, look, words, now)
+    if not steps:
+        return wrap([("note", words("ladder.empty"))], look)
+    lines = [_listed(step) for step in steps] if look.width < _NARROW else _drawn(steps, look.width, words)
+    if look.signless:  # in the text of a server, too
+        lines = [[(style, text.replace(MASK, "*" * len(MASK))) for style, text in line] for line in lines]
+    return [clip_line(look.spelled(line), look.width, look.ellipsis) for line in look.drawing(lines)]
+
+
+def _steps(rungs: Iterable[Rung], look: Look, words: Words, now: str) -> list[_Step]:
+    steps: list[_Step] = []
+    state = ""
+    for rung in rungs:
+        if rung.before != state and (state or rung.sent):
+            steps.append(_Step("bar", (_STATE, rung.before)))
+        if rung.sent:
+            sent = [(style, _safe(text)) for style, text in rung.sent]
+            # No name stands on the arrow of an answer to a challenge, or of something odd.
+            named = sent[0][1].isascii() and sent[0][1].isalnum() and len(sent[0][1]) <= 10
+            steps.append(_Step("sent", sent[0], sent[1:]) if named else _Step("sent", ("command", ""), sent))
+        steps.append(_reply(rung, look, words))
+        if rung.lines is not None:
+            steps.append(_Step("lines", ("number", words("ladder.lines", count=rung.lines))))
+        state = rung.after
+        if rung.after != rung.before:
+            steps.append(_Step("bar", (_STATE, rung.after)))
+    if now and state and now != state:
+        closes = state == State.UPDATE.value
+        sort, style = ("closes", _NOTE) if closes else ("lost", "warn")
+        steps += [_Step(sort, (style, words(f"diagram.{sort}"))), _Step("bar", (_STATE, now))]
+    last = max((index for index, step in enumerate(steps) if step.sort == "bar"), default=None)
+    if last is not None:
+        steps[last] = _Step("bar", (_HERE, f"[{steps[last].label[1]}]"))
+    return steps
+
+
+def _reply(rung: Rung, look: Look, words: Words) -> _Step:
+    value = rung.milliseconds
+    time = "" if value is None else f"{value:.{value < 100:d}f}" if value < 100_000 else f"{value / 1000:.0f}e3"
+    status, _, text = _safe(rung.reply).partition(" ")
+    if status not in ("+OK", "-ERR", "+"):
+        status, text = "", _safe(rung.reply) or words("ladder.nothing")
+    style = "challenge" if status == "+" else "warn" if rung.good is None else "ok" if rung.good else "err"
+    # Without signs the status is a word by itself.
+    sign = "" if look.signless and status else _SIGNS[style]
+    return _Step("reply", (style, f"{sign} {status}".strip()), [("peer", text)] if text else [], time)
+
+
+def _drawn(steps: Sequence[_Step], width: int, words: Words) -> list[Line]:
+    """The steps between two lifelines; the times in a column of their own where there is room."""
+    timed = width >= _WIDE
+    inside = 28 if width >= 100 else 20 if timed else 17
+    client = pad(words("ladder.client"), inside + 1)
+    lines: list[Line] = [[("dim", f"{'ms':>7}  " if timed else " "), (_STATE, client + words("ladder.server"))]]
+    for step in steps:
+        time = [] if timed or not step.time else [("dim", f"  {step.time} ms")]
+        text: Line = [("", "  "), *_trimmed(step.text)] if step.text else []
+        lines.append([("dim", f"{step.time:>7}  " if timed else " "), *_between(step, inside), *time, *text])
+    return lines
+
+
+def _trimmed(text: Sequence[Run]) -> Line:
+    """The runs without the blank that follows the name of the command."""
+    return [(text[0][0], text[0][1].removeprefix(" ")), *text[1:]]
+
+
+def _between(step: _Step, inside: int) -> Line:
+    """The lifelines and what runs from one to the other."""
+    start, stroke, end, style, _ = _STROKES[step.sort]
+    sides = "╞╡" if step.sort == "bar" else "││"
+    name, label = step.label
+    if label and not label.startswith("["):
+        label = f" {label} "
+    label = clip(label, inside - 2)
+    strokes = inside - columns(start + label + end)
+    left = strokes // 2
+    line = [(style, start + stroke * left), (name, label), (style, stroke * (strokes - left) + end)]
+    return [(_LINE, sides[0]), *line, (_LINE, sides[1])]
+
+
+def _listed(step: _Step) -> Line:
+    """The step as a line with its arrow in front, for windows with no room for lifelines."""
+    line: Line = [("arrow", _STROKES[step.sort][4])]
+    for runs in ([step.label], [("dim", step.time and f"{step.time} ms")], _trimmed(step.text or (("", ""),))):
+        if any(text for _, text in runs):
+            line += [("", " "), *runs]
+    return [*line, ("arrow", " ═")] if step.sort == "bar" else line
+
+
+# -- the mailbox -------------------------------------------------------------------------------------------------------
+
+#: How many messages are listed at most, unless `:mailbox all` asks for the rest: no more than a listing may have lines.
+LIMIT, MOST_ROWS = 50, ReplyLimits().listing_lines
+_AROUND = 2
+#: From how many columns on there is a head, and how few are worth a unique-id or a subject.
+_HEADED, _LEAST = 44, 8
+_UNKNOWN = "?"
+
+
+class MailRow(NamedTuple):
+    """What is known of one message; None for what is not."""
+
+    number: int
+    octets: int | None
+    unique_id: str | None
+    subject: str | None
+    marked: bool
+
+
+class _Choice(NamedTuple):
+    """The rows that are listed, each with its place in the maildrop, and how many rows and marks there are."""
+
+    rows: Sequence[tuple[int, MailRow]]
+    total: int
+    marks: int
+
+
+def mail_rows(view: MaildropView) -> Iterator[MailRow]:
+    """The maildrop as known so far, a row a message."""
+    for number in view.numbers[:MOST_ROWS]:  # a hostile STAT may claim any number
+        subject = view.subjects.get(number)
+        decoded = show(decoded_words(subject), keep="") if subject is not None else None
+        yield MailRow(number, view.sizes.get(number), view.unique_ids.get(number), decoded, number in view.marks)
+
+
+def decoded_words(text: str) -> str:
+    """A header field with its encoded words decoded (RFC 2047); as it is if they cannot be."""
+    if "=?" not in text:
+        return text
+    from email.errors import MessageError  # only a mail with encoded words pays for the import
+    from email.header import decode_header, make_header
+
+    try:
+        return str(make_header(decode_header(text[:4096])))
+    except (MessageError, LookupError, ValueError):
+        return text
+
+
+def mailbox(
+    rows: Iterable[MailRow],
+    look: Look,
+    words: Words,
+    *,
+    messages: int | None = None,
+    octets: int | None = None,
+    marks: int | None = None,
+    limit: int = LIMIT,
+) -> list[Line]:
+    """The rows under a summary. `messages` and `octets` are as STAT gives them, without the marked; None if unknown."""
+    choice = _choose(rows, limit)
+    known = {"messages": messages, "octets": octets, "marks": choice.marks if marks is None else marks}
+    facts: dict[str, object] = {name: _UNKNOWN if value is None else value for name, value in known.items()}
+    lines = wrap([("state", words("mailbox.summary", **facts))], look)
+    if choice.rows:
+        lines += [clip_line(look.spelled(line), look.width, look.ellipsis) for line in _table(choice, look, words)]
+    if None in (messages, octets) or any(None in (row.octets, row.unique_id) for _, row in choice.rows):
+        lines += wrap(inline(words("mailbox.unknown"), "note"), look)
+    return lines
+
+
+def _choose(rows: Iterable[MailRow], limit: int) -> _Choice:
+    first: list[tuple[int, MailRow]] = []
+    near: list[tuple[int, MailRow]] = []
+    waiting: deque[tuple[int, MailRow]] = deque(maxlen=_AROUND)
+    following = total = marks = 0
+    for total, row in zip(count(1), rows):
+        entry = total, row
+        if len(first) < limit:
+            first.append(entry)
+        if row.marked:
+            marks += 1
+            following = _AROUND
+        if len(near) >= limit:
+            continue
+        if row.marked:
+            near += [*waiting, entry]
+            waiting.clear()
+        elif following:
+            near.append(entry)
+            following -= 1
+        else:
+            waiting.append(entry)
+    if total <= limit:
+        return _Choice(first, total, marks)
+    chosen = dict(near[:limit])
+    for place, row in first:
+        if len(chosen) < limit:
+            chosen.setdefault(place, row)
+    return _Choice(sorted(chosen.items()), total, marks)
+
+
+def _table(choice: _Choice, look: Look, words: Words) -> Iterator[Line]:
+    """The rows in aligned columns, with a line for each stretch that is left out."""
+    headed = look.width >= _HEADED
+    mark = f"{'x' if look.signless else '✗'} {words('mailbox.marked')}"
+    longest = look.width // 3 if headed else look.width
+    rows = [_cells(row, mark, longest, look) for _, row in choice.rows]
+    if headed:
+        # A mark needs no head, nor does a subject that was not seen.
+        names = ("number", "octets", "", "unique-id", "subject" if any(row[-1][1] for row in rows) else "")
+        rows.insert(0, [("dim", words(f"mailbox.{name}") if name else "") for name in names])
+    gap = "  " if headed else " "
+    widths = [max(columns(row[index][1]) for row in rows) for index in range(4)]
+    if sum(widths[:3]) + 3 * len(gap) + _LEAST > look.width:
+        widths[3:] = []
+    subjects = sum(widths) + 4 * len(gap) + _LEAST <= look.width
+    lines = [_aligned(row if subjects else [*row[:-1], ("", "")], widths, gap) for row in rows]
+    if headed:
+        yield lines.pop(0)
+    seen = 0
+    for (place, _), line in zip(choice.rows, lines, strict=True):
+        if place - seen > 1:
+            yield _left_out(place - seen - 1, look, words)
+        yield line
+        seen = place
+    if choice.total > seen:
+        yield _left_out(choice.total - seen, look, words)
+
+
+def _cells(row: MailRow, mark: str, longest: int, look: Look) -> Line:
+    octets, unique_id = (_UNKNOWN if value is None else str(value) for value in (row.octets, row.unique_id))
+    if not (unique_id.isascii() and unique_id.isprintable()):  # RFC 1939 §7: 0x21 to 0x7E
+        unique_id = _safe(unique_id).encode("ascii", "backslashreplace").decode("ascii")
+    return [
+        ("number", str(row.number)),
+        ("dim" if row.octets is None else "number", octets),
+        ("warn", mark if row.marked else ""),
+        ("dim" if row.unique_id is None else "uid", clip(unique_id, longest, look.ellipsis)),
+        ("peer", _safe(row.subject or "")),
+    ]
+
+
+def _aligned(cells: Line, widths: Sequence[int], gap: str) -> Line:
+    line: Line = []
+    for index, ((style, text), width) in enumerate(zip(cells, widths, strict=False)):
+        if width:
+            blanks = ("", " " * (width - columns(text)))
+            line += [("", gap)] if line else []
+            line += [blanks, (style, text)] if index < 2 else [(style, text), blanks]
+    style, text = cells[-1]
+    return [*line, ("", gap), (style, text)] if text else line
+
+
+def _left_out(messages: int, look: Look, words: Words) -> Line:
+    return [*look.drawing([[("dim", "┊ ")]])[0], *inline(words("mailbox.left-out", count=messages), "dim")]
