@@ -2,7 +2,7 @@ r"""The one filter: what comes from outside goes in, text that is safe to show c
 
 Theory. Servers, mails, lessons and file names reach a screen, a log or a file as text only through `show`. Nothing is
 removed: what a terminal would obey, or would not draw, is written out, so a learner sees what is there and nothing of
-it happens. `recover` turns the view back into the bytes, so the view hides nothing either.
+it happens. The octets can be recovered from the view, so it hides nothing either (tests/soak/visible_million.py).
 
 | shown as | stands for |
 |---|---|
@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 #: One piece of a view that must not be cut in two: an escape or a character.
@@ -46,12 +46,7 @@ _WRITTEN_OUT = (
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0"
     "\ufff0-\ufffb\ufffe\uffff"
 )
-_WRITTEN_OUT_ASTRAL = re.compile(
-    "[\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0xF0000, 0x10000))
-    + "\U000f0000-\U0010ffff]"
-)
-#: Many ranges beyond U+FFFF make a class four times slower: these two hold them all, and `_write_out` looks closer.
+#: Many ranges beyond U+FFFF make a class four times slower: these two hold them all; `_name_of_suspect` looks closer.
 _SUSPECT_ASTRAL = "\U000110bd-\U0001d17a\U0001fffe-\U0010ffff"
 
 # Where marks are looked for. Scripts and symbols without any are passed over at once; in what is left, marks are no
@@ -62,10 +57,8 @@ _NO_MARKS = (
 )
 _MAYBE_MARK = f"(?:[^\\w{_NO_MARKS}]|[\u1160-\u11ff\ud7b0-\ud7ff])"
 _MOST_MARKS = 4
-_ESCAPE = re.compile(r"[^\\]+|\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 
 _NAMED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-_PLAIN_OCTET = {"\\": b"\\", "t": b"\t", "n": b"\n", "r": b"\r"}
 
 
 def show(data: bytes | str, *, keep: str = _KEEPABLE) -> str:
@@ -108,27 +101,6 @@ def fault_of(error: BaseException) -> str:
     return f"{type(error).__name__} ({place})"
 
 
-def recover(text: str) -> bytes:
-    """The octets that `show` was given, a `str` as UTF-8. Raises ValueError for what `show` never gives."""
-    octets = bytearray()
-    end = 0
-    while end < len(text):
-        match = _ESCAPE.match(text, end)
-        if match is None:
-            raise ValueError(f"stray backslash at {end}")
-        plain, octet, *characters = match.groups()
-        if plain:
-            octets += _PLAIN_OCTET[plain]
-        elif octet:
-            octets.append(int(octet, 16))
-        else:
-            digits = characters[0] or characters[1]
-            # "surrogatepass": a str may hold half a pair, and UTF-8 has three octets for it that no decoder takes.
-            octets += (chr(int(digits, 16)) if digits else match[0]).encode("utf-8", "surrogatepass")
-        end = match.end()
-    return bytes(octets)
-
-
 def width(text: str) -> int:
     """How many columns a line of a view takes: never fewer than a terminal needs, a tab counted as eight.
 
@@ -136,21 +108,6 @@ def width(text: str) -> int:
     """
     columns = len(text) if text.isascii() else sum(map(_columns, text))
     return columns + 7 * text.count("\t")
-
-
-def clip(text: str, columns: int) -> str:
-    """`text`, or as much of its beginning as fits into `columns` with an ellipsis behind it. It cuts between atoms."""
-    if width(text) <= columns:
-        return text
-    if columns < 1:
-        return ""
-    room, end = columns - 1, 0
-    for atom in ATOM.finditer(text):
-        room -= width(atom[0])
-        if room < 0:
-            break
-        end = atom.end()
-    return text[:end] + "…"
 
 
 def fold(text: str, columns: int) -> Iterator[tuple[int, int]]:
@@ -225,16 +182,28 @@ def _name(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-#: The names of what an attacker can send cheaply, ready made: ASCII and octets that are not UTF-8.
-_NAMES = {chr(code): _name(chr(code)) for code in (*range(0x80), *range(0xDC80, 0xDD00))}
+@lru_cache(maxsize=1)
+def _names() -> Mapping[str, str]:
+    """The names of what an attacker can send cheaply, ready made: ASCII and octets that are not UTF-8."""
+    return {chr(code): _name(chr(code)) for code in (*range(0x80), *range(0xDC80, 0xDD00))}
 
 
 def _write_out(match: re.Match[str]) -> str:
-    return "".join([_NAMES.get(character) or _name_of_suspect(character) for character in match[0]])
+    names = _names()
+    return "".join([names.get(character) or _name_of_suspect(character) for character in match[0]])
+
+
+@lru_cache(maxsize=1)
+def _written_out_astral() -> re.Pattern[str]:
+    planes = "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0xF0000, 0x10000))
+    return re.compile(
+        "[\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+        f"{planes}\U000f0000-\U0010ffff]"
+    )
 
 
 def _name_of_suspect(character: str) -> str:
-    if character > "\uffff" and not _WRITTEN_OUT_ASTRAL.match(character):
+    if character > "\uffff" and not _written_out_astral().match(character):
         return character
     return _name(character)
 
@@ -259,7 +228,7 @@ def _level(match: re.Match[str]) -> str:
 
 
 #: Narrow in the Unicode of older Pythons, wide since: trigrams, hexagrams, counting rods, letters of flags.
-_WIDE_SINCE = re.compile("[☰-☷⚊-⚏䷀-䷿\U0001d300-\U0001d356\U0001d360-\U0001d376\U0001f1e6-\U0001f1ff]")
+_WIDE_SINCE = "[☰-☷⚊-⚏\u4dc0-\u4dff\U0001d300-\U0001d356\U0001d360-\U0001d376\U0001f1e6-\U0001f1ff]"
 
 
 @lru_cache(maxsize=8192)
@@ -269,4 +238,4 @@ def _columns(character: str) -> int:
         return 0  # Mc is counted: some terminals give it a column, some do not
     if category == "Cn" or unicodedata.east_asian_width(character) in "WF":
         return 2
-    return 2 if _WIDE_SINCE.match(character) else 1
+    return 2 if re.match(_WIDE_SINCE, character) else 1

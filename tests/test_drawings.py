@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tracemalloc
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 
 from popshell.protocol.line import parse
 from popshell.ui.drawings import LIMIT, MailRow, Rung, ladder, mailbox
-from popshell.ui.layout import Line, Look, Words, columns, plain
+from popshell.ui.layout import Line, Look, columns, plain
 from popshell.ui.rules import sent_runs
+
+if TYPE_CHECKING:
+    from popshell.ui.layout import Words
 
 CLOSED, AUTHORIZATION, TRANSACTION, UPDATE = "CLOSED", "AUTHORIZATION", "TRANSACTION", "UPDATE"
 

@@ -7,10 +7,10 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from soak.visible_million import MARKS, UNSAFE, check, samples
+from soak.visible_million import MARKS, UNSAFE, check, recover, samples
 from wcwidth import wcwidth
 
-from popshell.visible import ATOM, clip, fold, harmless, is_mark, recover, show, whole_characters, width
+from popshell.visible import ATOM, fold, harmless, is_mark, show, whole_characters, width
 
 PROFILE = settings(max_examples=400, deadline=None, derandomize=True, database=None)
 
@@ -164,24 +164,6 @@ def test_width_is_never_too_small() -> None:
     """By the tables of wcwidth, newer than those of Python."""
     for character in SMALL:
         assert wcwidth(character) <= width(character) or show(character) != character, hex(ord(character))
-
-
-@pytest.mark.parametrize(
-    ("text", "columns", "clipped"),
-    [
-        ("abc", 3, "abc"),
-        ("abcd", 3, "ab…"),
-        ("信箱統計", 5, "信箱…"),
-        ("信箱統計", 4, "信…"),
-        ("a\\x1bc", 5, "a…"),  # an escape is not cut in two
-        ("abc", 1, "…"),
-        ("abc", 0, ""),
-        ("", 0, ""),
-    ],
-)
-def test_clip(text: str, columns: int, clipped: str) -> None:
-    assert clip(text, columns) == clipped
-    assert width(clipped) <= columns
 
 
 @PROFILE

@@ -18,10 +18,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from popshell.protocol.commands import State, Transition, legal, transitions
-from popshell.ui.layout import Line, Look, Words, clip, clip_line, columns, inline, line_columns, wrap
+from popshell.ui.layout import Line, Look, clip, clip_line, columns, inline, line_columns, wrap
+
+if TYPE_CHECKING:
+    from popshell.ui.layout import Words
 
 LINE, STATE, HERE = "diagram.line", "diagram.state", "diagram.here"
 COMMAND, LEGAL, TAKEN, NOTE = "diagram.command", "diagram.legal", "diagram.taken", "diagram.note"
@@ -31,13 +34,13 @@ Arrow = tuple[State, State]
 _Label = Callable[[State, State], str]
 
 
-class Machine(NamedTuple):
-    """The arrows of the table: `home` is the state that the greeting leaves, `row` the others as arrows reach them."""
+class Machine:
+    """The arrows of the table as it is now: the greeting leaves `home`, `row` are the others as arrows reach them."""
 
-    arrows: tuple[Transition, ...]
-    home: State
-    row: tuple[State, ...]
-    words: Words
+    def __init__(self, words: Words) -> None:
+        self.words, self.arrows = words, tuple(transitions())
+        states = dict.fromkeys(state for taken in self.arrows for state in (taken.before, taken.after))
+        self.home, *self.row = states
 
     def labels(self, before: State, after: State) -> list[str]:
         """What leads from `before` to `after`: commands, or the words for what the server does by itself."""
@@ -66,19 +69,12 @@ class Machine(NamedTuple):
         return any(t.commands and t.before is state is not t.after is State.UPDATE for t in self.arrows)
 
 
-def read(words: Words) -> Machine:
-    """The machine as the table has it now."""
-    arrows = tuple(transitions())
-    home, *row = dict.fromkeys(state for taken in arrows for state in (taken.before, taken.after))
-    return Machine(arrows, home, tuple(row), words)
-
-
 # -- one line ----------------------------------------------------------------------------------------------------------
 
 
 def path(state: State, look: Look, words: Words) -> list[Line]:
     """The machine in one line, for the toolbar; in a narrower window it says less."""
-    drawn = read(words)
+    drawn = Machine(words)
     row = (drawn.home, *drawn.row) if state is drawn.home else drawn.row
     start: Line = [] if state is drawn.home else [(NOTE, words("diagram.connect")), (LINE, " ─▶ ")]
     joint = _joint(look)
@@ -110,7 +106,7 @@ def arrow(before: State, after: State, command: str | None, look: Look, words: W
     """The arrow just taken, in at most three lines; `command` is what was typed, None if the connection was lost."""
     if before is after:
         return []
-    drawn = read(words)
+    drawn = Machine(words)
     states = (drawn.home, *drawn.row)
     verb = command.split(maxsplit=1)[0].upper() if command and command.strip() else ""
     label = drawn.cause(before, after, verb)
@@ -129,7 +125,7 @@ def arrow(before: State, after: State, command: str | None, look: Look, words: W
 
 def mermaid(words: Words) -> str:
     """The whole machine as a Mermaid state diagram, for the docs."""
-    drawn = read(words)
+    drawn = Machine(words)
     lines = ["stateDiagram-v2", "    direction LR"]
     for before, after in dict.fromkeys((taken.before, taken.after) for taken in drawn.arrows):
         lines.append(f"    {before.value} --> {after.value} : {', '.join(drawn.labels(before, after))}")
@@ -298,15 +294,13 @@ _SLOTS: dict[str, Arrow] = {
     "quit": (_TRANSACTION, _UPDATE),
     "closes": (_UPDATE, _CLOSED),
 }
-_PART = re.compile(
-    r"(?P<slot>(?P<centred>\.?)(?P<name>[a-z_]+)\.*)|(?P<here>\[[A-Z]+\]|[╔╗╚╝═║╤╧╟]+)|(?P<state>[A-Z]+)"
-)
+_PART = r"(?P<slot>(?P<centred>\.?)(?P<name>[a-z_]+)\.*)|(?P<here>\[[A-Z]+\]|[╔╗╚╝═║╤╧╟]+)|(?P<state>[A-Z]+)"
 _DOUBLE = str.maketrans("┌┐└┘─│┬┴├", "╔╗╚╝═║╤╧╟")
 
 
 def machine(state: State, look: Look, words: Words) -> list[Line]:
     """The whole machine with every legal command on its arrow, for `:state`; in a narrow window from top to bottom."""
-    drawn = read(words)
+    drawn = Machine(words)
     lost = [before for before in drawn.row if drawn.loses(before)]
     picture = _Picture(drawn, state, look, next(text for least, text in _TEMPLATES if look.width >= least))
     lines = list(picture.lines())
@@ -335,7 +329,7 @@ class _Picture:
 
     def lines(self) -> Iterator[Line]:
         for row in self._rows:
-            parts = list(_PART.finditer(row))
+            parts = list(re.finditer(_PART, row))
             slots = [part for part in parts if part["slot"]]
             texts = {part.start(): self._texts(part, row) for part in slots}
             count = max(map(len, texts.values()), default=1) if row.startswith("*") else 1

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from popshell.protocol.commands import State
 from popshell.protocol.line import MASK
@@ -27,8 +27,11 @@ from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, Status
 from popshell.protocol.wire import ReplyLimits
 from popshell.ui import rules
-from popshell.ui.layout import Line, Look, Run, Words, clip, clip_line, columns, inline, pad, wrap
+from popshell.ui.layout import Line, Look, Run, clip, clip_line, columns, inline, pad, wrap
 from popshell.visible import show
+
+if TYPE_CHECKING:
+    from popshell.ui.layout import Words
 
 _LINE, _STATE, _HERE, _NOTE = "diagram.line", "diagram.state", "diagram.here", "diagram.note"
 

@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from popshell.ui.theme import END, begin
 from popshell.visible import ATOM, width
@@ -33,10 +33,12 @@ Run = tuple[str, str]
 Line = list[Run]
 
 
-class Words(Protocol):
-    """Gives the text for a key in the language of the reader, its placeholders filled with facts."""
+if TYPE_CHECKING:
 
-    def __call__(self, key: str, /, **facts: object) -> str: ...
+    class Words(Protocol):
+        """Gives the text for a key in the language of the reader, its placeholders filled with facts."""
+
+        def __call__(self, key: str, /, **facts: object) -> str: ...
 
 
 CODE = "literal"
@@ -138,9 +140,8 @@ COLOURLESS = Look()
 PLAIN = Look(plain=True)
 
 
-def columns(text: str) -> int:
-    """How many columns `text` takes on a terminal. It must be safe already: no control characters."""
-    return width(text)
+#: How many columns a text takes on a terminal. It must be safe already: no control characters.
+columns = width
 
 
 def line_columns(line: Line) -> int:

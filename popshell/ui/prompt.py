@@ -1,8 +1,8 @@
-"""The prompt and the bottom toolbar: what is drawn while one types. It only formats state that is already there.
+"""The prompt: its line, the colours and the mask over what is typed, the warning after the cursor, the toolbar.
 
-The prompt is one line and has no frame, because terminals repeat it on each resize. The toolbar has four: the path of
-the states, two on the line being typed, the connection with the maildrop as known so far. A low window has three of
-them, a very low one has one.
+It only formats state that is already there. The prompt is one line and has no frame, because terminals repeat it on
+each resize. The toolbar has four rows: the path of the states, two on the line being typed, the connection with the
+maildrop as known so far. A low window has three of them, a very low one has one.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
+from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
+from prompt_toolkit.lexers import Lexer
 
 from popshell.course.catalog import Catalog, Words
 from popshell.course.explain import warning
 from popshell.course.now import legal_now
-from popshell.protocol.commands import CommandSpec, State, Undo
+from popshell.protocol.commands import COMMANDS, CommandSpec, State, Undo
 from popshell.protocol.line import CommandLine, Context
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.ui import diagram
-from popshell.ui.layout import Line, Look, Run, clip_line, line_columns, wrap_runs
+from popshell.ui.layout import Line, Look, Run, clip_line, line_columns, wrap
+from popshell.ui.rules import token_style
 from popshell.ui.shell import Shell
 from popshell.ui.typed import Typing
 from popshell.ui.waiting import COUNTDOWN
@@ -27,26 +31,29 @@ from popshell.visible import show
 
 #: Rows of a window from which on the toolbar has three rows, and four.
 _LOW, _HIGH = 12, 20
+_DOT: Run = ("dim", " · ")
+#: A part of the row on the connection: in a narrow window the highest rank is left out first.
+_Part = tuple[int, str, Line]
 
 
 def formatted(line: Line) -> StyleAndTextTuples:
+    """A line for prompt_toolkit."""
     return [(f"class:{style}" if style else "", text) for style, text in line]
 
 
 def prompt_line(shell: Shell) -> Line:
     """`AUTHORIZATION ▸ `; TLS and its lack of verification are named in it."""
-    state = shell.state
+    state, session, tls = shell.state, shell.session, _tls(shell)
     line: Line = [("state-here" if state is not State.CLOSED else "dim", state.value)]
-    session, tls = shell.session, _tls(shell)
     if tls is not None:
         line += [("", " "), tls]
     if session is not None and session.connection.challenged:
         line += [("", " "), ("challenge", "AUTH +")]
-    return [*line, ("prompt", " > " if shell.screen.ascii else " ▸ ")]
+    return shell.screen.look.spelled([*line, ("prompt", " ▸ ")])
 
 
 def hint(line: CommandLine, words: Words, ascii: bool) -> str:
-    """The first objection to the line being typed, for behind the cursor. Never blocks Enter."""
+    """The first objection to the line being typed, for after the cursor. Never blocks Enter."""
     found = line.blunder or next(iter(line.diagnostics), None)
     if (
         found is None
@@ -59,14 +66,78 @@ def hint(line: CommandLine, words: Words, ascii: bool) -> str:
 
 def _begun(line: CommandLine) -> bool:
     """Whether an unknown keyword may still become a command."""
-    return len(line.tokens) == 1 and line.text == line.tokens[0].text and _is_beginning(line.name)
+    alone = len(line.tokens) == 1 and line.text == line.tokens[0].text
+    return alone and any(command.startswith(line.name) for command in COMMANDS)
 
 
-@lru_cache(maxsize=64)
-def _is_beginning(name: str) -> bool:
-    from popshell.protocol.commands import COMMANDS
+# -- colours and mask --------------------------------------------------------------------------------------------------
 
-    return any(command.startswith(name) for command in COMMANDS)
+
+class ShellLexer(Lexer):
+    """Colours from the one parse: tokens by their role, objections underlined.
+
+    Trap: PromptSession wraps a lexer in one that never asks for `invalidation_hash`, and colours, and with them the
+    mask, would be those of an earlier context. So repl.py gives it to the control itself.
+    """
+
+    def __init__(self, typing: Typing) -> None:
+        self._typing = typing
+
+    def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
+        rows = document.lines
+        lines = list(self._typing.rows(document.text))
+
+        def row(number: int) -> StyleAndTextTuples:
+            if number >= len(rows):
+                return []
+            text = rows[number]
+            found = lines[number]
+            if found[2] is None:
+                return [("class:secret", text)]
+            start, line = found[1], found[2]
+            out: StyleAndTextTuples = [("class:dim", text[:start])]
+            at = 0
+            wrong = [] if start else [d for d in line.diagnostics if not d.mild]
+            for token in line.tokens:
+                out.append(("", text[start + at : start + token.start]))
+                style = token_style(line, token) if not start or token.secret else "dim"
+                under = any(d.start <= token.start and token.end <= d.end for d in wrong)
+                out.append(
+                    (f"class:{style}{' underline' if under else ''}", text[start + token.start : start + token.end])
+                )
+                at = token.end
+            out.append(("", text[start + at :]))
+            return out
+
+        return row
+
+    def invalidation_hash(self) -> int:
+        return self._typing.version()
+
+
+class Mask(Processor):
+    """Shows secrets as bullets of the same number, so that the cursor stays right (sec-K2)."""
+
+    def __init__(self, shell: Shell, typing: Typing) -> None:
+        self._shell = shell
+        self._typing = typing
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        shell, answering = self._shell, self._typing.challenged()
+        place = shell.call.endpoint if shell.call else None
+        if shell.options.reveal and place is not None and place.practice:
+            return Transformation(transformation_input.fragments)
+        dot = "*" if shell.screen.ascii else "•"
+        challenged = answering and transformation_input.document.text != "*"
+        out: StyleAndTextTuples = []
+        for fragment in transformation_input.fragments:
+            style, text = fragment[0], fragment[1]
+            secret = "class:secret" in style and (challenged or not answering)
+            out.append((style, dot * len(text) if secret else text))
+        return Transformation(out)
+
+
+# -- the toolbar -------------------------------------------------------------------------------------------------------
 
 
 class Toolbar:
@@ -80,49 +151,43 @@ class Toolbar:
         self._known: tuple[CommandLine, tuple[str, int], list[Line]] | None = None
 
     def __call__(self, rows: int, columns: int) -> list[Line]:
-        words, room = self._shell.words, max(columns - 1, 0)
-        about = self._about(words, room)
+        shell, words = self._shell, self._shell.words
+        look = shell.screen.look._replace(width=max(columns - 1, 0))
+        about = self._about(words, look)
         # In a low window there is no room for a picture: what is typed matters most, unless the time runs out.
         if rows < _LOW:
-            return [clip_line(self._place_line(words, room) if self._counts_down() else about[0], room, self._mark)]
-        shown = [*(about if rows >= _HIGH else about[:1]), self._place_line(words, room)]
-        path = _path(self._shell.state, room, self._shell.screen.look, words)
-        return [path, *(clip_line(line, room, self._mark) for line in shown)]
-
-    @property
-    def _mark(self) -> str:
-        return "..." if self._shell.screen.ascii else "…"
-
-    @property
-    def _dot(self) -> Run:
-        return ("dim", " - " if self._shell.screen.ascii else " · ")
+            shown = [self._place_line(words, look.width) if self._counts_down() else about[0]]
+        else:
+            shown = [*(about if rows >= _HIGH else about[:1]), self._place_line(words, look.width)]
+        path = [_path(shell.state, look, words)] if rows >= _LOW else []
+        return [*path, *(clip_line(look.spelled(line), look.width, look.ellipsis) for line in shown)]
 
     def _counts_down(self) -> bool:
         left = self._shell.seconds_left()
         return left is not None and left <= COUNTDOWN
 
-    def _about(self, words: Words, room: int) -> list[Line]:
+    def _about(self, words: Words, look: Look) -> list[Line]:
         """Two rows on the line being typed; of an empty one, what could be typed."""
         session, text = self._shell.session, self._typed()
         if text.startswith(":"):
-            return _two_rows(_meta_help(text, words), room)
+            return _two_rows(_meta_help(text, words), look)
         tutor = self._shell.tutor
         metas: Line = (tutor.toolbar() if tutor else []) or [("", " "), ("dim", words("toolbar.metas"))]
         if session is None:
-            return _two_rows([("dim", words("toolbar.connect"))], room, metas)
+            return _two_rows([("dim", words("toolbar.connect"))], look, metas)
         if session.connection.challenged:
-            return _two_rows([("challenge", words("toolbar.challenge"))], room, metas)
+            return _two_rows([("challenge", words("toolbar.challenge"))], look, metas)
         context = session.connection.context()
         line = self._typing.line(text, context)
         if line.spec is None:
             names = "  ".join(spec.name for spec in legal_now(context))
             now = words("toolbar.legal-now", names=names) if names else words("toolbar.nothing-now")
-            return _two_rows([("dim", now)], room, metas)
+            return _two_rows([("dim", now)], look, metas)
         # The parse of the same text in the same context is the same object.
         known = self._known
-        if known is None or known[0] is not line or known[1] != (words.language, room):
-            rows = self._about_command(line, line.spec, context, words, room)
-            self._known = known = line, (words.language, room), rows
+        if known is None or known[0] is not line or known[1] != (words.language, look.width):
+            rows = self._about_command(line, line.spec, context, words, look.width)
+            self._known = known = line, (words.language, look.width), rows
         return known[2]
 
     def _about_command(
@@ -141,11 +206,11 @@ class Toolbar:
             ("warn" if undo is Undo.NEVER else "dim", words(f"undo.{undo.value}")),
             ("dim", words(f"reply.{'many' if many else 'one'}")),
         ):
-            if line_columns(_joined([*second, part], self._dot)) <= room:
+            if line_columns(_joined([*second, part])) <= room:
                 second.insert(1, part)
-            elif line_columns(_joined([*first, part], self._dot)) <= room:
+            elif line_columns(_joined([*first, part])) <= room:
                 first.append(part)
-        return [_joined(first, self._dot), _joined(second, self._dot)]
+        return [_joined(first), _joined(second)]
 
     def _place_line(self, words: Words, room: int) -> Line:
         """Server, TLS, the maildrop as known so far, the time of the last exchange: as much as there is room for."""
@@ -155,17 +220,18 @@ class Toolbar:
             return []
         place, connection = call.endpoint, session.connection
         label, name = show(place.label, keep=""), words("toolbar.practice")
-        # Each with its rank: in a narrow window the highest goes first.
-        parts: list[tuple[int, str, Line]] = [(0, "", [("state", name if place.practice else label)])]
+        parts: list[_Part] = [(0, "", [("state", name if place.practice else label)])]
         if place.practice:
             parts.append((6, " ", [("dim", label)]))
-        dot = self._dot[1]
+        dot = _DOT[1]
         parts.append((0, dot, [_tls(shell) or ("dim", words("toolbar.no-tls"))]))
-        parts += _maildrop(connection.maildrop, words, dot, shell.screen.ascii)
+        parts += _maildrop(connection.maildrop, words, dot)
         due = connection.due() if session.replies_due else None
         if due is not None:
             name = show(due.command.name, keep="") if due.command else ""
-            parts.append((1, dot, [("warn", words("toolbar.due", command=name) if name else words(_GREETING))]))
+            parts.append(
+                (1, dot, [("warn", words("toolbar.due", command=name) if name else words("toolbar.due-greeting"))])
+            )
         elif session.transcript:
             time = f"{session.transcript[-1].milliseconds:.0f}"
             parts.append((4, dot, [("dim", words("toolbar.time", time=time))]))
@@ -182,9 +248,6 @@ class Toolbar:
         return line
 
 
-_GREETING = "toolbar.due-greeting"
-
-
 def _tls(shell: Shell) -> Run | None:
     """`TLS` with its lock, or what is wrong with it; None without TLS."""
     session, place = shell.session, shell.call.endpoint if shell.call else None
@@ -195,56 +258,46 @@ def _tls(shell: Shell) -> Run | None:
     return "lock", shell.screen.lock + shell.words("toolbar.tls")
 
 
-def _joined(parts: Line, dot: Run) -> Line:
+def _joined(parts: Line) -> Line:
     line: Line = [("", " ")]
     for at, part in enumerate(parts):
-        line += [dot, part] if at else [part]
+        line += [_DOT, part] if at else [part]
     return line
 
 
 @lru_cache(maxsize=64)
-def _wrapped(runs: tuple[Run, ...], room: int) -> list[Line]:
+def _wrapped(runs: tuple[Run, ...], look: Look) -> list[Line]:
     """The runs as rows; wrapped once, since the toolbar is redrawn on every key."""
-    return wrap_runs(runs, max(room, 2), " ", " ")
+    return wrap(runs, look._replace(width=max(look.width, 2)), " ", " ")
 
 
-def _two_rows(runs: Line, room: int, below: Line | None = None) -> list[Line]:
+def _two_rows(runs: Line, look: Look, below: Line | None = None) -> list[Line]:
     """The runs in one row with `below` under it, or in two; what is more is cut off."""
-    first, *more = _wrapped(tuple(runs), room) or [[]]
-    if not more:
-        return [first, below or []]
-    return [first, [run for line in more for run in line] if len(more) > 1 else more[0]]
+    first, *more = _wrapped(tuple(runs), look) or [[]]
+    return [first, [run for line in more for run in line] if more else below or []]
 
 
-def _maildrop(view: MaildropView, words: Words, dot: str, ascii: bool) -> list[tuple[int, str, Line]]:
+def _maildrop(view: MaildropView, words: Words, dot: str) -> list[_Part]:
     """What is known of the maildrop, in parts for the line of the place."""
     if not view.open:
         return [(5, dot, [("dim", words("toolbar.maildrop-closed"))])]
     if view.count is None:
-        parts: list[tuple[int, str, Line]] = [(3, dot, [("", words("toolbar.maildrop-unknown"))])]
+        parts: list[_Part] = [(3, dot, [("", words("toolbar.maildrop-unknown"))])]
     else:
         parts = [(3, dot, [("number", words("toolbar.maildrop", count=view.count))])]
         if view.octets is not None:
             parts.append((5, " ", [("dim", words("toolbar.octets", octets=view.octets))]))
     if view.marks:
         marks = sorted(view.marks)
-        sign, more = ("x", " ...") if ascii else ("✗", " …")
-        listed = " ".join(f"#{n}" for n in marks[:8]) + (more if len(marks) > 8 else "")
-        parts.append((2, dot, [("warn", f"{sign} {words('toolbar.marks', marks=listed)}")]))
+        listed = " ".join(f"#{n}" for n in marks[:8]) + (" …" if len(marks) > 8 else "")
+        parts.append((2, dot, [("warn", f"✗ {words('toolbar.marks', marks=listed)}")]))
     return parts
 
 
-def _path(state: State, room: int, look: Look, words: Words) -> Line:
-    """The path is drawn once for each state and width: the toolbar is redrawn on every key."""
-    key = (state, room, look.signless, words.language)
-    if key not in _paths:
-        if len(_paths) > 64:
-            _paths.clear()
-        _paths[key] = clip_line([("", " "), *diagram.path(state, look._replace(width=room - 1), words)[0]], room)
-    return _paths[key]
-
-
-_paths: dict[tuple[State, int, bool, str], Line] = {}
+@lru_cache(maxsize=64)
+def _path(state: State, look: Look, words: Words) -> Line:
+    """The path is drawn once for each state and look: the toolbar is redrawn on every key."""
+    return clip_line([("", " "), *diagram.path(state, look.within(-1), words)[0]], look.width)
 
 
 def _meta_help(text: str, words: Words) -> Line:

@@ -32,11 +32,11 @@ from popshell.ui.history import MemoryHistory, RecentSuggest, ShellHistory
 from popshell.ui.interruptions import Interruptions
 from popshell.ui.keys import prompt_keys
 from popshell.ui.layout import Look
-from popshell.ui.prompt import Toolbar, formatted, hint, prompt_line
+from popshell.ui.prompt import Mask, ShellLexer, Toolbar, formatted, hint, prompt_line
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Leave, Shell
 from popshell.ui.tty import Terminal
-from popshell.ui.typed import Mask, ShellLexer, Typing
+from popshell.ui.typed import Typing
 from popshell.ui.waiting import COUNTDOWN
 from popshell.visible import fault_of, show
 

@@ -41,11 +41,11 @@ _TEXT = re.compile(
     r"(?P<stamp><[^<>@\s]{1,200}@[^<>@\s]{1,200}>)|(?P<number>(?<![\w.:/@-])[0-9]{1,10}(?![\w:/@-]|\.[0-9]))",
     re.ASCII,
 )
-LISTING = re.compile(r"(?P<number>[0-9]{1,10}) (?P<octets>[0-9]{1,15})(?= |\Z)")
-UIDS = re.compile(r"(?P<number>[0-9]{1,10}) (?P<uid>[!-~]{1,140})(?= |\Z)")
+LISTING = r"(?P<number>[0-9]{1,10}) (?P<octets>[0-9]{1,15})(?= |\Z)"
+UIDS = r"(?P<number>[0-9]{1,10}) (?P<uid>[!-~]{1,140})(?= |\Z)"
 # RFC 5322 §2.2: a field name is printable ASCII without colon. Behind the filter a backslash may be doubled.
-HEADER = re.compile(r"(?P<name>[!-9;-~]{1,100}:)(?P<value>.*)\Z", re.DOTALL)
-_CAPABILITY = re.compile(r"[!-~]+")
+HEADER = r"(?s)(?P<name>[!-9;-~]{1,100}:)(?P<value>.*)\Z"
+_CAPABILITY = r"[!-~]+"
 
 _BODIES: Mapping[Content, BodyKind] = {
     Content.SCAN_LISTINGS: "listing",
@@ -109,19 +109,19 @@ def status_spans(line: str) -> Spans:
 
 def listing_spans(line: str) -> Spans:
     """A scan listing (RFC 1939 §5): message-number and octets."""
-    match = LISTING.match(line)
+    match = re.match(LISTING, line)
     return [Span(*match.span("number"), "number"), Span(*match.span("octets"), "number")] if match else []
 
 
 def uid_spans(line: str) -> Spans:
     """A unique-id listing (RFC 1939 §7): message-number and unique-id."""
-    match = UIDS.match(line)
+    match = re.match(UIDS, line)
     return [Span(*match.span("number"), "number"), Span(*match.span("uid"), "uid")] if match else []
 
 
 def capability_spans(line: str) -> Spans:
     """A capability (RFC 2449 §5): a tag that an RFC defines stands out, its numbers too."""
-    tag = _CAPABILITY.match(line)
+    tag = re.match(_CAPABILITY, line)
     if tag is None:
         return []
     spans = [Span(*tag.span(), "capability")] if tag[0].upper() in CAPABILITIES else []
@@ -132,7 +132,7 @@ def header_spans(line: str) -> Spans:
     """A line of a mail's header: field name and value, or the folded rest of a value (RFC 5322 §2.2.3)."""
     if line[:1] in (" ", "\t"):
         return [Span(0, len(line), "header-value")]
-    match = HEADER.match(line)
+    match = re.match(HEADER, line)
     if match is None:
         return []
     return [Span(*match.span("name"), "header-name"), Span(*match.span("value"), "header-value")]
@@ -162,9 +162,9 @@ def body_spans(kind: BodyKind, line: str, *, in_header: bool = False) -> Spans:
 
 def guess(line: str) -> BodyKind:
     """What a line looks like where the command is not known: for fragments of transcripts only."""
-    if LISTING.fullmatch(line):
+    if re.fullmatch(LISTING, line):
         return "listing"
-    if UIDS.fullmatch(line):
+    if re.fullmatch(UIDS, line):
         return "uids"
-    tag = _CAPABILITY.match(line)
+    tag = re.match(_CAPABILITY, line)
     return "capabilities" if tag and tag[0] in CAPABILITIES else "text"

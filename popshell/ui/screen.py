@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from popshell.course.explain import Note
 from popshell.protocol.commands import State
@@ -26,17 +26,6 @@ WINDOWS, MOST_LINES = 3, 200
 _SURELY_LONG = 1 << 20
 #: Lines of a broken reply that are shown.
 _EVIDENCE = 20
-
-
-class Shown(NamedTuple):
-    """How much of a reply was shown."""
-
-    lines: int
-    total: int
-
-    @property
-    def left(self) -> int:
-        return self.total - self.lines
 
 
 class LineSource(Protocol):
@@ -136,7 +125,7 @@ class Screen:
         self.out.write(drawn + (self._look.paint("note", f"   ({note})") if note else "") + "\n")
         self.out.flush()
 
-    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> Shown:
+    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> stream.Shown:
         """Show the reply of an Exchange, from content line `start`."""
         self.page = ""
         if exchange.problem is not None and exchange.problem.code != "unasked":
@@ -146,12 +135,11 @@ class Screen:
         raw = exchange.raw_content()
         if not raw:
             self.out.flush()
-            return Shown(0, 0)
+            return stream.Shown(0, 0)
         most = self._most_of(raw, start) if most is None else most
         hidden = self.text_of("shell.hidden") or "+{octets}"
         view = stream.View(self._look, self._window(), most, self.longest, hidden)
-        shown = stream.write_content(self.out, raw, rules.body_kind(exchange.name), view, first=start)
-        return Shown(shown.lines, shown.total_lines - start)
+        return stream.write_content(self.out, raw, rules.body_kind(exchange.name), view, first=start)
 
     def _status(self, exchange: Exchange, redacted: bool) -> str:
         received = exchange.received
@@ -185,14 +173,14 @@ class Screen:
         """Show rows, filtered and coloured already, in the user's pager; False where there is none."""
         return False
 
-    def _evidence(self, exchange: Exchange) -> Shown:
+    def _evidence(self, exchange: Exchange) -> stream.Shown:
         """What arrived before the fault, as far as it helps."""
         rows = exchange.received.removesuffix(b"\r\n").split(b"\r\n") if exchange.received else []
         for row in rows[:_EVIDENCE]:
             text = exchange.redact(row[:512].decode("utf-8", "surrogateescape"))
             self.out.write(stream.status_line(text, self._look, self._window()) + "\n")
         self.out.flush()
-        return Shown(len(rows), len(rows))
+        return stream.Shown(len(rows), len(rows))
 
     def challenge(self, challenge: Challenge) -> None:
         text = b"+ " + challenge.line if challenge.line else b"+ "
@@ -304,8 +292,8 @@ class JsonScreen(PlainScreen):
     def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
         """Part of the record."""
 
-    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> Shown:
-        return Shown(0, 0)
+    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> stream.Shown:
+        return stream.Shown(0, 0)
 
     def challenge(self, challenge: Challenge) -> None:
         """Part of the record."""

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from popshell.protocol.line import MASK
 from popshell.ui import rules
@@ -46,8 +46,8 @@ _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 #: Blocks of nothing but these rows are coloured whole; with them, the style of the second word. No backslash: the
 #: filter doubles it.
 _REGULAR = {
-    "listing": (re.compile(rb"(?:[0-9]{1,10}+ [0-9]{1,15}+\r\n)++"), "number"),
-    "uids": (re.compile(rb"(?:[0-9]{1,10}+ [!-\[\]-~]{1,70}+\r\n)++"), "uid"),
+    "listing": (rb"(?:[0-9]{1,10}+ [0-9]{1,15}+\r\n)++", "number"),
+    "uids": (rb"(?:[0-9]{1,10}+ [!-\[\]-~]{1,70}+\r\n)++", "uid"),
 }
 #: The sign of a status line on a terminal, in ASCII, and the word for it.
 _SIGNS = {
@@ -58,11 +58,13 @@ _SIGNS = {
 }
 
 
-class Writer(Protocol):
-    """What of `sys.stdout` is used."""
+if TYPE_CHECKING:
 
-    def write(self, text: str, /) -> object: ...
-    def flush(self) -> object: ...
+    class Writer(Protocol):
+        """What of `sys.stdout` is used."""
+
+        def write(self, text: str, /) -> object: ...
+        def flush(self) -> object: ...
 
 
 class View(NamedTuple):
@@ -79,14 +81,14 @@ class View(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What was shown of a content: `lines` of `total_lines`. Octets are the message's: byte-stuffing undone."""
+    """How many lines of a content were shown, and how many there were to show."""
 
     lines: int
-    total_lines: int
-    octets: int
-    truncated: bool
-    #: how many lines are byte-stuffed
-    stuffed: int = 0
+    total: int
+
+    @property
+    def left(self) -> int:
+        return self.total - self.lines
 
 
 def write_content(out: Writer, raw: bytes, kind: BodyKind, view: View, *, first: int = 0) -> Shown:
@@ -102,13 +104,10 @@ def write_content(out: Writer, raw: bytes, kind: BodyKind, view: View, *, first:
         if not shown:
             out.flush()
         shown += lines
-    total = content.passed + shown + content.left()
-    stuffed = raw.count(b"\r\n.", 0, content.end) + raw.startswith(b".", 0, content.end)
-    truncated = content.position < content.end
-    if content.terminated and not truncated:
+    if content.terminated and content.position == content.end:
         out.write(rows.terminator() + "\n")
     out.flush()
-    return Shown(shown, total, content.end - stuffed, truncated, stuffed)
+    return Shown(shown, shown + content.left())
 
 
 def pager(raw: bytes, kind: BodyKind, view: View, *, first: int = 0) -> Iterator[str]:
@@ -254,8 +253,8 @@ class _Rows:
 
     def _regular(self, block: bytes) -> tuple[str, int]:
         """A block of listings, coloured whole, and how many; ("", 0) if a row is none or too wide."""
-        pattern, style = _REGULAR.get(self._kind, (None, ""))
-        if pattern is None or not pattern.fullmatch(block):
+        pattern, style = _REGULAR.get(self._kind, (b"", ""))
+        if not pattern or not re.fullmatch(pattern, block):
             return "", 0
         lines = block[:-2].decode("ascii").split("\r\n")
         if self._room is not None and max(map(len, lines)) > self._room:

@@ -1,4 +1,4 @@
-"""What is being typed: parsed once for each text, and from that parse its colours, its mask, and what history may keep.
+"""The text at the prompt, parsed once for each context: from this parse come colours, mask and what history may keep.
 
 A row of the buffer is a line of POP3, a meta command with a line in it (`:explain PASS x`), or an answer to a challenge
 of AUTH. What holds a secret is told by the parse (sec-K2, sec-K3), also of a slip, and of a block that was pasted.
@@ -6,16 +6,10 @@ of AUTH. What holds a secret is told by the parse (sec-K2, sec-K3), also of a sl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
-from prompt_toolkit.document import Document
-from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
-from prompt_toolkit.lexers import Lexer
+from collections.abc import Iterator
 
 from popshell.protocol.commands import COMMANDS
 from popshell.protocol.line import MASK, CommandLine, Context, parse, without_password
-from popshell.ui.rules import token_style
 from popshell.ui.shell import Shell
 
 _BLANKS = " \t"
@@ -122,67 +116,3 @@ def _login_within(text: str) -> bool:
     words = text.upper().split()[:-1]
     later = words[2:] if len(words) > 2 else []
     return any((spec := COMMANDS.get(word)) and any(param.secret for param in spec.params) for word in later)
-
-
-class ShellLexer(Lexer):
-    """Colours from the one parse: tokens by their role, objections underlined.
-
-    Trap: PromptSession wraps a lexer in one that never asks for `invalidation_hash`, and colours, and with them the
-    mask, would be those of an earlier context. So repl.py gives it to the control itself.
-    """
-
-    def __init__(self, typing: Typing) -> None:
-        self._typing = typing
-
-    def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
-        rows = document.lines
-        lines = list(self._typing.rows(document.text))
-
-        def row(number: int) -> StyleAndTextTuples:
-            if number >= len(rows):
-                return []
-            text = rows[number]
-            found = lines[number]
-            if found[2] is None:
-                return [("class:secret", text)]
-            start, line = found[1], found[2]
-            out: StyleAndTextTuples = [("class:dim", text[:start])]
-            at = 0
-            wrong = [] if start else [d for d in line.diagnostics if not d.mild]
-            for token in line.tokens:
-                out.append(("", text[start + at : start + token.start]))
-                style = token_style(line, token) if not start or token.secret else "dim"
-                under = any(d.start <= token.start and token.end <= d.end for d in wrong)
-                out.append(
-                    (f"class:{style}{' underline' if under else ''}", text[start + token.start : start + token.end])
-                )
-                at = token.end
-            out.append(("", text[start + at :]))
-            return out
-
-        return row
-
-    def invalidation_hash(self) -> int:
-        return self._typing.version()
-
-
-class Mask(Processor):
-    """Shows secrets as bullets of the same number, so that the cursor stays right (sec-K2)."""
-
-    def __init__(self, shell: Shell, typing: Typing) -> None:
-        self._shell = shell
-        self._typing = typing
-
-    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
-        shell, answering = self._shell, self._typing.challenged()
-        place = shell.call.endpoint if shell.call else None
-        if shell.options.reveal and place is not None and place.practice:
-            return Transformation(transformation_input.fragments)
-        dot = "*" if shell.screen.ascii else "•"
-        challenged = answering and transformation_input.document.text != "*"
-        out: StyleAndTextTuples = []
-        for fragment in transformation_input.fragments:
-            style, text = fragment[0], fragment[1]
-            secret = "class:secret" in style and (challenged or not answering)
-            out.append((style, dot * len(text) if secret else text))
-        return Transformation(out)

@@ -8,12 +8,13 @@ the ranges that the filter is made of, so that one can catch the other.
 from __future__ import annotations
 
 import random
+import re
 import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
 
-from popshell.visible import recover, show
+from popshell.visible import show
 
 KEPT = "\n\t"
 #: Default-ignorable without being Cf (Unicode, DerivedCoreProperties.txt): invisible where they are drawn at all.
@@ -55,6 +56,31 @@ def samples(count: int, seed: int) -> Iterator[bytes]:
             text = "".join(source.choices(_PIECES, k=length)).encode()
             cut = source.randrange(len(text) + 1)
             yield text[cut:] if source.random() < 0.3 else text
+
+
+_VIEW = re.compile(r"[^\\]+|\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
+_PLAIN_OCTET = {"\\": b"\\", "t": b"\t", "n": b"\n", "r": b"\r"}
+
+
+def recover(text: str) -> bytes:
+    """The octets that `show` was given, a `str` as UTF-8. Raises ValueError for what `show` never gives."""
+    octets = bytearray()
+    end = 0
+    while end < len(text):
+        match = _VIEW.match(text, end)
+        if match is None:
+            raise ValueError(f"stray backslash at {end}")
+        plain, octet, *characters = match.groups()
+        if plain:
+            octets += _PLAIN_OCTET[plain]
+        elif octet:
+            octets.append(int(octet, 16))
+        else:
+            digits = characters[0] or characters[1]
+            # "surrogatepass": a str may hold half a pair, and UTF-8 has three octets for it that no decoder takes.
+            octets += (chr(int(digits, 16)) if digits else match[0]).encode("utf-8", "surrogatepass")
+        end = match.end()
+    return bytes(octets)
 
 
 def check(data: bytes, view: Callable[[bytes], str] = show) -> None:
