@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.records import Exchange
@@ -21,6 +21,20 @@ from popshell.server.mailserver import MailServer, ServerSession, rehearse
 ROOT = Path(__file__).resolve().parents[1]
 STAMP = "<1896.697170952@popshell.example>"
 NAME, SECRET = "learner", "secret"
+_Case = TypeVar("_Case")
+
+
+def for_each(cases: Iterable[_Case], check: Callable[[_Case], None]) -> None:
+    """Check every case of a table; what fails is reported for all of them, each with its case."""
+    failures: list[str] = []
+    cases = list(cases)
+    for case in cases:
+        try:
+            check(case)
+        except AssertionError as error:
+            failures.append(f"{case!r}: {error}")
+    assert cases, "a table without cases"
+    assert not failures, f"{len(failures)} of {len(cases)} cases:\n" + "\n".join(failures)
 
 
 # -- the practice server -----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from popshell.protocol.commands import COMMANDS, MultiLine
-from popshell.protocol.line import Context, parse
+from popshell.protocol.line import MASK, Context, parse
 from popshell.ui import rules, theme
 from popshell.ui.layout import COLOURED, Look
 from popshell.ui.rules import BodyKind, Spans
@@ -20,9 +20,8 @@ def read(line: str, spans: Spans) -> list[tuple[str, str]]:
     return [(line[start:end], style) for start, end, style in spans]
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
+def test_status_lines() -> None:
+    cases: list[tuple[str, list[tuple[str, str]]]] = [
         ("+OK", [("+OK", "ok")]),
         ("+OK 2 320", [("+OK", "ok"), ("2", "number"), ("320", "number")]),
         ("+OK 2 messages (320 octets)", [("+OK", "ok"), ("2", "number"), ("320", "number")]),
@@ -41,16 +40,14 @@ def read(line: str, spans: Spans) -> list[tuple[str, str]]:
         (" +OK", []),
         ("* OK IMAP4", []),
         ("", []),
-        ("+OK ٣ ３", [("+OK", "ok")]),  # digits of other scripts are no numbers
-    ],
-)
-def test_status(line: str, expected: list[tuple[str, str]]) -> None:
-    assert read(line, rules.status_spans(line)) == expected
+        ("+OK ٣ ３", [("+OK", "ok")]),  # digits of other scripts are no numbers,
+    ]
+    for line, expected in cases:
+        assert read(line, rules.status_spans(line)) == expected, line
 
 
-@pytest.mark.parametrize(
-    ("kind", "line", "expected"),
-    [
+def test_lines_of_a_body() -> None:
+    cases: list[tuple[BodyKind, str, list[tuple[str, str]]]] = [
         ("listing", "1 120", [("1", "number"), ("120", "number")]),
         ("listing", "1 120 extra", [("1", "number"), ("120", "number")]),
         ("listing", "1  120", []),
@@ -68,15 +65,13 @@ def test_status(line: str, expected: list[tuple[str, str]]) -> None:
         ("mail", "..", [(".", "stuffing")]),
         ("text", "1 120", []),
         ("listing", ".1 120", [(".", "stuffing"), ("1", "number"), ("120", "number")]),
-    ],
-)
-def test_body(kind: BodyKind, line: str, expected: list[tuple[str, str]]) -> None:
-    assert read(line, rules.body_spans(kind, line)) == expected
+    ]
+    for kind, line, expected in cases:
+        assert read(line, rules.body_spans(kind, line)) == expected, (kind, line)
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
+def test_lines_of_a_header() -> None:
+    cases: list[tuple[str, list[tuple[str, str]]]] = [
         ("Subject: a: b", [("Subject:", "header-name"), (" a: b", "header-value")]),
         ("X-Empty:", [("X-Empty:", "header-name"), ("", "header-value")]),
         ("\tfolded: rest", [("\tfolded: rest", "header-value")]),
@@ -84,15 +79,13 @@ def test_body(kind: BodyKind, line: str, expected: list[tuple[str, str]]) -> Non
         ("two words: x", []),
         (": x", []),
         ("..a: b", [(".", "stuffing"), (".a:", "header-name"), (" b", "header-value")]),
-    ],
-)
-def test_header(line: str, expected: list[tuple[str, str]]) -> None:
-    assert read(line, rules.body_spans("mail", line, in_header=True)) == expected
+    ]
+    for line, expected in cases:
+        assert read(line, rules.body_spans("mail", line, in_header=True)) == expected, line
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
+def test_typed_lines() -> None:
+    cases: list[tuple[str, list[tuple[str, str]]]] = [
         ("STAT", [("STAT", "command")]),
         ("retr 1", [("retr", "command"), ("1", "number")]),
         ("TOP 1 0", [("TOP", "command"), ("1", "number"), ("0", "number")]),
@@ -105,10 +98,11 @@ def test_header(line: str, expected: list[tuple[str, str]]) -> None:
         ("NONSENSE 1", [("NONSENSE", "command-unknown"), ("1", "argument")]),
         ("no such USER", [("no", "command-unknown"), ("such", "argument"), ("USER", "argument")]),
         ("", []),
-    ],
-)
-def test_commands(line: str, expected: list[tuple[str, str]]) -> None:
-    assert read(line, rules.command_spans(parse(line))) == expected
+    ]
+    for line, expected in cases:
+        assert read(line, rules.command_spans(parse(line))) == expected, line
+        shown = [(MASK if style == "secret" else text, style) for text, style in expected]
+        assert [(text, style) for style, text in rules.sent_runs(parse(line)) if style] == shown, line
 
 
 def test_a_mistyped_verb_right_after_user_hides_what_follows() -> None:
@@ -129,12 +123,16 @@ def test_bodies_belong_to_multi_line_commands() -> None:
     assert rules.body_kind("LANG") == "text"
 
 
-@pytest.mark.parametrize(
-    ("line", "kind"),
-    [("1 120", "listing"), ("1 uid", "uids"), ("TOP", "capabilities"), ("Top", "text"), ("+OK 1 2", "text")],
-)
-def test_guess(line: str, kind: BodyKind) -> None:
-    assert rules.guess(line) == kind
+def test_guess() -> None:
+    cases: list[tuple[str, BodyKind]] = [
+        ("1 120", "listing"),
+        ("1 uid", "uids"),
+        ("TOP", "capabilities"),
+        ("Top", "text"),
+        ("+OK 1 2", "text"),
+    ]
+    for line, kind in cases:
+        assert rules.guess(line) == kind, line
 
 
 LINES = st.one_of(
