@@ -12,7 +12,7 @@ it happens. The octets can be recovered from the view, so it hides nothing eithe
 | `\\` | a backslash; the only visible character that is doubled, without which the others could be forged |
 
 Written out as characters are: every category Cf, Zl, Zp and Cs; what Unicode calls default-ignorable (variation
-selectors, fillers: nobody sees them, and they change the width of what stands before them); private use (no common
+selectors, fillers: they are not seen, and they change the width of what stands before them); private use (no common
 meaning: fonts draw prompts with it, and one terminal draws pictures); noncharacters and the two ranges that Unicode
 keeps for more of the same. The ranges are a literal, so every Python shows the same; a test compares them with the
 Unicode tables of the Python it runs on. Unassigned characters pass: they may be new letters.
@@ -20,7 +20,7 @@ Unicode tables of the Python it runs on. Unassigned characters pass: they may be
 Combining marks pass where they have a letter to stand on: not at the beginning of a line, where they would alter our
 own gutter, and no more than four in a row, because piled marks are drawn over the lines above.
 
-Traps. The view is UTF-8 text for *one* place: whoever cuts it and needs the octets again must cut between atoms
+Traps. The view is UTF-8 text for *one* place: code that cuts it and needs the octets again must cut between atoms
 (`ATOM`). A lone surrogate of a `str` stands for an octet if it is one of "surrogateescape" (os.fsdecode). After any
 decoding (base64, RFC 2047, JSON) the result passes here again (sec-R3). A carriage return is never let through: strip
 line ends first.

@@ -190,7 +190,14 @@ def on_err(spec: CommandSpec, before: State) -> str:
 
 
 def mermaid() -> str:
-    return f"```mermaid\n{diagram.mermaid(words())}```\n"
+    """The states as a Mermaid diagram, every arrow as the shell's own drawing labels it."""
+    machine = diagram.Machine(words())
+    lines = ["stateDiagram-v2", "    direction LR"]
+    for before, after in dict.fromkeys((taken.before, taken.after) for taken in machine.arrows):
+        lines.append(f"    {before.value} --> {after.value} : {', '.join(machine.labels(before, after))}")
+    lost = words()("diagram.lost")
+    lines += [f"    {state.value} --> {machine.home.value} : {lost}" for state in machine.row if machine.loses(state)]
+    return "```mermaid\n" + "\n".join(lines) + "\n```\n"
 
 
 # -- meta commands -----------------------------------------------------------------------------------------------------

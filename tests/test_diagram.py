@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from popshell.protocol import commands
 from popshell.protocol.commands import COMMANDS, CommandSpec, State, legal, transitions
-from popshell.ui.diagram import HERE, LEGAL, TAKEN, arrow, fold, machine, mermaid, path
+from popshell.ui.diagram import HERE, LEGAL, TAKEN, arrow, fold, machine, path
 from popshell.ui.layout import Line, Look, columns, plain
 
 CLOSED, AUTHORIZATION, TRANSACTION, UPDATE = State
@@ -376,17 +376,6 @@ class TestAll:
         for lines in (machine(state, look(width, True), ENGLISH), path(state, look(width, True), ENGLISH)):
             assert plain(lines).isascii()
         assert plain(arrow(state, other, None, look(width, True), ENGLISH)).isascii()
-
-    def test_mermaid(self) -> None:
-        lines = mermaid(ENGLISH).splitlines()
-        assert lines[0] == "stateDiagram-v2"
-        assert "    AUTHORIZATION --> TRANSACTION : USER+PASS, APOP, AUTH" in lines
-        assert "    TRANSACTION --> CLOSED : line lost" in lines
-        assert sum(" --> " in line for line in lines) == len(list(transitions())) + 1
-
-    def test_mermaid_follows_the_table(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        add_row(monkeypatch, (UPDATE, TRANSACTION))
-        assert "    UPDATE --> TRANSACTION : FROB" in mermaid(ENGLISH).splitlines()
 
     def test_fold_balances(self) -> None:
         assert fold(["CAPA", "LANG", "STAT", "LIST", "RETR"], 20) == ["CAPA LANG STAT", "LIST RETR"]

@@ -80,7 +80,7 @@ def _words(prefix: str, words: Iterator[str] | tuple[str, ...]) -> Iterator[Sugg
 
 
 def _commands(prefix: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
-    """Legal commands first, the others behind them with the reason; history not at all."""
+    """Legal commands first, then the others with the reason; no historic ones."""
     words = catalog.words(known.language)
     if not prefix and known.context.state is State.CLOSED:
         yield Suggestion(":connect", 0, words("meta.connect"))

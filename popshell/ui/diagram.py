@@ -6,7 +6,7 @@ shown. `machine` fills one of three templates (`_WIDE`, `_LANE`, `_NARROW`); an 
 it, or whose label is too long for its slot, is listed below, so that a row added to the table can never go missing.
 The current state has brackets, and in boxes a double frame, because colour alone says nothing to some readers.
 
-One arrow is in no row of the table because nobody types it: when the connection is lost, a session ends without
+One arrow is in no row of the table, since it is no command: when the connection is lost, a session ends without
 passing UPDATE (RFC 1939 §6). It leaves, dashed, every state from which a command leads into UPDATE.
 
 Traps. A password must never get here: `arrow` draws the first word of what it is given and nothing else. Labels may be
@@ -43,7 +43,7 @@ class Machine:
         self.home, *self.row = states
 
     def labels(self, before: State, after: State) -> list[str]:
-        """What leads from `before` to `after`: commands, or the words for what the server does by itself."""
+        """What leads from `before` to `after`: commands, or the words for what the server does without being asked."""
         found = [taken for taken in self.arrows if (taken.before, taken.after) == (before, after)]
         return [label for taken in found for label in self._labels(taken)]
 
@@ -121,17 +121,6 @@ def arrow(before: State, after: State, command: str | None, look: Look, words: W
         forms = [_back(_walk(row, after), before, after, label) for row in (states, states[start : end + 1])]
     last = [(TAKEN, f" ┗━{clip(label, max(look.width - 5, 1), look.ellipsis)}━▶")]
     return _first_that_fits([*forms, [[(STATE, before.value)], last, _walk([after], after)]], look)
-
-
-def mermaid(words: Words) -> str:
-    """The whole machine as a Mermaid state diagram, for the docs."""
-    drawn = Machine(words)
-    lines = ["stateDiagram-v2", "    direction LR"]
-    for before, after in dict.fromkeys((taken.before, taken.after) for taken in drawn.arrows):
-        lines.append(f"    {before.value} --> {after.value} : {', '.join(drawn.labels(before, after))}")
-    lost = words("diagram.lost")
-    lines += [f"    {state.value} --> {drawn.home.value} : {lost}" for state in drawn.row if drawn.loses(state)]
-    return "\n".join(lines) + "\n"
 
 
 def _joint(look: Look) -> str:

@@ -53,7 +53,7 @@ _OPENING = _NEVER_LAST | frozenset("([{“‘\"'$#")
 
 @lru_cache(maxsize=4)
 def _held(units: str) -> re.Pattern[str]:
-    """What is not broken: code, citations, numbers with the Latin word or the unit behind them."""
+    """What is not broken: code, citations, numbers with the Latin word or the unit after them."""
     return re.compile(
         r"`[^`\n]+`"
         r"|RFC \d+(?: (?:§|sec\. )\d+(?:\.\d+)*)?"
@@ -218,7 +218,7 @@ def _join(runs: Iterable[Run]) -> tuple[str, list[str]]:
     """The text of all runs and the style of each character, with newlines turned into white space."""
     cells = [(character, style) for style, part in runs for character in part]
     kept: list[tuple[str, str]] = []
-    indented = False  # in the blanks behind a newline
+    indented = False  # in the blanks after a newline
     for index, (character, style) in enumerate(cells):
         if character == " " and indented:
             continue

@@ -10,8 +10,8 @@ line without a prefix belongs to the content that is open; `...`, `[...]` and li
 and after a remark outside a content no reply is awaited any more: it stands for what was left out. What RFC 1939 §10
 puts into angle brackets (`C: <open connection>`) is a remark, too, but leaves nothing out.
 
-Behind `C:` and `S:` all blanks are prefix, as RFC 1939 §10 prints them; in a mail no more of them are than stood before
-the `+OK` that it belongs to, and one at least, because the others are the mail's.
+The blanks after `C:` and `S:` are prefix, as RFC 1939 §10 prints them; in a mail only as many of them as its `+OK` line
+has, and at least one, because the others belong to the mail.
 
 Traps. "user" in "no such user" is no keyword: keywords are parsed at the beginning of a client's line only. Passwords
 (PASS, the digest of APOP, AUTH and the lines that answer its `+ `) have a token type of their own, `String.Secret`, so
@@ -78,7 +78,7 @@ class _Dialogue(LexerContext):  # type: ignore[misc]
         self.in_header = False
         self.asking = False
         self.follows = ""
-        self.indent = 1  # blanks behind `S:` on the last status line
+        self.indent = 1  # blanks after `S:` on the last status line
 
     def client(self, line: str) -> Spans:
         """A line that the client sent."""

@@ -201,7 +201,7 @@ class Toolbar:
         legality = ("warn", warning(line, found.code, words)) if found else ("ok", words("toolbar.legal"))
         first: Line = [("command", spec.syntax), ("", page.summary if page else "")]
         second: Line = [legality]
-        # What there is no room for beside a long warning moves up; if there is none either, it is left out.
+        # What does not fit beside a long warning moves up; if it does not fit there either, it is left out.
         for part in (
             ("warn" if undo is Undo.NEVER else "dim", words(f"undo.{undo.value}")),
             ("dim", words(f"reply.{'many' if many else 'one'}")),

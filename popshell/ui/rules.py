@@ -4,7 +4,7 @@ Theory. A rule is a tiny function from one line to spans (start, end, name of a 
 what no span covers is plain. Commands come parsed (`commandline.parse`), so the table is the only list of names;
 replies are matched by the few forms that RFC 1939 and RFC 2449 give them. Nothing here colours, writes or decides.
 
-Traps. Lines are text behind the filter, or lines that a formatter will escape: a view of `\\x1b` is seven plain
+Traps. Lines are text that passed the filter, or lines that a formatter will escape: a view of `\\x1b` is seven plain
 characters here. Patterns are matched to whole lines, are linear, and take ASCII digits only. A line is of the kind that
 the *command* asked for: "+OK" inside a mail is no status.
 """
@@ -34,7 +34,7 @@ class Span(NamedTuple):
 Spans = list[Span]
 
 STATUS = re.compile(r"(?P<ok>\+OK)(?= |\Z)|(?P<err>-ERR)(?= |\Z)|(?P<challenge>\+)(?= |\Z)")
-# RFC 2449 §3; only behind a status indicator.
+# RFC 2449 §3; only after a status indicator.
 _CODE = re.compile(r"(?:\+OK|-ERR) (\[[^\[\]\s]+\])(?= |\Z)")
 # In the free text of a status line: the stamp of the greeting, and numbers that are words of their own.
 _TEXT = re.compile(
@@ -43,7 +43,7 @@ _TEXT = re.compile(
 )
 LISTING = r"(?P<number>[0-9]{1,10}) (?P<octets>[0-9]{1,15})(?= |\Z)"
 UIDS = r"(?P<number>[0-9]{1,10}) (?P<uid>[!-~]{1,140})(?= |\Z)"
-# RFC 5322 §2.2: a field name is printable ASCII without colon. Behind the filter a backslash may be doubled.
+# RFC 5322 §2.2: a field name is printable ASCII without colon. After the filter a backslash may be doubled.
 HEADER = r"(?s)(?P<name>[!-9;-~]{1,100}:)(?P<value>.*)\Z"
 _CAPABILITY = r"[!-~]+"
 

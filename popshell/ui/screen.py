@@ -44,7 +44,7 @@ class Screen:
     prompts: bool = True
 
     def __init__(self, look: Look, *, ascii: bool = False, out: TextIO | None = None) -> None:
-        self._look = look._replace(ascii=ascii)
+        self._look = look._replace(ascii=look.ascii or ascii)
         self.out = out or sys.stdout
         self.most = MOST_LINES
         #: whether a long text may wait for Enter
@@ -199,7 +199,7 @@ class Screen:
         show()
 
     async def ask(self, question: str) -> str:
-        """Ask; the answer as typed, "" if nobody can answer."""
+        """Ask; the answer as typed, "" if there is nobody to answer."""
         return ""
 
     async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
@@ -305,7 +305,7 @@ class JsonScreen(PlainScreen):
         """Part of the record."""
 
     def record(self, exchange: Exchange, notes: list[Note]) -> None:
-        import json  # nobody else needs it
+        import json  # only this screen needs it
 
         out = exchange.to_json() | {"notes": [{"sort": n.sort, "text": n.text, "cite": n.cite or None} for n in notes]}
         # ASCII escapes keep CR, LF, NEL, U+2028 and every control character out of the line (sec-F3).

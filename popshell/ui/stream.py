@@ -94,7 +94,7 @@ class Shown(NamedTuple):
 def write_content(out: Writer, raw: bytes, kind: BodyKind, view: View, *, first: int = 0) -> Shown:
     """Write a multi-line content as it came over the wire, terminator included; pass over `first` lines.
 
-    Without a terminator in `raw` none is drawn: the content is not whole. Behind what `max_lines` cuts off neither.
+    No terminator is drawn where `raw` has none, as the content is not whole, nor where `max_lines` cuts it off.
     """
     content = _Content(raw, kind, first)
     rows = _Rows(kind, view)

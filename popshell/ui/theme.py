@@ -1,6 +1,6 @@
 """The styles: each a name and a few plain words, given to the terminal and to prompt_toolkit.
 
-Theory. Whoever colours anything names a style and nothing else. Only the eight base colours of the terminal are used,
+Theory. Code that colours names a style and nothing else. Only the eight base colours of the terminal are used,
 never a background, white, black or "bright black": those are the ones that themes, light and dark, keep legible.
 Colour is never the only sign: each use has a word or a mark beside it, so `NO_COLOR` takes nothing away.
 

@@ -1,7 +1,7 @@
 """The text at the prompt, parsed once for each context: from this parse come colours, mask and what history may keep.
 
 A row of the buffer is a line of POP3, a meta command with a line in it (`:explain PASS x`), or an answer to a challenge
-of AUTH. What holds a secret is told by the parse (sec-K2, sec-K3), also of a slip, and of a block that was pasted.
+of AUTH. The parse says what holds a secret (sec-K2, sec-K3), also in a mistyped command and in a pasted block.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Typing:
         """The POP3 line in what is typed, and where it begins: `:explain PASS x` and `:PASS x` hold secrets, too."""
         start = _start(text)
         if start and not "explain".startswith(text[1:start].strip().lower()):
-            context = context._replace(follows="")  # the word behind another meta command is no slip of PASS
+            context = context._replace(follows="")  # the word after another meta command is no slip of PASS
         return start, self.line(text[start:], context)
 
     def rows(self, text: str) -> Iterator[tuple[str, int, CommandLine | None]]:
-        """The rows of what was typed, each judged behind the ones before it; None is an answer to a challenge."""
+        """The rows of what was typed, each judged after those before it; None is an answer to a challenge."""
         context, answer = self.context(), self.challenged()
         for row in text.split("\n"):
             if answer:
@@ -95,7 +95,7 @@ class Typing:
 
 
 def _start(text: str) -> int:
-    """Where a POP3 line begins in a meta command: behind its name, or behind a colon that was typed by habit."""
+    """Where a POP3 line begins in a meta command: after its name, or after a colon that was typed by habit."""
     if not text.startswith(":"):
         return 0
     rest = text[1:].lstrip(_BLANKS)
@@ -106,13 +106,13 @@ def _start(text: str) -> int:
 
 
 def _logs_in(text: str) -> bool:
-    """Whether a line logs in, even without its secret, and even behind a blank and a colon."""
+    """Whether a line logs in, even without its secret, and even after a blank and a colon."""
     words = text.replace("\t", " ").replace(":", " ").split()
     return any((spec := COMMANDS.get(word.upper())) and any(p.secret for p in spec.params) for word in words[:2])
 
 
 def _login_within(text: str) -> bool:
-    """Whether a line of several, `:flight STAT | PASS x`, holds one that logs in with something behind it."""
+    """Whether a line of several, `:flight STAT | PASS x`, holds one that logs in with an argument."""
     words = text.upper().split()[:-1]
     later = words[2:] if len(words) > 2 else []
     return any((spec := COMMANDS.get(word)) and any(param.secret for param in spec.params) for word in later)
