@@ -211,7 +211,7 @@ PEERS: Mapping[str, tuple[bytes, Mapping[str, bytes]]] = {
     ),
     "bare-capa": (b"+OK\r\n", {"CAPA": b"+OK\r\n.\r\n"}),
     "no-capa": (b"+OK\r\n", {"CAPA": b"-ERR what?\r\n"}),
-    "refuses": (b"-ERR too many connections\r\n" + CLOSE, {}),
+    "refuses": (b"-ERR too many connections\r\n", {}),
     "refuses-and-stays": (b"-ERR [SYS/TEMP] come back later\r\n", {}),
     "in-use": (
         b"+OK\r\n",

@@ -330,7 +330,7 @@ def normal(text: str, home: Path | None = None) -> str:
     text = re.sub(r"\d+(?:\.\d)? ms\b", "# ms", text)
     text = re.sub(r"\d+(?:\.\d)? (?=\u6beb\u79d2)", "# ", text)
     # How much of a line fits behind a time depends on its digits.
-    text = re.sub(r"(# (?:ms|\u6beb\u79d2)  .*?).{,4}\u2026$", "\\1\u2026", text, flags=re.M)
+    text = re.sub(r"(# (?:ms|\u6beb\u79d2)  .{,8}).*\u2026$", "\\1\u2026", text, flags=re.M)
     text = re.sub(r" 127\.0\.0\.1:\d+(?=.*# (?:ms|\u6beb\u79d2)$)", "", text, flags=re.M)
     text = re.sub(r"(127\.0\.0\.1|localhost|\]):\d{4,5}\b", r"\1:PORT", text)
     text = re.sub(r"#[\w-]{16}\b", "#" + "c" * 16, text)
