@@ -117,19 +117,10 @@ def test_the_history_of_version_1_is_read(tmp_path: Path) -> None:
     shutil.copyfile(KEPT / "history", place / "history")
     terminal = Pty(home=tmp_path)
     try:
-        empty = terminal.prompt()
-
-        def recalled() -> bool:
-            """Whether Up brings something: the file is read a moment after the prompt is drawn."""
-            if terminal.screen() == empty:
-                terminal.type("\x1b[A")
-                terminal.pump(0.2)
-            return terminal.screen() != empty
-
-        terminal.until(recalled, lambda: f"nothing is remembered:\n{terminal.screen()}")
-        for at, entry in enumerate(reversed(entries)):
-            if at:
-                terminal.type("\x1b[A")
+        terminal.prompt()
+        terminal.remembered(entries[0])  # at the oldest entry, one Up too many changes nothing
+        for entry in entries[1:]:
+            terminal.type("\x1b[B")
             terminal.wait(lambda _, entry=entry: f"\u25b8 {entry}" in terminal.screen())
     finally:
         terminal.close()
