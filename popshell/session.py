@@ -1,4 +1,4 @@
-"""Session: typed text goes out over a Wire, Exchanges come back; the Transcript is kept. No screen here, no socket.
+"""Session: typed lines go out over a Wire, Exchanges come back and are kept. It has no screen and no socket.
 
 An OpenConnection is a Session with the Endpoint it leads to: what connecting gives, and what a shell holds.
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from popshell.protocol.connection import Challenge, Connection
+from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF, ReplyLimits
 from popshell.visible import show
@@ -37,7 +38,10 @@ class Unsendable(ValueError):
 
 
 class Session:
-    """One connection as the shell sees it. `on_late` gets what nobody waits for; `on_end` hears of the end."""
+    """One connection as the shell sees it.
+
+    `on_late` gets the events that no caller awaits; `on_end` is called once, with the error if there was one.
+    """
 
     def __init__(
         self,
@@ -62,11 +66,14 @@ class Session:
     def attach(self, wire: Wire) -> None:
         self.wire = wire
 
-    def submit(self, text: str) -> asyncio.Future[Event | None]:
-        """Send one line, byte for byte as typed. The future gives its Exchange, a Challenge, or None if the line died.
+    def submit(self, line: str | CommandLine) -> asyncio.Future[Event | None]:
+        """Send one line, octet for octet as typed.
 
-        Raises Unsendable, and ConnectionError when there is no connection.
+        The future gives its Exchange, a Challenge, or None if the connection ended without either. A line parsed
+        already, against `connection.context()`, is not parsed again. Raises Unsendable, and ConnectionError when there
+        is no connection.
         """
+        text, parsed = (line, None) if isinstance(line, str) else (line.text, line)
         if any(ch in "\r\n\0" for ch in text):
             raise Unsendable(text)
         if self.ended or self.wire is None:
@@ -75,7 +82,7 @@ class Session:
         self.wire.write(data)  # what cannot be written was never sent
         self.last_sent = self._clock()
         waiter = self._waiter()
-        self._dispatch(self.connection.sent(data, self.last_sent))
+        self._dispatch(self.connection.sent(data, self.last_sent, parsed))
         return waiter
 
     def received(self, data: bytes) -> None:
@@ -110,7 +117,7 @@ class Session:
 
     @property
     def replies_due(self) -> int:
-        """How many replies are still to come, those that nobody waits for any more included."""
+        """How many replies are still to come, those that are no longer awaited included."""
         return len(self._waiters)
 
     def now(self) -> float:
@@ -123,12 +130,11 @@ class Session:
         return waiter
 
     def _dispatch(self, events: list[Event]) -> None:
-        """Record each event and hand it to whom waits for it; unasked lines answer nobody."""
+        """Record each event and hand it to the waiter whose line it answers, if it answers one."""
         for event in events:
             if isinstance(event, Exchange):
                 self.transcript.append(event)
-                # Not the answer to any line: nobody asked, or bytes between STLS and TLS.
-                if event.problem is not None and event.problem.code in ("unasked", "stls-injection"):
+                if event.answers_no_line:
                     self._on_late(event)
                     continue
             waiter = self._waiters.popleft() if self._waiters else None
@@ -175,35 +181,23 @@ class ConnectError(Exception):
 def transcript_lines(exchanges: list[Exchange], *, masked: bool = True, private: str = "") -> Iterator[str]:
     """The session as `C:`/`S:` lines, secrets masked, everything else filtered (sec-F2).
 
-    Without a mask goes only what nobody typed, such as the failed dialogue of a lesson, and what was asked for and
-    agreed to. `private` is the remark that stands before the text of a message (sec-K4).
+    Unmasked is for what no user typed, such as a dialogue of a lesson, and for a user who asked for it and agreed.
+    `private` is the remark that stands before the text of a message (sec-K4).
     """
     for exchange in exchanges:
-
-        def clean(octets: bytes, exchange: Exchange = exchange) -> str:
-            text = octets.decode("utf-8", "surrogateescape")
-            return show(exchange.redact(text) if masked else text, keep="")
-
-        sent = exchange.sent_lines()
-        if not masked and exchange.command is not None:
-            answers = (step.answer.decode("utf-8", "surrogateescape") for step in exchange.steps)
-            sent = [exchange.command.text, *(show(answer, keep="") for answer in answers)]
+        sent = [show(text, keep="") for text in exchange.sent_lines(masked=masked)]
         if sent:
-            yield f"C: {show(sent[0], keep='')}"
+            yield f"C: {sent[0]}"
         for step, answer in zip(exchange.steps, sent[1:], strict=True):
-            yield f"S: + {clean(step.challenge)}"
+            yield f"S: + {show(exchange.received_text(step.challenge, 0, masked=masked), keep='')}"
             yield f"C: {answer}"
-        received = exchange.received
-        for _ in exchange.steps:
-            received = received.partition(CRLF)[2]
-        if not received:
+        if not exchange.received.split(CRLF, len(exchange.steps))[-1]:
             continue
-        first, _, rest = received.partition(CRLF)
-        yield f"S: {clean(first)}"
-        if exchange.response is not None and exchange.response.content is not None:
+        yield f"S: {show(exchange.reply_line(masked=masked), keep='')}"
+        if content := exchange.raw_content():
             if private and exchange.name in ("RETR", "TOP"):
                 yield f"# {private}"
-            for line in rest.removesuffix(CRLF).split(CRLF):
+            for line in content.removesuffix(CRLF).split(CRLF):
                 yield f"S: {show(line, keep=chr(9))}"
         if exchange.problem is not None:
             yield f"# {exchange.problem.code}"

@@ -9,6 +9,10 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# mutmut runs each test in several processes and by several executors, which hypothesis would object to.
+settings.register_profile("mutation", suppress_health_check=[HealthCheck.differing_executors])
 
 #: As it was at the start: tests change it.
 CI = bool(os.environ.get("CI"))

@@ -37,6 +37,19 @@ def for_each(cases: Iterable[_Case], check: Callable[[_Case], None]) -> None:
     assert not failures, f"{len(failures)} of {len(cases)} cases:\n" + "\n".join(failures)
 
 
+def each(rows: Iterable[tuple[Any, ...]], check: Callable[..., object]) -> None:
+    """Check every row of a table; all rows that fail are reported, each with its reason."""
+    failed, many = [], 0
+    for row in rows:
+        many += 1
+        try:
+            check(*row)
+        except Exception as error:
+            failed.append(f"{row!r}:\n    {type(error).__name__}: {error}")
+    assert many, "the table is empty"
+    assert not failed, f"{len(failed)} of {many} rows fail:\n" + "\n".join(failed)
+
+
 # -- the practice server -----------------------------------------------------------------------------------------------
 
 

@@ -368,7 +368,7 @@ def test_typing_is_parsed_once_for_each_text_and_context() -> None:
     assert typing.line("STAT", context) is first
     assert typing.line("STAT", Context()) is first, "an equal context is the same"
     assert typing.line("STATX", context) is not first
-    assert typing.line("STAT", Context(State.TRANSACTION)).blunder is None
+    assert typing.line("STAT", Context(State.TRANSACTION)).objection is None
 
 
 def test_a_password_in_an_address_is_masked_and_never_stored() -> None:

@@ -1,4 +1,4 @@
-"""Session: what is submitted goes out at once, replies find whom they answer, and nothing waits for ever."""
+"""Session: what is submitted goes out at once, each reply reaches the line it answers, and nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from stage import CLOSE, ScriptedWire, run, turns
 from support import Clock
 
 from popshell.protocol.connection import Challenge
+from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange, Problem
 from popshell.session import Event, Session, Unsendable, transcript_lines
 
@@ -36,15 +37,47 @@ def test_line_goes_out_byte_for_byte_with_crlf() -> None:
     run(go())
 
 
-@pytest.mark.parametrize("text", ["a\r", "a\nb", "\0"])
-def test_line_that_would_be_two_is_refused_before_a_byte_goes_out(text: str) -> None:
+def test_line_that_would_be_two_is_refused_before_a_byte_goes_out() -> None:
     async def go() -> None:
-        parts = Parts()
-        with pytest.raises(Unsendable):
-            parts.session.submit(text)
-        assert not parts.wire.sent
-        assert parts.session.replies_due == 1, "the greeting only"
-        parts.session.end()
+        for text in ("a\r", "a\nb", "\0"):
+            parts = Parts()
+            with pytest.raises(Unsendable):
+                parts.session.submit(text)
+            assert not parts.wire.sent
+            assert parts.session.replies_due == 1, "the greeting only"
+            parts.session.end()
+
+    run(go())
+
+
+def test_a_line_parsed_already_goes_out_as_it_was_typed() -> None:
+    async def go() -> None:
+        parts = Parts({"NOOP": b"+OK\r\n"})
+        await parts.session.greeting
+        line = parse(" NOOP ", parts.session.connection.context())
+        answer = await parts.session.submit(line)
+        assert isinstance(answer, Exchange)
+        assert answer.command is line
+        assert answer.sent == b" NOOP \r\n"
+
+    run(go())
+
+
+def test_octets_between_stls_and_tls_answer_no_line() -> None:
+    async def go() -> None:
+        parts = Parts({"STLS": b"+OK\r\n+OK injected\r\n", "CAPA": None})
+        await parts.session.greeting
+        stls, capa = parts.session.submit("STLS"), parts.session.submit("CAPA")
+        begins = await stls
+        assert isinstance(begins, Exchange)
+        assert begins.name == "STLS"
+        (injection,) = [event for event in parts.late if isinstance(event, Exchange)]
+        assert injection.problem == Problem("stls-injection")
+        assert injection.answers_no_line
+        assert parts.session.ended, "what follows an injection is not read"
+        unanswered = await capa
+        assert isinstance(unanswered, Exchange)
+        assert (unanswered.name, unanswered.problem) == ("CAPA", Problem("no-reply"))
 
     run(go())
 

@@ -263,9 +263,9 @@ def explain_line(line: CommandLine, catalog: Catalog, language: str) -> list[Spa
     spec = line.spec
     page = catalog.page(language, f"commands/{spec.name}") if spec else None
     for token in line.tokens:
-        if token.role is Role.COMMAND:
+        if token.role in (Role.COMMAND, Role.UNKNOWN):
             spans.append(Span(token, page.summary if page else words("explain.unknown")))
-        elif token.role is Role.EXTRA or token.param is None:
+        elif token.param is None:
             spans.append(Span(token, words("explain.secret" if token.secret else "explain.extra")))
         else:
             spans.append(Span(token, (page and page.note(f"args.{token.param.name}")) or token.param.name))

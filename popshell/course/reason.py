@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from popshell.protocol.commands import known_code
 from popshell.protocol.line import CommandLine, upper
-from popshell.protocol.records import Exchange, decoded
+from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import MECHANISMS, Mechanism, SaslError, decode_line
+from popshell.protocol.wire import from_base64
 
 
 def reason(exchange: Exchange) -> str:
@@ -34,8 +35,8 @@ def reason(exchange: Exchange) -> str:
         return "tls-required" if unproved and not exchange.tls else "credentials"
     if row is not None:
         return "refused" if spec.name == "QUIT" else "code"
-    if (blunder := line.blunder) is not None:
-        return blunder.code
+    if (objection := line.objection) is not None:
+        return objection.code
     number, maildrop = line.message, exchange.maildrop_before
     if number is not None:
         if not (number in maildrop.numbers or number in maildrop.sizes or number in maildrop.unique_ids):
@@ -63,7 +64,7 @@ def _reason_of_auth(exchange: Exchange, line: CommandLine) -> str:
     mechanism = MECHANISMS.get(upper(line.arguments[0]))
     if exchange.steps:
         answer = exchange.steps[-1].answer
-        if answer != b"=" and decoded(answer) is None:
+        if answer != b"=" and from_base64(answer) is None:
             return "bad-base64"
         return "bad-message" if mechanism and not _readable(mechanism, answer.decode("ascii")) else "credentials"
     if mechanism is None:
@@ -78,7 +79,7 @@ def _reason_of_auth(exchange: Exchange, line: CommandLine) -> str:
 def _readable(mechanism: Mechanism, text: str) -> bool:
     """Whether a base64 line is a message of the mechanism, right or wrong."""
     try:
-        mechanism.verify(b"", decode_line(text), lambda name: None)
+        mechanism.as_server(lambda name: None).step(decode_line(text))
     except SaslError:
         return False
     return True

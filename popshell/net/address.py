@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from popshell.net.client import TlsMode
 from popshell.net.names import is_localhost, is_loopback_name
-from popshell.protocol.line import without_password
+from popshell.protocol.secrets import without_password
 
 TLS_PORT = 995
 PORT = 110

@@ -43,6 +43,10 @@ class Context(NamedTuple):
     utf8_user: bool = False
 
 
+#: RFC 2449 §4: a command line is at most 255 octets, CRLF included.
+LONGEST_LINE = 255
+
+
 class Kind(enum.Enum):
     """What sort of word a parameter takes; completion, colour and checks follow from it."""
 
@@ -66,7 +70,7 @@ class MultiLine(enum.Enum):
 
 
 class Content(enum.Enum):
-    """What the lines behind a multi-line `+OK` are."""
+    """What the lines after a multi-line `+OK` are."""
 
     TEXT = "text"
     SCAN_LISTINGS = "scan listings"  # message-number and octets (RFC 1939 §5)
@@ -126,8 +130,8 @@ class CommandSpec(NamedTuple):
     not_after: tuple[str, ...] = ()
     #: the command authenticates: its `+OK` opens the maildrop
     logs_in: bool = False
-    #: nothing is sent behind it before its reply has come: what follows depends on it, for STLS by RFC 2595 §4, for the
-    #: others because whoever is refused at the door should not talk on
+    #: nothing is sent after it before its reply has come: for STLS by RFC 2595 §4, for the others because clients stop
+    #: pipelining after a failed login
     ends_pipeline: bool = False
     #: it left the protocol long ago: taught as history, answered with `-ERR`
     historic: bool = False
@@ -391,7 +395,7 @@ RESPONSE_CODES: Mapping[str, ResponseCode] = MappingProxyType({row.code: row for
 
 
 def known_code(code: str) -> ResponseCode | None:
-    """The row for `code`; unknown detail behind a `/` is ignored level by level (RFC 2449 §8)."""
+    """The row for `code`; unknown detail after a `/` is ignored level by level (RFC 2449 §8)."""
     code = code.upper()
     while code:
         if code in RESPONSE_CODES:

@@ -1,9 +1,9 @@
 """Connection: watches both directions of one POP3 session and yields Exchanges. It observes and forbids nothing.
 
-Sans-IO: the owner says what was `sent`, what was `received`, that TLS began, that the line closed; time comes in as an
-argument. Replies match commands by order (sec-P4). Lines sent ahead are kept raw and are judged only when their turn
-comes, because only then is it known whether a line after AUTH is a command or an answer to a challenge, and which state
-it meets.
+Sans-IO: the owner reports what was `sent`, what was `received`, that TLS began, that the connection closed; time comes
+in as an argument. Replies match commands by order (sec-P4). Lines sent ahead are kept raw and are judged only when
+their turn comes, because only then is it known whether a line after AUTH is a command or an answer to a challenge, and
+which state it meets.
 
 The same bytes give the same Exchanges however they are cut (sec-P1); wire.py tells how. After a fault the session is
 `broken`: nothing that follows is trusted.
@@ -12,25 +12,26 @@ The same bytes give the same Exchanges however they are cut (sec-P1); wire.py te
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from popshell.protocol import secrets
 from popshell.protocol.commands import Content, Context, MultiLine, State
-from popshell.protocol.line import CommandLine, advance, hidden_in_base64, parse, tls_on
+from popshell.protocol.line import CommandLine, advance, parse, tls_on
 from popshell.protocol.maildrop_view import MaildropView
-from popshell.protocol.records import Exchange, Problem, Response, Status, Step, read_status, stamp
+from popshell.protocol.records import Exchange, Problem, Response, Status, Step, no_status, read_status, stamp
 from popshell.protocol.wire import CRLF, LineReader, ReplyLimits, ReplyReader, WireError, unstuff
 
 
 class Challenge(NamedTuple):
-    """The server asks for another line (`+ `, RFC 5034 §4). `line` is what stands behind the blank: base64."""
+    """The server asks for another line (`+ `, RFC 5034 §4). `line` is what follows the space: base64."""
 
     line: bytes
     command: CommandLine
 
 
 class Due(NamedTuple):
-    """A reply that has not arrived whole: the hang watch reads it."""
+    """A reply that has not arrived whole: what a wait for it shows."""
 
     command: CommandLine | None
     since: float
@@ -40,20 +41,20 @@ class Due(NamedTuple):
     bare_lf_dot: bool
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class PendingExchange:
-    """The exchange under way. `line` is None for the greeting."""
+    """The exchange under way. `line` is None for the greeting, and `ahead` is how many replies were due before it."""
 
-    __slots__ = ("ahead", "challenge", "line", "received", "response", "sent", "started", "steps")
-
-    def __init__(self, line: CommandLine | None, sent: bytes, started: float, ahead: int = 0) -> None:
-        self.line = line
-        self.ahead = ahead  # how many replies were due when the line was sent
-        self.sent = sent
-        self.started = started
-        self.received = bytearray()
-        self.steps: list[Step] = []
-        self.challenge: bytes | None = None  # one that was not answered yet
-        self.response: Response | None = None  # a status line whose content is still to come
+    line: CommandLine | None
+    sent: bytes = b""
+    started: float = 0.0
+    ahead: int = 0
+    received: bytearray = field(default_factory=bytearray)
+    steps: list[Step] = field(default_factory=list)
+    #: a challenge that was not answered yet
+    challenge: bytes | None = None
+    #: a status line whose content is still to come
+    response: Response | None = None
 
 
 class _SentLine(NamedTuple):
@@ -81,20 +82,6 @@ def _if_it_succeeds(context: Context, line: CommandLine) -> Context:
     return tls_on(context) if spec.starts_tls else context
 
 
-_INDICATORS = (b"+OK", b"-ERR")
-#: What another protocol's first bytes look like; a hint for the user, not a decision.
-_SPEAKS = (
-    (b"* ", "imap"),
-    (b"2", "smtp"),
-    (b"4", "smtp"),
-    (b"5", "smtp"),
-    (b"HTTP/", "http"),
-    (b"SSH-", "ssh"),
-    (b"\x15\x03", "tls"),
-    (b"\x16\x03", "tls"),
-)
-
-
 class Connection:
     """One session as seen on the wire. Public attributes are for reading."""
 
@@ -120,7 +107,7 @@ class Connection:
         self._replies = ReplyReader(self._limits)
         self._lines = LineReader(longest_line)
         self._queue: deque[_SentLine] = deque()
-        self._pending: PendingExchange | None = PendingExchange(None, b"", now)
+        self._pending: PendingExchange | None = PendingExchange(None, started=now)
         self._tainted = False
         self._secrets: tuple[str, ...] = ()
         #: what CAPA said last, though it may not hold any more
@@ -244,7 +231,7 @@ class Connection:
         """The exchange that is due, as far as it has come; no record, and None if nothing is due."""
         if self._pending is None:
             return None
-        record = self._record(self._pending, self.here, 0.0)
+        record = self._record(self._pending, self.here)
         return replace(record, received=record.received + self._replies.held)
 
     def context(self) -> Context:
@@ -280,18 +267,16 @@ class Connection:
             pending.steps.append(Step(pending.challenge, sent.raw))
             pending.sent += sent.raw + CRLF
             pending.challenge, pending.started = None, sent.when
-            text = sent.raw.decode("utf-8", "surrogateescape")
-            if text != "*":
-                self._remember((text, *hidden_in_base64(text)))
+            self._remember(secrets.secrets_in(sent.raw.decode("utf-8", "surrogateescape")))
         elif pending is None and not self.wants_tls:
             sent = self._queue.popleft()
             line = sent.judged(self.here)
             self._remember(line.secrets)
             self._pending = PendingExchange(line, sent.raw + CRLF, sent.when, sent.ahead)
 
-    def _remember(self, secrets: tuple[str, ...]) -> None:
-        known = {*self._secrets, *(secret for secret in secrets if secret)}
-        self._secrets = tuple(sorted(known, key=lambda secret: (-len(secret), secret)))
+    def _remember(self, found: tuple[str, ...]) -> None:
+        if found:
+            self._secrets = secrets.joined(self._secrets, found)
 
     def _read(self, now: float) -> list[Exchange | Challenge]:
         """Read all that is whole."""
@@ -299,7 +284,7 @@ class Connection:
         while not self.broken:
             if self.wants_tls:
                 if len(self._replies):
-                    # How much has come by now is chance: it is kept for the eye, and is no part of the record.
+                    # How much has come by now is chance: it is kept to be shown, and is no part of the record.
                     self.injected = self._replies.take_all()
                     out.append(self._break(None, Problem("stls-injection"), b"", now))
                 break
@@ -330,14 +315,15 @@ class Connection:
             if raw is None:
                 return None
             response = read_status(raw[:-2])
-            fault = self._objection(pending, raw, response)
-            if fault or response is None:
-                return self._break(pending, fault or Problem("not-pop3"), raw, now)
-            pending.received += raw
+            if response is None:
+                return self._break(pending, no_status(raw), raw, now)
             if response.status is Status.CONTINUE:
+                if pending.line is None or not pending.line.continues:
+                    return self._break(pending, Problem("challenge"), raw, now)
+                pending.received += raw
                 pending.challenge = response.text.encode("utf-8", "surrogateescape")
-                assert pending.line is not None
                 return Challenge(pending.challenge, pending.line)
+            pending.received += raw
             if not (response.ok and pending.line is not None and pending.line.expects_multi_line):
                 return self._finish(pending, response, now)
             pending.response = response
@@ -346,16 +332,6 @@ class Connection:
             return None
         pending.received += content
         return self._finish(pending, pending.response._replace(content=unstuff(content)), now)
-
-    def _objection(self, pending: PendingExchange, raw: bytes, response: Response | None) -> Problem | None:
-        if response is None:
-            word = raw[:5].split()[:1]
-            if word and word[0] not in _INDICATORS and word[0].upper() in _INDICATORS:
-                return Problem("lower-case")
-            return Problem("not-pop3", next((name for head, name in _SPEAKS if raw.startswith(head)), ""))
-        if response.status is Status.CONTINUE and not (pending.line and pending.line.continues):
-            return Problem("challenge")
-        return None
 
     def _most_rows(self, line: CommandLine | None) -> int | None:
         """How many lines the content may have; mail is bounded by octets alone."""
@@ -395,18 +371,19 @@ class Connection:
             utf8 = (self.capabilities or {}).get("UTF8", ())
             self.here = self.here._replace(utf8_user="USER" in utf8)
         known = before.maildrop.after(spec.name, line.message, response.text, response.content)
-        self.here = self.here._replace(maildrop=MaildropView(open=True) if spec.logs_in else known)
+        if spec.logs_in or known is not before.maildrop:
+            self.here = self.here._replace(maildrop=MaildropView(open=True) if spec.logs_in else known)
 
     def _break(self, pending: PendingExchange | None, problem: Problem, raw: bytes, now: float) -> Exchange:
         """A fault after which nothing is trusted."""
         self.broken = problem
         self._pending = None
-        pending = pending or PendingExchange(None, b"", now)
+        pending = pending or PendingExchange(None, started=now)
         pending.received += raw
         return self._record(pending, self.here, now, problem=problem)
 
     def _unasked(self, raw: bytes, now: float) -> Exchange:
-        pending = PendingExchange(None, b"", now)
+        pending = PendingExchange(None, started=now)
         pending.received += raw
         pending.response = read_status(raw[:-2] if raw.endswith(CRLF) else raw)
         return self._record(pending, self.here, now, problem=Problem("unasked"))
@@ -415,7 +392,7 @@ class Connection:
         self,
         pending: PendingExchange,
         before: Context,
-        now: float,
+        now: float = 0.0,
         *,
         after: State | None = None,
         response: Response | None = None,
@@ -440,6 +417,3 @@ class Connection:
             started=pending.started,
             finished=now,
         )
-
-
-__all__ = ["Challenge", "Connection", "Due"]

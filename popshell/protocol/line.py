@@ -10,44 +10,48 @@ digits of other scripts, so numbers are matched by `[0-9]{1,10}`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
+import itertools
 import re
 from typing import NamedTuple
 
-from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, Param, State
+from popshell.protocol import secrets
+from popshell.protocol.commands import COMMANDS, LONGEST_LINE, CommandSpec, Kind, Param, State
 from popshell.protocol.commands import Context as Context
-
-#: What stands where a secret stood; always the same, so that it tells nothing of the length.
-MASK = "••••"
+from popshell.protocol.secrets import MASK as MASK
+from popshell.protocol.wire import from_base64
 
 NUMBER = re.compile(r"[0-9]{1,10}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{32}\Z")
 _BLANKS = " \t"
-#: RFC 2449 §4: a command line is at most 255 octets, CRLF included.
-LONGEST_LINE = 255
 #: RFC 1939 §3: "Each argument may be up to 40 characters long."
 LONGEST_ARGUMENT = 40
 
 
 class Role(enum.Enum):
-    """What a token is."""
+    """What a token is; each value is the name of its style, so that a line looks the same typed and sent."""
 
     COMMAND = "command"
+    UNKNOWN = "command-unknown"
+    SECRET = "secret"
+    NUMBER = "number"
+    MECHANISM = "mechanism"
     ARGUMENT = "argument"
     EXTRA = "extra"
 
 
 class Token(NamedTuple):
-    """A word of the line at `text[start:end]`; `param` is the row's parameter that it fills."""
+    """A word of the line at `text[start:end]`; `param` is the row's parameter that it fills, None for one too many."""
 
     start: int
     end: int
     text: str
     role: Role
     param: Param | None = None
-    secret: bool = False
+
+    @property
+    def secret(self) -> bool:
+        return self.role is Role.SECRET
 
     def __repr__(self) -> str:
         return f"Token({self.start}, {self.end}, {MASK if self.secret else self.text!r}, {self.role.value})"
@@ -108,29 +112,37 @@ class CommandLine(NamedTuple):
         return None
 
     @property
+    def has_secret(self) -> bool:
+        """Whether part of it must not be shown, an empty password included."""
+        return any(token.secret for token in self.tokens)
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Every text in it that must not be shown, longest first, what base64 hides included."""
-        found: list[str] = []
+        found = (secrets.secrets_in(token.text, token.param) for token in self.tokens if token.secret)
+        return secrets.joined((), itertools.chain.from_iterable(found))
+
+    def masked(self) -> CommandLine:
+        """The line as it may be shown: MASK in place of each secret, its tokens at their new places (sec-K2)."""
+        if not self.has_secret:
+            return self
+        text, tokens, at = "", [], 0
         for token in self.tokens:
-            if token.secret and token.text:
-                found.append(token.text)
-                if token.param is None or token.param.kind not in (Kind.SECRET, Kind.DIGEST):
-                    found.extend(hidden_in_base64(token.text))
-        return tuple(sorted(set(found), key=len, reverse=True))
+            text += self.text[at : token.start]
+            shown = MASK if token.secret and token.text else token.text
+            tokens.append(Token(len(text), len(text) + len(shown), shown, token.role, token.param))
+            text, at = text + shown, token.end
+        return CommandLine(text + self.text[at:], self.spec, tuple(tokens), (), self.context)
 
     def redacted(self) -> str:
-        """The line with every secret replaced by MASK (sec-K2)."""
-        text = self.text
-        for token in reversed(self.tokens):
-            if token.secret and token.text:
-                text = text[: token.start] + MASK + text[token.end :]
-        return text
+        """The text of `masked()`."""
+        return self.masked().text
 
     def has(self, code: str) -> bool:
         return any(diagnostic.code == code for diagnostic in self.diagnostics)
 
     @property
-    def blunder(self) -> Diagnostic | None:
+    def objection(self) -> Diagnostic | None:
         """The first objection that is not mild."""
         return next((d for d in self.diagnostics if not d.mild), None)
 
@@ -144,24 +156,16 @@ def advance(context: Context, line: CommandLine, ok: bool) -> Context:
     spec = line.spec
     if spec is None or not ok:
         # `QUIT x` is refused for its form and leads nowhere.
-        moves = spec.on_err if spec is not None and line.blunder is None else {}
+        moves = spec.on_err if spec is not None and line.objection is None else {}
         return context._replace(state=moves.get(context.state, context.state), follows="")
     state = spec.transitions.get(context.state, context.state)
-    return context._replace(state=state, follows=spec.name, done=context.done | {spec.name})
+    done = context.done if spec.name in context.done else context.done | {spec.name}
+    return Context(state, spec.name, context.tls, done, context.maildrop, context.utf8_user)
 
 
 def tls_on(context: Context) -> Context:
     """Where a session stands once TLS is on: both sides forget what was said in clear text (RFC 2595 §4)."""
     return context._replace(follows="", tls=True, utf8_user=False)
-
-
-#: A password in an address (RFC 2384 §3 allows none): what stands between `:` and `@`.
-_IN_ADDRESS = re.compile(r"(?<=:)(?!//)[^:@/\s]+(?=@)")
-
-
-def without_password(text: str) -> str:
-    """`text` with the passwords of addresses in it, `pop://user:password@host`, as MASK."""
-    return _IN_ADDRESS.sub(MASK, text)
 
 
 def in_flight(text: str) -> list[str]:
@@ -173,54 +177,6 @@ def in_flight(text: str) -> list[str]:
 def upper(word: str) -> str:
     """ASCII in upper case, anything else as it is: `str.upper()` makes PASS of `pa\xdf` and LIST of `l\u0131st`."""
     return word.upper() if word.isascii() else word
-
-
-def hidden_in_base64(text: str) -> tuple[str, ...]:
-    """The words inside a SASL response: decoded, cut at NUL; () if it is no base64."""
-    try:
-        decoded = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return ()
-    # In PLAIN the first two fields are names (RFC 4616 §2); only the last is secret, also where the first NUL was
-    # forgotten. Elsewhere all of it is.
-    last = decoded.rpartition(b"\0")[2]
-    return (last.decode("utf-8", "surrogateescape"),) if last else ()
-
-
-#: The commands that carry a secret as it is, and those that come right before one (RFC 1939 §7: USER before PASS).
-#: What AUTH carries is base64 and is found by its form, whatever stands before it: `_holds_password`.
-_SECRET_ONES = tuple(
-    spec for spec in COMMANDS.values() if any(param.kind in (Kind.SECRET, Kind.DIGEST) for param in spec.params)
-)
-_BEFORE_SECRET = frozenset(spec.must_follow for spec in _SECRET_ONES if spec.must_follow)
-
-
-def _resembles_login(verb: str) -> bool:
-    """Whether a word that is no command is probably meant for one that carries a secret: `PASSWORD`, `PAS`, `ATUH`."""
-    word = upper(verb)
-    return any(word.startswith(spec.name) or _one_slip(word, spec.name) for spec in _SECRET_ONES)
-
-
-def _one_slip(word: str, name: str) -> bool:
-    """Whether `word` is `name` with one letter too many, one missing, one wrong, or its letters in another order."""
-    if abs(len(word) - len(name)) > 1:
-        return False
-    if sorted(word) == sorted(name):
-        return True
-    start = 0
-    while start < min(len(word), len(name)) and word[start] == name[start]:
-        start += 1
-    longer, shorter = (word, name) if len(word) >= len(name) else (name, word)
-    return longer[start + 1 :] == (shorter[start:] if len(word) != len(name) else shorter[start + 1 :])
-
-
-def _holds_password(word: str) -> bool:
-    """Whether `word` is a message of PLAIN, wherever it stands: behind a mistyped AUTH, or where no challenge came."""
-    try:
-        fields = base64.b64decode(word, validate=True).split(b"\0")
-    except (binascii.Error, ValueError):
-        return False
-    return len(fields) == 3 and all(fields[1:])
 
 
 def parse(text: str, context: Context | None = None) -> CommandLine:
@@ -236,45 +192,31 @@ def parse(text: str, context: Context | None = None) -> CommandLine:
     if start == end:
         return CommandLine(text, None, (), (*notes, Diagnostic("empty", 0, len(text))), context)
     spec = COMMANDS.get(upper(text[start:end]))
-    tokens = [Token(start, end, text[start:end], Role.COMMAND)]
-    _arguments(text, end, spec, context, tokens, notes)
+    tokens = _tokens(text, start, end, spec, context, notes)
     _judge(text, spec, context, tokens, notes)
     return CommandLine(text, spec, tuple(tokens), tuple(notes), context)
 
 
-def _arguments(
-    text: str,
-    position: int,
-    spec: CommandSpec | None,
-    context: Context,
-    tokens: list[Token],
-    notes: list[Diagnostic],
-) -> None:
-    """Cut the rest of the line into arguments and give each its parameter."""
+def _tokens(
+    text: str, start: int, end: int, spec: CommandSpec | None, context: Context, notes: list[Diagnostic]
+) -> list[Token]:
+    """Cut a line with the keyword `text[start:end]` into tokens and give each its parameter."""
+    role = Role.COMMAND if spec else Role.UNKNOWN
     params = spec.params if spec else ()
-    # A slip of the verb may still carry a password: `PAS secret`, `PASSsecret`; right after USER so does any word,
-    # `secret` alone included (sec-K3).
-    verb = tokens[0]
-    after_user = context.follows in _BEFORE_SECRET
-    slip = spec is None and (after_user or (context.state is not State.TRANSACTION and _resembles_login(verb.text)))
-    if slip and len(verb.text) > 4:
-        # Keywords have three or four letters (RFC 1939 §3): what is longer is no keyword, and may be the secret itself.
-        head = verb.start + 4 if verb.text[:4].upper() == "PASS" else verb.start
-        tokens[0] = Token(verb.start, head, text[verb.start : head], Role.COMMAND)
-        tokens.append(Token(head, len(text), text[head:], Role.ARGUMENT, secret=True))
-        return
-    if spec is None and _holds_password(verb.text):
-        # The answer to a challenge that did not come: there is no keyword.
-        tokens[0] = Token(verb.start, verb.start, "", Role.COMMAND)
-        tokens.append(Token(verb.start, verb.end, verb.text, Role.EXTRA, secret=True))
-    if slip or (params and params[0].kind is Kind.SECRET):
-        if position < len(text):
-            if text[position] == "\t":
-                notes.append(Diagnostic("tab", position, position + 1))
+    if (rest := secrets.secret_rest(text, start, end, spec, context)) is not None:
+        head, position = rest
+        tokens = [Token(start, head, text[start:head], role)]
+        if text[head:position] == "\t":
+            notes.append(Diagnostic("tab", head, position))
+        if head < len(text):
             param = params[0] if params else None
-            role = Role.ARGUMENT if param else Role.EXTRA
-            tokens.append(Token(position + 1, len(text), text[position + 1 :], role, param, secret=True))
-        return
+            tokens.append(Token(position, len(text), text[position:], Role.SECRET, param))
+        return tokens
+    tokens = [Token(start, end, text[start:end], role)]
+    if spec is None and secrets.is_secret_word(text[start:end], None, None):
+        # The answer to a challenge that did not come: there is no keyword.
+        tokens = [Token(start, start, "", role), Token(start, end, text[start:end], Role.SECRET)]
+    position = end
     count = 0
     while position < len(text):
         blank = position
@@ -291,11 +233,20 @@ def _arguments(
             position += 1
         if position > start:
             param = params[count] if count < len(params) else None
-            role = Role.ARGUMENT if param else Role.EXTRA
             word = text[start:position]
-            secret = bool(param and param.secret) or (param is None and any(p.secret for p in params))
-            tokens.append(Token(start, position, word, role, param, secret or _holds_password(word)))
+            tokens.append(Token(start, position, word, _role(word, spec, param), param))
             count += 1
+    return tokens
+
+
+def _role(word: str, spec: CommandSpec | None, param: Param | None) -> Role:
+    if secrets.is_secret_word(word, spec, param):
+        return Role.SECRET
+    if param is None:
+        return Role.EXTRA if spec else Role.ARGUMENT
+    if param.kind in (Kind.MESSAGE, Kind.LINES) and NUMBER.match(word):
+        return Role.NUMBER
+    return Role.MECHANISM if param.kind is Kind.MECHANISM else Role.ARGUMENT
 
 
 def _judge(text: str, spec: CommandSpec | None, context: Context, tokens: list[Token], notes: list[Diagnostic]) -> None:
@@ -325,9 +276,9 @@ def _judge(text: str, spec: CommandSpec | None, context: Context, tokens: list[T
     arguments = tokens[1:]
     if len(arguments) < spec.required:
         notes.append(Diagnostic("missing-argument", len(text), len(text)))
-    known: list[tuple[str, Token]] = []  # what the maildrop says comes behind what the form says, as a server sees it
+    known: list[tuple[str, Token]] = []  # what the maildrop says comes after what the form says, as a server checks it
     for token in arguments:
-        if token.role is Role.EXTRA:
+        if token.param is None:
             object_to("extra-argument", token)
             continue
         for code, mild in _objections(token, context):
@@ -358,7 +309,7 @@ def _objections(token: Token, context: Context) -> list[tuple[str, bool]]:
                 found.append(("no-such-message", False))
     elif kind is Kind.DIGEST and not _DIGEST.match(text):
         found.append(("bad-digest", False))
-    elif kind is Kind.INITIAL and text != "=" and not _is_base64(text):
+    elif kind is Kind.INITIAL and text != "=" and from_base64(text) is None:
         found.append(("bad-base64", False))
     if len(text) > LONGEST_ARGUMENT and kind not in (Kind.INITIAL, Kind.SECRET):
         found.append(("long-argument", True))
@@ -373,11 +324,3 @@ def _octets(text: str) -> int:
         return len(text.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:  # a surrogate that stands for no octet: it cannot be sent, but it can be judged
         return len(text.encode("utf-8", "surrogatepass"))
-
-
-def _is_base64(text: str) -> bool:
-    try:
-        base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return True

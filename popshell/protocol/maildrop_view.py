@@ -4,7 +4,7 @@ After STAT two numbers, after LIST sizes, after UIDL unique-ids, after RETR and 
 Nothing is guessed: what was not asked is None. A view is frozen; `after()` gives the next one and shares what did not
 change, so that 100,000 messages cost nothing per exchange.
 
-Message-numbers are fixed for a session (RFC 1939 §5), so what was learnt stays true until the connection ends.
+Message-numbers are fixed for a session (RFC 1939 §5), so what was learnt holds until the connection ends.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class MaildropView:
     def after(self, command: str, message: int | None, text: str, content: bytes | None) -> MaildropView:
         """The view after `+OK` to `command`, which named `message` if it is not None.
 
-        `text` stands behind `+OK`; `content` is the multi-line part, byte-stuffing undone, None if there was none.
+        `text` follows `+OK`; `content` is the multi-line part, byte-stuffing undone, None if there was none.
         """
         match command:
             case "STAT":
@@ -118,7 +118,7 @@ class MaildropView:
 
     def _after_list(self, content: bytes) -> MaildropView:
         sizes = scan_listing(content)
-        # What a mark hides from LIST was learnt before, and stays true.
+        # What a mark hides from LIST was learnt before, and still holds.
         kept = {n: s for n, s in self.sizes.items() if n not in sizes} if self.marks else {}
         return replace(
             self,
@@ -157,7 +157,7 @@ class MaildropView:
 
     def _after_rset(self) -> MaildropView:
         sizes = [self.sizes.get(number) for number in self.marks]
-        octets = None if self.octets is None or None in sizes else self.octets + sum(size or 0 for size in sizes)
+        octets = None if self.octets is None or None in sizes else self.octets + sum(filter(None, sizes))
         count = None if self.count is None else self.count + len(self.marks)
         return replace(self, marks=frozenset(), count=count, octets=octets)
 

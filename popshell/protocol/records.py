@@ -1,7 +1,9 @@
-"""Exchange: the one record of everything that happened. Screen, JSON, transcript, lesson check and log read it.
+"""What was said: Response, a reply as it was read, and Exchange, the one record of everything that happened.
 
-A record is a greeting (no command, first), a command with its reply, bytes that nobody asked for, or a fault that ended
-the session. `problem` names a fault by a stable code; its words stand in `messages.toml`, `[problem]`.
+A Response has the status, the response code, the text and the un-stuffed content; its listings are read on request.
+An Exchange is a greeting (no command, first), a command with its reply, octets that no command asked for, or a fault
+that ended the session. Screen, JSON, transcript, lesson check and log read it. `problem` names a fault by a stable
+code; its words stand in `messages.toml`, `[problem]`.
 
 | problem | what was seen |
 |---|---|
@@ -11,7 +13,7 @@ the session. `problem` names a fault by a stable code; its words stand in `messa
 | `not-pop3` | the first word is neither `+OK` nor `-ERR`; `speaks` says what it looks like, "" if unknown |
 | `challenge` | `+ ` although no AUTH is under way |
 | `status-too-long`, `line-too-long`, `content-too-long`, `too-many-lines` | a limit (`wire.ReplyLimits`) |
-| `stls-injection` | bytes behind the reply to STLS and before TLS (sec-T2) |
+| `stls-injection` | octets after the reply to STLS and before TLS (sec-T2) |
 | `tls-failed` | the handshake after `+OK` to STLS came to nothing; the connection is closed |
 | `no-terminator` | the server closed within a multi-line reply |
 | `cut` | the server closed within a status line |
@@ -20,17 +22,17 @@ the session. `problem` names a fault by a stable code; its words stand in `messa
 
 from __future__ import annotations
 
-import base64
 import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from popshell.protocol import maildrop_view
+from popshell.protocol import maildrop_view, secrets
 from popshell.protocol.commands import State
-from popshell.protocol.line import MASK, CommandLine
+from popshell.protocol.line import CommandLine
 from popshell.protocol.maildrop_view import MaildropView
+from popshell.protocol.wire import CRLF
 
 
 class Status(enum.Enum):
@@ -43,12 +45,30 @@ class Status(enum.Enum):
 
 # RFC 2449 §3: resp-level = 1*rchar, rchar = %x21-2E / %x30-5C / %x5E-7F; levels are separated by "/".
 _CODE = re.compile(r"\[([\x21-\x2e\x30-\x5c\x5e-\x7f]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7f]+)*)\] ?")
+#: What another protocol's first bytes look like; a hint for the user, not a decision.
+_SPEAKS = (
+    (b"* ", "imap"),
+    (b"2", "smtp"),
+    (b"4", "smtp"),
+    (b"5", "smtp"),
+    (b"HTTP/", "http"),
+    (b"SSH-", "ssh"),
+)
 #: RFC 1939 §7: the timestamp is a msg-id; no longer than a line may be (sec-T6).
 _LONGEST_STAMP = 255
+#: Version of the JSON form; a field that is added does not change it, one that is renamed or removed does.
+JSON_VERSION = 1
+
+
+class Problem(NamedTuple):
+    """A fault by its stable code. `speaks` is the protocol that `not-pop3` looks like: imap, smtp, http, tls, ssh."""
+
+    code: str
+    speaks: str = ""
 
 
 class Response(NamedTuple):
-    """A reply: status, response code in upper case ("" if none), text behind both, and un-stuffed content or None.
+    """A reply: status, response code in upper case ("" if none), text after both, and un-stuffed content or None.
 
     `text` is UTF-8 with what is not UTF-8 kept by surrogateescape: show it through `popshell.visible` only.
     `content` is the multi-line part with its CRLFs, byte-stuffing undone, without the terminator (RFC 1939 §3).
@@ -102,6 +122,14 @@ def read_status(line: bytes) -> Response | None:
     return Response(status, text[match.end() :], match[1].upper()) if match else Response(status, text)
 
 
+def no_status(line: bytes) -> Problem:
+    """What is wrong with a line that `read_status` does not read, and what protocol it looks like."""
+    word = line[:5].split()[:1]
+    if word and word[0].upper() in (b"+OK", b"-ERR") and word[0] != word[0].upper():
+        return Problem("lower-case")
+    return Problem("not-pop3", next((name for head, name in _SPEAKS if line.startswith(head)), ""))
+
+
 def stamp(greeting: str) -> str | None:
     """The timestamp that APOP needs: the first `<...@...>` of the greeting (RFC 1939 §7). One scan, no backtracking."""
     start = greeting.find("<")
@@ -117,17 +145,6 @@ def stamp(greeting: str) -> str | None:
             return found
         start = greeting.find("<", end)
     return None
-
-
-#: Version of the JSON form; a field that is added does not change it, one that is renamed or removed does.
-JSON_VERSION = 1
-
-
-class Problem(NamedTuple):
-    """A fault by its stable code. `speaks` is the protocol that `not-pop3` looks like: imap, smtp, http, tls, ssh."""
-
-    code: str
-    speaks: str = ""
 
 
 class Step(NamedTuple):
@@ -161,7 +178,7 @@ class Exchange:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     #: how many replies were still due when the line was sent: above 0, it was pipelined (RFC 2449 §6.6)
     ahead: int = 0
-    #: seconds on the caller's clock: when the line went out (of AUTH its last answer, so that nobody's typing counts;
+    #: seconds on the caller's clock: when the line went out (of AUTH its last answer, so that no typing counts;
     #: for a greeting: when the connection stood), and when the reply was whole
     started: float = field(default=0.0, compare=False)
     finished: float = field(default=0.0, compare=False)
@@ -175,6 +192,11 @@ class Exchange:
     @property
     def is_greeting(self) -> bool:
         return self.command is None and self.problem is None
+
+    @property
+    def answers_no_line(self) -> bool:
+        """Whether no line is answered by it: unasked octets, or octets between STLS and TLS."""
+        return self.problem is not None and self.problem.code in ("unasked", "stls-injection")
 
     @property
     def name(self) -> str:
@@ -200,23 +222,27 @@ class Exchange:
         return self.received.partition(b"\r\n")[2]
 
     def redact(self, text: str) -> str:
-        """`text` with every secret of the session replaced by MASK (sec-K2). Never for message content."""
-        for secret in self.secrets:
-            if len(secret) > 2:
-                text = text.replace(secret, MASK)
-            elif secret:  # so short a one is found in many a word; as a word of its own it is masked
-                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
-        return text
+        """`text` with every secret of the session masked (sec-K2). Never for message content."""
+        return secrets.redact(text, self.secrets)
 
-    def _safe_code(self, code: str) -> str:
-        """A response code stands in upper case, so a secret echoed in it does, too."""
-        return MASK if any(len(secret) > 2 and secret.upper() in code for secret in self.secrets) else code
-
-    def sent_lines(self) -> list[str]:
-        """The lines that went out, secrets masked."""
+    def sent_lines(self, *, masked: bool = True) -> list[str]:
+        """The lines that went out."""
         if self.command is None:
             return []
-        return [self.command.redacted(), *("*" if step.answer == b"*" else MASK for step in self.steps)]
+        answers = (_text(step.answer) for step in self.steps)
+        if not masked:
+            return [self.command.text, *answers]
+        return [self.command.redacted(), *map(secrets.masked_answer, answers)]
+
+    def received_text(self, row: bytes, at: int, *, masked: bool = True) -> str:
+        """Row `at` of what was received as text: status line and challenges may repeat a secret, content is shown."""
+        repeats = at <= len(self.steps) or self.response is None
+        return self.redact(_text(row)) if masked and repeats else _text(row)
+
+    def reply_line(self, *, masked: bool = True) -> str:
+        """The status line that ends the exchange, after the challenges of AUTH; "" if none came."""
+        rows = self.received.split(CRLF, len(self.steps) + 1)
+        return self.received_text(rows[len(self.steps)], 0, masked=masked) if len(rows) > len(self.steps) else ""
 
     def to_json(self) -> dict[str, Any]:
         """The published form (docs/reference-json.md), secrets masked; what is not UTF-8 stands as \\udcXX escapes."""
@@ -225,7 +251,7 @@ class Exchange:
             "version": JSON_VERSION,
             "command": None,
             "status": response.status.value if response else None,
-            "code": self._safe_code(response.code) or None if response else None,
+            "code": secrets.redact_code(response.code, self.secrets) or None if response else None,
             "text": self.redact(response.text) if response else None,
             "lines": None,
             "before": self.before.value,
@@ -243,19 +269,15 @@ class Exchange:
                 "diagnostics": [d.code for d in self.command.diagnostics],
             }
         if self.steps:
-            out["challenges"] = [self.redact(step.challenge.decode("utf-8", "surrogateescape")) for step in self.steps]
+            out["challenges"] = [self.redact(_text(step.challenge)) for step in self.steps]
         if response and response.lines is not None:
-            out["lines"] = [line.decode("utf-8", "surrogateescape") for line in response.lines]
+            out["lines"] = [_text(line) for line in response.lines]
         if self.problem:
             out["problem"] = {"code": self.problem.code, "speaks": self.problem.speaks or None}
             if response is None:
-                out["text"] = self.redact(self.received.decode("utf-8", "surrogateescape"))[:1024]
+                out["text"] = self.redact(_text(self.received))[:1024]
         return out
 
 
-def decoded(line: bytes) -> bytes | None:
-    """The bytes behind a base64 line; None if it is none."""
-    try:
-        return base64.b64decode(line, validate=True)
-    except ValueError:
-        return None
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "surrogateescape")

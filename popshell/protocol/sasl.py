@@ -1,6 +1,9 @@
-"""APOP's digest and the AUTH mechanisms: pure functions, both sides, their intermediates visible.
+"""APOP's digest and the AUTH mechanisms, stepwise, for client and server, with named intermediates.
 
-MECHANISMS is open: one row adds a mechanism to the shell's completion, the client and the practice server's CAPA.
+A mechanism is one entry of MECHANISMS: shell, completion, practice server and its CAPA list read it. Each of its sides
+is a generator: it is started with the first message, or None if there is none, is sent each message that follows, and
+yields a Step for each. Messages are bytes; base64 is undone outside (`decode_line`). None is no message; b"" is an
+empty one, which is sent.
 
 Names and secrets outside ASCII are prepared by SASLprep (RFC 4013), so that two ways to write one character are equal
 (RFC 4616 §2, RFC 6856 §2.2); what is ASCII is RFC 1939's, and nothing is done to it.
@@ -13,41 +16,133 @@ Text may hold octets that are no UTF-8, as surrogates: it is encoded by `_octets
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
+
+from popshell.protocol.commands import LONGEST_LINE
+from popshell.protocol.wire import from_base64
 
 #: Looks up the secret of a name, given as `prepared` leaves it; None for an unknown name.
 SecretOf = Callable[[str], str | None]
 
 
 class SaslError(Exception):
-    """A response that cannot be read. `code` is stable: bad-base64, bad-message."""
+    """A message that cannot be read, or one too many. `code` is stable: bad-base64, bad-message."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
 
 
-class Mechanism(NamedTuple):
-    """One SASL mechanism (RFC 5034 §4).
+class Named(NamedTuple):
+    """An intermediate of a mechanism, for the eye."""
 
-    `challenge(stamp)` is what the server sends first, b"" where the client speaks first. `respond(challenge, name,
-    secret)` is the client's message. `verify(challenge, message, secret_of)` gives the name that it proves, or None;
-    raises SaslError for a message that cannot be read.
-    """
+    name: str
+    value: str
+    secret: bool = False
+
+    def __repr__(self) -> str:
+        return f"Named({self.name!r}, {'...' if self.secret else self.value!r})"
+
+
+class Step(NamedTuple):
+    """What a side does with a message: what it sends (None: nothing), and whether it has all that it needs."""
+
+    reply: bytes | None
+    done: bool = False
+    named: tuple[Named, ...] = ()
+    #: of a server that is done: the name, as it is compared, that was proved; None if none was
+    proved: str | None = None
+
+
+Side = Generator[Step, bytes | None, None]
+
+
+class Run:
+    """One side of one use of a mechanism. After a message that cannot be read, and after `done`, no more is taken."""
+
+    def __init__(self, begin: Callable[[bytes | None], Side]) -> None:
+        self._begin = begin
+        self._side: Side | None = None
+        self.done = False
+        #: the intermediates so far
+        self.named: tuple[Named, ...] = ()
+
+    def step(self, message: bytes | None) -> Step:
+        """Take the other side's message; None begins where the other side has not spoken. Raises SaslError."""
+        if self.done:
+            raise SaslError("bad-message")
+        self.done = True  # also if it raises
+        if self._side is None:
+            self._side = self._begin(message)
+            step = next(self._side)
+        else:
+            step = self._side.send(message)
+        self.done = step.done
+        self.named += step.named
+        return step
+
+
+class Mechanism(NamedTuple):
+    """One SASL mechanism (RFC 5034 §4). `server` gets a text that no other run has: the greeting's timestamp."""
 
     name: str
     rfc: int
     section: str
-    challenge: Callable[[str], bytes]
-    respond: Callable[[bytes, str, str], bytes]
-    verify: Callable[[bytes, bytes, SecretOf], str | None]
-    #: the message holds the secret itself, so it needs TLS
+    client: Callable[[str, str, bytes | None], Side]
+    server: Callable[[SecretOf, str, bytes | None], Side]
+    #: a message holds the secret itself, so it needs TLS
     clear_text: bool = False
+
+    def as_client(self, name: str, secret: str) -> Run:
+        return Run(lambda first: self.client(name, secret, first))
+
+    def as_server(self, secret_of: SecretOf, unique: str = "") -> Run:
+        return Run(lambda first: self.server(secret_of, unique, first))
+
+
+class ClientLines:
+    """The client's lines of one AUTH: the command, and an answer to each challenge."""
+
+    def __init__(self, mechanism: Mechanism, name: str, secret: str) -> None:
+        self._mechanism = mechanism
+        self.run = mechanism.as_client(name, secret)
+        #: the first message, if the client speaks first, until it is sent
+        self._held = self.run.step(None).reply
+        #: why the exchange was cancelled, if it was
+        self.error: SaslError | None = None
+
+    def command(self, *, initial: bool = True) -> str:
+        """AUTH with the initial response, if there is one and the line is no longer than a command may be.
+
+        Without the SASL capability it must not be sent (RFC 5034 §3): then `initial` is False.
+        """
+        command = f"AUTH {self._mechanism.name}"
+        if self._held is None or not initial:
+            return command
+        whole = f"{command} {encode_line(self._held) or '='}"
+        if len(whole) + 2 > LONGEST_LINE:
+            return command
+        self._held = None
+        return whole
+
+    def answer(self, challenge: str) -> str:
+        """The line that answers a challenge, given without its `+ `; `*` cancels where there is none."""
+        try:
+            message = decode_line(challenge)
+            if self._held is None:
+                reply = self.run.step(message).reply
+            elif message:
+                raise SaslError("bad-message")
+            else:
+                reply, self._held = self._held, None
+        except SaslError as error:
+            self.error = error
+            return "*"
+        return encode_line(reply or b"")
 
 
 def saslprep(text: str, *, stored: bool = False) -> str | None:
@@ -56,7 +151,7 @@ def saslprep(text: str, *, stored: bool = False) -> str | None:
     A `stored` string may hold no code point that Unicode 3.2 had not assigned yet; one to compare with it, a query, may
     (RFC 3454 §7). Octets that were no UTF-8 are surrogates here, and prohibited with them (RFC 4013 §2.3).
     """
-    import stringprep  # builds tables; nobody whose name is ASCII needs them
+    import stringprep  # builds tables; names in ASCII need none
     from unicodedata import ucd_3_2_0
 
     mapped = (" " if stringprep.in_table_c12(ch) else ch for ch in text if not stringprep.in_table_b1(ch))
@@ -88,7 +183,7 @@ def prepared(text: str, *, stored: bool = False) -> str | None:
 
 
 def apop_digest(stamp: str, secret: str) -> str:
-    """MD5 over the timestamp, angle brackets included, and behind it the secret, in lower-case hex (RFC 1939 §7).
+    """MD5 over the timestamp, angle brackets included, followed by the secret, in lower-case hex (RFC 1939 §7).
 
     The secret is prepared as a stored string (RFC 6856 §2.2); one that cannot be goes in as it is: no server takes it.
     """
@@ -128,24 +223,27 @@ def decode_line(line: str) -> bytes:
     """Read one base64 line of an exchange; `=` is the empty initial response (RFC 5034 §4). Raises SaslError."""
     if line == "=":
         return b""
-    try:
-        return base64.b64decode(line, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise SaslError("bad-base64") from error
+    if (message := from_base64(line)) is None:
+        raise SaslError("bad-base64")
+    return message
 
 
 def encode_line(message: bytes) -> str:
-    """One base64 line for `message`; `=` for an empty one as initial response."""
-    return base64.b64encode(message).decode("ascii") or "="
+    """One base64 line for `message`; an empty one is `=` as an initial response, and an empty line else."""
+    return base64.b64encode(message).decode("ascii")
 
 
-def _plain_message(challenge: bytes, name: str, secret: str) -> bytes:
+def _plain_client(name: str, secret: str, first: bytes | None) -> Side:
     """message = [authzid] UTF8NUL authcid UTF8NUL passwd (RFC 4616 §2); no authzid: act as oneself."""
-    return b"\0" + _octets(name) + b"\0" + _octets(secret)
+    if first:
+        raise SaslError("bad-message")
+    named = (Named("authzid", ""), Named("authcid", name), Named("passwd", secret, True))
+    yield Step(b"\0" + _octets(name) + b"\0" + _octets(secret), True, named)
 
 
-def _verify_plain(challenge: bytes, message: bytes, secret_of: SecretOf) -> str | None:
-    fields = message.split(b"\0")
+def _plain_server(secret_of: SecretOf, unique: str, first: bytes | None) -> Side:
+    message = first if first is not None else (yield Step(b""))
+    fields = (message or b"").split(b"\0")
     if len(fields) != 3 or not fields[1] or not fields[2]:
         raise SaslError("bad-message")
     try:
@@ -155,13 +253,12 @@ def _verify_plain(challenge: bytes, message: bytes, secret_of: SecretOf) -> str 
     if any(ch in "\r\n" for ch in authzid + name + secret):
         raise SaslError("bad-message")
     proved = verify_password(name, secret, secret_of)
-    # Without one it is derived from the prepared name; another's is refused (RFC 4616 §2).
-    return proved if authzid == "" or prepared(authzid) == proved else None
+    # Without authzid it is derived from the prepared name; another's is refused (RFC 4616 §2).
+    allowed = authzid == "" or prepared(authzid) == proved
+    named = (Named("authzid", authzid), Named("authcid", name), Named("passwd", secret, True))
+    yield Step(None, True, named, proved if allowed else None)
 
 
 MECHANISMS: Mapping[str, Mechanism] = MappingProxyType(
-    {
-        row.name: row
-        for row in (Mechanism("PLAIN", 4616, "2", lambda stamp: b"", _plain_message, _verify_plain, clear_text=True),)
-    }
+    {row.name: row for row in (Mechanism("PLAIN", 4616, "2", _plain_client, _plain_server, clear_text=True),)}
 )

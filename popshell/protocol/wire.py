@@ -1,4 +1,4 @@
-"""Bytes on the wire: CRLF lines, limits, byte-stuffing. Both ends read through this file.
+"""Octets on the wire: CRLF lines, limits, byte-stuffing, base64. Both ends read through this file.
 
 Only CRLF ends a line and only CRLF.CRLF a multi-line reply (RFC 1939 §3). Limits belong here, to the reader: tight for
 status and command lines, generous for mail (2,048 octets a line breaks real mail, odoo#10920).
@@ -10,6 +10,8 @@ Nothing loops per line: a 10 MB mail is searched and un-stuffed in whole blocks.
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import NamedTuple
 
 CRLF = b"\r\n"
@@ -206,4 +208,12 @@ def unstuff(raw: bytes) -> bytes:
 
 def stuffed_lines(raw: bytes) -> int:
     """How many lines of content as sent, terminator included, carry a stuffed dot."""
-    return raw.count(b"\r\n.", 0, len(raw) - 3) + (len(raw) > 3 and raw.startswith(b"."))
+    return raw.count(b"\r\n.", 0, -3) + raw.startswith(b".", 0, -3)
+
+
+def from_base64(line: str | bytes) -> bytes | None:
+    """The octets that a base64 line stands for; None if it is none, which includes characters outside the alphabet."""
+    try:
+        return base64.b64decode(line, validate=True)
+    except (binascii.Error, ValueError):
+        return None

@@ -15,12 +15,13 @@ from popshell.protocol.commands import CAPABILITIES, COMMANDS
 from popshell.protocol.line import NUMBER, CommandLine, upper
 from popshell.protocol.sasl import (
     MECHANISMS,
-    Mechanism,
+    Run,
     SaslError,
     decode_line,
     verify_apop,
     verify_password,
 )
+from popshell.protocol.secrets import CANCEL
 from popshell.server.maildrop import Message, stuffed_slices, stuffed_whole
 
 if TYPE_CHECKING:
@@ -72,28 +73,27 @@ def auth(session: ServerSession, line: CommandLine) -> Reply:
         if mechanism is not None and session.needs_tls:
             return error("tls-required", "AUTH")
         return error("unknown-mechanism")
-    challenge = mechanism.challenge(session.stamp)
-    if len(line.arguments) == 1:
-        session.awaiting = (mechanism, challenge)
-        return Reply(True, challenge=challenge)
-    return _prove(session, mechanism, challenge, line.arguments[1])
+    run = mechanism.as_server(session.server.secret_of, session.stamp)
+    return _sasl_step(session, run, line.arguments[1] if len(line.arguments) > 1 else None)
 
 
 def auth_answer(session: ServerSession, text: str) -> Reply:
     """The line that answers a challenge; `*` cancels (RFC 5034 §4)."""
     assert session.awaiting is not None
-    (mechanism, challenge), session.awaiting = session.awaiting, None
-    if text == "*":
-        return error("cancelled")
-    return _prove(session, mechanism, challenge, text)
+    run, session.awaiting = session.awaiting, None
+    return error("cancelled") if text == CANCEL else _sasl_step(session, run, text)
 
 
-def _prove(session: ServerSession, mechanism: Mechanism, challenge: bytes, text: str) -> Reply:
+def _sasl_step(session: ServerSession, run: Run, text: str | None) -> Reply:
+    """Take the client's next message, None if it sent none yet; ask for another, or log in."""
     try:
-        name = mechanism.verify(challenge, decode_line(text), session.server.secret_of)
+        step = run.step(None if text is None else decode_line(text))
     except SaslError as wrong:
         return error(wrong.code)
-    return _log_in(session, name)
+    if step.done:
+        return _log_in(session, step.proved)
+    session.awaiting = run
+    return Reply(True, challenge=step.reply or b"")
 
 
 def _log_in(session: ServerSession, name: str | None) -> Reply:

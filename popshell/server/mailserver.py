@@ -21,7 +21,7 @@ from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, C
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import CommandLine, advance, parse, tls_on
 from popshell.protocol.records import Exchange
-from popshell.protocol.sasl import MECHANISMS, Mechanism, encode_line, prepared
+from popshell.protocol.sasl import MECHANISMS, Mechanism, Run, encode_line, prepared
 from popshell.protocol.wire import CRLF, LineReader
 from popshell.server.faults import Conditions, Limits
 from popshell.server.handlers import HANDLERS, Reply, auth_answer
@@ -135,7 +135,7 @@ class ServerSession:
         self.stamp = server.stamp()
         self.name = ""
         self.language = next(iter(server.languages))
-        self.awaiting: tuple[Mechanism, bytes] | None = None
+        self.awaiting: Run | None = None
         self.opened: OpenMaildrop | None = None
         self.closing = False
         self.starts_tls = False
@@ -303,7 +303,7 @@ class ServerSession:
             self._line = parse(raw.decode("utf-8", "surrogateescape"), self.context)
             reply = self._judge(self._line)
         if reply.challenge is not None:
-            yield b"+ " + (encode_line(reply.challenge) if reply.challenge else "").encode() + CRLF
+            yield b"+ " + encode_line(reply.challenge).encode() + CRLF
             return
         assert self._line is not None
         self.context = advance(self.context, self._line, reply.ok)
@@ -331,8 +331,8 @@ class ServerSession:
         spec = line.spec
         if spec is not None and (spec.name not in HANDLERS or self._switched_off(spec.capability)):
             return Reply(False, "historic" if spec.historic else "unknown-command")
-        if (blunder := line.blunder) is not None:
-            return Reply(False, blunder.code)
+        if (objection := line.objection) is not None:
+            return Reply(False, objection.code)
         assert spec is not None
         return HANDLERS[spec.name](self, line)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from popshell.course.catalog import LANGUAGES, match_language
 from popshell.protocol.commands import State
-from popshell.protocol.line import MASK, in_flight, parse
+from popshell.protocol.line import in_flight, parse
 from popshell.protocol.sasl import apop_digest, prepared
+from popshell.protocol.secrets import MASK, takes_secret
 from popshell.session import transcript_lines
 from popshell.ui import ending
 from popshell.ui import flight as flights
@@ -86,7 +87,7 @@ async def flight(shell: Shell, argument: str) -> None:
     rows = in_flight(argument)
     if not rows:
         raise Misused
-    if any(spec and any(p.secret for p in spec.params) for spec in (parse(row).spec for row in rows)):
+    if any(spec and takes_secret(spec) for spec in (parse(row).spec for row in rows)):
         shell.say("shell.no-login-in-flight", style="warn")
         return
     session = shell.session

@@ -60,7 +60,7 @@ async def _send(shell: Shell, lines: list[str]) -> int:
                 break  # why is told with the replies to the lines before it
             line = parse(text, shell.session.connection.context())
             try:
-                futures.append(shell.session.submit(text))
+                futures.append(shell.session.submit(line))
             except ConnectionError:
                 break
             shell.screen.command(line, True)

@@ -131,11 +131,8 @@ async def raw(shell: Shell, argument: str) -> None:
     lines: list[Line] = []
     for text in last.sent_lines():
         lines += _framed("gutter-client", "C", f"{_octets(text)}\\r\\n", width)
-    # Only what is no mail may be masked: a mail is shown as it is.
-    masked = len(last.steps) + 1 if last.response or due else _MOST_RAW
     for at, row in enumerate(_rows(last.received[:_MOST_RAW])):
-        text = row.decode("utf-8", "surrogateescape")
-        lines += _framed("gutter-server", "S", _octets(last.redact(text) if at < masked else text), width)
+        lines += _framed("gutter-server", "S", _octets(last.received_text(row, at)), width)
     if due:
         name = last.name or shell.words("problem.greeting")
         lines += render.paragraph(

@@ -23,7 +23,6 @@ from popshell.protocol.line import CommandLine, Context
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.ui import diagram
 from popshell.ui.layout import Line, Look, Run, clip_line, line_columns, wrap
-from popshell.ui.rules import token_style
 from popshell.ui.shell import Shell
 from popshell.ui.typed import Typing
 from popshell.ui.waiting import COUNTDOWN
@@ -54,7 +53,7 @@ def prompt_line(shell: Shell) -> Line:
 
 def hint(line: CommandLine, words: Words, ascii: bool) -> str:
     """The first objection to the line being typed, for after the cursor. Never blocks Enter."""
-    found = line.blunder or next(iter(line.diagnostics), None)
+    found = line.objection or next(iter(line.diagnostics), None)
     if (
         found is None
         or found.code in ("empty", "missing-argument")
@@ -100,7 +99,7 @@ class ShellLexer(Lexer):
             wrong = [] if start else [d for d in line.diagnostics if not d.mild]
             for token in line.tokens:
                 out.append(("", text[start + at : start + token.start]))
-                style = token_style(line, token) if not start or token.secret else "dim"
+                style = token.role.value if not start or token.secret else "dim"
                 under = any(d.start <= token.start and token.end <= d.end for d in wrong)
                 out.append(
                     (f"class:{style}{' underline' if under else ''}", text[start + token.start : start + token.end])
@@ -196,7 +195,7 @@ class Toolbar:
         """Syntax and what it does; whether it is legal now, how its reply ends, and whether it can be undone."""
         page = self._catalog.page(words.language, f"commands/{spec.name}")
         many = spec.expects_multi_line(len(line.tokens) - 1)
-        found = line.blunder if not line.has("missing-argument") or context.state not in spec.transitions else None
+        found = line.objection if not line.has("missing-argument") or context.state not in spec.transitions else None
         undo = spec.undo_in(context.state)
         legality = ("warn", warning(line, found.code, words)) if found else ("ok", words("toolbar.legal"))
         first: Line = [("command", spec.syntax), ("", page.summary if page else "")]

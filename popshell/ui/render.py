@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 
 from popshell.course.explain import Note, Span
 from popshell.protocol.line import MASK, CommandLine
-from popshell.ui import rules
 from popshell.ui.layout import Line, Look, Run, inline, line_columns, pad, wrap
 from popshell.visible import show, tame
 
@@ -43,7 +42,7 @@ def span_lines(line: CommandLine, spans: Sequence[Span], look: Look) -> list[Lin
     for span in spans:
         if span.token is not None:
             word = MASK if span.token.secret else show(span.token.text, keep="")
-            tokens.append(((rules.token_style(line, span.token), word), tame(span.text)))
+            tokens.append(((span.token.role.value, word), tame(span.text)))
     lines = two_columns(tokens, look, indent=2)
     sign = "! " if look.signless else "⚠ "
     for span in spans:

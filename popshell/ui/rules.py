@@ -1,7 +1,7 @@
 """The highlighting rules: which stretch of a line is what. Live input, transcripts and replies all read these.
 
 Theory. A rule is a tiny function from one line to spans (start, end, name of a style), in order and without overlap;
-what no span covers is plain. Commands come parsed (`commandline.parse`), so the table is the only list of names;
+what no span covers is plain. Commands come parsed (`line.parse`), so the table is the only list of names;
 replies are matched by the few forms that RFC 1939 and RFC 2449 give them. Nothing here colours, writes or decides.
 
 Traps. Lines are text that passed the filter, or lines that a formatter will escape: a view of `\\x1b` is seven plain
@@ -15,8 +15,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from popshell.protocol.commands import CAPABILITIES, COMMANDS, Content, Kind
-from popshell.protocol.line import MASK, NUMBER, CommandLine, Role, Token
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, Content
+from popshell.protocol.line import CommandLine
 from popshell.visible import show
 
 #: What the lines of a multi-line reply are.
@@ -54,8 +54,6 @@ _BODIES: Mapping[Content, BodyKind] = {
     Content.CAPABILITIES: "capabilities",
 }
 
-_ARGUMENTS: Mapping[Kind, str] = {Kind.MESSAGE: "number", Kind.LINES: "number", Kind.MECHANISM: "mechanism"}
-
 
 def body_kind(command: str) -> BodyKind:
     """What the lines are that `command`, in upper case, is answered with."""
@@ -63,30 +61,18 @@ def body_kind(command: str) -> BodyKind:
     return _BODIES.get(spec.content, "text") if spec else "text"
 
 
-def token_style(line: CommandLine, token: Token) -> str:
-    """The style of a token, wherever its line is shown: at the prompt, sent, explained, in a transcript."""
-    if token.secret:
-        return "secret"
-    if token.role is Role.COMMAND:
-        return "command" if line.spec else "command-unknown"
-    if token.param is None:
-        return "extra" if line.spec else "argument"
-    style = _ARGUMENTS.get(token.param.kind, "argument")
-    return "argument" if style == "number" and not NUMBER.match(token.text) else style
-
-
 def command_spans(line: CommandLine) -> Spans:
-    """A typed line."""
-    return [Span(token.start, token.end, token_style(line, token)) for token in line.tokens]
+    """A typed line: each token in the style that its role names, wherever the line is shown."""
+    return [Span(token.start, token.end, token.role.value) for token in line.tokens]
 
 
 def sent_runs(line: CommandLine, *, masked: bool = True) -> list[tuple[str, str]]:
     """A line that was sent as runs that are safe to show, its secrets as MASK unless `masked` is False."""
+    line = line.masked() if masked else line
     runs: list[tuple[str, str]] = []
     at = 0
     for token in line.tokens:
-        shown = MASK if masked and token.secret and token.text else show(token.text, keep="")
-        runs += [("", show(line.text[at : token.start], keep="")), (token_style(line, token), shown)]
+        runs += [("", show(line.text[at : token.start], keep="")), (token.role.value, show(token.text, keep=""))]
         at = token.end
     return [run for run in [*runs, ("", show(line.text[at:], keep=""))] if run[1]]
 

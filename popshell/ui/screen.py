@@ -142,12 +142,7 @@ class Screen:
         return stream.write_content(self.out, raw, rules.body_kind(exchange.name), view, first=start)
 
     def _status(self, exchange: Exchange, redacted: bool) -> str:
-        received = exchange.received
-        for _ in exchange.steps:
-            received = received.partition(b"\r\n")[2]
-        first = received.partition(b"\r\n")[0].decode("utf-8", "surrogateescape")
-        first = exchange.redact(first) if redacted else first
-        return stream.status_line(first, self._look, self._window())
+        return stream.status_line(exchange.reply_line(masked=redacted), self._look, self._window())
 
     def _most_of(self, raw: bytes, start: int) -> int:
         """How many rows of a content are shown unasked: all, if one can well scroll back to its beginning."""

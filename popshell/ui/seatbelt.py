@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from popshell.protocol import secrets
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
 
@@ -46,9 +47,7 @@ async def allows(shell: Shell, line: CommandLine) -> bool:
     if name == "DELE" and state is State.TRANSACTION and not shell.asked_dele:
         shell.asked_dele = await _consent(shell, "shell.ask-dele", name, place=place.label)
         return shell.asked_dele
-    # A slip of PASS holds the password as well, and AUTH will ask for one.
-    secret = any(token.secret for token in line.tokens) or (line.spec is not None and line.spec.continues)
-    if secret and name != "APOP" and not session.connection.tls and not place.loopback:
+    if secrets.readable_in_clear_text(line) and not session.connection.tls and not place.loopback:
         return await _consent(shell, "shell.ask-clear-text", name, place=place.label)
     return True
 

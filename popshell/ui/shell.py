@@ -204,7 +204,7 @@ class Shell:
         assert self.session is not None
         line = parse("STLS", self.session.connection.context())
         self.screen.command(line, True, self.words("shell.sent-by-shell"))
-        reply = await waiting.reply_to(self, self.session.submit("STLS"))
+        reply = await waiting.reply_to(self, self.session.submit(line))
         await self.show(reply)
         if self.session is None or not self.session.connection.tls:
             self.hang_up()
@@ -284,7 +284,7 @@ class Shell:
     async def _exchange(self, session: Session, text: str, line: CommandLine | None, *, masked: bool) -> None:
         """Send; only what went out is shown as sent. `line` is None for an answer to a challenge."""
         try:
-            future = session.submit(text)
+            future = session.submit(text if line is None else line)
         except Unsendable:
             self.say("shell.unsendable", style="err")
             self.tally.usage = True

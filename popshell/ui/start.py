@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from popshell.course import rehearsal
 from popshell.course.lesson import Exercise
 from popshell.protocol.commands import State
-from popshell.protocol.line import MASK, parse
+from popshell.protocol.line import parse
+from popshell.protocol.secrets import masked_answer
 from popshell.session import Session
 from popshell.ui import render, waiting
 from popshell.visible import show
@@ -37,7 +38,7 @@ async def play(tutor: Tutor, session: Session, exercise: Exercise) -> None:
             line = parse(row, session.connection.context())
             challenged = session.connection.challenged
             await waiting.reply_to(shell, session.submit(row))
-            played.append(MASK if challenged and row != "*" else line.redacted())
+            played.append(masked_answer(row) if challenged else line.redacted())
             if session.connection.wants_tls:
                 await session.start_tls()
     shell.screen.lines(

@@ -1,0 +1,246 @@
+"""Secrets: what must not be shown, stored or logged, and how it is masked. No other module decides either.
+
+A text is secret by where it stands (position) or by what it looks like (likeness):
+
+| position | why |
+|---|---|
+| the rest of the line after PASS, blanks included | RFC 1939 §7 |
+| APOP's digest, AUTH's initial response, and whatever follows them | RFC 1939 §7, RFC 5034 §4 |
+| a line that answers a challenge, except `*` | RFC 5034 §4 |
+| right after `+OK` to USER, a word that is no command, and what follows it | it was meant to be PASS |
+
+| likeness | example |
+|---|---|
+| outside TRANSACTION, what follows a slip of PASS or APOP, and a slip's tail | `PAS x`, `PASSWORD x`, `PASSx` |
+| a message of PLAIN in base64, wherever it stands | `AUHT PLAIN AGEAYg==` |
+| the password in an address | `pop://user:password@host` |
+
+Ways in: line.py asks `secret_rest` and `is_secret_word` while it cuts a line into tokens; `typed_rows` reads what was
+typed at a prompt, also a block or a meta command. Ways out: screens, JSON, transcripts, history and every `repr` pass
+`CommandLine.masked`, `masked_answer` or `redact`. The last searches replies for the secrets sent so far, since a
+server may repeat them; the text of a message is never changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from popshell.protocol.commands import COMMANDS, CommandSpec, Context, Kind, Param, State
+from popshell.protocol.wire import from_base64
+
+#: What stands where a secret stood; always the same, so that it does not show the length.
+MASK = "••••"
+#: The answer that cancels AUTH (RFC 5034 §4).
+CANCEL = "*"
+
+#: The commands that carry a secret as it is, and those that come right before one (RFC 1939 §7: USER before PASS).
+#: What AUTH carries is base64 and is found by its form: `_is_plain_message`.
+_LOGINS = tuple(spec for spec in COMMANDS.values() if any(p.kind in (Kind.SECRET, Kind.DIGEST) for p in spec.params))
+_BEFORE_LOGIN = frozenset(spec.must_follow for spec in _LOGINS if spec.must_follow)
+#: The longest keyword (RFC 1939 §3): a longer word is none, and may be the secret itself.
+_LONGEST_KEYWORD = 4
+_IN_ADDRESS = re.compile(r"(?<=:)(?!//)[^:@/\s]+(?=@)")
+
+
+# -- what is secret in a line -----------------------------------------------------------------------------------------
+
+
+def secret_rest(text: str, start: int, end: int, spec: CommandSpec | None, context: Context) -> tuple[int, int] | None:
+    """Of a line with the keyword `text[start:end]`: where the keyword ends and its secret rest begins, or None."""
+    if spec is not None:
+        return (end, end + 1) if spec.params and spec.params[0].kind is Kind.SECRET else None
+    word = text[start:end]
+    after_user = context.follows in _BEFORE_LOGIN
+    if not (after_user or (context.state is not State.TRANSACTION and _resembles_login(word))):
+        return None
+    if len(word) <= _LONGEST_KEYWORD:
+        return end, end + 1
+    head = start + _LONGEST_KEYWORD if word[:_LONGEST_KEYWORD].upper() == "PASS" else start
+    return head, head
+
+
+def is_secret_word(word: str, spec: CommandSpec | None, param: Param | None) -> bool:
+    """Whether one word of a line is secret: by its parameter, after it (`param` is None), or by its form."""
+    by_position = param.secret if param is not None else spec is not None and takes_secret(spec)
+    return by_position or _is_plain_message(word)
+
+
+def takes_secret(spec: CommandSpec) -> bool:
+    """Whether the command has a secret among its parameters."""
+    return any(param.secret for param in spec.params)
+
+
+def _resembles_login(verb: str) -> bool:
+    """Whether a word that is no command was probably meant for one that carries a secret: `PASSWORD`, `PAS`, `PSAS`."""
+    word = verb.upper() if verb.isascii() else verb
+    return any(word.startswith(spec.name) or _is_one_slip(word, spec.name) for spec in _LOGINS)
+
+
+def _is_one_slip(word: str, name: str) -> bool:
+    """Whether `word` is `name` with one letter too many, one missing, one wrong, or its letters in another order."""
+    if abs(len(word) - len(name)) > 1:
+        return False
+    if sorted(word) == sorted(name):
+        return True
+    start = 0
+    while start < min(len(word), len(name)) and word[start] == name[start]:
+        start += 1
+    longer, shorter = (word, name) if len(word) >= len(name) else (name, word)
+    return longer[start + 1 :] == (shorter[start:] if len(word) != len(name) else shorter[start + 1 :])
+
+
+def _is_plain_message(word: str) -> bool:
+    """Whether `word` is a message of PLAIN (RFC 4616 §2), after a mistyped AUTH or where no challenge came."""
+    if len(word) < 8:  # the shortest, two NULs and a letter each, is not decoded for nothing
+        return False
+    fields = (from_base64(word) or b"").split(b"\0")
+    return len(fields) == 3 and all(fields[1:])
+
+
+# -- what was typed ---------------------------------------------------------------------------------------------------
+
+
+class Line(Protocol):
+    """What is asked here of a parsed line (line.CommandLine)."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def spec(self) -> CommandSpec | None: ...
+    @property
+    def arguments(self) -> tuple[str, ...]: ...
+    @property
+    def has_secret(self) -> bool: ...
+    def redacted(self) -> str: ...
+
+
+AnyLine = TypeVar("AnyLine", bound=Line)
+#: A row as typed, where its line of POP3 begins, and that line; None for an answer to a challenge.
+Row = tuple[str, int, AnyLine | None]
+
+
+def typed_rows(
+    text: str, context: Context, challenged: bool, parse: Callable[[str, Context], AnyLine]
+) -> Iterator[Row[AnyLine]]:
+    """The rows of what was typed, each judged after the ones before it: lines, answers, or meta commands with a line.
+
+    `challenged` means that the first row answers a challenge.
+    """
+    for row in text.split("\n"):
+        if challenged:
+            yield row, 0, None
+            challenged = False
+            continue
+        start = _line_start(row)
+        # The word after a meta command is no slip of PASS, but `:explain` explains what is typed next.
+        explains = "explain".startswith(row[1:start].strip().lower())
+        line = parse(row[start:], context if explains else context._replace(follows=""))
+        yield row, start, line
+        if start == 0 and line.spec is not None:
+            context = context._replace(follows=line.spec.name)
+            challenged = line.spec.continues and len(line.arguments) == 1
+
+
+def fit_for_history(rows: Iterable[Row[AnyLine]]) -> bool:
+    """Whether what was typed may be stored: no row holds a secret, answers a challenge, or logs in."""
+    for row, start, line in rows:
+        if line is None or line.has_secret or (start and without_password(row) != row):
+            return False
+        if _login_within(row) if start else _logs_in(line.text):
+            return False
+    return True
+
+
+def masked_rows(rows: Iterable[Row[AnyLine]]) -> str:
+    """What was typed, its secrets masked."""
+    return "\n".join(_masked_row(*row) for row in rows)
+
+
+def _masked_row(row: str, start: int, line: Line | None) -> str:
+    if line is None or (start and _login_within(row)):
+        return masked_answer(row)
+    return without_password(row[:start] + line.redacted()) if start else line.redacted()
+
+
+def _line_start(text: str) -> int:
+    """Where a line of POP3 begins in a meta command: after its name, or after a colon that was typed by habit."""
+    if not text.startswith(":"):
+        return 0
+    rest = text[1:].lstrip()
+    word = rest.split(maxsplit=1)[0] if rest else ""
+    return len(text) - len(rest if word.upper() in COMMANDS else rest[len(word) :].lstrip())
+
+
+def _logs_in(text: str) -> bool:
+    """Whether a line logs in, even without its secret, and even after a blank and a colon."""
+    words = text.replace(":", " ").upper().split()
+    return any((spec := COMMANDS.get(word)) and takes_secret(spec) for word in words[:2])
+
+
+def _login_within(text: str) -> bool:
+    """Whether a line of several, `:flight STAT | PASS x`, holds one that logs in with something after it."""
+    return any((spec := COMMANDS.get(word)) and takes_secret(spec) for word in text.upper().split()[2:-1])
+
+
+def readable_in_clear_text(line: Line) -> bool:
+    """Whether sending it without TLS gives a secret away: its own, or the answer it asks for. A digest gives none."""
+    spec = line.spec
+    if spec is None:
+        return line.has_secret
+    return (line.has_secret or spec.continues) and all(param.kind is not Kind.DIGEST for param in spec.params)
+
+
+# -- masks ------------------------------------------------------------------------------------------------------------
+
+
+def masked_answer(text: str) -> str:
+    """A line that answers a challenge: all of it is secret, unless it cancels."""
+    return CANCEL if text == CANCEL else MASK
+
+
+def without_password(text: str) -> str:
+    """`text` with the passwords of addresses in it, `pop://user:password@host`, as MASK (RFC 2384 §3 allows none)."""
+    return _IN_ADDRESS.sub(MASK, text)
+
+
+def secrets_in(word: str, param: Param | None = None) -> tuple[str, ...]:
+    """What must not be shown of a secret word, or of the answer to a challenge: itself, and what base64 hides."""
+    if word in ("", CANCEL):
+        return ()
+    plain = param is not None and param.kind in (Kind.SECRET, Kind.DIGEST)
+    return (word,) if plain else (word, *hidden_in_base64(word))
+
+
+def hidden_in_base64(text: str) -> tuple[str, ...]:
+    """The secret inside a SASL message: what follows its last NUL, all of it if there is none; () if it is no base64.
+
+    In PLAIN the first two fields are names (RFC 4616 §2); the last is secret also where the first NUL was forgotten.
+    """
+    last = (from_base64(text) or b"").rpartition(b"\0")[2]
+    return (last.decode("utf-8", "surrogateescape"),) if last else ()
+
+
+def joined(known: tuple[str, ...], found: Iterable[str]) -> tuple[str, ...]:
+    """Secrets without repetition, the longest first, so that none is masked in part."""
+    return tuple(sorted({*known, *found}, key=lambda secret: (-len(secret), secret)))
+
+
+def redact(text: str, known: Iterable[str]) -> str:
+    """`text` of a reply with every secret known so far as MASK. Never for the text of a message.
+
+    One of three characters or more is masked wherever it stands; a shorter one, which many a word contains, as a word
+    of its own.
+    """
+    for secret in known:
+        if len(secret) > 2:
+            text = text.replace(secret, MASK)
+        else:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
+    return text
+
+
+def redact_code(code: str, known: Iterable[str]) -> str:
+    """A response code, which is kept in upper case, and so is a secret that was repeated in it."""
+    return MASK if any(len(secret) > 2 and secret.upper() in code for secret in known) else code

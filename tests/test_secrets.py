@@ -1,0 +1,283 @@
+"""Secrets: what is one, what is masked, what may be stored; and what must be left alone, so that masking all fails."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import blob, each, plain
+from test_line import BLANKS, CANARY, CONTEXTS, DIGEST, TEXTS
+
+from popshell.protocol import secrets
+from popshell.protocol.commands import COMMANDS, Context, Kind, Param, State
+from popshell.protocol.line import parse
+from popshell.protocol.secrets import MASK, hidden_in_base64, redact, redact_code, without_password
+
+PROFILE = settings(max_examples=500, deadline=None, derandomize=True, database=None)
+A, T = State.AUTHORIZATION, State.TRANSACTION
+
+AFTER_USER = Context(A, "USER")
+SECRETS = [
+    (f"PASS {CANARY}", Context(A), f"PASS {MASK}"),
+    (f"  pass {CANARY}", Context(A), f"  pass {MASK}"),
+    (f"PASS\t{CANARY}", Context(A), f"PASS\t{MASK}"),
+    (f"PASS  {CANARY} {CANARY} ", Context(A), f"PASS {MASK}"),
+    (f"PASS {CANARY}", Context(T), f"PASS {MASK}"),
+    (f"PASS {CANARY}\nx", Context(A), f"PASS {MASK}"),
+    (f"APOP mei {DIGEST}", Context(A), f"APOP mei {MASK}"),
+    (f"apop mei {CANARY} {CANARY}", Context(A), f"apop mei {MASK} {MASK}"),
+    (f"APOP mei\t{CANARY}", Context(A), f"APOP mei\t{MASK}"),
+    (f"AUTH PLAIN {plain('mei', CANARY)}", Context(A), f"AUTH PLAIN {MASK}"),
+    (f"AUTH PLAIN {plain('mei', CANARY)} {CANARY}", Context(A), f"AUTH PLAIN {MASK} {MASK}"),
+    (f"AUTH {plain('mei', CANARY)}", Context(A), f"AUTH {MASK}"),  # no mechanism
+    (f"auth x {CANARY}", Context(A), f"auth x {MASK}"),
+    (f"AUHT PLAIN {plain('mei', CANARY)}", Context(A), f"AUHT PLAIN {MASK}"),
+    (f"AUTHPLAIN {plain('mei', CANARY)}", Context(A), f"AUTHPLAIN {MASK}"),
+    (plain("mei", CANARY), Context(A), MASK),  # the answer to a challenge that did not come
+    (plain("mei", CANARY) + " x", Context(T), f"{MASK} x"),
+    (f"PAS {CANARY}", AFTER_USER, f"PAS {MASK}"),
+    (f"  pas {CANARY}", AFTER_USER, f"  pas {MASK}"),
+    (f"PSAS {CANARY} x", AFTER_USER, f"PSAS {MASK}"),
+    (f"PAS\t{CANARY}", AFTER_USER, f"PAS\t{MASK}"),
+    (f"PASS{CANARY}", AFTER_USER, f"PASS{MASK}"),
+    (f"pass:{CANARY} x", AFTER_USER, f"pass{MASK}"),
+    (f"PASSWORD {CANARY}", AFTER_USER, f"PASS{MASK}"),
+    (CANARY, AFTER_USER, MASK),  # the password alone
+    (f"{CANARY} {CANARY}", AFTER_USER, MASK),
+    (f"pa\xdf {CANARY}", AFTER_USER, f"pa\xdf {MASK}"),
+    # without USER before them: whoever slips here meant to log in
+    (f"PAS {CANARY}", Context(A), f"PAS {MASK}"),
+    (f"PASSS {CANARY} x", Context(A), f"PASS{MASK}"),
+    (f"pssa {CANARY}", Context(A), f"pssa {MASK}"),
+    (f"PASD {CANARY}", Context(A), f"PASD {MASK}"),
+    (f"PASS{CANARY}", Context(A), f"PASS{MASK}"),
+    (f"PASSWORD {CANARY}", Context(State.CLOSED), f"PASS{MASK}"),
+    (f"APO mei {CANARY}", Context(A), f"APO {MASK}"),
+]
+
+
+def test_a_line_with_a_secret_is_masked() -> None:
+    def check(text: str, context: Context, shown: str) -> None:
+        line = parse(text, context)
+        assert line.has_secret
+        assert line.redacted() == shown
+        for view in (line.redacted(), line.name, repr(line), repr(line.tokens), repr(line.diagnostics)):
+            assert not any(secret in view for secret in (CANARY, plain("mei", CANARY), DIGEST))
+        assert any(CANARY in secret or secret == DIGEST for secret in line.secrets)
+        assert list(line.secrets) == sorted(line.secrets, key=len, reverse=True)
+
+    each(SECRETS, check)
+
+
+#: What nothing may be masked of, in AUTHORIZATION and in TRANSACTION.
+HARMLESS = [
+    *(f"{name}" for name in COMMANDS),
+    "USER mei", "USER hunter2", "APOP mei", "AUTH PLAIN", "LIST 1", "TOP 1 10", "LANG zh-Hant", "HELP me", "", " ",
+    "PASS ", "PAX", "TASK x y", "PAUSE now", "LIST YQ==", "CAPA dGVzdA==", "STAT aGVsbG8AYQ==", "12345", "APPLE pie",
+]  # fmt: skip
+
+
+def test_a_line_without_a_secret_is_not_masked() -> None:
+    def check(text: str) -> None:
+        for context in (Context(A), Context(T)):
+            line = parse(text, context)
+            assert line.redacted() == text
+            assert line.secrets == ()
+
+    each([(text,) for text in HARMLESS], check)
+
+
+def test_words_like_a_login_are_not_masked_in_transaction() -> None:
+    for text in (f"PAS {CANARY}", f"PASSWORD {CANARY}", f"APO mei {CANARY}"):
+        assert parse(text, Context(T)).redacted() == text
+
+
+def test_what_resembles_a_login() -> None:
+    """One letter too many, missing, wrong, or in another order; or more letters behind the whole word."""
+
+    def check(word: str, resembles: bool) -> None:
+        assert (parse(f"{word} x", Context(A)).redacted() != f"{word} x") is resembles
+
+    slips = ["PAS", "ASS", "PSS", "PASSS", "XPASS", "PXASS", "PASX", "XASS", "PXSS", "SPAS", "SSAP", "PASSWORD"]
+    each([(word, True) for word in [*slips, *map(str.lower, slips), "APO", "POP", "APOPX", "AOPP", "XPOP"]], check)
+    each([(word, False) for word in ("PA", "PXX", "PAXX", "PASXX", "XXSS", "PXXS", "LOGIN", "AP", "POPPO")], check)
+
+
+def test_the_mask_does_not_show_the_length() -> None:
+    assert parse("PASS x").redacted() == parse("PASS " + "x" * 200).redacted()
+
+
+def test_the_secret_within_base64() -> None:
+    def check(text: str, wanted: tuple[str, ...]) -> None:
+        assert hidden_in_base64(text) == wanted
+
+    each(
+        [
+            (plain("mei", "pw"), ("pw",)),
+            (plain("mei", "pw", "hai"), ("pw",)),
+            (blob("mei\0pw"), ("pw",)),  # the first NUL forgotten
+            (blob("token"), ("token",)),
+            (blob("mei\0pw\0"), ()),
+            ("", ()),
+            ("=", ()),
+            ("not base64", ()),
+            ("é", ()),
+            ("/w==", ("\udcff",)),
+        ],
+        check,
+    )
+
+
+def test_secrets_of_a_word() -> None:
+    word = blob("token")
+    string, initial = Param("string", Kind.SECRET), Param("initial-response", Kind.INITIAL)
+    assert secrets.secrets_in(word, string) == (word,), "a password may look like base64"
+    assert secrets.secrets_in(word, initial) == secrets.secrets_in(word) == (word, "token")
+    assert secrets.secrets_in("") == secrets.secrets_in("*") == ()
+    assert secrets.joined(("abc", "a"), ["abcd", "a", "b"]) == ("abcd", "abc", "a", "b")
+
+
+def test_secrets_are_masked_in_a_reply() -> None:
+    """Of three characters or more wherever they stand; shorter ones as words of their own."""
+
+    def check(text: str, known: list[str], shown: str) -> None:
+        assert redact(text, known) == shown
+
+    each(
+        [
+            ("no such password abc", ["abc"], f"no such password {MASK}"),
+            ("xabcx", ["abc"], f"x{MASK}x"),
+            ("a bad password, a", ["a"], f"{MASK} bad password, {MASK}"),
+            ("ab abc cab (ab)", ["ab"], f"{MASK} abc cab ({MASK})"),
+            (". is no dot", ["."], f"{MASK} is no dot"),
+            ("abcd abc", ["abcd", "abc"], f"{MASK} {MASK}"),
+            ("nothing", [], "nothing"),
+        ],
+        check,
+    )
+
+
+def test_secrets_are_masked_in_a_response_code() -> None:
+    assert redact_code("ABC/X", ["abc"]) == MASK
+    assert redact_code("IN-USE", ["in"]) == "IN-USE", "a short secret is in many a word"
+    assert redact_code("IN-USE", ["use!"]) == "IN-USE"
+
+
+def test_passwords_in_addresses() -> None:
+    def check(text: str, shown: str) -> None:
+        assert without_password(text) == shown
+
+    each(
+        [
+            ("pop://mei:x@h", f"pop://mei:{MASK}@h"),
+            ("mei:x@h:110", f"mei:{MASK}@h:110"),
+            ("pop://mei:x;AUTH=*@h", f"pop://mei:{MASK}@h"),
+            ("pop://mei@h:110", "pop://mei@h:110"),
+            ("h:110", "h:110"),
+            ("[::1]:110", "[::1]:110"),
+        ],
+        check,
+    )
+
+
+def rows(text: str, follows: str = "", challenged: bool = False) -> list[secrets.Row[object]]:
+    return list(secrets.typed_rows(text, Context(A, follows), challenged, parse))  # type: ignore[arg-type]
+
+
+#: What is typed, what came before it, whether it answers a challenge -> what is shown, whether it is stored
+TYPED = [
+    ("STAT", "", False, "STAT", True),
+    ("USER mei", "", False, "USER mei", True),
+    ("PASS x", "", False, f"PASS {MASK}", False),
+    ("pass", "", False, "pass", False),  # it logs in
+    ("APOP mei", "", False, "APOP mei", False),
+    ("AUTH PLAIN", "", False, "AUTH PLAIN", False),
+    (" : pass", "", False, " : pass", False),
+    (" :pass", "", False, f" {MASK}", False),
+    ("x:pass", "", False, "x:pass", False),
+    ("what is pass", "", False, "what is pass", True),
+    (":\tPASS x", "", False, f":\tPASS {MASK}", False),
+    (":explain\tPASS x", "", False, f":explain\tPASS {MASK}", False),
+    (":explain  PASS x", "", False, f":explain  PASS {MASK}", False),
+    (":\x0bPASS x", "", False, f":\x0bPASS {MASK}", False),
+    (":", "", False, ":", True),
+    (": ", "", False, ": ", True),
+    (":PASS x", "", False, f":PASS {MASK}", False),  # a colon typed by habit
+    (": PASS x", "", False, f": PASS {MASK}", False),
+    (":explain PASS x", "", False, f":explain PASS {MASK}", False),
+    (":explain hunter2", "USER", False, f":explain {MASK}", False),
+    (":expl hunter2", "USER", False, f":expl {MASK}", False),
+    (":connect hunter2", "USER", False, ":connect hunter2", True),
+    (":explain STAT", "", False, ":explain STAT", True),
+    (":connect pop://mei:x@h", "", False, f":connect pop://mei:{MASK}@h", False),
+    (":connect pop://mei@h", "", False, ":connect pop://mei@h", True),
+    ("note:x@h", "", False, "note:x@h", True),  # no meta command: what is sent is shown
+    (":flight STAT | PASS x", "", False, MASK, False),
+    (":flight | PASS x", "", False, MASK, False),
+    (":flight STAT | PASS", "", False, ":flight STAT | PASS", True),
+    (":flight STAT | LIST", "", False, ":flight STAT | LIST", True),
+    (":lang en", "", False, ":lang en", True),
+    ("hunter2", "USER", False, MASK, False),
+    ("hunter2", "", False, "hunter2", True),
+    ("hunter2", "", True, MASK, False),
+    ("*", "", True, "*", False),
+    ("hunter2\nSTAT", "", True, f"{MASK}\nSTAT", False),
+    ("USER mei\nhunter2", "", False, f"USER mei\n{MASK}", False),
+    ("USER mei\n:lang en\nhunter2", "", False, f"USER mei\n:lang en\n{MASK}", False),
+    ("STAT\nLIST 1", "", False, "STAT\nLIST 1", True),
+    ("AUTH PLAIN\nhunter2", "", False, f"AUTH PLAIN\n{MASK}", False),
+    ("AUTH PLAIN =\nhunter2", "", False, f"AUTH PLAIN {MASK}\nhunter2", False),
+]
+
+
+def test_what_is_typed_is_masked_and_stored_only_without_a_secret() -> None:
+    def check(text: str, follows: str, challenged: bool, shown: str, stored: bool) -> None:
+        assert secrets.masked_rows(rows(text, follows, challenged)) == shown
+        assert secrets.fit_for_history(rows(text, follows, challenged)) is stored
+
+    each(TYPED, check)
+
+
+def test_where_a_line_begins_in_what_is_typed() -> None:
+    def check(text: str, challenged: bool, *wanted: tuple[int, str | None]) -> None:
+        found = rows(text, "USER", challenged)
+        assert [(start, line.context.follows if line else None) for _, start, line in found] == list(wanted)  # type: ignore[attr-defined]
+
+    each(
+        [
+            ("STAT", False, (0, "USER")),
+            ("x\nSTAT\nLIST", True, (0, None), (0, "USER"), (0, "STAT")),
+            (":explain STAT", False, (9, "USER")),
+            (":notes  full", False, (8, "")),
+            (":PASS x", False, (1, "USER")),
+            (":notes", False, (6, "")),
+        ],
+        check,
+    )
+
+
+def test_what_clear_text_gives_away() -> None:
+    def check(text: str, gives: bool) -> None:
+        assert secrets.readable_in_clear_text(parse(text, Context(A))) is gives
+
+    each(
+        [
+            ("PASS x", True),
+            ("PASS", False),
+            ("PAS x", True),
+            ("AUTH PLAIN", True),  # it asks for a secret
+            (f"AUTH PLAIN {plain()}", True),
+            (f"APOP mei {DIGEST}", False),
+            ("USER mei", False),
+            ("STAT", False),
+            ("HELP", False),
+        ],
+        check,
+    )
+
+
+@PROFILE
+@given(BLANKS, st.sampled_from(["PASS ", "pass ", "PAS ", "PASSS ", "PASS\t", "X ", "PASS"]), TEXTS, CONTEXTS)
+def test_a_password_is_never_shown(blanks: str, verb: str, around: str, context: Context) -> None:
+    line = parse(blanks + verb + CANARY + around, Context(context.state, "USER"))
+    assert CANARY not in line.redacted() + repr(line) + repr(line.tokens) + line.name
+    assert any(CANARY in secret for secret in line.secrets)
