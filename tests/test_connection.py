@@ -372,11 +372,68 @@ class TestExchange:
         assert (cut.reply_line(), cut.received_text(CANARY.encode(), 9)) == ("", MASK)
         assert last("C: RETR 1", "S: +OK 9", "S: x", "S: .").reply_line() == "+OK 9"
         assert last("C: NOOP", CLOSE).reply_line() == ""
+        pass_ = last("C: USER a", "S: +OK", f"C: PASS {CANARY}", f"S: -ERR {CANARY}", start=[GREETING])
+        assert pass_.reply_line() == f"-ERR {MASK}"
 
     def test_what_a_log_shows(self) -> None:
         exchange = last("C: NOOP", "S: +OK fine")
         assert repr(exchange) == "Exchange(['NOOP'], '+OK fine', TRANSACTION -> TRANSACTION, None, 10 octets)"
         assert repr(Step(b"a", b"b")) == "Step(...)"
+
+    def test_what_a_closed_connection_leaves(self) -> None:
+        """The line that was due, and each after it, with its time, its octets and its secrets."""
+        connection = Connection()
+        connection.received(b"+OK\r\n", 1.0)
+        connection.sent(b"APOP a 0\r\n", 2.0)
+        connection.received(b"+OK\r\n", 3.0)
+        connection.sent(b"STAT\r\nDELE 1\r\nPASS hunter2\r\n", 4.0)
+        records = [event for event in connection.close(9.0) if isinstance(event, Exchange)]
+        assert [record.sent for record in records] == [b"STAT\r\n", b"DELE 1\r\n", b"PASS hunter2\r\n"]
+        assert [(record.started, record.finished, record.ahead) for record in records] == [
+            (4.0, 9.0, 0),
+            (4.0, 9.0, 1),
+            (4.0, 9.0, 2),
+        ]
+        assert "hunter2" in records[-1].secrets
+        assert records[1].command == parse("DELE 1", connection.here._replace(state=T))
+        assert [(record.before, record.after) for record in records] == [(T, C), (C, C), (C, C)]
+
+    def test_a_fault_keeps_what_came_before_it_and_its_time(self) -> None:
+        connection = Connection(limits=TIGHT)
+        connection.received(b"+OK\r\n")
+        connection.sent(b"CAPA\r\n", 1.0)
+        (fault,) = connection.received(b"+OK\r\n" + b"X\r\n" * 9, 2.0)
+        assert isinstance(fault, Exchange)
+        assert fault.received == b"+OK\r\n" + b"X\r\n" * 5
+        assert (fault.started, fault.finished, fault.problem) == (1.0, 2.0, Problem("too-many-lines"))
+        assert connection.broken == Problem("too-many-lines")
+
+    def test_an_unasked_line_is_read_as_far_as_it_came(self) -> None:
+        connection = Connection()
+        connection.received(b"+OK\r\n")
+        (whole_line,) = connection.received(b"-ERR bye\r\n", 3.0)
+        assert isinstance(whole_line, Exchange)
+        assert (whole_line.started, whole_line.finished) == (3.0, 3.0)
+        assert whole_line.response is not None
+        assert (whole_line.response.text, whole_line.received) == ("bye", b"-ERR bye\r\n")
+        connection.received(b"-ERR by")
+        (part,) = connection.close(5.0)
+        assert isinstance(part, Exchange)
+        assert part.response is not None
+        assert (part.response.text, part.started, part.finished) == ("by", 5.0, 5.0)
+
+    def test_octets_before_tls_have_a_time(self) -> None:
+        connection = Connection()
+        connection.received(b"+OK\r\n")
+        connection.sent(b"STLS\r\n", 1.0)
+        _, injection = connection.received(b"+OK\r\n+OK\r\n", 2.0)
+        assert isinstance(injection, Exchange)
+        assert (injection.started, injection.finished, connection.injected) == (2.0, 2.0, b"+OK\r\n")
+
+    def test_the_maildrop_as_replies_describe_it(self) -> None:
+        listed = last("C: LIST", "S: +OK", "S: 1 120", "S: 2 200", "S: .").maildrop
+        assert dict(listed.sizes) == {1: 120, 2: 200}
+        assert last("C: RETR 1", "S: +OK", "S: Subject: x", "S: ", "S: .").maildrop.subjects == {1: "x"}
 
     def test_greeting(self) -> None:
         exchange = replay([("S", b"+OK hi <1.2@x>\r\n")], whole).events[0]

@@ -72,6 +72,23 @@ class TestWhatAReplyTells:
         assert after(view, "RETR 2", "", b"From: x\r\n\r\n") is view
         assert after(view, "RETR 2") is view
 
+        assert dict(after(OPEN, "RETR 2", "", b"Subject: x\r\n\r\n").subjects) == {2: "x"}
+
+    def test_a_whole_listing_replaces_what_single_rows_said(self) -> None:
+        assert dict(after(after(OPEN, "LIST 9", "9 1"), "LIST", "", LIST).sizes) == {1: 120, 2: 200, 3: 5}
+        assert dict(after(after(OPEN, "UIDL 9", "9 z"), "UIDL", "", b"1 a\r\n").unique_ids) == {1: "a"}
+
+    def test_a_row_that_cannot_be_read_is_a_message_too(self) -> None:
+        view = after(OPEN, "UIDL", "", b"1 a\r\nrubbish\r\n")
+        assert (dict(view.unique_ids), view.count, view.last) == ({1: "a"}, None, 1)
+
+    def test_the_highest_number_that_was_seen(self) -> None:
+        assert told(after(OPEN, "STAT", "0 0")) == (0, 0, {}, [], 0)
+        assert after(after(OPEN, "STAT", "2 320"), "LIST 3", "3 5").last == 3
+        assert after(after(OPEN, "STAT", "9 325"), "LIST", "", LIST).last == 9
+        assert after(after(OPEN, "DELE 7"), "LIST", "", LIST).last == 7
+        assert after(after(OPEN, "DELE 7"), "UIDL", "", b"1 a\r\n").last == 7
+
     def test_what_it_does_not_read(self) -> None:
         for line in ("NOOP", "CAPA", "LANG en", "HELP", "QUIT", "DELE", "DELE x", "RETR x"):
             assert after(OPEN, line, "1 1", b"1 1\r\n") is OPEN

@@ -167,6 +167,7 @@ class TestListings:
     def test_capabilities(self) -> None:
         content = b"TOP\r\nsasl PLAIN LOGIN\r\n\r\nEXPIRENEVER\r\n"
         assert ok(content=content).capabilities() == {"TOP": (), "SASL": ("PLAIN", "LOGIN"), "EXPIRENEVER": ()}
+        assert ok(content=b"X \xff\r\n").capabilities() == {"X": ("\udcff",)}
 
 
 class TestHeaderField:
@@ -185,6 +186,7 @@ class TestHeaderField:
                 (b"X-Subject: no\r\n\r\nSubject: body\r\n", None),
                 (b"\r\nSubject: a body without header\r\n\r\n", None),
                 (b"Subject: cut", "cut"),
+                (b"Subject: " + b"x" * 70_000, "x" * (65_536 - 9)),
                 (b"", None),
             ],
             check,
@@ -216,6 +218,10 @@ class TestStamp:
                 ("<" + "x" * 251 + "@x>", "<" + "x" * 251 + "@x>"),  # 255 characters
                 ("<" + "x" * 252 + "@x>", None),
                 (">", None),
+                ("> <a@b>", "<a@b>"),
+                ("<x> <c@d> <e@f>", "<c@d>"),
+                ("<a@b@>", None),
+                ("<!~@~!>", "<!~@~!>"),
             ],
             check,
         )

@@ -69,7 +69,7 @@ def read(reader: ReplyReader, data: bytes, cut: Cutter, take: str, *args: object
         try:
             found = getattr(reader, take)(*args)
         except WireError as error:
-            return error.code, error.raw
+            return (error.code, error.raw) if str(error) == error.code else error
         if found is not None:
             return found
     return None

@@ -383,10 +383,9 @@ class Connection:
         return self._record(pending, self.here, now, problem=problem)
 
     def _unasked(self, raw: bytes, now: float) -> Exchange:
-        pending = PendingExchange(None, started=now)
-        pending.received += raw
-        pending.response = read_status(raw[:-2] if raw.endswith(CRLF) else raw)
-        return self._record(pending, self.here, now, problem=Problem("unasked"))
+        response = read_status(raw.removesuffix(CRLF))
+        unasked = PendingExchange(None, started=now, received=bytearray(raw), response=response)
+        return self._record(unasked, self.here, now, problem=Problem("unasked"))
 
     def _record(
         self,

@@ -50,13 +50,16 @@ def scan_listing(content: bytes) -> dict[int, int]:
 
 def unique_id_listing(content: bytes) -> dict[int, str]:
     """All unique-id listings of a content (RFC 1939 §7); a row that is none is passed over."""
-    return {int(number): uid.decode("ascii") for number, uid in re.findall(_UNIQUE_ROWS, content)}
+    return {int(number): uid.decode() for number, uid in re.findall(_UNIQUE_ROWS, content)}
 
 
 def header_field(content: bytes, name: str) -> str | None:
-    """The first field `name` of a message's header, unfolded, still encoded (RFC 5322 §2.2). It reads 64 KiB."""
+    """The first field `name`, in lower case, of a message's header: unfolded, still encoded (RFC 5322 §2.2).
+
+    It reads 64 KiB.
+    """
     head = (b"\r\n" + content[:65536]).partition(b"\r\n\r\n")[0]
-    wanted = name.lower().encode() + b":"
+    wanted = name.encode() + b":"
     rows = head.split(b"\r\n")
     for at, row in enumerate(rows):
         if row[: len(wanted)].lower() == wanted:
@@ -65,7 +68,7 @@ def header_field(content: bytes, name: str) -> str | None:
                 if not more.startswith((b" ", b"\t")):
                     break
                 value += more
-            return value.strip().decode("utf-8", "surrogateescape")
+            return value.strip().decode(errors="surrogateescape")
     return None
 
 

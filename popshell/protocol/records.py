@@ -104,7 +104,7 @@ class Response(NamedTuple):
 
     def capabilities(self) -> dict[str, tuple[str, ...]]:
         """CAPA tags in upper case with their arguments, in the server's order (RFC 2449 §5)."""
-        rows = (line.decode("utf-8", "surrogateescape").split() for line in self.lines or ())
+        rows = (_text(line).split() for line in self.lines or ())
         return {row[0].upper(): tuple(row[1:]) for row in rows if row}
 
 
@@ -124,8 +124,8 @@ def read_status(line: bytes) -> Response | None:
 
 def no_status(line: bytes) -> Problem:
     """What is wrong with a line that `read_status` does not read, and what protocol it looks like."""
-    word = line[:5].split()[:1]
-    if word and word[0].upper() in (b"+OK", b"-ERR") and word[0] != word[0].upper():
+    word = (line.split() or [b""])[0]
+    if word.upper() in (b"+OK", b"-ERR") and word != word.upper():
         return Problem("lower-case")
     return Problem("not-pop3", next((name for head, name in _SPEAKS if line.startswith(head)), ""))
 
@@ -241,8 +241,7 @@ class Exchange:
 
     def reply_line(self, *, masked: bool = True) -> str:
         """The status line that ends the exchange, after the challenges of AUTH; "" if none came."""
-        rows = self.received.split(CRLF, len(self.steps) + 1)
-        return self.received_text(rows[len(self.steps)], 0, masked=masked) if len(rows) > len(self.steps) else ""
+        return self.received_text(self.received.split(CRLF, len(self.steps) + 1)[len(self.steps)], 0, masked=masked)
 
     def to_json(self) -> dict[str, Any]:
         """The published form (docs/reference-json.md), secrets masked; what is not UTF-8 stands as \\udcXX escapes."""
@@ -280,4 +279,4 @@ class Exchange:
 
 
 def _text(octets: bytes) -> str:
-    return octets.decode("utf-8", "surrogateescape")
+    return octets.decode(errors="surrogateescape")

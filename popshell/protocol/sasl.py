@@ -230,7 +230,7 @@ def decode_line(line: str) -> bytes:
 
 def encode_line(message: bytes) -> str:
     """One base64 line for `message`; an empty one is `=` as an initial response, and an empty line else."""
-    return base64.b64encode(message).decode("ascii")
+    return base64.b64encode(message).decode()
 
 
 def _plain_client(name: str, secret: str, first: bytes | None) -> Side:
@@ -243,7 +243,7 @@ def _plain_client(name: str, secret: str, first: bytes | None) -> Side:
 
 def _plain_server(secret_of: SecretOf, unique: str, first: bytes | None) -> Side:
     message = first if first is not None else (yield Step(b""))
-    fields = (message or b"").split(b"\0")
+    fields = message.split(b"\0") if message else []
     if len(fields) != 3 or not fields[1] or not fields[2]:
         raise SaslError("bad-message")
     try:

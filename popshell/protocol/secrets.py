@@ -169,7 +169,7 @@ def _line_start(text: str) -> int:
     if not text.startswith(":"):
         return 0
     rest = text[1:].lstrip()
-    word = rest.split(maxsplit=1)[0] if rest else ""
+    word = (rest.split() or [""])[0]
     return len(text) - len(rest if word.upper() in COMMANDS else rest[len(word) :].lstrip())
 
 
