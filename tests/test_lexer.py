@@ -66,9 +66,8 @@ def test_every_command_is_a_keyword_at_the_start_of_a_line_only() -> None:
         assert not any(token.startswith("Keyword") for _, token in lex(f"{name} without a prefix\n"))
 
 
-@pytest.mark.parametrize(
-    ("transcript", "secrets"),
-    [
+def test_secrets_have_a_type_of_their_own() -> None:
+    cases: list[tuple[str, list[str]]] = [
         ("C: PASS two words\n", ["two words"]),
         ("C: pass x\n", ["x"]),
         ("C: APOP bob c4c9334bac560ecc979e58001b3e22fb\n", ["c4c9334bac560ecc979e58001b3e22fb"]),
@@ -78,10 +77,9 @@ def test_every_command_is_a_keyword_at_the_start_of_a_line_only() -> None:
         ("C: USER bob\nS: +OK\nC: PAS secret\n", ["secret"]),
         (" C: PASS x\n", ["x"]),
         ("S: +OK PASS x\n", []),
-    ],
-)
-def test_secrets_have_a_type_of_their_own(transcript: str, secrets: list[str]) -> None:
-    assert [value for value, token in lex(transcript) if token == "Literal.String.Secret"] == secrets
+    ]
+    for transcript, secrets in cases:
+        assert [value for value, token in lex(transcript) if token == "Literal.String.Secret"] == secrets, transcript
 
 
 def test_types_are_plain_pygments_types_below() -> None:

@@ -64,9 +64,8 @@ def test_prompt_names_state_lock_and_what_is_wrong_with_the_lock() -> None:
 # -- the warning -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("typed", "warning"),
-    [
+def test_warning_is_the_first_objection_and_none_while_it_may_still_become_right() -> None:
+    cases: list[tuple[str, str]] = [
         ("STAT", "only in TRANSACTION"),
         ("PASS x", "only right after USER"),
         ("USER a b", "too many words"),
@@ -81,13 +80,12 @@ def test_prompt_names_state_lock_and_what_is_wrong_with_the_lock() -> None:
         ("", ""),
         ("USER", ""),
         ("USER a", ""),
-    ],
-)
-def test_warning_is_the_first_objection_and_none_while_it_may_still_become_right(typed: str, warning: str) -> None:
-    said = hint(parse(typed, Context()), CATALOG.words("en"), False)
-    assert (warning in said) if warning else said == ""
-    assert said.startswith("⚠ ") or not said
-    assert hint(parse(typed, Context()), CATALOG.words("en"), True).isascii()
+    ]
+    for typed, warning in cases:
+        said = hint(parse(typed, Context()), CATALOG.words("en"), False)
+        assert (warning in said) if warning else said == "", typed
+        assert said.startswith("⚠ ") or not said, typed
+        assert hint(parse(typed, Context()), CATALOG.words("en"), True).isascii(), typed
 
 
 @pytest.mark.parametrize(

@@ -171,9 +171,8 @@ def test_the_pager_gives_the_same_rows() -> None:
     assert next(pager(raw, "mail", BARE)) == " S: Subject: x"
 
 
-@pytest.mark.parametrize(
-    ("raw", "expected", "plain"),
-    [
+def test_status_lines() -> None:
+    cases: list[tuple[bytes | str, str, str]] = [
         (b"+OK 2 320\r\n", "✔S: +OK 2 320", "[OK] S: +OK 2 320"),
         (b"-ERR no\r\n", "✘S: -ERR no", "[ERR] S: -ERR no"),
         (b"+ eA==\r\n", "›S: + eA==", "[MORE] S: + eA=="),
@@ -182,12 +181,11 @@ def test_the_pager_gives_the_same_rows() -> None:
         (b"", "?S: ", "[?] S: "),
         ("+OK ••••", "✔S: +OK ••••", "[OK] S: +OK ••••"),
         (b"+OK a\tb\rc\nd", "✔S: +OK a\\tb\\rc\\nd", "[OK] S: +OK a\\tb\\rc\\nd"),
-    ],
-)
-def test_status_lines(raw: bytes | str, expected: str, plain: str) -> None:
-    assert status_line(raw, COLOURLESS) == expected
-    assert status_line(raw, PLAIN) == plain
-    assert SEQUENCE.sub("", status_line(raw, COLOURED)) == expected
+    ]
+    for raw, expected, plain in cases:
+        assert status_line(raw, COLOURLESS) == expected
+        assert status_line(raw, PLAIN) == plain
+        assert SEQUENCE.sub("", status_line(raw, COLOURED)) == expected
 
 
 def test_status_lines_have_colours_and_rows() -> None:

@@ -283,7 +283,9 @@ _SLOTS: dict[str, Arrow] = {
     "quit": (_TRANSACTION, _UPDATE),
     "closes": (_UPDATE, _CLOSED),
 }
-_PART = r"(?P<slot>(?P<centred>\.?)(?P<name>[a-z_]+)\.*)|(?P<here>\[[A-Z]+\]|[╔╗╚╝═║╤╧╟]+)|(?P<state>[A-Z]+)"
+_PART = (
+    r"(?P<slot>(?P<centred>\.?)(?P<name>[a-z_]+)\.*)|(?P<here>\[[A-Z]+\]|[╔╗╚╝═║╤╧╟][╔╗╚╝═║╤╧╟▲▼]*)|(?P<state>[A-Z]+)"
+)
 _DOUBLE = str.maketrans("┌┐└┘─│┬┴├", "╔╗╚╝═║╤╧╟")
 
 
