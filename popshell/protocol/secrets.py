@@ -23,6 +23,7 @@ server may repeat them; the text of a message is never changed.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -80,15 +81,10 @@ def _resembles_login(verb: str) -> bool:
 
 def _is_one_slip(word: str, name: str) -> bool:
     """Whether `word` is `name` with one letter too many, one missing, one wrong, or its letters in another order."""
-    if abs(len(word) - len(name)) > 1:
-        return False
-    if sorted(word) == sorted(name):
-        return True
-    start = 0
-    while start < min(len(word), len(name)) and word[start] == name[start]:
-        start += 1
-    longer, shorter = (word, name) if len(word) >= len(name) else (name, word)
-    return longer[start + 1 :] == (shorter[start:] if len(word) != len(name) else shorter[start + 1 :])
+    if len(word) == len(name):
+        return sorted(word) == sorted(name) or sum(map(operator.ne, word, name)) == 1
+    longer, shorter = sorted((word, name), key=len, reverse=True)
+    return any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer)))
 
 
 def _is_plain_message(word: str) -> bool:
@@ -175,13 +171,16 @@ def _line_start(text: str) -> int:
 
 def _logs_in(text: str) -> bool:
     """Whether a line logs in, even without its secret, and even after a blank and a colon."""
-    words = text.replace(":", " ").upper().split()
-    return any((spec := COMMANDS.get(word)) and takes_secret(spec) for word in words[:2])
+    return _names_login(text.replace(":", " ").upper().split()[:2])
 
 
 def _login_within(text: str) -> bool:
     """Whether a line of several, `:flight STAT | PASS x`, holds one that logs in with something after it."""
-    return any((spec := COMMANDS.get(word)) and takes_secret(spec) for word in text.upper().split()[2:-1])
+    return _names_login(text.upper().split()[2:-1])
+
+
+def _names_login(words: Iterable[str]) -> bool:
+    return any((spec := COMMANDS.get(word)) and takes_secret(spec) for word in words)
 
 
 def readable_in_clear_text(line: Line) -> bool:
