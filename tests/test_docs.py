@@ -355,11 +355,11 @@ class TestCommandLine:
 
 
 class HowTo:
-    """docs/how-to-add-a-command.md, followed to the letter in a copy of the tree."""
+    """A how-to of docs/, followed to the letter in a copy of the tree."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, page: str) -> None:
         self.folder = folder
-        self.page = text_of("docs/how-to-add-a-command.md")
+        self.page = text_of(page)
         for name in files_of_the_tree():
             if not re.match(r"lessons/[\w-]+/[0-9]|lessons/course", name.as_posix()):  # the course takes its time
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -394,8 +394,45 @@ class HowTo:
         return self.run("--plain", "--lang", "en", stdin="USER learner\nPASS secret\nDELE 1\nMARK\n")
 
 
+#: What the practice server of a copy makes of AUTH CRAM-MD5 with a right and with a wrong password.
+CRAM = """
+import asyncio, sys
+sys.path.insert(0, "tests")
+from support import drain, practice_server
+from popshell.protocol.sasl import MECHANISMS, ClientLines
+
+for secret in ("secret", "wrong"):
+    session = practice_server().session()
+    client = ClientLines(MECHANISMS["CRAM-MD5"], "learner", secret)
+    drain(session)
+    session.feed(client.command().encode() + b"\\r\\n")
+    challenge = drain(session).decode().strip()
+    session.feed(client.answer(challenge.removeprefix("+ ")).encode() + b"\\r\\n")
+    print(secret, drain(session).decode()[:4])
+"""
+
+
+def test_how_to_add_a_mechanism(tmp_path: Path) -> None:
+    how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-mechanism.md")
+    how_to.put("popshell/protocol/sasl.py", how_to.block("python", 0), before="_ROWS = (")
+    how_to.put("popshell/protocol/sasl.py", how_to.block("python", 1), behind='    Mechanism("PLAIN"')
+    assert "S: SASL PLAIN CRAM-MD5\n" in how_to.run("--plain", "--lang", "en", stdin="CAPA\n")
+    done = subprocess.run(
+        [sys.executable, "-c", CRAM],
+        cwd=how_to.folder,
+        env={**os.environ, "PYTHONPATH": str(how_to.folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.stdout == "secret +OK \nwrong -ERR\n", done.stderr
+    assert "the practice server says `S: SASL PLAIN CRAM-MD5`" in how_to.run("lint", "--lang", "en")
+    how_to.run("lint", "--fix-dialogues", "--lang", "en")
+    assert "CRAM-MD5" not in how_to.run("lint", "--lang", "en")
+
+
 def test_how_to_add_a_command(tmp_path: Path) -> None:
-    how_to = HowTo(tmp_path / "popshell-try")
+    how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-command.md")
     how_to.put("popshell/protocol/commands.py", how_to.block("python", 0), behind='    CommandSpec("RSET"')
     assert "[ERR] S: -ERR unknown command" in how_to.talk()
 

@@ -259,6 +259,9 @@ def _plain_server(secret_of: SecretOf, unique: str, first: bytes | None) -> Side
     yield Step(None, True, named, proved if allowed else None)
 
 
-MECHANISMS: Mapping[str, Mechanism] = MappingProxyType(
-    {row.name: row for row in (Mechanism("PLAIN", 4616, "2", _plain_client, _plain_server, clear_text=True),)}
-)
+_ROWS = (
+    Mechanism("PLAIN", 4616, "2", _plain_client, _plain_server, clear_text=True),
+)  # fmt: skip
+
+#: Every mechanism that client and practice server know, by its name in upper case.
+MECHANISMS: Mapping[str, Mechanism] = MappingProxyType({row.name: row for row in _ROWS})
