@@ -429,6 +429,7 @@ class TestExchange:
         _, injection = connection.received(b"+OK\r\n+OK\r\n", 2.0)
         assert isinstance(injection, Exchange)
         assert (injection.started, injection.finished, connection.injected) == (2.0, 2.0, b"+OK\r\n")
+        assert injection.received == b"", "how much has come by then is chance"
 
     def test_the_maildrop_as_replies_describe_it(self) -> None:
         listed = last("C: LIST", "S: +OK", "S: 1 120", "S: 2 200", "S: .").maildrop
@@ -709,6 +710,20 @@ class TestQuestions:
         assert first.response is not None
         assert first.response.status is Status.ERR
         assert (second.name, second.ok) == ("STAT", True)
+        assert first.sent == b"\r\n"
+
+    def test_an_answer_may_hold_any_octets(self) -> None:
+        exchange = last("C: AUTH X", "S: + ", ("C", b"\xff\r\n"), "S: -ERR", start=[GREETING])
+        assert exchange.secrets == ("\udcff",)
+
+    def test_tls_is_wanted_once(self) -> None:
+        connection = Connection()
+        connection.received(b"+OK\r\n")
+        connection.sent(b"STLS\r\n")
+        connection.received(b"+OK\r\n")
+        assert connection.wants_tls is True
+        connection.tls_started()
+        assert (connection.wants_tls, connection.tls) == (False, True)
 
 
 def test_names_in_utf8_are_no_slip_where_capa_says_so() -> None:

@@ -204,7 +204,7 @@ def test_advance_moves_by_the_table() -> None:
     some = frozenset({"CAPA"})
 
     def check(state: State, text: str, ok: bool, wanted: tuple[State, str, set[str]]) -> None:
-        context = Context(state, "USER", done=some)
+        context = Context(state, "USER", True, some, SOME.maildrop, True)
         moved = advance(context, parse(text, context), ok)
         assert (moved.state, moved.follows, set(moved.done - some)) == wanted
         assert moved._replace(state=state, follows="USER", done=some) == context, "nothing else moves"

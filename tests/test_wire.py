@@ -57,6 +57,9 @@ CONTENTS = [
     (b"1\n.\n\r\n.\r\n", b"1\n.\n\r\n.\r\n"),  # sec-P2: only CRLF.CRLF ends it
     (b"1\n.\r\n", None),
     (b"\n.\r\n", None),
+    (b"\r\n12345\r\n.\r\n", b"\r\n12345\r\n.\r\n"),
+    (b"\r\n123456\r\n.\r\n", ("line-too-long", b"\r\n123456\r")),
+    (b"12345\r\n12345\r\n.\r\n", b"12345\r\n12345\r\n.\r\n"),
     (b"a\r.\r\n", None),
     (b"a\r\n.\r", None),
     (b"a\r\n.", None),

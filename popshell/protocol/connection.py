@@ -70,7 +70,7 @@ class _SentLine(NamedTuple):
         """The line as `context` has it; parsed anew only if that is not the one it was parsed against."""
         if self.line is not None and self.line.context == context:
             return self.line
-        return parse(self.raw.decode("utf-8", "surrogateescape"), context)
+        return parse(self.raw.decode(errors="surrogateescape"), context)
 
 
 def _if_it_succeeds(context: Context, line: CommandLine) -> Context:
@@ -267,7 +267,7 @@ class Connection:
             pending.steps.append(Step(pending.challenge, sent.raw))
             pending.sent += sent.raw + CRLF
             pending.challenge, pending.started = None, sent.when
-            self._remember(secrets.secrets_in(sent.raw.decode("utf-8", "surrogateescape")))
+            self._remember(secrets.secrets_in(sent.raw.decode(errors="surrogateescape")))
         elif pending is None and not self.wants_tls:
             sent = self._queue.popleft()
             line = sent.judged(self.here)

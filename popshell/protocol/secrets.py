@@ -75,7 +75,7 @@ def takes_secret(spec: CommandSpec) -> bool:
 
 def _resembles_login(verb: str) -> bool:
     """Whether a word that is no command was probably meant for one that carries a secret: `PASSWORD`, `PAS`, `PSAS`."""
-    word = verb.upper() if verb.isascii() else verb
+    word = verb.upper()
     return any(word.startswith(spec.name) or _is_one_slip(word, spec.name) for spec in _LOGINS)
 
 
@@ -218,7 +218,7 @@ def hidden_in_base64(text: str) -> tuple[str, ...]:
     In PLAIN the first two fields are names (RFC 4616 §2); the last is secret also where the first NUL was forgotten.
     """
     last = (from_base64(text) or b"").rpartition(b"\0")[2]
-    return (last.decode("utf-8", "surrogateescape"),) if last else ()
+    return (last.decode(errors="surrogateescape"),) if last else ()
 
 
 def joined(known: tuple[str, ...], found: Iterable[str]) -> tuple[str, ...]:
