@@ -12,7 +12,6 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,14 +29,12 @@ from popshell.protocol.sasl import prepared
 from popshell.server.faults import SERVED, Conditions, Limits
 from popshell.server.maildrop import TooLarge, from_files, read_directory
 from popshell.server.mailserver import MailServer
-from popshell.session import Event, OpenConnection
 from popshell.ui.shell import Leave, Options, Shell
 from popshell.visible import fault_of, show
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from popshell.course.lesson import Exercise
     from popshell.ui.screen import Screen
     from popshell.ui.tutor import Tutor
 
@@ -292,7 +289,7 @@ def _tutor(shell: Shell, catalog: Catalog, dialer: Dialer) -> Tutor:
 
     course = read_course(catalog)
     progress = Progress(Path(platformdirs.user_data_path("popshell")) / "progress.json")
-    return Tutor(shell, Lessons(catalog, course), progress, Stage(dialer, catalog))
+    return Tutor(shell, Lessons(catalog, course), progress, dialer)
 
 
 async def _plain(
@@ -336,29 +333,3 @@ def _history_path() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_state_path("popshell")) / "history"
-
-
-class Stage:
-    """The practice server as a lesson needs it (ui/tutor.py)."""
-
-    def __init__(self, dialer: Dialer, catalog: Catalog) -> None:
-        self.dialer = dialer
-        self.catalog = catalog
-        self.exercise: Exercise | None = None
-
-    async def open(
-        self, exercise: Exercise, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
-    ) -> OpenConnection:
-        from popshell.course.rehearsal import exercise_server
-
-        self.exercise = exercise
-        self.dialer.use(exercise_server(self.catalog, exercise, self.dialer.clock))
-        return await self.dialer.dial("practice", late, ended)
-
-    def left(self) -> tuple[int, ...]:
-        from popshell.course.rehearsal import left_of
-
-        return left_of(self.dialer.server, self.exercise) if self.exercise else ()
-
-    def pass_time(self, seconds: float) -> None:
-        self.dialer.pass_time(seconds)

@@ -29,8 +29,8 @@ from popshell.course.catalog import LANGUAGES, Catalog, Page, Words, bundled
 from popshell.course.checks import CHECKS, CONDITIONS, Replied, read_check, read_conditions
 from popshell.course.explain import explain, undo_in_words
 from popshell.course.lesson import Lesson, LessonError, read_lesson
+from popshell.course.player import Rehearsal
 from popshell.course.progress import read_course
-from popshell.course.rehearsal import Rehearsal
 from popshell.net.client import Deadlines
 from popshell.protocol import line as commandline
 from popshell.protocol import records as exchange

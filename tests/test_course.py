@@ -13,7 +13,8 @@ from learner import catalog
 from support import LOGIN, play
 
 from popshell.course import gate
-from popshell.course.answers import is_answer, normal, number_in
+from popshell.course.answers import Prediction, is_answer, normal, number_in, read_prediction
+from popshell.course.attempt import is_solved
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.checks import CHECKS, CONDITIONS, Evidence, answer_is_right, read_check, read_conditions, same_line
 from popshell.course.lesson import (
@@ -28,9 +29,8 @@ from popshell.course.lesson import (
     read_lesson,
     read_prose,
 )
-from popshell.course.prediction import Prediction, read_prediction
+from popshell.course.player import STAMP, Rehearsal, exercise_server, placed
 from popshell.course.progress import Course, read_course
-from popshell.course.rehearsal import STAMP, Rehearsal, exercise_server, is_solved, placed
 from popshell.course.scaffold import new_lesson
 from popshell.lint.lint import examine, in_words, mark_translated
 from popshell.protocol.commands import State
@@ -335,14 +335,16 @@ def test_a_prediction_is_held_sent_and_compared() -> None:
     assert not played("STAT", ":answer -ERR", **guess).solved
     assert not played("QUIT", ":answer -ERR AUTHORIZATION one", **guess).solved  # nothing comes any more
     twice = played("STAT", ":answer -ERR UPDATE one", "STAT", **guess)
-    assert [e.name for e in twice.exchanges if e.command] == ["STAT", "STAT"]  # only once is it held
+    assert [e.name for e in twice.exchanges if e.command] == ["STAT"]  # a wrong one is made anew
+    assert twice.play([":answer -ERR AUTHORIZATION one"])
+    assert [e.name for e in played("STAT", ":answer -ERR", **guess).exchanges if e.command] == []  # not all was said
 
 
 def test_start_is_played_and_a_prediction_in_it_is_not_held() -> None:
     under_way = played(kind=ExerciseKind.PREDICT, line="STAT", start=(*LOGIN, "STAT"))
     assert [e.name for e in under_way.start if e.command] == ["USER", "PASS", "STAT"]
-    assert under_way.exchanges == []
-    assert under_way.connection.state is State.TRANSACTION
+    assert under_way.exchanges == ()
+    assert under_way.line.connection.state is State.TRANSACTION
 
 
 def test_what_was_solved_stays_solved() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from popshell.course.catalog import Catalog, bundled
-from popshell.course.rehearsal import STAMP
+from popshell.course.player import STAMP
 from popshell.lint.dialogues import Stage, Turn, check_dialogue, first_untruth, fix_text, read_blocks, redone, turns
 from popshell.server.maildrop import from_files
 

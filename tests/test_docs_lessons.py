@@ -24,7 +24,7 @@ from test_packaging import files_of_the_tree
 
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.lesson import META_LINES, ExerciseKind, read_lesson
-from popshell.course.rehearsal import placed
+from popshell.course.player import placed
 from popshell.course.shape import ExerciseShape, Head
 from popshell.lint.lint import lint
 from popshell.lint.prose import WIDEST_HEADLINE
@@ -205,7 +205,7 @@ class TestReference:
         names = re.findall(r"`(<[a-z-]+>)`", listed)
         assert len(names) > 2
         assert [name for name in names if placed(name, exercise, "<1.2@x>") == name] == []
-        source = (ROOT / "popshell" / "course" / "rehearsal.py").read_text("utf-8")
+        source = (ROOT / "popshell" / "course" / "player.py").read_text("utf-8")
         assert set(names) >= set(re.findall(r'"(<[a-z-]+>)"', source))
 
     def test_has_every_meta_command_of_a_line(self) -> None:

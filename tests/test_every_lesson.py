@@ -15,8 +15,8 @@ import pytest
 from learner import ROOT, TAGS, catalog, course, lesson
 
 from popshell.course.lesson import Exercise, ExerciseKind
+from popshell.course.player import Rehearsal
 from popshell.course.progress import read_course
-from popshell.course.rehearsal import Rehearsal
 from popshell.protocol.commands import COMMANDS, State
 
 NAMES = read_course(catalog()).lessons

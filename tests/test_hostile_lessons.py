@@ -18,8 +18,8 @@ from learner import Learner, catalog, environment, progress_file, words
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.gate import LARGEST, Refused
 from popshell.course.lesson import MOST_LINES, LessonError, read_lesson, read_prose
+from popshell.course.player import Rehearsal
 from popshell.course.progress import Progress, read_course
-from popshell.course.rehearsal import Rehearsal
 from popshell.course.scaffold import new_lesson
 from popshell.lint.lint import examine, run_lint
 

@@ -13,7 +13,7 @@ import pytest
 from popshell.course import keys
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.lesson import META_LINES, Translation, read_lesson
-from popshell.course.rehearsal import PLACEHOLDERS, placed
+from popshell.course.player import PLACEHOLDERS, placed
 from popshell.course.scaffold import new_lesson
 from popshell.lint.lint import examine, in_words, mark_translated, run_lint
 from popshell.ui import meta

@@ -48,8 +48,8 @@ ROOMS = {
     "__main__": room("cli"),
     "__init__": room(),
 }
-#: Modules that prove lessons: they play them on the practice server.
-PROVERS = {"rehearsal"}
+#: Modules that play lessons on the practice server, and gather the evidence there.
+PROVERS = {"player", "attempt"}
 
 SOCKETS = {
     "socket",

@@ -19,8 +19,8 @@ from terminal.driver import Peer
 from popshell.course.attempt import Attempt
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.lesson import Exercise, ExerciseKind, Lesson, read_lesson
+from popshell.course.player import Rehearsal
 from popshell.course.progress import Progress
-from popshell.course.rehearsal import Rehearsal
 from popshell.course.scaffold import new_lesson
 from popshell.ui import coursework
 from popshell.ui.tutor import Tutor
@@ -223,7 +223,7 @@ def test_a_flight_in_start_goes_out_as_lint_plays_it(own: Path, learn: Callable[
     assert "2 marks were taken back" in learner.say("RSET")
     (exercise, *_) = read_lesson(Catalog((own, bundled())), "01-first", "en").exercises
     rehearsed = Rehearsal(Catalog((own, bundled())), exercise)
-    assert rehearsed.connection.maildrop.marks == {1, 2}
+    assert rehearsed.line.connection.maildrop.marks == {1, 2}
 
 
 def test_again_begins_on_a_fresh_copy(learn: Callable[..., Learner]) -> None:

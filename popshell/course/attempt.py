@@ -1,25 +1,139 @@
-"""Attempt: what a learner did in one exercise since it was entered, and what that says: on the way, a known wrong turn,
-or something that no further line can mend.
+"""One try at an exercise: the Collector gathers the evidence, the Attempt judges it.
 
-Judged is what happened; what was typed is kept only to tell known turns apart and to stay quiet while all goes well.
+The evidence is what the practice server saw: the Exchanges of its sessions and the maildrop that is left. So it does
+not matter which client spoke. What was typed is derived from it, and is used only to recognise a known wrong turn and
+to stay quiet while all goes well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from popshell.course.answers import normal
-from popshell.course.checks import Check, Evidence, Replied, same_line
-from popshell.course.lesson import Exercise, Wrong
+from popshell.course.answers import Prediction, normal, read_prediction
+from popshell.course.checks import Check, Evidence, Replied, answer_is_right, same_line
+from popshell.course.lesson import Exercise, ExerciseKind, Wrong
+from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
+
+if TYPE_CHECKING:
+    from popshell.server.mailserver import MailServer, ServerSession
 
 #: Checks that fail for good: no further line can mend them.
 _FINAL = ("never", "at_most", "sent_first")
 
 
-class Answer(str):
+class StepAnswer(str):
     """What was typed in answer to a challenge of AUTH: no command of its own."""
+
+
+class Collector:
+    """The evidence of one exercise, from the sessions of its practice server, in the order in which they speak.
+
+    It is a subscriber of the server. State, TLS and marks are those of the session that spoke last.
+    """
+
+    def __init__(self, server: MailServer, account: str) -> None:
+        self._server = server
+        self._account = account
+        self._sessions: dict[int, ServerSession] = {}
+        self._quit: set[int] = set()
+        self._speaks(0, State.CLOSED)
+        #: what happened since `begin()`: Exchanges, and commands of the shell such as `:wait 60`
+        self.events: list[Exchange | str] = []
+        #: the exchanges before `begin()`: those of `start`
+        self.before: tuple[Exchange, ...] = ()
+        self.dropped = False
+        self.waited = 0.0
+
+    def began(self, session: ServerSession) -> None:
+        """A session was opened."""
+        self._sessions[id(session)] = session
+        self._speaks(id(session), State.CLOSED)
+
+    def took(self, session: ServerSession, exchange: Exchange) -> None:
+        """A session had an exchange."""
+        self.events.append(exchange)
+        tls = exchange.tls or (exchange.name == "STLS" and exchange.ok)
+        self._speaks(id(session), exchange.after, tls, exchange.maildrop.marks)
+        if exchange.name == "QUIT" and exchange.response is not None:
+            self._quit.add(id(session))
+
+    def ended(self, session: ServerSession) -> None:
+        """A session ended: by QUIT, or the connection was lost."""
+        self.dropped = self.dropped or id(session) not in self._quit
+        self._quit.discard(id(session))
+        del self._sessions[id(session)]
+        if self._last == id(session):
+            self._speaks(id(session), State.CLOSED)
+
+    def _speaks(self, session: int, state: State, tls: bool = False, marks: frozenset[int] = frozenset()) -> None:
+        self._last, self._state, self._tls, self._marks = session, state, tls, marks
+
+    def lost(self, stamp: str | None) -> None:
+        """A client of this process closed the connection with this stamp: the server need not wait to hear of it."""
+        for session in [one for one in self._sessions.values() if one.stamp == stamp]:
+            session.lost()
+
+    def wait(self, seconds: float) -> None:
+        """Time was let pass."""
+        self.waited += seconds
+        self.events.append(f":wait {seconds:g}")
+
+    def begin(self) -> None:
+        """From here on it is the learner's turn: what was played before is no evidence."""
+        self.before = tuple(self.exchanges)
+        self.events.clear()
+        self.dropped, self.waited = False, 0.0
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        return [event for event in self.events if isinstance(event, Exchange)]
+
+    @property
+    def typed(self) -> list[str]:
+        """What a client sent, and which commands of the shell were given."""
+        rows: list[str] = []
+        for event in self.events:
+            if isinstance(event, str):
+                rows.append(event)
+            elif event.command is not None:
+                rows.append(event.command.text)
+                rows += [StepAnswer(step.answer.decode("utf-8", "replace")) for step in event.steps]
+        return rows
+
+    def maildrop(self) -> tuple[int, ...]:
+        """The numbers, at the exercise's beginning, of the messages that the maildrop still holds."""
+        kept = {message.unique_id for message in self._server.maildrop_of(self._account).messages}
+        return tuple(number for number, message in enumerate(self._server.messages, 1) if message.unique_id in kept)
+
+    def evidence(self, answer: str | None, predicted: bool | None) -> Evidence:
+        return Evidence(
+            exchanges=tuple(self.exchanges),
+            state=self._state,
+            tls=self._tls,
+            marks=self._marks,
+            maildrop=self.maildrop(),
+            dropped=self.dropped,
+            waited=self.waited,
+            answer=answer,
+            predicted=predicted,
+        )
+
+
+def is_solved(exercise: Exercise, evidence: Evidence) -> bool:
+    """The one judgement: by effect, whatever way was taken."""
+    if exercise.kind is ExerciseKind.PREDICT and not evidence.predicted:
+        return False
+    if exercise.kind is ExerciseKind.ANSWER and not answer_is_right(exercise.answers, exercise.seen, evidence):
+        return False
+    return all(check.holds(evidence) for check in exercise.checks)
+
+
+def expected(exercise: Exercise) -> Prediction:
+    """What the line of a `predict` leads to where the task begins; the solution's first line tells."""
+    return read_prediction(exercise.solution[0].partition(" ")[2] if exercise.solution else "")
 
 
 @dataclass(slots=True)
@@ -28,11 +142,8 @@ class Attempt:
 
     exercise: Exercise
     placed: Callable[[str], str]
-    exchanges: list[Exchange] = field(default_factory=list)
-    typed: list[str] = field(default_factory=list)
-    dropped: bool = False
-    waited: float = 0.0
-    answer: str | None = None
+    #: None before the exercise's server is there
+    collector: Collector | None = None
     predicted: bool | None = None
     #: the line that waits for a prediction
     held: str | None = None
@@ -42,33 +153,87 @@ class Attempt:
     told: int = 0
     #: that something cannot be mended was said
     overshot: bool = False
+    _answer: str | None = field(default=None, repr=False)
 
-    def took(self, exchange: Exchange) -> None:
-        """An exchange happened: remember it and what was typed for it."""
-        self.exchanges.append(exchange)
-        if exchange.command is not None:
-            self.typed.append(exchange.command.text)
-            self.typed += [Answer(step.answer.decode("utf-8", "replace")) for step in exchange.steps]
+    @property
+    def typed(self) -> list[str]:
+        return self.collector.typed if self.collector else []
+
+    def evidence(self) -> Evidence:
+        """What there is to judge by."""
+        return self.collector.evidence(self._answer, self.predicted) if self.collector else Evidence()
+
+    def judge(self) -> bool:
+        """Whether it is solved now. Once solved it stays so: what comes after does not undo it."""
+        self.solved = self.solved or is_solved(self.exercise, self.evidence())
+        return self.solved
+
+    # -- what the learner does besides POP3 ----------------------------------------------------------------------------
+
+    def answer(self, text: str) -> bool:
+        """An answer is given; whether it solves the exercise. It counts now, not later."""
+        self.note(f":answer {text}")
+        self._answer = text
+        try:
+            return self.judge()
+        finally:
+            self._answer = None
+
+    def note(self, command: str) -> None:
+        """A command of the shell was given: known wrong turns may name it."""
+        if self.collector is not None:
+            self.collector.events.append(command)
+
+    def dropped(self) -> None:
+        """The connection ended without QUIT, by whichever side; an autologout after `:wait` is no `:drop`."""
+        if not (self.typed and self.typed[-1].startswith(":wait")):
+            self.note(":drop")
+
+    def holds(self, text: str) -> bool:
+        """Whether a line that is about to be sent waits for a prediction; it is kept in `held` then."""
+        if self.exercise.kind is not ExerciseKind.PREDICT or self.solved or self.predicted is not None:
+            return False
+        if not same_line(text, self.placed(self.exercise.line)):
+            return False
+        self.held = text
+        return True
+
+    def compare(self, said: Prediction, came: Exchange) -> list[str] | None:
+        """Hold a prediction against what came: what it got wrong; [] solves the exercise if its checks hold.
+
+        None if the line met another state than the task's: right or wrong, it says nothing about the task.
+        """
+        if not expected(self.exercise).comes_true(came):
+            return None
+        faults = said.faults(came)
+        if not faults:
+            self.predicted = True
+            self.judge()
+        return faults
+
+    # -- what to say ---------------------------------------------------------------------------------------------------
 
     def on_the_way(self) -> bool:
         """Whether all that was typed begins the known solution: then nothing needs saying."""
-        solution = self._rows(self.exercise.solution)
-        return len(self.typed) < len(solution) and all(map(same_line, self.typed, solution))
+        typed, solution = self.typed, self._rows(self.exercise.solution)
+        return len(typed) < len(solution) and all(map(same_line, typed, solution))
 
     def wrong_turn(self, *, whole: bool = False) -> Wrong | None:
         """The wrong turn of the author's list that was just taken; `whole` if it has to be all that was typed."""
+        typed = self.typed
         for wrong in self.exercise.wrong:
             wanted = self._rows(wrong.lines)
-            last = self.typed[-len(wanted) :] if wanted else []
+            last = typed[-len(wanted) :] if wanted else []
             taken = bool(wanted) and len(last) == len(wanted) and all(map(_same, last, wanted))
-            if last and isinstance(last[0], Answer):
+            if last and isinstance(last[0], StepAnswer):
                 continue  # a turn does not begin in the middle of AUTH
-            if taken and (not whole or len(wrong.lines) == len(self.typed)):
+            if taken and (not whole or len(wrong.lines) == len(typed)):
                 return wrong
         return None
 
-    def beyond_mending(self, evidence: Evidence) -> bool:
+    def beyond_mending(self) -> bool:
         """Whether something happened that no further line can mend."""
+        evidence = self.evidence()
         read = {e.command.message for e in evidence.commands if e.command and e.name == "RETR" and e.ok}
         return any(
             (_is_final(check) and not check.holds(evidence))
@@ -76,17 +241,18 @@ class Attempt:
             for check in self.exercise.checks
         )
 
-    def missing(self, evidence: Evidence) -> Check | None:
+    def missing(self) -> Check | None:
         """The check to name first of those that do not hold; what cannot be mended comes before the rest."""
+        evidence = self.evidence()
         missing = [check for check in self.exercise.checks if not check.holds(evidence)]
         return min(missing, key=lambda check: not (_is_final(check) or check.name == "retrieved"), default=None)
 
-    def nearly(self, check: Check, evidence: Evidence) -> list[str]:
+    def nearly(self, check: Check) -> list[str]:
         """Of `replied`: the fields in which the exchange that comes closest differs; [] if the command did not come."""
-        wanted = check.value
+        wanted, exchanges = check.value, self.evidence().exchanges
         if not isinstance(wanted, Replied) or wanted.command is None:
             return []
-        near = [wanted.differs(e) for e in evidence.exchanges if e.name == wanted.command and e.response is not None]
+        near = [wanted.differs(e) for e in exchanges if e.name == wanted.command and e.response is not None]
         closest = min((fields for fields in near if fields is not None), key=len, default=None)
         return ["least"] if closest == [] else closest or []
 

@@ -2,7 +2,7 @@
 
 A block is cut into turns: `C:` lines that go out in one flight, then the `S:` lines that answer them. The first turn
 has no `C:` where the block begins with the greeting. `S: [...]` stands for any number of server lines. Clock and stamp
-are fixed (`rehearsal.STAMP`), so the same block gives the same reply for ever.
+are fixed (`player.STAMP`), so the same block gives the same reply for ever.
 
 Played are bytes, not records: a ServerSession is fed, and what comes back is cut at CRLF. So a byte-stuffed dot is seen
 as it is on the wire, and a `+ ` of AUTH is a line like any other.
@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from popshell.course.catalog import LANGUAGES
-from popshell.course.rehearsal import STAMP
+from popshell.course.player import STAMP, PracticeLine
 from popshell.lint.findings import Finding
 from popshell.protocol.commands import State
 from popshell.protocol.wire import CRLF
 from popshell.server.maildrop import Message
-from popshell.server.mailserver import MailServer, ServerSession, Texts
+from popshell.server.mailserver import MailServer, Texts
 
 #: Stands for any number of server lines.
 ELLIPSIS = "[...]"
@@ -137,36 +137,23 @@ class Stage:
 
     def play(self, block: Block) -> Iterator[tuple[Turn, list[str] | None]]:
         """Each turn with the lines that really come; None if the server had closed before it."""
-        session = self.server().session()
-        greeting = _heard(session)
+        line = PracticeLine(self.server())
         if block.state is State.TRANSACTION:
-            _say(session, (f"USER {LEARNER}",))
-            _say(session, (f"PASS {PASSWORD}",))
+            line.say((f"USER {LEARNER}",))
+            line.say((f"PASS {PASSWORD}",))
         for turn in turns(block):
             if not turn.sent:
-                yield turn, greeting if block.state is State.AUTHORIZATION else []
-            elif session.closing:
+                yield turn, _lines(line.greeting) if block.state is State.AUTHORIZATION else []
+            elif line.session.closing:
                 yield turn, None
             else:
-                yield turn, _say(session, turn.sent)
-        session.lost()
+                yield turn, _lines(line.say(turn.sent))
+        line.drop()
 
 
-def _say(session: ServerSession, lines: tuple[str, ...]) -> list[str]:
-    """Send `lines` in one flight. After `+OK` to STLS what follows is under TLS."""
-    session.feed(b"".join(line.encode("utf-8", "surrogateescape") + CRLF for line in lines))
-    said = _heard(session)
-    if session.starts_tls:
-        session.tls_started()
-    return said
-
-
-def _heard(session: ServerSession) -> list[str]:
-    """What the server has to say now, as lines; octets that are no UTF-8 as `\\xNN`."""
-    said = bytearray()
-    while (chunk := session.next_chunk()) is not None:
-        said += chunk
-    return [line.decode("utf-8", "backslashreplace") for line in bytes(said).split(CRLF)[:-1]]
+def _lines(said: bytes) -> list[str]:
+    """What the server said as lines; octets that are no UTF-8 as `\\xNN`."""
+    return [line.decode("utf-8", "backslashreplace") for line in said.split(CRLF)[:-1]]
 
 
 def check_dialogue(path: str, block: Block, stage: Stage) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from popshell.course.answers import is_answer, normal
@@ -24,7 +24,7 @@ from popshell.course.lesson import (
     head_line,
     read_lesson,
 )
-from popshell.course.rehearsal import PLACEHOLDERS, Rehearsal
+from popshell.course.player import PLACEHOLDERS, Rehearsal
 from popshell.lint.findings import RULES, Finding
 from popshell.lint.prose import check_prose
 from popshell.lint.tree import TEMPLATE, Source, Tree
@@ -213,7 +213,7 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _met(exchanges: list[Exchange]) -> set[str]:
+def _met(exchanges: Iterable[Exchange]) -> set[str]:
     """The names of what these exchanges touched: commands, states, response codes, capabilities."""
     names: set[str] = set()
     for exchange in exchanges:

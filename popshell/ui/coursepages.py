@@ -13,7 +13,7 @@ from popshell import __version__
 from popshell.course.checks import Check, Replied
 from popshell.course.explain import citation
 from popshell.course.lesson import Exercise, ExerciseKind, Lesson, Prose, Translation
-from popshell.course.rehearsal import Rehearsal
+from popshell.course.player import Rehearsal
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, State, known_code
 from popshell.session import transcript_lines
 from popshell.ui import pages, render
@@ -51,15 +51,15 @@ def toolbar(tutor: Tutor) -> Line:
 
 def say_missing(tutor: Tutor, attempt: Attempt) -> None:
     """What is missing, from the state that was reached."""
-    evidence, words = tutor.evidence(attempt), tutor.shell.words
-    if (check := attempt.missing(evidence)) is None:
+    evidence, words = attempt.evidence(), tutor.shell.words
+    if (check := attempt.missing()) is None:
         return
     wanted, key = _wanted(check, words), check.name
     if key == "replied" and not wanted:
         key = "replied-any"
     elif key == "dropped" and not check.value:
         key = "not-dropped"
-    differs = words.listed(words(f"field.{name}") for name in attempt.nearly(check, evidence))
+    differs = words.listed(words(f"field.{name}") for name in attempt.nearly(check))
     if differs:
         key = "replied-nearly"
     tutor.shell.say(

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from popshell.course.answers import is_answer
+from popshell.course.answers import Prediction, is_answer, read_prediction
 from popshell.course.lesson import ExerciseKind, LessonError
-from popshell.course.prediction import Prediction, read_prediction
-from popshell.course.rehearsal import expected
 from popshell.protocol.records import Exchange
 from popshell.ui import coursepages
 from popshell.ui.doing import write_new
@@ -107,17 +105,15 @@ async def answer(tutor: Tutor, text: str) -> None:
 
 
 def _answer(tutor: Tutor, attempt: Attempt, text: str) -> None:
-    attempt.answer = text
-    attempt.typed.append(f":answer {text}")
-    if tutor.solved(attempt):
+    if attempt.answer(text):
+        tutor.say_solved()
         return
-    attempt.answer = None  # an answer counts when it is given, not later
     tutor.count_try()
     if (wrong := attempt.wrong_turn()) is not None:
         tutor.say_wrong(wrong.say)
     elif not is_answer(attempt.exercise.answers, text):
         tutor.shell.say("tutor.not-right", style="warn")
-    elif attempt.missing(tutor.evidence(attempt)) is not None:
+    elif attempt.missing() is not None:
         coursepages.say_missing(tutor, attempt)
     else:
         tutor.shell.say("tutor.not-asked", style="warn")
@@ -133,7 +129,6 @@ async def _predict(tutor: Tutor, attempt: Attempt, text: str) -> None:
         shell.say("tutor.incomplete", style="warn")
         return
     line, attempt.held = attempt.held, None
-    before = len(attempt.exchanges)
     attempt.solved = True  # the line itself is judged here, together with the prediction
     try:
         await shell.send(line)
@@ -141,22 +136,19 @@ async def _predict(tutor: Tutor, attempt: Attempt, text: str) -> None:
         attempt.solved = False
     session = shell.call.session if shell.call else None
     last = session.transcript[-1] if session and session.transcript else None
-    if last is None or last.command is None:
-        return
-    attempt.exchanges = [*attempt.exchanges[:before], last]
-    _compare(tutor, attempt, said, last)
+    if last is not None and last.command is not None:
+        _compare(tutor, attempt, said, last)
 
 
 def _compare(tutor: Tutor, attempt: Attempt, said: Prediction, last: Exchange) -> None:
     """The prediction beside what came."""
-    if not expected(attempt.exercise).comes_true(last):
-        # The line met another state than the task's: right or wrong, it says nothing about the task.
+    faults = attempt.compare(said, last)
+    if faults is None:
         tutor.shell.say("tutor.elsewhere", style="warn", line=attempt.exercise.line)
         return
-    faults = said.faults(last)
-    attempt.predicted = not faults
     if not faults:
-        tutor.solved(attempt)
+        if attempt.solved:
+            tutor.say_solved()
         return
     tutor.count_try()
     words, response = tutor.shell.words, last.response
@@ -167,7 +159,6 @@ def _compare(tutor: Tutor, attempt: Attempt, said: Prediction, last: Exchange) -
     if "" in tutor.prose.wrong:
         tutor.say_wrong("")
     tutor.shell.say("tutor.predict-again", line=attempt.exercise.line)
-    attempt.predicted = None
 
 
 async def next_(tutor: Tutor, argument: str = "") -> None:
@@ -260,9 +251,8 @@ async def wait(tutor: Tutor, argument: str) -> None:
     if not argument.isascii() or not argument.isdigit() or len(argument) > 6:
         raise Misused
     seconds, shell, attempt = float(argument), tutor.shell, tutor.attempt
-    if attempt is not None and not tutor.paused:
-        attempt.waited += seconds
-        attempt.typed.append(f":wait {seconds:g}")
+    if attempt is not None and attempt.collector is not None and not tutor.paused:
+        attempt.collector.wait(seconds)
     tutor.shell.say("tutor.waited", seconds=f"{seconds:g}")
     tutor.stage.pass_time(seconds)
     left = shell.seconds_left()

@@ -98,8 +98,6 @@ async def flight(shell: Shell, argument: str) -> None:
 
 async def connect(shell: Shell, argument: str) -> None:
     """A new connection; one to a real server with marks set is not given up unasked."""
-    if shell.tutor is not None:
-        shell.tutor.reconnecting()
     await shell.connect(argument or None, asking=shell.call is not None and not shell.call.endpoint.practice)
 
 

@@ -4,8 +4,8 @@ Each exercise has a practice server of its own, fresh, set up as the exercise wa
 and plays `start`. Everything else of the shell goes on working, and a wrong turn costs nothing. A connection to a real
 server pauses the lesson; nothing of a lesson is ever sent there (sec-D3).
 
-What an attempt amounts to is decided in course/attempt.py; `start` is played in start.py; what the course
-shows at length is in coursepages.py.
+Evidence and judgement are those of course/attempt.py; `start` is played over the shell's connection in start.py; what
+the course shows at length is in coursepages.py.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from popshell.course import rehearsal
+from popshell.course import player
 from popshell.course.attempt import Attempt
-from popshell.course.checks import Evidence, same_line
-from popshell.course.lesson import Exercise, ExerciseKind, Lesson, LessonError, Prose
+from popshell.course.lesson import Exercise, Lesson, LessonError, Prose
 from popshell.course.progress import Lessons, Progress, Standing
-from popshell.course.rehearsal import is_solved
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange
-from popshell.session import ConnectError, Event, OpenConnection
+from popshell.session import ConnectError
 from popshell.ui import coursepages, start
 from popshell.ui.layout import Line
 from popshell.ui.shell import Shell
@@ -36,15 +34,14 @@ _TASK_ROWS = 18
 
 
 class Stage(Protocol):
-    """The practice server as a lesson needs it; cli.py has it."""
+    """The practice server of this process as a lesson needs it: `net.dial.Dialer`."""
 
-    async def open(
-        self, exercise: Exercise, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
-    ) -> OpenConnection:
-        """A connection to a fresh server, set up for `exercise`."""
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The server's clock, in seconds."""
 
-    def left(self) -> tuple[int, ...]:
-        """The numbers of the messages that the server's maildrop still holds."""
+    def use(self, server: player.PracticeServer) -> None:
+        """Let new connections of the practice server meet `server`."""
 
     def pass_time(self, seconds: float) -> None:
         """Move the practice server's clock."""
@@ -198,38 +195,41 @@ class Tutor:
         shell.put_away(quiet=True)
         self.show_task()
         shell.screen.lines([[]])
-        await shell.take_call(self.stage.open(exercise, shell.late, shell.ended), quiet=bool(exercise.start))
-        session = shell.session
-        if session is not None and exercise.start:
+        server, collector = player.exercise_server(shell.catalog, exercise, self.stage.clock)
+        self.stage.use(server)
+        attempt = self.attempt = Attempt(exercise, self.placed, collector, solved=True)
+        await shell.take_call(shell.dial("practice", shell.late, shell.ended), quiet=bool(exercise.start))
+        if shell.session is not None and exercise.start:
             try:
-                await start.play(self, session, exercise)
+                await start.play(self, attempt)
             except (ConnectError, ConnectionError):
-                shell.hang_up()
+                self.hang_up()
                 shell.say("tutor.start-failed", style="err")
                 return
-        self.attempt = Attempt(exercise, self.placed)
-        if session is not None and not exercise.start:
-            self.attempt.exchanges += session.transcript
+        attempt.solved = False
+
+    def hang_up(self) -> None:
+        """Close the connection without QUIT; the practice server is told at once."""
+        session = self.shell.session
+        self.shell.hang_up()
+        if session is not None:
+            self.lost(session.connection.stamp)
 
     # -- what the shell tells ------------------------------------------------------------------------------------------
 
     def holds(self, line: CommandLine) -> bool:
         """Whether Enter on this line is held for a prediction."""
         attempt = self.judged
-        if attempt is None or attempt.exercise.kind is not ExerciseKind.PREDICT or attempt.predicted is not None:
+        if attempt is None or not attempt.holds(line.text):
             return False
-        if not same_line(line.text, self.placed(attempt.exercise.line)):
-            return False
-        attempt.held = line.text
         self.shell.say("tutor.held", style="emphasis", line=attempt.exercise.line)
         return True
 
     def saw(self, exchange: Exchange) -> None:
-        """An exchange was shown."""
-        attempt = self.judged
-        if attempt is None:
+        """An exchange was shown. It is judged when no reply of its flight is due any more."""
+        attempt, session = self.judged, self.shell.session
+        if attempt is None or (session is not None and session.replies_due):
             return
-        attempt.took(exchange)
         # QUIT is judged when the server has closed: `goodbye()`.
         if exchange.command is None or (exchange.name == "QUIT" and exchange.after in (State.UPDATE, State.CLOSED)):
             return
@@ -242,46 +242,27 @@ class Tutor:
 
     def line_lost(self) -> None:
         """The connection ended without QUIT."""
-        attempt = self.judged
-        if attempt is None:
-            return
-        attempt.dropped = True
-        # A line whose reply never came was typed all the same: `QUIT`, and then the line going dead.
-        for exchange in self.shell.call.session.transcript if self.shell.call else ():
-            known = any(exchange is one for one in attempt.exchanges)
-            if exchange.command is not None and exchange.response is None and not known:
-                attempt.took(exchange)
-        if not (attempt.typed and attempt.typed[-1].startswith(":wait")):  # autologout is no `:drop`
-            attempt.typed.append(":drop")
-        self.weigh(attempt, ended=True)
+        self.lost(self.shell.call.session.connection.stamp if self.shell.call else None)
+        if (attempt := self.judged) is not None:
+            attempt.dropped()
+            self.weigh(attempt, ended=True)
 
-    def reconnecting(self) -> None:
-        """`:connect` while a connection is open: it ends without QUIT."""
-        if self.shell.session is not None and self.attempt is not None and not self.paused:
-            self.attempt.dropped = True
+    def lost(self, stamp: str | None) -> None:
+        """The connection with this stamp is closed on our side."""
+        if self.attempt is not None and self.attempt.collector is not None:
+            self.attempt.collector.lost(stamp)
 
     # -- judging -------------------------------------------------------------------------------------------------------
 
-    def evidence(self, attempt: Attempt) -> Evidence:
-        """What there is to judge `attempt` by."""
-        connection = self.shell.session.connection if self.shell.session else None
-        return Evidence(
-            tuple(attempt.exchanges),
-            connection.state if connection else State.CLOSED,
-            bool(connection and connection.tls),
-            connection.maildrop.marks if connection else frozenset(),
-            self.stage.left(),
-            attempt.dropped,
-            attempt.waited,
-            attempt.answer,
-            attempt.predicted,
-        )
-
     def solved(self, attempt: Attempt) -> bool:
         """Whether the exercise is solved now; if so it is said and remembered."""
-        if not is_solved(attempt.exercise, self.evidence(attempt)):
+        if not attempt.judge():
             return False
-        attempt.solved = True
+        self.say_solved()
+        return True
+
+    def say_solved(self) -> None:
+        """The exercise is solved: say and remember it."""
         self.remember(state="solved", tries=self.standing_here().tries + 1)
         shell = self.shell
         mark = "*" if shell.screen.ascii else "✔"
@@ -291,7 +272,6 @@ class Tutor:
             self._tell_next()
         except LessonError as error:
             shell.say("tutor.unreadable", style="err", reason=show(str(error)))
-        return True
 
     def _tell_next(self) -> None:
         assert self.lesson is not None
@@ -320,7 +300,7 @@ class Tutor:
         beyond = len(attempt.typed) - len(attempt.exercise.solution)
         if wrong is not None:
             self.count_try()
-        elif attempt.beyond_mending(self.evidence(attempt)):
+        elif attempt.beyond_mending():
             if not attempt.overshot:
                 attempt.overshot = True
                 self.count_try()
@@ -340,7 +320,7 @@ class Tutor:
         assert self.exercise is not None
         call = self.shell.call
         port = call.endpoint.label.rpartition(":")[2] if call else ""
-        return rehearsal.placed(line, self.exercise, call.session.connection.stamp if call else None, port)
+        return player.placed(line, self.exercise, call.session.connection.stamp if call else None, port)
 
     # -- remembering ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,326 @@
+"""Plays the lines of a lesson: POP3, and the shell's commands that a lesson may use (`lesson.META_LINES`).
+
+A Player speaks over a Line. The shell's Line is its open connection (ui/start.py); a PracticeLine reaches the practice
+server in the same process, without sockets, and never waits. A Rehearsal is an exercise played over a PracticeLine:
+lint proves lessons by it, and the failed dialogue of a task is made by it.
+
+The clock and the stamp of a rehearsal are fixed. `:wait` moves the clock; nothing sleeps.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol, TypeVar
+
+from popshell.course import gate
+from popshell.course.answers import read_prediction
+from popshell.course.attempt import Attempt, Collector
+from popshell.course.catalog import LANGUAGES, Catalog
+from popshell.course.checks import Evidence
+from popshell.course.lesson import Exercise, ExerciseKind, LessonError, refusal
+from popshell.protocol.connection import Challenge, Connection
+from popshell.protocol.line import in_flight
+from popshell.protocol.records import Exchange
+from popshell.protocol.sasl import apop_digest
+from popshell.protocol.wire import CRLF
+from popshell.server.faults import Conditions
+from popshell.server.maildrop import Message, from_files
+from popshell.server.mailserver import MailServer, ServerSession
+
+#: The stamp of every rehearsal: RFC 1939 §7's example clock, on our host.
+STAMP = "<1896.697170952@popshell.example>"
+#: What `placed` fills in, the whole list.
+PLACEHOLDERS = ("<stamp>", "<apop>", "<auth-plain>", "<port>")
+PracticeServer = MailServer
+_T = TypeVar("_T")
+
+
+class WatchedServer(MailServer):
+    """A practice server that tells its collector what its sessions exchange."""
+
+    collector: Collector | None = None
+
+    def session(self, *, tls: bool = False) -> ServerSession:
+        return WatchedSession(self, tls=tls) if self.collector else super().session(tls=tls)
+
+
+class WatchedSession(ServerSession):
+    """A session with a Connection beside it that sees both directions."""
+
+    def __init__(self, server: WatchedServer, *, tls: bool = False) -> None:
+        super().__init__(server, tls=tls)
+        assert server.collector is not None
+        self._collector = server.collector
+        self._watch = Connection(server.clock(), tls=tls)
+        self._collector.began(self)
+
+    def feed(self, data: bytes) -> None:
+        if not self.closing:
+            self._publish(self._watch.sent(data, self.server.clock()))
+        super().feed(data)
+
+    def next_chunk(self) -> bytes | None:
+        chunk = super().next_chunk()
+        if chunk:
+            self._publish(self._watch.received(chunk, self.server.clock()))
+        return chunk
+
+    def tls_started(self) -> None:
+        super().tls_started()
+        self._watch.tls_started()
+
+    def lost(self) -> None:
+        super().lost()
+        if not self._watch.closed:
+            self._publish(self._watch.close(self.server.clock()))
+            self._collector.ended(self)
+
+    def _publish(self, events: list[Any]) -> None:
+        for event in events:
+            if isinstance(event, Exchange):
+                self._collector.took(self, event)
+
+
+def exercise_server(
+    catalog: Catalog, exercise: Exercise, clock: Callable[[], float], new_stamp: Callable[[], str] | None = None
+) -> tuple[MailServer, Collector]:
+    """A fresh practice server as the exercise wants it, and the collector of what its sessions do.
+
+    Raises LessonError for a maildrop that is not there, and for one that a course must not have.
+    """
+    name, password = exercise.account
+    server = WatchedServer(
+        {name: password},
+        LANGUAGES,
+        catalog.replies,
+        _mails(catalog, exercise.maildrop),
+        conditions=Conditions(**exercise.conditions),
+        clock=clock,
+        new_stamp=new_stamp,
+    )
+    server.collector = Collector(server, name)
+    return server, server.collector
+
+
+def _mails(catalog: Catalog, name: str) -> tuple[Message, ...]:
+    """The mails of a maildrop; what a course must not have is refused unread (sec-D2, D6)."""
+    try:
+        return from_files(catalog.maildrop_files(name))
+    except gate.Refused as error:
+        raise refusal(error) from None
+    except FileNotFoundError:
+        raise LessonError(
+            f"maildrops/{name}", 0, f"there is no maildrop `{name}`", "missing-maildrop", {"name": name}
+        ) from None
+
+
+def placed(text: str, exercise: Exercise, stamp: str | None, port: str = "110") -> str:
+    """`text` with the placeholders of a lesson's lines filled in."""
+    name, password = exercise.account
+    plain = base64.b64encode(f"\0{name}\0{password}".encode()).decode("ascii")
+    return (
+        text.replace("<stamp>", stamp or "")
+        .replace("<apop>", apop_digest(stamp or "", password))
+        .replace("<auth-plain>", plain)
+        .replace("<port>", port)
+    )
+
+
+def rows_of(text: str, exercise: Exercise, stamp: str | None) -> list[str]:
+    """The lines of POP3 that a lesson's line sends; none if it is one of the shell's own that sends nothing."""
+    word, _, rest = text.partition(" ")
+    if word == ":flight":
+        return in_flight(rest)
+    if word == ":apop":
+        return [f"APOP {rest} {apop_digest(stamp or '', exercise.account[1])}"]
+    return [] if text.startswith(":") else text.split("\n")
+
+
+class Line(Protocol):
+    """How a Player reaches the practice server."""
+
+    @property
+    def stamp(self) -> str | None:
+        """The timestamp of the greeting (RFC 1939 §7), None without one."""
+
+    async def send(self, rows: list[str]) -> bool:
+        """Send rows and wait; whether each was answered: with a reply, or with a challenge of AUTH."""
+
+    async def connect(self) -> None:
+        """Open a connection; one that is open is given up without QUIT."""
+
+    def drop(self) -> None:
+        """Close the connection without QUIT."""
+
+    def wait(self, seconds: float) -> None:
+        """Move the practice server's clock."""
+
+
+class Player:
+    """Plays lines over a Line as a learner would type them; `attempt` judges after each."""
+
+    def __init__(self, attempt: Attempt, line: Line) -> None:
+        self.attempt = attempt
+        self.line = line
+
+    async def start(self) -> str | None:
+        """Play `start` of the exercise, of which nothing is judged. Returns the first line that got no reply."""
+        attempt, unheard = self.attempt, None
+        attempt.solved = True
+        for text in attempt.exercise.start:
+            if not await self._do(text) and unheard is None:
+                unheard = text
+        attempt.solved = False
+        if attempt.exercise.start and attempt.collector is not None:
+            attempt.collector.begin()
+        return unheard
+
+    async def type(self, text: str) -> None:
+        """What Enter would do with `text`."""
+        exercise, attempt = self.attempt.exercise, self.attempt
+        text = attempt.placed(text)
+        if not text.startswith(":answer"):
+            if not attempt.holds(text):
+                await self._do(text)
+            attempt.judge()
+        elif exercise.kind is ExerciseKind.PREDICT:
+            await self._predict(text.partition(" ")[2])
+        else:
+            attempt.answer(text.partition(" ")[2])
+
+    async def _predict(self, text: str) -> None:
+        """A prediction, for the line that is held; a lesson's list may leave out the line itself."""
+        attempt, said = self.attempt, read_prediction(text)
+        if not said.complete:
+            return
+        line, attempt.held = attempt.held or attempt.placed(attempt.exercise.line), None
+        before = len(attempt.evidence().exchanges)
+        await self.line.send([line])
+        for came in attempt.evidence().exchanges[before : before + 1]:
+            attempt.compare(said, came)
+
+    async def _do(self, text: str) -> bool:
+        """Play one line; whether all POP3 in it was answered."""
+        attempt, line = self.attempt, self.line
+        text = attempt.placed(text)
+        word, _, rest = text.partition(" ")
+        if word == ":wait":
+            if attempt.collector is not None:
+                attempt.collector.wait(float(rest or 0))
+            line.wait(float(rest or 0))
+        elif word == ":drop":
+            line.drop()
+        elif word == ":connect":
+            await line.connect()
+        elif rows := rows_of(text, attempt.exercise, line.stamp):
+            return await line.send(rows)
+        return True
+
+
+class PracticeLine:
+    """A connection to a practice server in this process, for a Player; the first one is open from the beginning."""
+
+    def __init__(self, server: MailServer, pass_time: Callable[[float], None] = lambda seconds: None) -> None:
+        self.server = server
+        self._pass_time = pass_time
+        self._open()
+
+    def _open(self) -> None:
+        self.session = self.server.session()
+        self.connection = Connection()
+        self._came: list[Exchange | Challenge] = []
+        self.greeting = self._pump()
+
+    @property
+    def stamp(self) -> str | None:
+        return self.connection.stamp
+
+    def say(self, rows: Iterable[str]) -> bytes:
+        """Send rows in one flight; what the server says to them. After `+OK` to STLS what follows is under TLS."""
+        if self.session.closing:
+            return b""
+        data = b"".join(row.encode("utf-8", "surrogateescape") + CRLF for row in rows)
+        self.connection.sent(data)
+        self.session.feed(data)
+        return self._pump()
+
+    def _pump(self) -> bytes:
+        session, said = self.session, bytearray()
+        while (chunk := session.next_chunk()) is not None:
+            said += chunk
+        self._came = self.connection.received(bytes(said))
+        if session.starts_tls:
+            session.tls_started()
+            self.connection.tls_started()
+        if session.closing:
+            self.drop()
+        return bytes(said)
+
+    async def send(self, rows: list[str]) -> bool:
+        if self.connection.closed:
+            return False
+        self.say(rows)
+        answered = self.connection.challenged or not self.connection.pending
+        return answered and all(isinstance(one, Challenge) or one.response is not None for one in self._came)
+
+    async def connect(self) -> None:
+        self.drop()
+        self._open()
+
+    def drop(self) -> None:
+        self.session.lost()
+        self._came += self.connection.close()
+
+    def wait(self, seconds: float) -> None:
+        self._pass_time(seconds)
+        if self.session.expire():
+            self.connection.close()
+
+
+class Rehearsal:
+    """An exercise played over a PracticeLine. `type()` takes what a learner would type; nothing is waited for."""
+
+    def __init__(self, catalog: Catalog, exercise: Exercise) -> None:
+        self._now = 0.0
+        server, collector = exercise_server(catalog, exercise, lambda: self._now, lambda: STAMP)
+        self.line = PracticeLine(server, self._pass_time)
+        self.attempt = Attempt(exercise, lambda text: placed(text, exercise, self.line.stamp), collector)
+        self._player = Player(self.attempt, self.line)
+        #: the first line of `start` that gets no reply, if any: it is never served
+        self.unheard = _done(self._player.start())
+        self.start = collector.before
+
+    def _pass_time(self, seconds: float) -> None:
+        self._now += seconds
+
+    def type(self, text: str) -> None:
+        _done(self._player.type(text))
+
+    def play(self, lines: Iterable[str]) -> bool:
+        """Type all `lines`; whether the exercise is solved then."""
+        for line in lines:
+            self.type(line)
+        return self.solved
+
+    @property
+    def solved(self) -> bool:
+        """Whether it was solved at any moment: what comes after does not undo it."""
+        return self.attempt.judge()
+
+    def evidence(self) -> Evidence:
+        return self.attempt.evidence()
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        return self.evidence().exchanges
+
+
+def _done(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """The result of a coroutine that never waits, as one over a PracticeLine."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: _T = stop.value
+        return result
+    raise RuntimeError("a PracticeLine does not wait")
