@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,12 +31,14 @@ from popshell.protocol.sasl import prepared
 from popshell.server.faults import SERVED, Conditions, Limits
 from popshell.server.maildrop import TooLarge, from_files, read_directory
 from popshell.server.mailserver import MailServer
-from popshell.ui.shell import Leave, Options, Shell
+from popshell.ui.display import new_shell
+from popshell.ui.shell import MetaCommands, Options, Shell
 from popshell.visible import fault_of, show
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+    from popshell.ui.course_metas import Course
     from popshell.ui.screen import Screen
     from popshell.ui.tutor import Tutor
 
@@ -222,23 +226,23 @@ async def _interactive(
 ) -> int:
     gc.disable()
     asyncio.get_running_loop().call_later(1.0, _collect)
+    from popshell.ui.editor import Editor, TerminalScreen
     from popshell.ui.layout import Look
-    from popshell.ui.repl import Repl, ReplScreen
     from popshell.ui.theme import colour_allowed
 
     ascii = arguments.ascii or not _draws(sys.stdout.encoding)
-    screen = ReplScreen(Look(colour_allowed(os.environ, True)), ascii=ascii)
-    shell = _shell(catalog, screen, dialer, options)
+    screen = TerminalScreen(Look(colour_allowed(os.environ, True)), ascii=ascii)
+    shell, course = _shell(catalog, screen, dialer, options)
     name = dialer.address.user if dialer.address else next(iter(dialer.server.accounts))
-    repl = Repl(shell, catalog, _history_path, name, vi=arguments.vi)
-    screen.repl = repl
+    editor = Editor(shell, catalog, _history_path, name, vi=arguments.vi)
+    screen.editor = editor
     shell.say("shell.banner", version=__version__, style="emphasis")
     if learn is None and dialer.address is None:
         await _introduce(shell, dialer)
     elif dialer.address is not None:
         shell.draft = dialer.address.draft
     try:
-        return await repl.run(lambda: _begin(shell, learn))
+        return await editor.run(lambda: _begin(shell, course, learn))
     finally:
         gc.enable()
         await dialer.close()
@@ -266,18 +270,30 @@ async def _introduce(shell: Shell, dialer: Dialer) -> None:
     shell.say("shell.banner-practice", name=account, password=password, place=dialer.practice_label)
 
 
-async def _begin(shell: Shell, learn: str | None) -> bool:
+async def _begin(shell: Shell, course: Callable[[], Course], learn: str | None) -> bool:
     """Connect; with `learn`, begin the course there or where the learner left."""
     if learn is None:
         return await shell.connect()
-    return await shell.learn(learn)
+    return await course().begin(learn)
 
 
-def _shell(catalog: Catalog, screen: Screen, dialer: Dialer, options: Options) -> Shell:
-    shell = Shell(catalog, screen, dialer.dial, options)
+def _shell(catalog: Catalog, screen: Screen, dialer: Dialer, options: Options) -> tuple[Shell, Callable[[], Course]]:
+    """A shell and its course, which is loaded with the first meta command."""
+
+    @functools.cache
+    def course() -> Course:
+        from popshell.ui.course_metas import Course
+
+        return Course(shell, lambda: _tutor(shell, catalog, dialer))
+
+    def metas() -> MetaCommands:
+        from popshell.ui.metas import Metas
+
+        return Metas(course().rows())
+
+    shell = new_shell(catalog, screen, dialer.dial, options, metas)
     shell.fork = dialer.fork
-    shell.make_tutor = lambda made: _tutor(made, catalog, dialer)
-    return shell
+    return shell, course
 
 
 def _tutor(shell: Shell, catalog: Catalog, dialer: Dialer) -> Tutor:
@@ -302,12 +318,12 @@ async def _plain(
 ) -> int:
     """No redraw, no escapes; every line of standard input runs (sec-U5)."""
     from popshell.batch import lines_of
-    from popshell.ui import plain
-    from popshell.ui.screen import JsonScreen, PlainScreen
+    from popshell.ui.front import Front, PersonSource, ScriptSource
+    from popshell.ui.screen import JsonRecords, JsonScreen, PlainScreen
 
     ascii = arguments.ascii or not _draws(sys.stdout.encoding)
     screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal, ascii=ascii)
-    shell = _shell(catalog, screen, dialer, options)
+    shell, course = _shell(catalog, screen, dialer, options)
     if terminal:
         shell.say("shell.plain-hint", version=__version__)
         if learn is None and dialer.address is None:
@@ -315,16 +331,20 @@ async def _plain(
         elif dialer.address is not None and dialer.address.draft:
             shell.draft = dialer.address.draft
             shell.say("shell.draft-ready", line=shell.draft)
+    if arguments.json:
+        shell.subscribe(JsonRecords().heard)
+
+    async def begin() -> bool:
+        began = await _begin(shell, course, learn)
+        if began:
+            screen.answers = source.lines = lines_of(sys.stdin.buffer)
+        return began
+
+    source = (PersonSource if screen.interactive else ScriptSource)(shell)
     began = False
     try:
-        began = await _begin(shell, learn)
-        if began:
-            screen.answers = lines_of(sys.stdin.buffer)
-            await plain.run(shell, screen.answers, stop_on_err=arguments.stop_on_err)
-    except Leave:
-        pass
+        began = await Front(shell, source).run(begin, stop_on_err=arguments.stop_on_err)
     finally:
-        shell.hang_up()
         await dialer.close()
     return OK if terminal and began and not arguments.json else shell.tally.exit_code()
 

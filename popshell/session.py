@@ -3,7 +3,8 @@
 An OpenConnection is a Session with the Endpoint it leads to: what connecting gives, and what a shell holds.
 
 Replies are matched by order (RFC 1939 §3, RFC 2449 §6.6), so each line that is sent has one waiter in a queue. To stop
-waiting (Ctrl-C) drops the waiter only: the reply still comes, is recorded in step, and is handed to `on_late`.
+waiting (Ctrl-C) drops the waiter only: the reply still comes and is recorded in step. Each event is handed to
+`on_event` in the order of the wire, before the waiter wakes.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ class Unsendable(ValueError):
 
 
 class Session:
-    """One connection as the shell sees it.
+    """One connection as its client sees it.
 
-    `on_late` gets the events that no caller awaits; `on_end` is called once, with the error if there was one.
+    `on_event` gets each event and whether a call waits for it; `on_end` is called once, when the connection has ended.
     """
 
     def __init__(
         self,
         clock: Callable[[], float],
-        on_late: Callable[[Event], None],
+        on_event: Callable[[Event, bool], None],
         on_end: Callable[[Exception | None], None],
         *,
         tls: bool = False,
@@ -58,7 +59,7 @@ class Session:
         self.ended = False
         self.last_sent = clock()
         self._clock = clock
-        self._on_late = on_late
+        self._on_event = on_event
         self._on_end = on_end
         self._waiters: deque[asyncio.Future[Event | None]] = deque()
         self.greeting = self._waiter()
@@ -130,17 +131,16 @@ class Session:
         return waiter
 
     def _dispatch(self, events: list[Event]) -> None:
-        """Record each event and hand it to the waiter whose line it answers, if it answers one."""
+        """Record each event, hand it on, and wake who waits for it; unasked lines are the answer to no line."""
         for event in events:
+            unasked = False
             if isinstance(event, Exchange):
                 self.transcript.append(event)
-                if event.answers_no_line:
-                    self._on_late(event)
-                    continue
-            waiter = self._waiters.popleft() if self._waiters else None
-            if waiter is None or waiter.cancelled():
-                self._on_late(event)
-            else:
+                unasked = event.answers_no_line
+            waiter = self._waiters.popleft() if self._waiters and not unasked else None
+            awaited = waiter is not None and not waiter.cancelled()
+            self._on_event(event, awaited)
+            if waiter is not None and not waiter.done():
                 waiter.set_result(event)
 
 

@@ -25,9 +25,11 @@ from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, ServerSession
 from popshell.session import Endpoint, Event, OpenConnection, Session
+from popshell.ui.display import new_shell
 from popshell.ui.layout import COLOURLESS
+from popshell.ui.metas import Metas
 from popshell.ui.screen import Screen
-from popshell.ui.shell import Options, Shell
+from popshell.ui.shell import Options
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Page -> the language that the shell speaks there.
@@ -74,8 +76,8 @@ class _Screen(Screen):
     def _window(self) -> int | None:
         return 80
 
-    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
-        return PASSWORD
+    async def ask(self, question: str, *, hidden: bool = False, piped: bool = False) -> str | None:
+        return PASSWORD if hidden else ""
 
 
 class _Line:
@@ -132,13 +134,14 @@ class Stage:
             new_stamp=lambda: f"<1896.{next(stamps)}@popshell.example>",
         )
         self._out = io.StringIO()
-        self._shell = Shell(catalog, _Screen(COLOURLESS, out=self._out), self._dial, Options(language=language))
+        screen = _Screen(COLOURLESS, out=self._out)
+        self._shell = new_shell(catalog, screen, self._dial, Options(language=language), Metas)
 
     async def _dial(
-        self, where: str | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
+        self, where: str | None, on_event: Callable[[Event, bool], None], on_end: Callable[[Exception | None], None]
     ) -> OpenConnection:
         line = _Line(self._server.session())
-        session = Session(lambda: 0.0, late, ended)
+        session = Session(lambda: 0.0, on_event, on_end)
         line.take(session)
         return OpenConnection(session, Endpoint("127.0.0.1:43117", practice=True, loopback=True), line.facts)
 
@@ -159,7 +162,7 @@ class Stage:
         return self._seen()
 
     async def close(self) -> None:
-        self._shell.hang_up()
+        self._shell.close()
 
     def _seen(self) -> list[str]:
         rows = _ESCAPES.sub("", self._out.getvalue()).splitlines()

@@ -40,7 +40,9 @@ from popshell.server import maildrop
 from popshell.server.faults import SERVED, Limits
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, rehearse
-from popshell.ui import diagram, history, meta, screen, waiting
+from popshell.ui import diagram, events, history, link, screen
+from popshell.ui.course_metas import Course
+from popshell.ui.metas import Metas
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python tests/make_reference.py"
@@ -212,8 +214,8 @@ def meta_commands() -> str:
         table(
             ("command", "what it does"),
             (
-                (", ".join(f"`{name}`" for name in (meta.usage(row), *(f":{also}" for also in row.also))), about)
-                for row in meta.METAS.values()
+                (", ".join(f"`{name}`" for name in (row.usage, *(f":{also}" for also in row.also))), about)
+                for row in Metas(Course(None, None).rows()).rows.values()  # type: ignore[arg-type]
                 for about in [words()(f"meta.{row.name}")]
             ),
         ),
@@ -294,7 +296,7 @@ def limits() -> str:
         "In a terminal nothing is given up: when time is up you get the prompt back, and the reply is shown when it\n"
         "comes. Without a terminal the connection is closed, and the exit code is 3.\n",
         limit_rows(_DEADLINES, _fields(Deadlines())),
-        limit_rows(_SHELL, _names(waiting, _SHELL)),
+        limit_rows(_SHELL, _names(link, _SHELL)),
         "## What you type\n",
         limit_rows(_TYPED, _names(commandline, _TYPED)),
         "## Screen and history\n",
@@ -573,7 +575,7 @@ def json_record() -> str:
     )
     last = rehearse(["USER learner", "PASS secret", "LIST"], server)[-1]
     out = io.StringIO()
-    screen.JsonScreen(out).record(last, explain(last, catalog(), "en"))
+    screen.JsonRecords(out).heard(events.Replied(last, tuple(explain(last, catalog(), "en"))))
     return f"```json\n{json.dumps(json.loads(out.getvalue()), indent=2, ensure_ascii=False)}\n```\n"
 
 
@@ -666,7 +668,7 @@ def first_sentence(text: str) -> str:
 
 
 def room_of(parts: tuple[str, ...]) -> str:
-    """`popshell/ui/repl` is in the room `ui`; a module at the top is a room of its own."""
+    """`popshell/ui/shell` is in the room `ui`; a module at the top is a room of its own."""
     return parts[1] if len(parts) > 1 and parts[1] != "__init__" else "popshell"
 
 

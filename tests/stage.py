@@ -10,21 +10,39 @@ import gc
 import io
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from support import Clock, drain, practice_server
 
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.explain import Note
+from popshell.course.lesson import LessonError
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF
 from popshell.server.mailserver import MailServer
 from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session
+from popshell.ui.course_metas import Course
+from popshell.ui.display import new_shell
+from popshell.ui.events import Greeted, Replied, ShellEvent, Unanswered
 from popshell.ui.layout import COLOURLESS, Look
+from popshell.ui.metas import Metas
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Options, Shell
 
 CATALOG = Catalog((bundled(),))
+
+
+def _no_course() -> Any:
+    raise LessonError("course.toml", 0, "there is no course here")
+
+
+def metas_of(shell: Shell | None) -> Metas:
+    """The whole table, with a course that cannot begin."""
+    return Metas(Course(cast("Shell", shell), _no_course).rows())
+
+
+#: The rows of the table of meta commands.
+METAS = metas_of(None).rows
 PRACTICE = Endpoint("127.0.0.1:1", practice=True, loopback=True, autologout=600.0)
 LOCAL = Endpoint("127.0.0.1:110", practice=False, loopback=True)
 REMOTE = Endpoint("pop.example.org:110", practice=False, loopback=False)
@@ -66,16 +84,12 @@ class FakeScreen(Screen):
         self.interrupted += 1
         show()
 
-    def record(self, exchange: Exchange, notes: list[Note]) -> None:
-        self.records.append((exchange, notes))
+    def heard(self, event: ShellEvent) -> None:
+        """A subscriber: keeps what JSON would record."""
+        if isinstance(event, Greeted | Replied | Unanswered):
+            self.records.append((event.exchange, list(event.notes)))
 
-    async def ask(self, question: str) -> str:
-        return self._answer(question) or ""
-
-    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
-        return self._answer(question)
-
-    def _answer(self, question: str) -> str | None:
+    async def ask(self, question: str, *, hidden: bool = False, piped: bool = False) -> str | None:
         self.asked.append(question)
         answer = self.answers.pop(0) if self.answers else None
         return answer() if callable(answer) else answer
@@ -186,7 +200,8 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.server = self.server or practice_server(clock=self.clock)
-        self.shell = Shell(CATALOG, self.screen, self.dial, self.options)
+        self.shell = new_shell(CATALOG, self.screen, self.dial, self.options, lambda: metas_of(self.shell))
+        self.shell.subscribe(self.screen.heard)
 
     @property
     def wire(self) -> Any:
@@ -197,13 +212,13 @@ class Stage:
         return self.screen.text
 
     async def dial(
-        self, where: str | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
+        self, where: str | None, on_event: Callable[[Event, bool], None], on_end: Callable[[Exception | None], None]
     ) -> OpenConnection:
         if where == "nowhere":
             raise ConnectError("refused", host="nowhere", port=995)
         assert self.server is not None
         wire = PracticeWire(self.server) if self.script is None else ScriptedWire(dict(self.script), self.greeting)
-        session = Session(self.clock, late, ended)
+        session = Session(self.clock, on_event, on_end)
         wire.session = session
         session.attach(wire)
         self.wires.append(wire)

@@ -15,7 +15,9 @@ from stage import CATALOG, LOCAL, Stage, run
 from support import plain
 
 from popshell.batch import lines_of
-from popshell.ui.screen import JsonScreen, PlainScreen
+from popshell.ui.display import new_shell
+from popshell.ui.metas import Metas
+from popshell.ui.screen import JsonRecords, JsonScreen, PlainScreen
 from popshell.ui.shell import Options, Shell
 
 
@@ -86,7 +88,7 @@ def test_reader_that_nobody_asks_any_more_does_not_hold_up_the_end() -> None:
 
 
 def shell_on(screen: PlainScreen, stage: Stage) -> Shell:
-    return Shell(CATALOG, screen, stage.dial, Options())
+    return new_shell(CATALOG, screen, stage.dial, Options(), Metas)
 
 
 def plain_text(*typed: str, **how: Any) -> str:
@@ -130,7 +132,8 @@ def json_records(*typed: str, **how: Any) -> tuple[list[dict[str, Any]], str, st
     out, words = io.StringIO(), io.StringIO()
 
     async def go() -> None:
-        shell = shell_on(JsonScreen(out, words), Stage(**how))
+        shell = shell_on(JsonScreen(words), Stage(**how))
+        shell.subscribe(JsonRecords(out).heard)
         assert await shell.connect()
         for line in typed:
             await shell.run(line)

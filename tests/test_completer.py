@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
-from stage import CATALOG, Stage, run
+from stage import CATALOG, METAS, Stage, metas_of, run
 
 from popshell.course.catalog import LANGUAGES
 from popshell.protocol.commands import COMMANDS, State, legal
 from popshell.protocol.line import Context
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.ui.completer import MOST, Known, ShellCompleter, Suggestion, suggest, with_prefix
-from popshell.ui.meta import METAS
 
 
 def offered(
@@ -24,7 +23,11 @@ def offered(
     language: str = "en",
     capabilities: dict[str, tuple[str, ...]] | None = None,
 ) -> list[Suggestion]:
-    return list(suggest(text, Known(context or Context(), capabilities, language, "learner"), CATALOG))
+    return list(
+        suggest(
+            text, Known(context or Context(), capabilities, language, "learner", metas=lambda: metas_of(None)), CATALOG
+        )
+    )
 
 
 def texts(text: str, context: Context | None = None, **how: object) -> list[str]:

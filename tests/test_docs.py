@@ -31,7 +31,8 @@ from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.records import JSON_VERSION, Exchange
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, rehearse
-from popshell.ui.screen import JsonScreen
+from popshell.ui.events import Replied
+from popshell.ui.screen import JsonRecords
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
@@ -167,7 +168,7 @@ def records() -> Iterator[dict[str, Any]]:
         exchanges += [event for event in events if not isinstance(event, Challenge)]
     for exchange in exchanges:
         out = io.StringIO()
-        JsonScreen(out, io.StringIO()).record(exchange, explain(exchange, catalog, "en"))
+        JsonRecords(out).heard(Replied(exchange, tuple(explain(exchange, catalog, "en"))))
         (line,) = out.getvalue().splitlines()
         assert line.isascii()
         yield json.loads(line)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from stage import METAS
 
 from popshell.course import keys
 from popshell.course.catalog import Catalog, bundled
@@ -16,7 +17,6 @@ from popshell.course.lesson import META_LINES, Translation, read_lesson
 from popshell.course.player import PLACEHOLDERS, placed
 from popshell.course.scaffold import new_lesson
 from popshell.lint.lint import examine, in_words, mark_translated, run_lint
-from popshell.ui import meta
 
 WORDS = Catalog((bundled(),)).words("en")
 EN, ZH = "en/01-first.md", "zh-Hant/01-first.md"
@@ -634,7 +634,7 @@ def test_start_may_use_the_line_in_every_way_that_is_answered(course: Path) -> N
 
 
 def test_the_list_of_meta_commands_is_that_of_the_shell() -> None:
-    assert set(keys.METAS) == set(meta.METAS)
+    assert set(keys.METAS) == set(METAS)
     assert {line.partition(" ")[0].removeprefix(":") for line in META_LINES} <= set(keys.METAS)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from stage import Stage, run
+from stage import METAS, Stage, metas_of, run
 
-from popshell.ui.meta import METAS, found
 from popshell.ui.shell import Leave
 
 
@@ -87,4 +86,4 @@ def test_words_that_nothing_is_done_with_are_refused(name: str) -> None:
 def test_no_name_means_two_things() -> None:
     names = [name for meta in METAS.values() for name in (meta.name, *meta.also)]
     assert len(names) == len(set(names))
-    assert all(found(name)[0].name == name for name in METAS)
+    assert all(metas_of(None).found(name)[0].name == name for name in METAS)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 
 import pytest
-from stage import CATALOG, LOCAL, FakeScreen, Stage, cancelled, run
+from stage import CATALOG, LOCAL, METAS, FakeScreen, Stage, cancelled, run
 
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.line import Context, parse
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.session import Endpoint
 from popshell.ui.layout import Line, line_columns
-from popshell.ui.meta import METAS
+from popshell.ui.link import COUNTDOWN
 from popshell.ui.prompt import Toolbar, hint, prompt_line
 from popshell.ui.shell import Options
 from popshell.ui.typed import Typing
-from popshell.ui.waiting import COUNTDOWN
 
 
 class Bar:
@@ -52,8 +51,9 @@ def test_prompt_names_state_lock_and_what_is_wrong_with_the_lock() -> None:
         assert ("lock", "🔒 TLS") in prompt_line(stage.shell)
         await stage.run("AUTH PLAIN")
         assert "AUTH +" in shown(prompt_line(stage.shell))
-        assert stage.shell.call is not None
-        stage.shell.call.endpoint = Endpoint("h:995", practice=False, loopback=False, insecure=True)
+        assert stage.shell.link is not None
+        assert stage.shell.link.connection is not None
+        stage.shell.link.connection.endpoint = Endpoint("h:995", practice=False, loopback=False, insecure=True)
         assert ("err", "TLS not verified!") in prompt_line(stage.shell)
         stage.shell.screen = FakeScreen(ascii=True)
         assert shown(prompt_line(stage.shell)).isascii()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from stage import FakeScreen, Stage, run
 
-from popshell.ui import pager
+from popshell.ui import terminal
 from popshell.ui.screen import MOST_LINES, WINDOWS, PlainScreen
 
 
@@ -160,13 +160,13 @@ def test_which_pager(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         file.write_text("#!/bin/sh\n")
         file.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert pager.command({}) == ["less", "-RS"]
-    assert pager.command({"PAGER": f"{less} -i"}) == [str(less), "-i", "-RS"]
-    assert pager.command({"PAGER": "mine -x 'a b'"}) == ["mine", "-x", "a b"]
-    assert pager.command({"PAGER": "gone"}) == ["less", "-RS"]
-    assert pager.command({"PAGER": "mine '"}) is None
+    assert terminal.pager_command({}) == ["less", "-RS"]
+    assert terminal.pager_command({"PAGER": f"{less} -i"}) == [str(less), "-i", "-RS"]
+    assert terminal.pager_command({"PAGER": "mine -x 'a b'"}) == ["mine", "-x", "a b"]
+    assert terminal.pager_command({"PAGER": "gone"}) == ["less", "-RS"]
+    assert terminal.pager_command({"PAGER": "mine '"}) is None
     less.unlink()
-    assert pager.command({}) is None
+    assert terminal.pager_command({}) is None
 
 
 def test_pager_reads_all_is_secure_and_may_leave_early(tmp_path: Path) -> None:
@@ -177,12 +177,12 @@ def test_pager_reads_all_is_secure_and_may_leave_early(tmp_path: Path) -> None:
 
     async def go() -> None:
         rows = [f"row {n} 中" for n in range(20_000)]
-        assert await pager.run(rows, "utf-8", environ | {"PAGER": str(mine)})
+        assert await terminal.page_out(rows, "utf-8", environ | {"PAGER": str(mine)})
         assert (tmp_path / "out").read_text("utf-8").splitlines() == ["1", *rows]
-        assert await pager.run(["中"], "ascii", environ | {"PAGER": str(mine)})
+        assert await terminal.page_out(["中"], "ascii", environ | {"PAGER": str(mine)})
         assert (tmp_path / "out").read_text("ascii") == "1\n\\u4e2d\n"
-        assert await pager.run(rows, "utf-8", environ | {"PAGER": "true"})
-        assert not await pager.run(rows, "utf-8", environ | {"PAGER": "'"})
+        assert await terminal.page_out(rows, "utf-8", environ | {"PAGER": "true"})
+        assert not await terminal.page_out(rows, "utf-8", environ | {"PAGER": "'"})
 
     run(go())
 

@@ -19,10 +19,14 @@ class Parts:
         self.late: list[Event] = []
         self.ends: list[Exception | None] = []
         self.clock = Clock()
-        self.session = Session(self.clock, self.late.append, self.ends.append)
+        self.session = Session(self.clock, self._event, self.ends.append)
         self.wire = ScriptedWire(answers or {}, greeting)
         self.wire.session = self.session
         self.session.attach(self.wire)
+
+    def _event(self, event: Event, awaited: bool) -> None:
+        if not awaited:
+            self.late.append(event)
 
 
 def test_line_goes_out_byte_for_byte_with_crlf() -> None:

@@ -17,7 +17,8 @@ from support import plain, practice_server
 
 from popshell.protocol.commands import COMMANDS, Context, State
 from popshell.session import ConnectError, Endpoint
-from popshell.ui import flight, waiting
+from popshell.ui import link
+from popshell.ui.front import run_block, together
 from popshell.ui.shell import Leave, Options
 
 CANARY = "C4n4ry-77"
@@ -254,7 +255,7 @@ def test_a_line_that_cannot_be_sent_is_not_shown_as_sent() -> None:
 
 def test_who_closed_is_told_truly(monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
-        monkeypatch.setattr(waiting, "CLOSING_TIME", 0.01)
+        monkeypatch.setattr(link, "CLOSING_TIME", 0.01)
         stage = real(QUIT=b"+OK bye\r\n")
         await stage.begin("QUIT")
         assert "as it must" not in stage.screen.flat
@@ -510,7 +511,7 @@ def test_late_reply_to_stls_starts_tls() -> None:
 )
 def test_hang_watch_says_what_is_missing(so_far: bytes | None, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
-        monkeypatch.setattr(waiting, "HANG_TIME", 0.01)
+        monkeypatch.setattr(link, "HANG_TIME", 0.01)
         stage = real(RETR=so_far)
         await stage.begin()
         await cancelled(stage.shell.run("RETR 1"), lambda: words in stage.screen.flat)
@@ -520,8 +521,8 @@ def test_hang_watch_says_what_is_missing(so_far: bytes | None, words: str, monke
 
 def test_no_reply_ends_a_batch_and_gives_a_person_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
-        monkeypatch.setattr(waiting, "HANG_TIME", 0.01)
-        monkeypatch.setattr(waiting, "REPLY_TIME", 0.02)
+        monkeypatch.setattr(link, "HANG_TIME", 0.01)
+        monkeypatch.setattr(link, "REPLY_TIME", 0.02)
         for interactive in (True, False):
             stage = real(STAT=None)
             stage.screen.interactive = interactive
@@ -536,7 +537,7 @@ def test_no_reply_ends_a_batch_and_gives_a_person_the_prompt(monkeypatch: pytest
 
 def test_a_reply_that_drips_is_said_to_be_slow_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
-        monkeypatch.setattr(waiting, "HANG_TIME", 0.01)
+        monkeypatch.setattr(link, "HANG_TIME", 0.01)
         stage = real(RETR=b"+OK\r\nx")
         await stage.begin("USER a", "PASS b")
         task = asyncio.ensure_future(stage.run("RETR 1"))
@@ -576,15 +577,33 @@ def test_dele_on_a_real_server_asks_once_a_session() -> None:
     run(go())
 
 
-@pytest.mark.parametrize("answer", ["", "y", "n", "YES!", None])
-def test_only_yes_is_yes(answer: str | None) -> None:
-    async def go() -> None:
-        stage = real()
+def test_yes_means_the_same_at_every_question_in_every_language(tmp_path: Path) -> None:
+    """The seat belt, leaving with marks, a transcript with secrets."""
+
+    async def go(language: str, answer: str | None, agrees: bool) -> None:
+        where = (language, answer)
+        stage = Stage(place=LOCAL, script=OKAY, options=Options(language=language))
         stage.screen.answers = [answer]
         await stage.begin("USER a", "PASS b", "DELE 1")
-        assert "DELE 1" not in stage.wire.heard
+        assert ("DELE 1" in stage.wire.heard) == agrees, where
+        stage = Stage(options=Options(language=language))
+        await stage.log_in("DELE 1")
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}-{language}"
+        stage.screen.answers = [answer, answer]
+        await stage.run(f":save --with-secrets {path}")
+        assert path.exists() == agrees, where
+        left = False
+        try:
+            await stage.run(":quit")
+        except Leave:
+            left = True
+        assert left == agrees, where
 
-    run(go())
+    for language in ("en", "zh-Hant"):
+        for answer in ("y", "yes", "Y", " YES ", "\u662f"):
+            run(go(language, answer, True))
+        for answer in ("", "n", "no", "YES!", "yess", None):
+            run(go(language, answer, False))
 
 
 def test_quit_with_marks_asks_each_time_and_names_the_messages() -> None:
@@ -663,7 +682,7 @@ def test_pasted_login_is_asked_about_as_well() -> None:
     async def go() -> None:
         stage = real(REMOTE, CAPA=b"+OK\r\nPIPELINING\r\n.\r\n")
         await stage.begin("CAPA")
-        await flight.run_block(stage.shell, ["USER a", "PASS x", "STAT"])
+        await run_block(stage.shell, ["USER a", "PASS x", "STAT"])
         assert stage.screen.asked
         assert "PASS x" not in stage.wire.heard
 
@@ -847,12 +866,12 @@ def test_block_goes_one_by_one_until_capa_offers_pipelining() -> None:
     async def go() -> None:
         stage = Stage()
         await stage.log_in()
-        await flight.run_block(stage.shell, ["STAT", "NOOP"])
+        await run_block(stage.shell, ["STAT", "NOOP"])
         assert "PIPELINING" not in stage.text
         await stage.run("CAPA")
         stage.screen.forget()
         before = len(stage.wire.sent)
-        await flight.run_block(stage.shell, ["STAT", "NOOP", "LIST 1", "DELE 1", "QUIT"])
+        await run_block(stage.shell, ["STAT", "NOOP", "LIST 1", "DELE 1", "QUIT"])
         assert bytes(stage.wire.sent[before:]) == b"STAT\r\nNOOP\r\nLIST 1\r\nDELE 1\r\nQUIT\r\n"
         assert "3 lines in one flight" in stage.text
         echoes = re.findall(r"^ C: (.*)$|^.S: (\+OK|-ERR)", stage.text, re.M)
@@ -869,8 +888,8 @@ def test_nothing_flies_together_with_a_line_whose_reply_decides(line: str) -> No
     async def go() -> None:
         stage = Stage()
         await stage.log_in("CAPA")
-        assert flight.flight(["NOOP", "NOOP", line, "NOOP"]) == 2
-        assert flight.flight([line, "NOOP"]) == 1
+        assert together(["NOOP", "NOOP", line, "NOOP"]) == 2
+        assert together([line, "NOOP"]) == 1
 
     run(go())
 
@@ -880,7 +899,7 @@ def test_block_stops_where_the_line_dies_and_its_rest_goes_back_to_the_prompt() 
         for capa in (b"-ERR\r\n", b"+OK\r\nPIPELINING\r\n.\r\n"):
             stage = real(NOOP=CLOSE, CAPA=capa)
             await stage.begin("CAPA")
-            await flight.run_block(stage.shell, ["STAT", "NOOP", "DELE 1", "QUIT"])
+            await run_block(stage.shell, ["STAT", "NOOP", "DELE 1", "QUIT"])
             assert "QUIT" not in stage.wire.heard
             assert stage.text.count("nothing was sent") == 1
             assert stage.shell.draft == "DELE 1\nQUIT"
@@ -896,7 +915,7 @@ def test_a_flight_on_a_line_that_is_ending_sends_nothing_and_keeps_the_lines() -
         await stage.begin("CAPA")
         stage.wire.closed = True
         before = len(stage.shell.exchanges())
-        await flight.run_block(stage.shell, ["STAT", "NOOP"])
+        await run_block(stage.shell, ["STAT", "NOOP"])
         assert stage.shell.draft == "STAT\nNOOP"
         assert "C: STAT" not in stage.text
         stage.wire.hang_up()
@@ -909,7 +928,7 @@ def test_block_that_is_interrupted_sends_no_more() -> None:
     async def go() -> None:
         stage = real(STAT=None)
         await stage.begin()
-        await cancelled(flight.run_block(stage.shell, ["STAT", "NOOP", "QUIT"]), lambda: "STAT" in stage.wire.heard)
+        await cancelled(run_block(stage.shell, ["STAT", "NOOP", "QUIT"]), lambda: "STAT" in stage.wire.heard)
         await turns()
         assert stage.wire.heard == ["STAT"]
         assert stage.shell.draft == "NOOP\nQUIT"
@@ -1082,13 +1101,13 @@ def test_save_writes_a_new_private_file_and_follows_no_link(tmp_path: Path) -> N
     run(go())
 
 
-def test_save_with_secrets_asks_and_only_a_yes_writes_them(tmp_path: Path) -> None:
+def test_save_with_secrets_asks_and_writes_them_after_a_yes(tmp_path: Path) -> None:
     async def go() -> None:
         stage = Stage()
         await stage.log_in("STAT")
         path = tmp_path / "a"
         stage.shell.options.yes = True
-        for no in ("", "y", "no", "n"):
+        for no in ("", "no", "n"):
             stage.screen.answers.append(no)
             assert "Nothing was written." in await stage.run(f":save --with-secrets {path}")
             assert "every password" in stage.screen.asked[-1]

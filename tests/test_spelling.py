@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from stage import CATALOG, FakeScreen, Stage, run
+from stage import CATALOG, METAS, FakeScreen, Stage, run
 
 from popshell.course.explain import pages
 from popshell.ui.completer import Known, suggest
 from popshell.ui.layout import columns
-from popshell.ui.meta import METAS
 from popshell.ui.screen import PlainScreen
 
 

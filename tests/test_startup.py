@@ -131,7 +131,7 @@ def first_prompt(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_the_first_prompt_loads_nothing_that_it_does_not_need(first_prompt: str) -> None:
     modules = imported(first_prompt)
-    assert "popshell.ui.repl" in modules
+    assert "popshell.ui.editor" in modules
     assert "prompt_toolkit" in modules
     found = below(modules, FORBIDDEN)
     assert not found, " <- ".join(chain(first_prompt, found[-1])[::-1])

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from popshell.ui.tty import Terminal, edit
+from popshell.ui.terminal import Terminal, edit
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_signal_while_unseen_restores_and_ends(ends: tuple[int, int], number: si
     _, slave = ends
     found = termios.tcgetattr(slave)
     code = (
-        "import sys, time; from popshell.ui.tty import Terminal\n"
+        "import sys, time; from popshell.ui.terminal import Terminal\n"
         "with Terminal(0).unseen():\n    print('ready', flush=True)\n    time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=slave, stdout=subprocess.PIPE) as process:

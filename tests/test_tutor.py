@@ -22,7 +22,7 @@ from popshell.course.lesson import Exercise, ExerciseKind, Lesson, read_lesson
 from popshell.course.player import Rehearsal
 from popshell.course.progress import Progress
 from popshell.course.scaffold import new_lesson
-from popshell.ui import coursework
+from popshell.ui import course_metas
 from popshell.ui.tutor import Tutor
 
 EN = catalog().words("en")
@@ -192,7 +192,7 @@ def test_a_prediction_broken_off_leaves_the_exercise_open() -> None:
 
     tutor = SimpleNamespace(shell=SimpleNamespace(send=send))
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(coursework._predict(cast("Tutor", tutor), attempt, "-ERR AUTHORIZATION one"))
+        asyncio.run(course_metas._predict(cast("Tutor", tutor), attempt, "-ERR AUTHORIZATION one"))
     assert not attempt.solved
 
 

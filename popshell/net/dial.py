@@ -80,7 +80,7 @@ class Dialer:
         return next(m for m in self.server.maildrops.values() if m.in_use).fork()
 
     def dial(
-        self, where: str | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
+        self, where: str | None, on_event: Callable[[Event, bool], None], on_end: Callable[[Exception | None], None]
     ) -> Awaitable[OpenConnection]:
         """Connect to `where`: None is where one was, "practice" the server inside.
 
@@ -94,10 +94,13 @@ class Dialer:
                 address = parse_address(where, self.tls)
             except AddressError as error:
                 raise ConnectError(error.code, address=error.shown) from None
-        return self._dial(address, late, ended)
+        return self._dial(address, on_event, on_end)
 
     async def _dial(
-        self, address: Address | None, late: Callable[[Event], None], ended: Callable[[Exception | None], None]
+        self,
+        address: Address | None,
+        on_event: Callable[[Event, bool], None],
+        on_end: Callable[[Exception | None], None],
     ) -> OpenConnection:
         if address is None:
             host, port = await self.open_practice()
@@ -107,7 +110,7 @@ class Dialer:
         self.address = address
         line = _Line(self.listener if address is None else None)
         transport = await connect(target, on_data=line.data, on_close=line.closed)
-        session = Session(self.clock, late, ended, tls=transport.tls is not None)
+        session = Session(self.clock, on_event, on_end, tls=transport.tls is not None)
         line.take(transport, session)
         place = Endpoint(
             address.label if address else self.practice_label,

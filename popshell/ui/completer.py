@@ -22,6 +22,7 @@ from popshell.protocol.line import Context, parse
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.sasl import MECHANISMS
 from popshell.ui.layout import clip
+from popshell.ui.shell import MetaCommands
 from popshell.visible import show
 
 MOST = 50
@@ -43,6 +44,7 @@ class Known(NamedTuple):
     language: str
     name: str = ""
     ascii: bool = False
+    metas: Callable[[], MetaCommands] | None = None
 
 
 def suggest(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
@@ -103,16 +105,17 @@ def _commands(prefix: str, known: Known, catalog: Catalog) -> Iterator[Suggestio
 
 
 def _metas(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
-    from popshell.ui.meta import METAS, found
-
+    if known.metas is None:
+        return
+    table = known.metas()
     name, blank, rest = text[1:].partition(" ")
     words = catalog.words(known.language)
     if not blank:
-        for meta in METAS.values():
+        for meta in table.rows.values():
             if meta.name.startswith(name.lower()):
                 yield Suggestion(f":{meta.name}" + (" " if meta.param else ""), len(text), words(f"meta.{meta.name}"))
         return
-    metas = found(name)
+    metas = table.found(name)
     if len(metas) != 1:
         return
     meta = metas[0]
@@ -129,12 +132,13 @@ def _metas(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
     elif meta.name == "lesson":
         yield from _words(rest, _lessons(catalog))
     else:
-        for choice in _words(rest, meta.choices()):
+        choices = (*meta.choices(), *(f":{row}" for row in table.rows)) if meta.name == "help" else meta.choices()
+        for choice in _words(rest, choices):
             yield choice._replace(remark=_about(choice.text, known, catalog)) if meta.name == "help" else choice
 
 
 def _about(word: str, known: Known, catalog: Catalog) -> str:
-    from popshell.ui.meta import page_for
+    from popshell.ui.metas import page_for
 
     path = page_for(word)
     page = catalog.page(known.language, path) if path else None

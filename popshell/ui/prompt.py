@@ -23,9 +23,9 @@ from popshell.protocol.line import CommandLine, Context
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.ui import diagram
 from popshell.ui.layout import Line, Look, Run, clip_line, line_columns, wrap
+from popshell.ui.link import COUNTDOWN
 from popshell.ui.shell import Shell
 from popshell.ui.typed import Typing
-from popshell.ui.waiting import COUNTDOWN
 from popshell.visible import show
 
 #: Rows of a window from which on the toolbar has three rows, and four.
@@ -76,7 +76,7 @@ class ShellLexer(Lexer):
     """Colours from the one parse: tokens by their role, objections underlined.
 
     Trap: PromptSession wraps a lexer in one that never asks for `invalidation_hash`, and colours, and with them the
-    mask, would be those of an earlier context. So repl.py gives it to the control itself.
+    mask, would be those of an earlier context. So editor.py gives it to the control itself.
     """
 
     def __init__(self, typing: Typing) -> None:
@@ -123,8 +123,7 @@ class Mask(Processor):
 
     def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
         shell, answering = self._shell, self._typing.challenged()
-        place = shell.call.endpoint if shell.call else None
-        if shell.options.reveal and place is not None and place.practice:
+        if shell.options.reveal and shell.on_practice:
             return Transformation(transformation_input.fragments)
         dot = "*" if shell.screen.ascii else "•"
         challenged = answering and transformation_input.document.text != "*"
@@ -169,9 +168,9 @@ class Toolbar:
         """Two rows on the line being typed; of an empty one, what could be typed."""
         session, text = self._shell.session, self._typed()
         if text.startswith(":"):
-            return _two_rows(_meta_help(text, words), look)
-        tutor = self._shell.tutor
-        metas: Line = (tutor.toolbar() if tutor else []) or [("", " "), ("dim", words("toolbar.metas"))]
+            return _two_rows(_meta_help(text, self._shell), look)
+        brought = (row() for row in self._shell.toolbar)
+        metas: Line = next(filter(None, brought), [("", " "), ("dim", words("toolbar.metas"))])
         if session is None:
             return _two_rows([("dim", words("toolbar.connect"))], look, metas)
         if session.connection.challenged:
@@ -214,10 +213,10 @@ class Toolbar:
     def _place_line(self, words: Words, room: int) -> Line:
         """Server, TLS, the maildrop as known so far, the time of the last exchange: as much as there is room for."""
         shell = self._shell
-        call, session = shell.call, shell.session
-        if call is None or session is None:
+        place, session = shell.endpoint, shell.session
+        if place is None or session is None:
             return []
-        place, connection = call.endpoint, session.connection
+        connection = session.connection
         label, name = show(place.label, keep=""), words("toolbar.practice")
         parts: list[_Part] = [(0, "", [("state", name if place.practice else label)])]
         if place.practice:
@@ -249,7 +248,7 @@ class Toolbar:
 
 def _tls(shell: Shell) -> Run | None:
     """`TLS` with its lock, or what is wrong with it; None without TLS."""
-    session, place = shell.session, shell.call.endpoint if shell.call else None
+    session, place = shell.session, shell.endpoint
     if session is None or not session.connection.tls:
         return None
     if place is not None and place.insecure:
@@ -299,11 +298,9 @@ def _path(state: State, look: Look, words: Words) -> Line:
     return clip_line([("", " "), *diagram.path(state, look.within(-1), words)[0]], look.width)
 
 
-def _meta_help(text: str, words: Words) -> Line:
-    from popshell.ui.meta import found, usage
-
-    known = found(text[1:].partition(" ")[0])
+def _meta_help(text: str, shell: Shell) -> Line:
+    known = shell.metas().found(text[1:].partition(" ")[0]) if shell.metas else []
     if len(known) == 1:
-        meta = known[0]
-        return [("command", usage(meta)), ("dim", f"  {words(f'meta.{meta.name}')}".replace("`", ""))]
+        (meta,) = known
+        return [("command", meta.usage), ("dim", f"  {shell.words(f'meta.{meta.name}')}".replace("`", ""))]
     return [("dim", "  ".join(f":{meta.name}" for meta in known))]

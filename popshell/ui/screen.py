@@ -12,12 +12,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TextIO
 
-from popshell.course.explain import Note
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.line import MASK, CommandLine
 from popshell.protocol.records import Exchange
 from popshell.ui import rules, stream
+from popshell.ui.events import Greeted, Replied, ShellEvent, Unanswered
 from popshell.ui.layout import PLAIN, Line, Look, wrap
 
 #: A reply is shown whole if it fills no more windows than that, and no more lines; else a windowful, and `:more`.
@@ -186,19 +186,15 @@ class Screen:
         """Show the arrow that was taken."""
         self.lines([[("", "  "), *line] for line in drawn])
 
-    def record(self, exchange: Exchange, notes: list[Note]) -> None:
-        """The whole record, for screens that write records; a terminal shows."""
-
     def interrupt(self, show: Callable[[], None]) -> None:
         """Call `show` so that it does not garble a line that is being typed."""
         show()
 
-    async def ask(self, question: str) -> str:
-        """Ask; the answer as typed, "" if there is nobody to answer."""
-        return ""
+    async def ask(self, question: str, *, hidden: bool = False, piped: bool = False) -> str | None:
+        """Ask for a line, which is not shown if it is `hidden`; None if it cannot be had, or was not given (Ctrl-C).
 
-    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
-        """Ask for a secret; None if that is not possible here."""
+        `piped`: where no person sits at the keyboard, the next line of the script is the answer to a hidden question.
+        """
         return None
 
     def waiting(self, text: str) -> None:
@@ -217,12 +213,14 @@ class PlainScreen(Screen):
         #: where answers come from when a person sits at the terminal: the same lines as the commands
         self.answers: LineSource | None = None
 
-    async def ask(self, question: str) -> str:
+    async def ask(self, question: str, *, hidden: bool = False, piped: bool = False) -> str | None:
+        if hidden:
+            return await self._ask_hidden(question, piped)
         await self._forget_ahead()
         rows = wrap([("", question.strip())], self.look.within(-11), "  ", "  ")
         self.out.write(self.drawn(rows).rstrip("\n") + " ")
         self.out.flush()
-        return await self._answer() or ""
+        return await self._answer()
 
     async def _forget_ahead(self) -> None:
         """What a person typed before the question is no answer to it (sec-U2); what follows it at once, is."""
@@ -238,13 +236,13 @@ class PlainScreen(Screen):
         except StopAsyncIteration:
             return None
 
-    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
+    async def _ask_hidden(self, question: str, piped: bool) -> str | None:
         if self.answers is None or not (self.interactive or piped):
             return None
         if not self.interactive:
             return await self._answer()  # the next line of the pipe
         try:
-            from popshell.ui.tty import Terminal
+            from popshell.ui.terminal import Terminal
         except ImportError:  # Windows
             from getpass import getpass
 
@@ -278,11 +276,10 @@ class PlainScreen(Screen):
 
 
 class JsonScreen(PlainScreen):
-    """One JSON object a line for each Exchange (docs/reference-json.md); our own words go to standard error."""
+    """Our own words on standard error, and nothing of replies: JsonRecords writes them."""
 
-    def __init__(self, out: TextIO | None = None, words_to: TextIO | None = None) -> None:
-        super().__init__(words_to or sys.stderr)
-        self._records = out or sys.stdout
+    def __init__(self, out: TextIO | None = None) -> None:
+        super().__init__(out or sys.stderr)
 
     def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
         """Part of the record."""
@@ -299,10 +296,19 @@ class JsonScreen(PlainScreen):
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
         """Part of the record."""
 
-    def record(self, exchange: Exchange, notes: list[Note]) -> None:
-        import json  # only this screen needs it
 
-        out = exchange.to_json() | {"notes": [{"sort": n.sort, "text": n.text, "cite": n.cite or None} for n in notes]}
+class JsonRecords:
+    """A subscriber that writes one JSON object a line for each Exchange (docs/reference-json.md)."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+
+    def heard(self, event: ShellEvent) -> None:
+        if not isinstance(event, Greeted | Replied | Unanswered):
+            return
+        import json  # only these records need it
+
+        notes = [{"sort": n.sort, "text": n.text, "cite": n.cite or None} for n in event.notes]
         # ASCII escapes keep CR, LF, NEL, U+2028 and every control character out of the line (sec-F3).
-        self._records.write(json.dumps(out, ensure_ascii=True) + "\n")
-        self._records.flush()
+        self._out.write(json.dumps(event.exchange.to_json() | {"notes": notes}, ensure_ascii=True) + "\n")
+        self._out.flush()

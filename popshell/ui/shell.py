@@ -1,37 +1,38 @@
-"""Shell: what happens between a typed line and the screen, without keyboard or terminal. It only submits and shows.
+"""Shell: what happens between a typed line and the connection, without keyboard or terminal.
 
-A front end (repl.py for a terminal, batch.py for pipes and `--plain`) brings a Screen and calls `run()` with each line.
-Everything that may destroy mail or give a password away on a real server is asked about first (seatbelt.py), and
-nowhere is a line refused for being wrong: its `-ERR` is the lesson.
+A front end (front.py) calls `run()` with each line. What happens is published (events.py), and whoever subscribed shows
+it, records it or judges it: the Shell knows none of them. Nowhere is a line refused for being wrong: its `-ERR` is the
+lesson. What may destroy mail or give a password away is held by a gate (safety.py).
 
-Traps. A reply may come when nobody waits (after Ctrl-C, or unasked): `late()` shows it above the prompt, in order. The
-server may close at any time. A "real" server is every connection that was not opened to this program's own practice
-server.
+A "real" server is every connection that was not opened to this program's own practice server.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from popshell.course.catalog import Catalog, Words
-from popshell.course.explain import explain
+from popshell.course.catalog import LANGUAGES, Catalog, Words
+from popshell.course.explain import Note, explain
 from popshell.protocol.commands import State
-from popshell.protocol.connection import Challenge
 from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
-from popshell.session import ConnectError, Event, OpenConnection, Session, Unsendable
-from popshell.ui import diagram, ending, render, seatbelt, waiting
-from popshell.ui.order import Order
+from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session, Unsendable
+from popshell.ui import render
+from popshell.ui.events import End, Ended, Failed, Greeted, Overdue, Replied, Sent, ShellEvent, Unanswered
+from popshell.ui.layout import Line
+from popshell.ui.link import Link
+from popshell.ui.screen import Screen
+from popshell.visible import fault_of, show
 
-if TYPE_CHECKING:
-    from popshell.ui.screen import Screen
-    from popshell.ui.tutor import Tutor
-
-Dial = Callable[[str | None, Callable[[Event], None], Callable[[Exception | None], None]], Awaitable[OpenConnection]]
+Dial = Callable[
+    [str | None, Callable[[Event, bool], None], Callable[[Exception | None], None]], Awaitable[OpenConnection]
+]
+#: Looks at a line before it is sent: the line as it may go out, or None if it may not; then the gate has said why.
+Gate = Callable[[CommandLine], Awaitable[CommandLine | None]]
+#: What people type at a prompt of POP3 when they want to leave the shell or be helped by it.
+_NOT_POP3 = ("HELP", "EXIT", "?", "LOGOUT")
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -46,11 +47,22 @@ class Options:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Tally:
-    """What decides the exit code of a run without terminal."""
+    """What decides the exit code of a run without terminal; a subscriber."""
 
     refused: bool = False
     usage: bool = False
     failed: bool = False
+
+    def heard(self, event: ShellEvent) -> None:
+        if isinstance(event, Greeted | Replied):
+            exchange = event.exchange
+            if exchange.problem is not None and exchange.problem.code != "unasked":
+                self.failed = True
+            elif exchange.response is not None and not exchange.response.ok:
+                self.refused = True
+                self.failed = self.failed or exchange.is_greeting
+        elif isinstance(event, Failed) or (isinstance(event, Ended) and isinstance(event.error, ConnectError)):
+            self.failed = True
 
     def exit_code(self) -> int:
         return 3 if self.failed else 2 if self.usage else 1 if self.refused else 0
@@ -61,45 +73,80 @@ class Leave(Exception):
 
 
 class Misused(Exception):
-    """What stands behind a meta command is missing or makes no sense: its usage is shown."""
+    """The argument of a meta command is missing or makes no sense: its usage is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """One of the shell's own commands. `choices` are the words that its parameter can be; `also` are further names.
+
+    What it does in words stands in `messages.toml`, `[meta]`.
+    """
+
+    name: str
+    run: Callable[[Shell, str], Awaitable[None]]
+    param: str = ""
+    choices: Callable[[], tuple[str, ...]] = tuple
+    also: tuple[str, ...] = ()
+
+    @property
+    def usage(self) -> str:
+        return f":{self.name} {self.param}".rstrip()
+
+
+class MetaCommands(Protocol):
+    """The table of the shell's own commands (metas.py)."""
+
+    @property
+    def rows(self) -> Mapping[str, Meta]: ...
+
+    def found(self, name: str) -> list[Meta]:
+        """The commands that a name, or the beginning of one, may stand for."""
+
+    async def run(self, shell: Shell, text: str) -> None:
+        """Run one line that begins with a colon. Raises Leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What `:more` goes on with: the rows of a page that were not shown, or a reply from its content line `start`."""
+
+    rows: tuple[str, ...] = ()
+    exchange: Exchange | None = None
+    start: int = 0
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Shell:
-    """One shell: a catalog of words, a screen, a way to connect, and at most one open call."""
+    """One shell: a catalog of words, a screen, a way to connect, and at most one link."""
 
     catalog: Catalog
     screen: Screen
     dial: Dial
     options: Options
-    call: OpenConnection | None = None
+    link: Link | None = None
     tally: Tally = field(default_factory=Tally)
     #: exchanges of earlier connections of this run, for `:save` and `:ladder`
     earlier: list[Exchange] = field(default_factory=list)
-    #: the last long reply and how many of its lines were shown, for `:more`
-    cut_short: tuple[Exchange, int] | None = None
-    #: the lines of a long page that were not shown yet, for `:more`
-    page_rest: list[str] = field(default_factory=list)
-    #: the course, once one was begun; `make_tutor` begins it
-    tutor: Tutor | None = None
-    make_tutor: Callable[[Shell], Tutor] | None = None
-    #: what the practice server's maildrop would hold after QUIT, and after the line going dead (`:fork`)
+    #: called in order with each event; one that raises is reported, and the others get the event
+    subscribers: list[Callable[[ShellEvent], None]] = field(default_factory=list)
+    #: asked in order before a line is sent
+    gates: list[Gate] = field(default_factory=list)
+    #: rows for the toolbar; the first that is not empty is shown
+    toolbar: list[Callable[[], Line]] = field(default_factory=list)
+    #: the shell's own commands, loaded when the first of them is typed
+    metas: Callable[[], MetaCommands] | None = None
+    rest: Rest | None = None
+    #: whether a new connection to the practice server is worth a line; a course opens one for each exercise
+    announces_practice: bool = True
+    #: what the practice server's maildrop would hold after QUIT, and after the connection was lost (`:fork`)
     fork: Callable[[], tuple[tuple[int, ...], tuple[int, ...]]] | None = None
-    #: text that a meta command puts at the prompt, unsent
+    #: text that is put at the prompt, unsent
     draft: str = ""
-    asked_dele: bool = False
-    _closing: asyncio.Event = field(default_factory=asyncio.Event)
-    #: a connection stood once: what was wrong at the very beginning ends the program instead
-    begun: bool = False
-    #: the line ends by our doing, or by words of its own: `ended` has nothing to tell
-    expected_end: bool = False
-    #: what came behind a reply is told behind it
-    order: Order = field(init=False)
-    _upgrading: asyncio.Future[None] | None = None
+    _output_failed: OSError | None = None
 
     def __post_init__(self) -> None:
         self.screen.text_of = lambda key: self.words.get(key) or ""
-        self.order = Order(lambda tell: self.screen.interrupt(tell))
 
     # -- words and looks -----------------------------------------------------------------------------------------------
 
@@ -117,266 +164,233 @@ class Shell:
         most = max(self.screen.rows - 6, 3)
         first = len(rows) if len(rows) <= most + 2 else most
         self.screen.styled("".join(rows[:first]))
-        self.page_rest, self.cut_short = rows[first:], None
-        if self.page_rest:
-            self.say("shell.more", left=len(self.page_rest), total=len(rows))
+        self.rest = Rest(tuple(rows[first:])) if rows[first:] else None
+        if self.rest:
+            self.say("shell.more", left=len(self.rest.rows), total=len(rows))
 
-    @property
-    def session(self) -> Session | None:
-        return self.call.session if self.call and not self.call.session.ended else None
+    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> None:
+        """Show the reply of an exchange from content line `start`, `most` lines of it or what fits the window."""
+        shown = self.screen.reply(exchange, start, most)
+        self.rest = Rest(exchange=exchange, start=start + shown.lines) if shown.left > 0 else None
+        if self.rest:
+            self.say("shell.more", left=shown.left, total=start + shown.total)
 
-    @property
-    def state(self) -> State:
-        return self.session.connection.state if self.session else State.CLOSED
-
-    def exchanges(self) -> list[Exchange]:
-        return [*self.earlier, *(self.call.session.transcript if self.call else ())]
-
-    # -- connecting ----------------------------------------------------------------------------------------------------
-
-    async def connect(self, where: str | None = None, *, asking: bool = False) -> bool:
-        """Open a connection and show the greeting; False, with the reason shown, if it failed.
-
-        An address that makes no sense costs nothing: it is read before the open connection is given up.
-        """
-        try:
-            dialled = self.dial(where, self.late, self.ended)
-        except ConnectError as error:
-            self.fail(error)
-            return False
-        if asking and not await ending.may_part(self):
-            if isinstance(dialled, Coroutine):
-                dialled.close()
-            return False
-        self.put_away()
-        return await self.take_call(dialled)
-
-    def put_away(self, *, quiet: bool = False) -> None:
-        """Give up the connection, if one is open, and keep its record: for `:save` and `:ladder`."""
-        call, before = self.call, self.state
-        if call is None:
-            return
-        was_open = self.session is not None
-        self.hang_up()
-        self.earlier += call.session.transcript
-        self.call = None
-        if was_open and not quiet:
-            self.moved(before, State.CLOSED)
-            ending.became_of_marks(self, call.session)
-
-    async def learn(self, lesson: str) -> bool:
-        """Begin the course at `lesson`, or where the learner left (""). False, and why is shown, if it cannot be."""
-        from popshell.ui.coursework import begin_course
-
-        return await begin_course(self, lesson)
-
-    async def take_call(self, dialled: Awaitable[OpenConnection], *, quiet: bool = False) -> bool:
-        """Take a connection that is being opened; `quiet` shows nothing of its beginning (lessons play theirs)."""
-        self._closing = asyncio.Event()
-        self.expected_end = False
-        self.asked_dele = False
-        try:
-            self.call = await dialled
-            place = self.call.endpoint
-            # The banner has told of the first connection, a lesson of its own.
-            if not quiet and (not place.practice or (self.earlier and self.tutor is None)):
-                self.say("shell.connected-practice" if place.practice else "shell.connected", place=place.label)
-            with self.order.kept():
-                greeting = await waiting.reply_to(self, self.call.session.greeting)
-                if not quiet:
-                    await self.show(greeting)
-                if place.stls and self.session is not None:
-                    await self._insist_on_stls()
-        except ConnectError as error:
-            self.fail(error)
-            return False
-        except asyncio.CancelledError:
-            # Ctrl-C before TLS is on: nothing may go out in clear text (sec-T3).
-            if self.session is not None and self.call is not None and self.call.endpoint.stls:
-                self.hang_up()
-                self.fail(ConnectError("stls-refused"))
-            raise
-        self.begun = self.begun or self.session is not None
-        return self.session is not None
-
-    async def _insist_on_stls(self) -> None:
-        """`--tls stls`: STLS first, shown as sent by the shell; without TLS there is no session (sec-T3)."""
-        assert self.session is not None
-        line = parse("STLS", self.session.connection.context())
-        self.screen.command(line, True, self.words("shell.sent-by-shell"))
-        reply = await waiting.reply_to(self, self.session.submit(line))
-        await self.show(reply)
-        if self.session is None or not self.session.connection.tls:
-            self.hang_up()
-            if not (isinstance(reply, Exchange) and reply.ok):  # else what went wrong behind it was told
-                raise ConnectError("stls-refused")
-
-    def fail(self, error: ConnectError) -> None:
-        """Show why a connection could not be made or was lost."""
-        self.tally.failed = True
-        self.screen.lines(render.paragraph(self.net_words(error), self.screen.look, style="err"))
+    def more(self, everything: bool) -> None:
+        """Go on with what was not shown of a long page or reply."""
+        rest, before = self.rest, self.screen.page
+        if rest is None:
+            self.say("shell.no-more")
+        elif rest.exchange is not None:
+            self.reply(rest.exchange, rest.start, 1 << 40 if everything else None)
+        else:
+            if everything:
+                self.screen.styled("".join(rest.rows))
+                self.rest = None
+            else:
+                self.page("".join(rest.rows))
+            self.screen.page = before + self.screen.page
 
     def net_words(self, error: ConnectError) -> str:
         """A failure of the network or of TLS in words."""
         key = f"net.{error.code}" if self.words.get(f"net.{error.code}") else "net.other"
         return self.words(key, **{"reason": error.code, "host": "?", "port": "?", **error.facts})
 
-    async def closing(self) -> bool:
-        """Until the server has closed, no longer than it may take; whether it has."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), waiting.CLOSING_TIME)
-        return self._closing.is_set()
+    # -- asking --------------------------------------------------------------------------------------------------------
 
-    def seconds_left(self, session: Session | None = None) -> float | None:
+    async def ask(self, question: str) -> str:
+        """Ask for a line; "" if no answer can be had."""
+        return await self.screen.ask(question) or ""
+
+    async def ask_secret(self, question: str, *, piped: bool = False) -> str | None:
+        """Ask for a line that is not shown; None if there is none. `piped`: the next line of a script will do."""
+        return await self.screen.ask(question, hidden=True, piped=piped)
+
+    async def confirm(self, question: str) -> bool:
+        """Ask for a yes: `y`, `yes`, or the word of any language for it."""
+        yes = {"y", "yes", *(self.catalog.words(tag)("shell.yes") for tag in LANGUAGES)}
+        return (await self.ask(question)).strip().lower() in yes
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def subscribe(self, heard: Callable[[ShellEvent], None]) -> None:
+        """Call `heard` with each event from now on, after those that subscribed before."""
+        self.subscribers.append(heard)
+
+    def publish(self, event: ShellEvent) -> None:
+        """Hand an event to all subscribers: at once, or above the line being typed if it was not waited for."""
+        if getattr(event, "late", False):
+            self.screen.interrupt(lambda: self._hand_out(event))
+        else:
+            self._hand_out(event)
+
+    def _hand_out(self, event: ShellEvent) -> None:
+        if isinstance(event, Greeted | Replied):
+            notes = tuple(explain(event.exchange, self.catalog, self.options.language))
+            event = replace(event, notes=notes[:1] if self.options.notes == "brief" else notes)
+        elif isinstance(event, Unanswered) and event.error is not None:
+            event = replace(event, notes=(Note("err", self.net_words(event.error)),))
+        for heard in tuple(self.subscribers):  # a copy: a subscriber may subscribe another
+            try:
+                heard(event)
+            except Exception as error:
+                self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        """Report a fault of a subscriber; if even that fails, the output is gone, and `run()` raises it."""
+        self.tally.failed = True
+        try:
+            if isinstance(error, OSError):
+                raise error
+            self.say("shell.fault", style="err", what=show(fault_of(error), keep=""))
+        except OSError as failure:
+            self._output_failed = self._output_failed or failure
+
+    # -- connecting ----------------------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the link, as long as it is open."""
+        return self.link.session if self.link else None
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where the link leads, or led until it ended."""
+        return self.link.connection.endpoint if self.link and self.link.connection else None
+
+    @property
+    def on_practice(self) -> bool:
+        """Whether the link leads, or led, to the practice server."""
+        return self.endpoint is not None and self.endpoint.practice
+
+    @property
+    def state(self) -> State:
+        return self.link.state if self.link else State.CLOSED
+
+    def exchanges(self) -> list[Exchange]:
+        return [*self.earlier, *self.exchanges_here()]
+
+    def exchanges_here(self) -> list[Exchange]:
+        """The exchanges of the link, also when it has ended."""
+        return self.link.connection.session.transcript if self.link and self.link.connection else []
+
+    async def connect(self, where: str | None = None, *, asking: bool = False) -> bool:
+        """Open a connection; False, with the reason shown, if it failed.
+
+        An address that makes no sense costs nothing: it is read before the open connection is given up.
+        """
+        link = self.new_link()
+        try:
+            connecting = self.dial(where, link.received, link.ended)
+        except ConnectError as error:
+            self.publish(Failed(error))
+            return False
+        if asking and not await self.may_part():
+            if isinstance(connecting, Coroutine):
+                connecting.close()
+            return False
+        self.put_away(End.REPLACED)
+        return await self.take(link, connecting)
+
+    def new_link(self, *, silent: bool = False) -> Link:
+        """A link that publishes to this shell's subscribers; it is not the shell's own yet."""
+        return Link(self.publish, patient=self.screen.interactive, silent=silent)
+
+    async def take(self, link: Link, connecting: Awaitable[OpenConnection]) -> bool:
+        """Make `link` the shell's own, and open it by the connection that is being made."""
+        self.link = link
+        try:
+            return await link.open(connecting)
+        except ConnectError as error:
+            self.publish(Failed(error))
+            return False
+
+    def put_away(self, how: End) -> None:
+        """Give up the link, if there is one, and keep its record: for `:save` and `:ladder`."""
+        self.close(how)
+        self.earlier += self.exchanges_here()
+        self.link = None
+
+    def close(self, how: End = End.LEFT) -> None:
+        """Close the connection without QUIT."""
+        if self.link is not None:
+            self.link.close(how)
+
+    def seconds_left(self) -> float | None:
         """Seconds to the practice server's autologout; None elsewhere."""
-        session, call = session or self.session, self.call
-        if session is None or call is None or call.endpoint.autologout is None:
-            return None
-        return session.last_sent + call.endpoint.autologout - session.now()
-
-    def hang_up(self) -> None:
-        """Close the line without QUIT."""
-        if self.session is not None:
-            self.expected_end = True
-            self.session.close()
-
-    def ended(self, error: Exception | None) -> None:
-        """The connection closed: by QUIT, by us, or all of a sudden."""
-        self._closing.set()
-        session = self.call.session if self.call else None
-        if self.expected_end or session is None:
-            return
-        before = session.transcript[-1].after if session.transcript else State.CLOSED
-        self.order.tell(lambda: None if self.expected_end else ending.tell(self, session, before, error))
+        return self.link.seconds_left() if self.link and self.session else None
 
     # -- a line --------------------------------------------------------------------------------------------------------
 
     async def run(self, text: str) -> None:
-        """Run one typed line: a meta command if it begins with a colon, else POP3. Raises Leave."""
-        try:
-            if text.startswith(":"):
-                from popshell.ui.meta import run_meta
+        """Run one typed line: a meta command if it begins with a colon, else POP3.
 
-                await run_meta(self, text)
-            else:
+        Raises Leave, and OSError if nothing can be shown any more.
+        """
+        try:
+            if not text.startswith(":"):
                 await self.send(text)
+            elif self.metas is not None:
+                await self.metas().run(self, text)
         except ConnectError as error:
-            self.fail(error)
+            self.publish(Failed(error))
+        if self._output_failed is not None:
+            raise self._output_failed
 
     async def send(self, text: str) -> None:
-        """Send one line as typed and show what comes back."""
+        """Send one line as typed, and wait until its reply was published."""
         session = self.session
         if session is None:
             self.say("shell.not-connected", style="warn")
             self.tally.failed = self.tally.failed or not self.screen.interactive
             return
         if session.connection.challenged:
-            await self._exchange(session, text, None, masked=text != "*")
+            await self._exchange(session, text)
             return
-        line = await seatbelt.with_password(self, parse(text, session.connection.context()))
-        if line is None or not await seatbelt.allows(self, line):
-            return
-        if self.tutor is not None and self.tutor.holds(line):
-            return
-        reveal = self.options.reveal and self.call is not None and self.call.endpoint.practice
-        await self._exchange(session, line.text, line, masked=not reveal)
+        line: CommandLine | None = parse(text, session.connection.context())
+        for gate in tuple(self.gates):
+            if line is not None:
+                line = await gate(line)
+        if line is not None:
+            await self._exchange(session, line)
 
-    async def _exchange(self, session: Session, text: str, line: CommandLine | None, *, masked: bool) -> None:
-        """Send; only what went out is shown as sent. `line` is None for an answer to a challenge."""
+    async def _exchange(self, session: Session, line: CommandLine | str) -> None:
+        """Send; only what went out is shown as sent. An answer to a challenge is text."""
+        link = self.link
         try:
-            future = session.submit(text if line is None else line)
+            awaited = session.submit(line)
         except Unsendable:
             self.say("shell.unsendable", style="err")
             self.tally.usage = True
             return
-        except ConnectionError:  # the line closed while something was asked
+        except ConnectionError:  # the connection ended while something was asked
             self.say("shell.not-connected", style="warn")
             self.tally.failed = True
             return
-        self.screen.command(line, masked)
-        with self.order.kept():
-            await self.show(await waiting.reply_to(self, future))
-
-    # -- replies -------------------------------------------------------------------------------------------------------
-
-    def late(self, event: Event) -> None:
-        """A reply that nobody waits for any more, or bytes that nobody asked for."""
-        if self.expected_end and isinstance(event, Exchange) and event.problem is not None:
-            self.screen.record(event, [])
-            return  # it will never come, because we closed
-
-        def tell() -> None:
-            if isinstance(event, Exchange):
-                if event.problem is None and event.command is not None:
-                    self.say("shell.late", command=event.command.name)
-                self.show_exchange(event)
-            else:
-                self.screen.challenge(event)
-
-        self.order.tell(tell)
-        session = self.session
-        if session is not None and session.connection.wants_tls and session.connection.broken is None:
-            self._upgrading = asyncio.ensure_future(ending.begin_tls(self, session))
-
-    async def show(self, event: Event | None) -> None:
-        """Show what came, and do what it asks for: TLS after STLS, the end after QUIT."""
-        if event is None:
-            return
-        if isinstance(event, Challenge):
-            self.screen.challenge(event)
-            self.say("shell.challenge" if self.options.notes == "full" else "shell.challenge-brief")
-            return
-        self.show_exchange(event)
-        session = self.session
-        if session is not None and session.connection.wants_tls:
-            await ending.begin_tls(self, session)
-        if event.name == "QUIT" and event.after in (State.UPDATE, State.CLOSED) and event.response is not None:
-            await ending.after_quit(self, event.after)
-
-    def show_exchange(self, exchange: Exchange) -> None:
-        """The reply, the notes, and the arrow if the state changed."""
-        notes = explain(exchange, self.catalog, self.options.language)
-        if exchange.problem is not None and exchange.problem.code != "unasked":
-            self.tally.failed = True
-        elif exchange.response is not None and not exchange.response.ok:
-            self.tally.refused = True
-            if exchange.is_greeting:
-                self.tally.failed = True
-        # The practice server never repeats what it was sent (sec-V3): nothing of its words needs a mask.
-        self.screen.echoes = not (self.call is not None and self.call.endpoint.practice)
-        shown = self.screen.reply(self._with_evidence(exchange))
-        self.cut_short = (exchange, shown.lines) if shown.left > 0 else None
-        self.page_rest = []
-        if self.cut_short:
-            self.say("shell.more", left=shown.left, total=shown.total)
-        if self.options.notes != "off":
-            if self.options.notes == "brief":
-                notes = notes[:1]
-            lines = render.note_lines(notes, self.screen.look, cite=self.options.notes == "full")
-            self.screen.notes(lines)
-        self.moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
-        self.screen.record(exchange, notes)
-        if self.tutor is not None:
-            self.tutor.saw(exchange)
-        if exchange.name in ("HELP", "EXIT", "?", "LOGOUT") and self.screen.interactive:
+        command = line if isinstance(line, CommandLine) else None
+        self.publish(Sent(command, cancels=line == "*"))
+        assert link is not None
+        await link.reply(awaited)
+        if command is not None and command.name in _NOT_POP3 and self.screen.interactive:
             self.say("shell.meta-hint")
 
-    def _with_evidence(self, exchange: Exchange) -> Exchange:
-        """Bytes between STLS and TLS are no part of the record, since TCP may cut them anywhere; but they are shown."""
-        if self.call is None or exchange.problem is None or exchange.problem.code != "stls-injection":
-            return exchange
-        return replace(exchange, received=self.call.session.connection.injected)
+    # -- giving up -----------------------------------------------------------------------------------------------------
 
-    def moved(self, before: State, after: State, command: str | None = None) -> None:
-        """Draw the arrow that was taken, if one was; without a command the line was lost."""
-        if before is not after:
-            drawn = diagram.arrow(before, after, command, self.screen.look.within(-2), self.words)
-            self.screen.state_changed(before, after, drawn)
+    def interrupted(self) -> None:
+        """The waiting was ended (Ctrl-C): name the reply that is still to come."""
+        if self.link is not None:
+            self.publish(Overdue(self.link.due()))
 
-    # -- leaving -------------------------------------------------------------------------------------------------------
+    async def may_part(self) -> bool:
+        """Whether to give up the open connection without QUIT: with marks set they are named, and it is asked."""
+        session = self.session
+        if session is None or not session.connection.at_stake or not self.screen.interactive:
+            return True
+        marks = session.connection.at_stake
+        key = "shell.ask-leave-quit" if session.connection.is_due("QUIT") else "shell.ask-leave"
+        return await self.confirm(self.words(key, marks=self.words.listed(sorted(marks)), count=len(marks)))
 
     async def leave(self) -> None:
         """Leave without QUIT; with marks set, name them and ask first. Raises Leave if it is so."""
-        if await ending.may_part(self):
-            self.hang_up()
+        if await self.may_part():
+            self.close()
             raise Leave

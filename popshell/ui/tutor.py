@@ -4,8 +4,8 @@ Each exercise has a practice server of its own, fresh, set up as the exercise wa
 and plays `start`. Everything else of the shell goes on working, and a wrong turn costs nothing. A connection to a real
 server pauses the lesson; nothing of a lesson is ever sent there (sec-D3).
 
-Evidence and judgement are those of course/attempt.py; `start` is played over the shell's connection in start.py; what
-the course shows at length is in coursepages.py.
+Evidence and judgement are those of course/attempt.py; `start` is played over the shell's connection; what the course
+shows at length is in course_pages.py.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from popshell.course.attempt import Attempt
 from popshell.course.lesson import Exercise, Lesson, LessonError, Prose
 from popshell.course.progress import Lessons, Progress, Standing
 from popshell.protocol.commands import State
-from popshell.protocol.line import CommandLine
+from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
+from popshell.protocol.secrets import masked_answer
 from popshell.session import ConnectError
-from popshell.ui import coursepages, start
-from popshell.ui.layout import Line
+from popshell.ui import course_pages, render
+from popshell.ui.events import End, Ended, Greeted, Replied, ShellEvent
 from popshell.ui.shell import Shell
 from popshell.visible import show
 
@@ -61,6 +62,13 @@ class Tutor:
     #: what was said already of progress that cannot be kept
     _said: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        shell = self.shell
+        shell.subscribe(self.heard)
+        shell.gates.append(self.gate)
+        shell.toolbar.append(lambda: course_pages.toolbar(self))
+        shell.announces_practice = False
+
     # -- where we are --------------------------------------------------------------------------------------------------
 
     @property
@@ -88,8 +96,8 @@ class Tutor:
     @property
     def paused(self) -> bool:
         """Whether the shell talks to a real server just now; also when that has closed, until one goes back."""
-        call = self.shell.call
-        return self.exercise is None or (call is not None and not call.endpoint.practice)
+        endpoint = self.shell.endpoint
+        return self.exercise is None or (endpoint is not None and not endpoint.practice)
 
     @property
     def judged(self) -> Attempt | None:
@@ -99,10 +107,6 @@ class Tutor:
 
     def standing(self, lesson: Lesson, exercise: Exercise) -> Standing:
         return self.progress.standing(self.course_id, lesson.id, exercise.id)
-
-    def toolbar(self) -> Line:
-        """Task and progress, for the toolbar."""
-        return coursepages.toolbar(self)
 
     # -- entering ------------------------------------------------------------------------------------------------------
 
@@ -165,26 +169,26 @@ class Tutor:
     async def _read(self, rows: int) -> None:
         """Wait for Enter where text and task do not fit the window together. What is typed instead is not lost."""
         screen = self.shell.screen
-        while screen.pauses and (self.shell.page_rest or rows + _TASK_ROWS > screen.rows):
-            rest = self.shell.page_rest
-            typed = await screen.ask(self.shell.words("tutor.enter-more" if rest else "tutor.enter"))
+        while screen.pauses and (self.shell.rest or rows + _TASK_ROWS > screen.rows):
+            rest = self.shell.rest
+            typed = await self.shell.ask(self.shell.words("tutor.enter-more" if rest else "tutor.enter"))
             if typed or not rest:
                 self.shell.draft = typed or self.shell.draft
                 return
-            self.shell.page("".join(rest))
+            self.shell.page("".join(rest.rows))
 
     def show_lesson(self) -> int:
         """The lesson's text, in today's language. Returns how many lines it has."""
         if self.lesson is None:
             return 0
-        lines = coursepages.lesson_text(self, self.in_language(self.lesson.name))
+        lines = course_pages.lesson_text(self, self.in_language(self.lesson.name))
         self.shell.page(self.shell.screen.drawn(lines))
         return len(lines)
 
     def show_task(self) -> None:
         """The exercise's task again."""
         if self.lesson is not None and self.exercise is not None:
-            coursepages.show_task(self.shell, self.lesson, self.exercise, self.prose)
+            course_pages.show_task(self.shell, self.lesson, self.exercise, self.prose)
 
     async def again(self) -> None:
         """A new connection to a fresh server, `start` played, the task shown."""
@@ -192,65 +196,72 @@ class Tutor:
         if exercise is None:
             return
         self.attempt = Attempt(exercise, self.placed, solved=True)
-        shell.put_away(quiet=True)
+        shell.put_away(End.LEFT)
         self.show_task()
         shell.screen.lines([[]])
         server, collector = player.exercise_server(shell.catalog, exercise, self.stage.clock)
         self.stage.use(server)
         attempt = self.attempt = Attempt(exercise, self.placed, collector, solved=True)
-        await shell.take_call(shell.dial("practice", shell.late, shell.ended), quiet=bool(exercise.start))
+        link = shell.new_link(silent=bool(exercise.start))
+        await shell.take(link, shell.dial("practice", link.received, link.ended))
         if shell.session is not None and exercise.start:
             try:
-                await start.play(self, attempt)
+                await self._play_start(attempt)
             except (ConnectError, ConnectionError):
-                self.hang_up()
+                shell.close()
                 shell.say("tutor.start-failed", style="err")
                 return
         attempt.solved = False
 
-    def hang_up(self) -> None:
-        """Close the connection without QUIT; the practice server is told at once."""
-        session = self.shell.session
-        self.shell.hang_up()
-        if session is not None:
-            self.lost(session.connection.stamp)
+    async def _play_start(self, attempt: Attempt) -> None:
+        """Play `start`, shown folded: one line. Raises ConnectError or ConnectionError if the connection ends first."""
+        shell, line = self.shell, ShellLine(self.shell, self.stage.pass_time)
+        await player.Player(attempt, line).start()
+        if shell.link is not None:
+            shell.link.silent = False
+        played = shell.words.listed(f"`{show(row, keep='')}`" for row in line.played)
+        text = shell.words("tutor.played", lines=played)
+        shell.screen.lines(render.paragraph(text, shell.screen.look, style="dim"))
+        shell.screen.state_changed(State.CLOSED, shell.state, [])
 
-    # -- what the shell tells ------------------------------------------------------------------------------------------
+    # -- what the shell publishes --------------------------------------------------------------------------------------
 
-    def holds(self, line: CommandLine) -> bool:
-        """Whether Enter on this line is held for a prediction."""
+    def heard(self, event: ShellEvent) -> None:
+        """An event of the shell: the evidence comes from the practice server, this says when to judge it."""
+        match event:
+            case Greeted(exchange=exchange) | Replied(exchange=exchange):
+                self.saw(exchange)
+            case Ended(how=how):
+                self._server_is_told()
+                if (attempt := self.judged) is None or how in (End.REPLACED, End.LEFT):
+                    return
+                if how not in (End.QUIT, End.QUIT_CLOSED_HERE):
+                    attempt.dropped()
+                self.weigh(attempt, ended=True)
+
+    async def gate(self, line: CommandLine) -> CommandLine | None:
+        """A gate of the shell: Enter on a line whose effect is to be predicted is held."""
         attempt = self.judged
         if attempt is None or not attempt.holds(line.text):
-            return False
+            return line
         self.shell.say("tutor.held", style="emphasis", line=attempt.exercise.line)
-        return True
+        return None
 
     def saw(self, exchange: Exchange) -> None:
         """An exchange was shown. It is judged when no reply of its flight is due any more."""
         attempt, session = self.judged, self.shell.session
         if attempt is None or (session is not None and session.replies_due):
             return
-        # QUIT is judged when the server has closed: `goodbye()`.
+        # QUIT is judged when the server has closed: when it has ended.
         if exchange.command is None or (exchange.name == "QUIT" and exchange.after in (State.UPDATE, State.CLOSED)):
             return
         self.weigh(attempt)
 
-    def goodbye(self) -> None:
-        """The server has closed after QUIT."""
-        if (attempt := self.judged) is not None:
-            self.weigh(attempt, ended=True)
-
-    def line_lost(self) -> None:
-        """The connection ended without QUIT."""
-        self.lost(self.shell.call.session.connection.stamp if self.shell.call else None)
-        if (attempt := self.judged) is not None:
-            attempt.dropped()
-            self.weigh(attempt, ended=True)
-
-    def lost(self, stamp: str | None) -> None:
-        """The connection with this stamp is closed on our side."""
-        if self.attempt is not None and self.attempt.collector is not None:
-            self.attempt.collector.lost(stamp)
+    def _server_is_told(self) -> None:
+        """The connection is closed on this side: what the server saw of it is complete now, not when it notices."""
+        opened = self.shell.link.connection if self.shell.link else None
+        if opened is not None and self.attempt is not None and self.attempt.collector is not None:
+            self.attempt.collector.lost(opened.session.connection.stamp)
 
     # -- judging -------------------------------------------------------------------------------------------------------
 
@@ -267,7 +278,7 @@ class Tutor:
         shell = self.shell
         mark = "*" if shell.screen.ascii else "✔"
         shell.screen.lines([[("ok", f" {mark} {show(shell.words('tutor.solved'), keep='')}")]])
-        shell.screen.lines(coursepages.laid_out(shell, self.prose.solved))
+        shell.screen.lines(course_pages.laid_out(shell, self.prose.solved))
         try:
             self._tell_next()
         except LessonError as error:
@@ -278,7 +289,7 @@ class Tutor:
         if self.lessons.open_in(self.lesson.name, self.progress, "en"):
             self.shell.say("tutor.next", style="emphasis")
             return
-        coursepages.summary(self.shell, self.in_language(self.lesson.name))
+        course_pages.summary(self.shell, self.in_language(self.lesson.name))
         if self.lessons.first_open(self.progress, "en") is None:
             self.course_done()
         else:
@@ -304,23 +315,23 @@ class Tutor:
             if not attempt.overshot:
                 attempt.overshot = True
                 self.count_try()
-                coursepages.say_missing(self, attempt)
+                course_pages.say_missing(self, attempt)
                 self.shell.say("tutor.again")
         elif ended or (beyond > 0 and beyond % PATIENCE == 0):
             self.count_try()
-            coursepages.say_missing(self, attempt)
+            course_pages.say_missing(self, attempt)
             if ended:
                 self.shell.say("tutor.again")
 
     def say_wrong(self, key: str) -> None:
-        self.shell.screen.lines(coursepages.laid_out(self.shell, self.prose.wrong.get(key, "")))
+        self.shell.screen.lines(course_pages.laid_out(self.shell, self.prose.wrong.get(key, "")))
 
     def placed(self, line: str) -> str:
         """A lesson's line with its placeholders filled for the connection as it is."""
         assert self.exercise is not None
-        call = self.shell.call
-        port = call.endpoint.label.rpartition(":")[2] if call else ""
-        return player.placed(line, self.exercise, call.session.connection.stamp if call else None, port)
+        opened = self.shell.link.connection if self.shell.link else None
+        port = opened.endpoint.label.rpartition(":")[2] if opened else ""
+        return player.placed(line, self.exercise, opened.session.connection.stamp if opened else None, port)
 
     # -- remembering ---------------------------------------------------------------------------------------------------
 
@@ -352,3 +363,50 @@ class Tutor:
 
     def count_try(self) -> None:
         self.remember(tries=self.standing_here().tries + 1)
+
+
+class ShellLine:
+    """The connection of a shell as a `player.Line`, for the lines before the learner's turn; its link is silent.
+
+    Nothing of them is judged, and nothing of them ever goes to a real server (sec-D3): the tutor opens the connection.
+    `played` is what was played, secrets masked.
+    """
+
+    def __init__(self, shell: Shell, pass_time: Callable[[float], None]) -> None:
+        self._shell = shell
+        self._pass_time = pass_time
+        self.played: list[str] = []
+
+    @property
+    def stamp(self) -> str | None:
+        session = self._shell.session
+        return session.connection.stamp if session else None
+
+    async def send(self, rows: list[str]) -> bool:
+        """Raises ConnectError or ConnectionError if the connection ends before all is sent."""
+        answered = True
+        for row in rows:
+            link, session = self._shell.link, self._shell.session
+            if link is None or session is None:
+                raise ConnectionError
+            line = parse(row, session.connection.context())
+            challenged = session.connection.challenged
+            answered = await link.reply(session.submit(row)) is not None and answered
+            self.played.append(masked_answer(row) if challenged else line.redacted())
+            if session.connection.wants_tls:
+                await session.start_tls()
+        return answered
+
+    async def connect(self) -> None:
+        self._shell.close()
+        link = self._shell.new_link(silent=True)
+        await self._shell.take(link, self._shell.dial("practice", link.received, link.ended))
+        self.played.append(":connect")
+
+    def drop(self) -> None:
+        self._shell.close()
+        self.played.append(":drop")
+
+    def wait(self, seconds: float) -> None:
+        self._pass_time(seconds)
+        self.played.append(f":wait {seconds:g}")

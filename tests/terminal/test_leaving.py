@@ -128,7 +128,7 @@ def test_fault_of_ours_in_a_line_is_said_without_its_values_and_the_shell_goes_o
 
 
 def test_fault_of_ours_in_the_loop_leaves_the_terminal_whole(terminal: Terminals) -> None:
-    shell = terminal(command=[sys.executable, "-c", FAULT.format(module="repl", name="Repl._read")])
+    shell = terminal(command=[sys.executable, "-c", FAULT.format(module="editor", name="Editor.read")])
     assert shell.exit_code() == 3
     assert "ZeroDivisionError" in shell.scroll()
     assert "C4n4ry" not in shell.scroll()
@@ -151,7 +151,7 @@ class JobShell:
         self._count += 1
         path = self.home / f"settings-{self._count}"
         self.terminal.type(f"stty -g > {path}; echo told-$((1+{self._count - 1}))\r")
-        self.terminal.wait(f"\ntold-{self._count}")
+        self.terminal.wait(f"told-{self._count}")
         return path.read_text()
 
 

@@ -1,6 +1,6 @@
-"""Meta commands of the course: the table's functions call the Tutor, which is made when the first of them is typed.
+"""The course as a part of a shell: its meta commands, and the Tutor that is made when the first of them is typed.
 
-The table of all meta commands is in meta.py.
+The shell does not know of it: the course brings rows for the table of meta commands, and subscribes when it begins.
 """
 
 from __future__ import annotations
@@ -11,69 +11,86 @@ from typing import TYPE_CHECKING
 from popshell.course.answers import Prediction, is_answer, read_prediction
 from popshell.course.lesson import ExerciseKind, LessonError
 from popshell.protocol.records import Exchange
-from popshell.ui import coursepages
-from popshell.ui.doing import write_new
-from popshell.ui.shell import Misused, Shell
+from popshell.ui import course_pages
+from popshell.ui.actions import write_new
+from popshell.ui.shell import Meta, Misused, Shell
 from popshell.visible import show
 
 if TYPE_CHECKING:
     from popshell.course.attempt import Attempt
     from popshell.ui.tutor import Tutor
 
-Run = Callable[[Shell, str], Awaitable[None]]
+Act = Callable[["Tutor", str], "Awaitable[None] | None"]
 
 
-def _tutor(shell: Shell) -> Tutor | None:
-    """The course; begun on the first of its commands. None, and said, if it cannot be read."""
-    if shell.tutor is None and shell.make_tutor is not None:
-        try:
-            shell.tutor = shell.make_tutor(shell)
-        except LessonError as error:
-            shell.say("tutor.unreadable", style="err", reason=show(str(error)))
-            return None
-    if shell.tutor is None:
-        shell.say("tutor.no-course", style="warn")
-    return shell.tutor
+class Course:
+    """The course of one shell. `make` reads its order and the learner's progress; it raises LessonError."""
 
+    def __init__(self, shell: Shell, make: Callable[[], Tutor]) -> None:
+        self._shell = shell
+        self._make = make
+        self._tutor: Tutor | None = None
 
-def of_course(act: Callable[[Tutor, str], Awaitable[None] | None]) -> Run:
-    """A meta command of the course. A lesson that cannot be read is said, not raised."""
+    def _begun(self) -> Tutor | None:
+        """The tutor; None, and why is said, if the course cannot be read."""
+        if self._tutor is None:
+            try:
+                self._tutor = self._make()
+            except LessonError as error:
+                self._shell.say("tutor.unreadable", style="err", reason=show(str(error)))
+        return self._tutor
 
-    async def run(shell: Shell, argument: str) -> None:
-        tutor = _tutor(shell)
+    async def begin(self, lesson: str) -> bool:
+        """`popshell learn`: begin at `lesson`, or where the learner left (""). False, and why is said, if it cannot."""
+        shell, tutor = self._shell, self._begun()
         if tutor is None:
-            return
-        try:
-            done = act(tutor, argument)
-            if done is not None:
-                await done
-        except LessonError as error:
-            shell.say("tutor.unreadable", style="err", reason=show(str(error)))
-
-    return run
-
-
-async def begin_course(shell: Shell, lesson: str) -> bool:
-    """`popshell learn`: False, with the reason shown, if the course cannot begin."""
-    tutor = _tutor(shell)
-    if tutor is None:
-        shell.tally.usage = True
-        return False
-    try:
-        if await tutor.begin(lesson or None):
-            return True
-        if lesson and not shell.screen.interactive:  # nobody is there to choose another
             shell.tally.usage = True
             return False
-        return await shell.connect("practice")
-    except LessonError as error:
-        shell.say("tutor.unreadable", style="err", reason=show(str(error)))
-        shell.tally.usage = True
-        return False
+        try:
+            if await tutor.begin(lesson or None):
+                return True
+            if lesson and not shell.screen.interactive:  # no person is there to choose another
+                shell.tally.usage = True
+                return False
+            return await shell.connect("practice")
+        except LessonError as error:
+            shell.say("tutor.unreadable", style="err", reason=show(str(error)))
+            shell.tally.usage = True
+            return False
+
+    def rows(self) -> tuple[Meta, ...]:
+        """The rows that the course brings for the table of meta commands."""
+        return (
+            self._row("lessons", lessons),
+            self._row("lesson", lesson, "[NAME]"),
+            self._row("next", next_),
+            self._row("hint", hint),
+            self._row("answer", answer, "TEXT"),
+            self._row("solution", solution),
+            self._row("skip", skip),
+            self._row("again", again),
+            self._row("wait", wait, "SECONDS"),
+            self._row("reset", reset, "[all]", lambda: ("all",)),
+            self._row("certificate", certificate, "FILE"),
+        )
+
+    def _row(self, name: str, act: Act, param: str = "", choices: Callable[[], tuple[str, ...]] = tuple) -> Meta:
+        async def run(shell: Shell, argument: str) -> None:
+            tutor = self._begun()
+            if tutor is None:
+                return
+            try:
+                done = act(tutor, argument)
+                if done is not None:
+                    await done
+            except LessonError as error:
+                shell.say("tutor.unreadable", style="err", reason=show(str(error)))
+
+        return Meta(name, run, param, choices)
 
 
 def lessons(tutor: Tutor, argument: str) -> None:
-    coursepages.list_lessons(tutor)
+    course_pages.list_lessons(tutor)
 
 
 async def lesson(tutor: Tutor, argument: str) -> None:
@@ -114,7 +131,7 @@ def _answer(tutor: Tutor, attempt: Attempt, text: str) -> None:
     elif not is_answer(attempt.exercise.answers, text):
         tutor.shell.say("tutor.not-right", style="warn")
     elif attempt.missing() is not None:
-        coursepages.say_missing(tutor, attempt)
+        course_pages.say_missing(tutor, attempt)
     else:
         tutor.shell.say("tutor.not-asked", style="warn")
 
@@ -134,8 +151,7 @@ async def _predict(tutor: Tutor, attempt: Attempt, text: str) -> None:
         await shell.send(line)
     finally:  # Ctrl-C, or no reply: the exercise is open as before
         attempt.solved = False
-    session = shell.call.session if shell.call else None
-    last = session.transcript[-1] if session and session.transcript else None
+    last = next(reversed(shell.exchanges_here()), None)
     if last is not None and last.command is not None:
         _compare(tutor, attempt, said, last)
 
@@ -187,7 +203,7 @@ def hint(tutor: Tutor, argument: str) -> None:
     attempt.told += 1
     if hints:
         tutor.shell.say("tutor.hint", number=at + 1, total=len(hints))
-        tutor.shell.screen.lines(coursepages.laid_out(tutor.shell, hints[at]))
+        tutor.shell.screen.lines(course_pages.laid_out(tutor.shell, hints[at]))
         tutor.remember(hints=max(standing.hints, at + 1))
     if attempt.told >= len(hints):
         tutor.shell.say("tutor.solution-ready")
@@ -227,12 +243,7 @@ async def reset(tutor: Tutor, argument: str) -> None:
     if not everything and tutor.in_lesson() is None:
         return
     question = shell.words("tutor.ask-reset-all" if everything else "tutor.ask-reset")
-    agreed = shell.options.yes or (await shell.screen.ask(question)).strip().lower() in (
-        "y",
-        "yes",
-        shell.words("shell.yes"),
-    )
-    if not agreed:
+    if not (shell.options.yes or await shell.confirm(question)):
         shell.say("tutor.not-reset")
         return
     if everything:
@@ -256,13 +267,13 @@ async def wait(tutor: Tutor, argument: str) -> None:
     tutor.shell.say("tutor.waited", seconds=f"{seconds:g}")
     tutor.stage.pass_time(seconds)
     left = shell.seconds_left()
-    if left is not None and left <= 0:
-        await shell.closing()  # autologout; `line_lost` hears of it
+    if left is not None and left <= 0 and shell.link is not None:
+        await shell.link.closing()  # autologout; `line_lost` hears of it
     elif (judged := tutor.judged) is not None:
         tutor.weigh(judged)
 
 
 def certificate(tutor: Tutor, argument: str) -> None:
-    lines = coursepages.certificate(tutor)
+    lines = course_pages.certificate(tutor)
     if lines is not None and write_new(tutor.shell, argument, lambda: lines):
         tutor.shell.say("tutor.certificate-written", path=show(argument))

@@ -1,21 +1,30 @@
-"""The terminal's own settings: quiet while we work, and as they were when we leave. POSIX only.
+"""The terminal behind a file descriptor: its settings, what was typed ahead, and the user's pager. POSIX only.
 
 While a reply is due the terminal does not echo (a password typed ahead would be shown) and gives its bytes at once, so
 that what was typed ahead can be put at the next prompt *unsent* (sec-U2). Whatever way the program ends, `restore()`
 puts back what was found (sec-U4).
+
+No shell reads the pager's command. `less` is told to be secure (no files, no commands), to obey colours and nothing
+else, and to chop long rows: our rows have their margin, and a row that it broke would have none (sec-R5).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
 import select
+import shlex
+import shutil
 import signal
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from types import FrameType
 
+#: Rows that are handed over in one go.
+_ROWS = 500
 _ESCAPES = re.compile(r"\x1b\[200~|\x1b\[201~|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|\x1b.?")
 
 
@@ -86,3 +95,43 @@ def edit(typed: str) -> str:
         elif ch == "\n" or ch == "\t" or ch >= " ":
             out.append(ch)
     return "".join(out)
+
+
+# -- the pager ---------------------------------------------------------------------------------------------------------
+
+
+def pager_command(environ: Mapping[str, str]) -> list[str] | None:
+    """The pager with its arguments; None if there is none."""
+    with contextlib.suppress(ValueError):  # a quotation mark that is not closed
+        words = shlex.split(environ.get("PAGER", "")) or ["less"]
+        for found in (words, ["less"], ["more"]):
+            if shutil.which(found[0]):
+                return [*found, "-RS"] if os.path.basename(found[0]) == "less" else found
+    return None
+
+
+async def page_out(rows: Iterable[str], encoding: str, environ: Mapping[str, str]) -> bool:
+    """Show the rows until the user leaves the pager; False if there is none."""
+    words = pager_command(environ)
+    if words is None:
+        return False
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words, stdin=asyncio.subprocess.PIPE, env={**environ, "LESSSECURE": "1"}
+        )
+    except OSError:
+        return False
+    assert process.stdin is not None
+    try:
+        left = iter(rows)
+        with contextlib.suppress(ConnectionError):  # the pager may be left in the middle
+            while some := list(islice(left, _ROWS)):
+                process.stdin.write("".join(f"{row}\n" for row in some).encode(encoding, "backslashreplace"))
+                await process.stdin.drain()
+        process.stdin.close()
+        await process.wait()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    return True

@@ -1,19 +1,22 @@
 """What the course shows: a lesson's text, a task, what is missing, the end of a lesson, all lessons, the certificate.
 
-It reads a Tutor and changes nothing. All words are of lessons, so they pass `visible.show` (sec-D5).
+It reads a course under way and changes nothing. All words are of lessons, so they pass `visible.show` (sec-D5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from popshell import __version__
+from popshell.course.attempt import Attempt
+from popshell.course.catalog import Words
 from popshell.course.checks import Check, Replied
 from popshell.course.explain import citation
 from popshell.course.lesson import Exercise, ExerciseKind, Lesson, Prose, Translation
 from popshell.course.player import Rehearsal
+from popshell.course.progress import Lessons, Standing
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, State, known_code
 from popshell.session import transcript_lines
 from popshell.ui import pages, render
@@ -21,10 +24,31 @@ from popshell.ui.layout import Line
 from popshell.ui.shell import Shell
 from popshell.visible import show
 
-if TYPE_CHECKING:
-    from popshell.course.attempt import Attempt
-    from popshell.course.catalog import Words
-    from popshell.ui.tutor import Tutor
+
+class CourseView(Protocol):
+    """What these pages read of a course under way: a Tutor."""
+
+    @property
+    def shell(self) -> Shell: ...
+
+    @property
+    def lessons(self) -> Lessons: ...
+
+    @property
+    def lesson(self) -> Lesson | None: ...
+
+    @property
+    def attempt(self) -> Attempt | None: ...
+
+    @property
+    def paused(self) -> bool: ...
+
+    @property
+    def prose(self) -> Prose: ...
+
+    def all_lessons(self) -> Iterator[Lesson]: ...
+
+    def standing(self, lesson: Lesson, exercise: Exercise) -> Standing: ...
 
 
 def laid_out(shell: Shell, text: str) -> list[Line]:
@@ -32,7 +56,7 @@ def laid_out(shell: Shell, text: str) -> list[Line]:
     return list(pages.layout(text, shell.screen.look.within(pages.WIDEST), shell.words))
 
 
-def toolbar(tutor: Tutor) -> Line:
+def toolbar(tutor: CourseView) -> Line:
     """Task and progress, for the toolbar."""
     lesson, attempt = tutor.lesson, tutor.attempt
     if lesson is None or attempt is None:
@@ -49,7 +73,7 @@ def toolbar(tutor: Tutor) -> Line:
     return [("", " "), ("emphasis", place), ("", f" {task}")]
 
 
-def say_missing(tutor: Tutor, attempt: Attempt) -> None:
+def say_missing(tutor: CourseView, attempt: Attempt) -> None:
     """What is missing, from the state that was reached."""
     evidence, words = attempt.evidence(), tutor.shell.words
     if (check := attempt.missing()) is None:
@@ -93,7 +117,7 @@ def _named(step: Replied) -> str:
     return f"{step.command or ''} {status}".strip() or "?"
 
 
-def lesson_text(tutor: Tutor, lesson: Lesson) -> list[Line]:
+def lesson_text(tutor: CourseView, lesson: Lesson) -> list[Line]:
     """A lesson's title and text; a translation that is older than its English text says so."""
     shell, names = tutor.shell, tutor.lessons.course.lessons
     title = shell.words(
@@ -152,7 +176,7 @@ def taught(name: str) -> tuple[str, str]:
     return (f"codes/{row.page}", citation(row.rfc, row.section)) if row else ("", "")
 
 
-def list_lessons(tutor: Tutor) -> None:
+def list_lessons(tutor: CourseView) -> None:
     """All lessons with what is done of each."""
     shell, lines = tutor.shell, []
     for number, lesson in enumerate(tutor.all_lessons(), 1):
@@ -175,7 +199,7 @@ def list_lessons(tutor: Tutor) -> None:
     shell.page(shell.screen.drawn(lines))
 
 
-def certificate(tutor: Tutor) -> Iterable[str] | None:
+def certificate(tutor: CourseView) -> Iterable[str] | None:
     """The lines of the certificate; None, and it is said, while exercises are open."""
     words, open_ones, rows = tutor.shell.words, 0, []
     for lesson in tutor.all_lessons():

@@ -1,7 +1,9 @@
-"""The loop on a terminal: read a line, give it to the Shell, show. One asyncio loop, one writer, no patch_stdout.
+"""The prompt of a terminal as a source of lines: prompt_toolkit's line editor, its keys, questions, signals.
 
-Traps, measured. patch_stdout reorders output, so we print when no prompt is live and use run_in_terminal when one is.
-prompt_toolkit removes our SIGINT handler unless told not to (`handle_sigint=False`).
+One asyncio loop, one writer. Traps, measured. patch_stdout reorders output, so we print when no prompt is live and use
+run_in_terminal when one is. prompt_toolkit removes our SIGINT handler unless told not to (`handle_sigint=False`). Keys
+that arrive in one packet behind Enter are a paste, whatever the terminal calls them: they stay in the buffer and are
+asked about, never run (sec-U3).
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from prompt_toolkit.application.run_in_terminal import run_in_terminal
-from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
+from prompt_toolkit.filters import has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -26,60 +29,46 @@ from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
 from popshell.course.catalog import Catalog
 from popshell.protocol.line import MASK
-from popshell.ui import flight, render, theme, waiting
+from popshell.ui import render, terminal, theme
 from popshell.ui.completer import Known, ShellCompleter
+from popshell.ui.front import Front, Stopped, Typed
 from popshell.ui.history import MemoryHistory, RecentSuggest, ShellHistory
-from popshell.ui.interruptions import Interruptions
-from popshell.ui.keys import prompt_keys
 from popshell.ui.layout import Look
 from popshell.ui.prompt import Mask, ShellLexer, Toolbar, formatted, hint, prompt_line
 from popshell.ui.screen import Screen
-from popshell.ui.shell import Leave, Shell
-from popshell.ui.tty import Terminal
+from popshell.ui.shell import Shell
 from popshell.ui.typed import Typing
-from popshell.ui.waiting import COUNTDOWN
 from popshell.visible import fault_of, show
 
 
-class Stopped(Exception):
-    """A signal asks the program to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-class ReplScreen(Screen):
+class TerminalScreen(Screen):
     """A Screen that knows the live prompt."""
 
-    repl: Repl
+    editor: Editor
 
     def __init__(self, look: Look, *, ascii: bool = False) -> None:
         super().__init__(look, ascii=ascii)
         self.pauses = True
 
     def interrupt(self, show: Callable[[], None]) -> None:
-        self.repl.interruptions.tell(show)
+        self.editor.interruptions.tell(show)
 
-    async def ask(self, question: str) -> str:
-        return await self.repl.ask(question) or ""
-
-    async def ask_hidden(self, question: str, *, piped: bool = False) -> str | None:
-        return await self.repl.ask(question, hidden=True)
+    async def ask(self, question: str, *, hidden: bool = False, piped: bool = False) -> str | None:
+        return await self.editor.ask(question, hidden=hidden)
 
     async def page_out(self, rows: Iterable[str]) -> bool:
-        return await self.repl.page_out(rows)
+        return await self.editor.page_out(rows)
 
 
-class Repl:
-    """The interactive front end of one Shell."""
+class Editor:
+    """The line editor of one Shell, as a source of its front end."""
 
     def __init__(
         self, shell: Shell, catalog: Catalog, history: Callable[[], Path] | None, name: str = "", vi: bool = False
     ) -> None:
         self.shell = shell
         self._typing = Typing(shell)
-        self._terminal = Terminal(0)
+        self._terminal = terminal.Terminal(0)
         self._task: asyncio.Task[None] | None = None
         self.interruptions = Interruptions(lambda: self._live() is not None)
         self._stopped: int | None = None
@@ -95,7 +84,7 @@ class Repl:
             enable_history_search=False,
             bottom_toolbar=self._draw_toolbar,
             input_processors=[Mask(shell, self._typing), AfterInput(self._hint)],
-            key_bindings=prompt_keys(lambda: run_in_terminal(self._suspend)),
+            key_bindings=_prompt_keys(lambda: run_in_terminal(self._suspend)),
             erase_when_done=True,
             enable_suspend=False,
             style=self._style,
@@ -107,109 +96,69 @@ class Repl:
                 control.lexer = ShellLexer(self._typing)
         self._asking: PromptSession[str] | None = None
 
-    # -- the loop ------------------------------------------------------------------------------------------------------
+    # -- the source of lines -------------------------------------------------------------------------------------------
 
     async def run(self, begin: Callable[[], Awaitable[bool]]) -> int:
-        """Run `begin`, then read lines until the user leaves. Returns the exit code.
-
-        If `begin` fails, its reason is shown already, and there is nothing to go on with.
-        """
+        """Run `begin`, then read lines until the user leaves. Returns the exit code."""
         loop = asyncio.get_running_loop()
-        watch = loop.create_task(self._watch())
         self._install_signals(loop)
         loop.set_exception_handler(self._background_fault)
         self._terminal.quiet()
         try:
-            if await self._foreground(begin()) is False:
-                return self.shell.tally.exit_code()
-            while self._stopped is None:
-                text = await self._read()
-                if text is not None:
-                    await self._foreground(self._submit(text))
-        except (Leave, EOFError):
-            pass
-        except Stopped:
-            pass
+            began = await Front(self.shell, self).run(begin)
+        except Stopped as stopped:
+            return 128 + stopped.number
         finally:
-            watch.cancel()
-            self.shell.hang_up()
             self._terminal.restore()
-        return 0 if self._stopped is None else 128 + self._stopped
+        return 0 if began else self.shell.tally.exit_code()
 
-    async def _read(self) -> str | None:
-        """One prompt; None after Ctrl-C. Ctrl-D leaves, asking first where marks would be lost."""
-        ahead = self._terminal.typed_ahead().lstrip("\n")
-        kept = not self.shell.draft and "\n" in ahead
-        draft, self.shell.draft = self.shell.draft or ahead.rstrip("\n"), ""
+    async def read(self, front: Front) -> Typed | None:
+        """One prompt; None after Ctrl-C, and for an empty line. Ctrl-D is the end."""
+        self.interrupted()
+        shell, ahead = self.shell, self._terminal.typed_ahead().lstrip("\n")
+        kept = not shell.draft and "\n" in ahead
+        draft, shell.draft = shell.draft or ahead.rstrip("\n"), ""
         if kept:
-            self.shell.say("shell.draft-kept")
+            shell.say("shell.draft-kept")
         try:
             text = await self._session.prompt_async(default=draft, handle_sigint=False, set_exception_handler=False)
         except KeyboardInterrupt:
             return None
-        except EOFError:
-            await self.shell.leave()
-            return None
         finally:
             self._terminal.quiet()
-        return text
+        rows = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n").split("\n")
+        return Typed(rows, ask=len(rows) > 1) if rows != [""] or self._typing.challenged() else None
 
-    async def _submit(self, text: str) -> None:
-        lines = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n").split("\n")
-        if len(lines) > 1:
-            await self._submit_block(lines)
-        elif text.startswith(":"):
-            self.shell.screen.lines([[("dim", f" {_safe(self._typing.masked(text))}")]])
-            await self.shell.run(text)
-        elif text or (self.shell.session and self.shell.session.connection.challenged):
-            if self.shell.session is None:  # it will not be sent, so nothing else shows it
-                self.shell.screen.lines([[("dim", f" {_safe(self._typing.masked(text))}")]])
-            await self.shell.run(text)
-
-    async def _submit_block(self, lines: list[str]) -> None:
-        """A pasted block is shown and asked about before anything goes out."""
-        shell = self.shell
-        shell.say("shell.pasted", count=len(lines))
-        for text in self._typing.masked("\n".join(lines)).split("\n"):
-            shell.screen.lines([[("", "    "), ("", _safe(text))]])
-        answer = await shell.screen.ask(shell.words("shell.ask-paste", count=len(lines)))
-        if answer.strip().lower() in ("y", "yes", shell.words("shell.yes")):
-            await flight.run_block(shell, lines)
-        else:
-            shell.draft = "\n".join(lines)
-            shell.say("shell.paste-kept")
-
-    async def _foreground(self, work: Awaitable[Any]) -> Any:
-        """Run `work` so that Ctrl-C gives the prompt back (sec-U1); None then."""
-        self._task = asyncio.ensure_future(work)
+    @contextlib.contextmanager
+    def interrupts(self, task: asyncio.Task[Any]) -> Iterator[None]:
+        self._task = task
         try:
-            return await self._task
-        except asyncio.CancelledError:
-            if self._stopped is not None:
-                raise Stopped(self._stopped) from None
-            waiting.interrupted(self.shell)
-            return None
-        except (Leave, Stopped, EOFError):
-            raise
-        except Exception as error:  # a fault of ours: it must not cost the user the session
-            self.shell.say("shell.fault", style="err", what=_safe(fault_of(error)))
-            return None
+            yield
         finally:
             self._task = None
+
+    def interrupted(self) -> None:
+        if self._stopped is not None:
+            raise Stopped(self._stopped) from None
+
+    def echo(self, text: str) -> None:
+        """The prompt is erased when a line is entered."""
+        self.shell.screen.lines([[("dim", f" {_safe(self._typing.masked(text))}")]])
+
+    def refused(self, rows: list[str]) -> None:
+        """Lines that are not sent go back to the prompt."""
+        self.shell.draft = "\n".join(rows)
+        self.shell.say("shell.paste-kept")
+
+    def last_minute(self, begins: bool) -> None:
+        """The toolbar counts down."""
+        if self._session.app.is_running:
+            self._session.app.invalidate()
 
     def _background_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         what = fault_of(error) if error is not None else str(context.get("message", "?"))
         self.interruptions.tell(lambda: self.shell.say("shell.fault", style="err", what=_safe(what)))
-
-    async def _watch(self) -> None:
-        """Redraw the toolbar each second of the last minute before autologout."""
-        while True:
-            left = self.shell.seconds_left()
-            wait = 5.0 if left is None or left > COUNTDOWN + 5 else 1.0
-            await asyncio.sleep(wait)
-            if left is not None and left <= COUNTDOWN + 1 and self._session.app.is_running:
-                self._session.app.invalidate()
 
     # -- signals -------------------------------------------------------------------------------------------------------
 
@@ -269,7 +218,10 @@ class Repl:
     def _known(self, name: str) -> Known:
         session = self.shell.session
         capabilities = session.connection.capabilities if session else None
-        return Known(self._typing.context(), capabilities, self.shell.options.language, name, self.shell.screen.ascii)
+        shell = self.shell
+        return Known(
+            self._typing.context(), capabilities, shell.options.language, name, shell.screen.ascii, shell.metas
+        )
 
     def _history(self, where: Callable[[], Path] | None) -> History:
         return (
@@ -328,15 +280,13 @@ class Repl:
 
     async def page_out(self, rows: Iterable[str]) -> bool:
         """Give the terminal to the user's pager, and take it again. What happens meanwhile is told afterwards."""
-        from popshell.ui import pager
-
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is the pager's, Ctrl-Z stops both
         loop.remove_signal_handler(signal.SIGTSTP)
         self._terminal.restore()
         self.interruptions.hold()
         try:
-            return await pager.run(rows, self.shell.screen.out.encoding or "utf-8", os.environ)
+            return await terminal.page_out(rows, self.shell.screen.out.encoding or "utf-8", os.environ)
         finally:
             self._terminal.quiet()
             self._install_signals(loop)
@@ -345,3 +295,77 @@ class Repl:
 
 def _safe(text: str) -> str:
     return show(text, keep="")
+
+
+class Interruptions:
+    """What happens by itself is shown above a live prompt, in order, never into the line that is being typed.
+
+    A reply that comes late, the server closing, a fault in the background: each brings a function that shows it. It is
+    called at once if no prompt is live, by run_in_terminal if one is, and later while another program has the terminal.
+    `is_live` says whether a prompt stands on the screen.
+    """
+
+    def __init__(self, is_live: Callable[[], bool]) -> None:
+        self._is_live = is_live
+        self._waiting: list[Callable[[], None]] = []
+        self._draining: asyncio.Task[None] | None = None
+        self._held = False
+
+    def tell(self, show: Callable[[], None]) -> None:
+        """Call `show` above a live prompt, in order; at once if there is none."""
+        if self._held:
+            self._waiting.append(show)
+            return
+        if not self._is_live() and not self._waiting:
+            show()
+            return
+        self._waiting.append(show)
+        if self._draining is None or self._draining.done():
+            self._draining = asyncio.ensure_future(self._drain())
+
+    def hold(self) -> None:
+        """Another program has the terminal: keep everything until `release()`."""
+        self._held = True
+
+    async def release(self) -> None:
+        """The terminal is ours again: tell what happened meanwhile."""
+        self._held = False
+        await self._drain()
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            shows, self._waiting = self._waiting, []
+
+            def tell(shows: list[Callable[[], None]] = shows) -> None:
+                for one in shows:
+                    one()
+
+            if self._is_live():
+                await run_in_terminal(tell)
+            else:
+                tell()
+
+
+def _prompt_keys(suspend: Callable[[], object]) -> KeyBindings:
+    """The bindings of the prompt; `suspend` is called at Ctrl-Z."""
+    keys = KeyBindings()
+
+    @keys.add(Keys.BracketedPaste)
+    def paste(event: KeyPressEvent) -> None:
+        """Pasted lines stay in the buffer; Enter then shows them and asks."""
+        text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+        event.current_buffer.insert_text(text.rstrip("\n"))
+
+    @keys.add("enter", filter=has_focus(DEFAULT_BUFFER))
+    def enter(event: KeyPressEvent) -> None:
+        """Enter runs; but with keys of the same packet behind it, it is a line end of a paste."""
+        if any(press.key == Keys.ControlM or len(press.key) == 1 for press in event.key_processor.input_queue):
+            event.current_buffer.insert_text("\n")
+        else:
+            event.current_buffer.validate_and_handle()
+
+    @keys.add("c-z")
+    def stop(event: KeyPressEvent) -> None:
+        suspend()
+
+    return keys

@@ -1,6 +1,6 @@
 """Meta commands that do something: settings, APOP's digest, connecting, several lines at once, a transcript in a file.
 
-The table of all meta commands is in meta.py.
+The table of all meta commands is in metas.py.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from popshell.course.catalog import LANGUAGES, match_language
-from popshell.protocol.commands import State
 from popshell.protocol.line import in_flight, parse
 from popshell.protocol.sasl import apop_digest, prepared
 from popshell.protocol.secrets import MASK, takes_secret
 from popshell.session import transcript_lines
-from popshell.ui import ending
-from popshell.ui import flight as flights
-from popshell.ui.shell import Misused, Shell
+from popshell.ui.events import End
+from popshell.ui.front import run_block
+from popshell.ui.shell import Meta, Misused, Shell
 from popshell.visible import show
 
 WITH_SECRETS = "--with-secrets"
@@ -50,8 +49,7 @@ async def reveal(shell: Shell, argument: str) -> None:
     elif argument:
         shell.say("shell.choose", style="warn", choices=shell.words.listed(("on", "off")))
         return
-    practice = shell.call is not None and shell.call.endpoint.practice
-    key = "reveal-off" if not shell.options.reveal else "reveal-on" if practice else "reveal-not-here"
+    key = "reveal-off" if not shell.options.reveal else "reveal-on" if shell.on_practice else "reveal-not-here"
     shell.say(f"shell.{key}")
 
 
@@ -66,7 +64,7 @@ async def apop(shell: Shell, argument: str) -> None:
         return
     if not argument or " " in argument:
         raise Misused
-    secret = await shell.screen.ask_hidden(shell.words("shell.password"), piped=True)
+    secret = await shell.ask_secret(shell.words("shell.password"), piped=True)
     if not secret:
         shell.say("shell.not-sent", style="warn")
         return
@@ -93,27 +91,20 @@ async def flight(shell: Shell, argument: str) -> None:
     session = shell.session
     if session is not None and "PIPELINING" not in (session.connection.capabilities or {}):
         shell.say("shell.one-by-one")
-    await flights.run_block(shell, rows)
+    await run_block(shell, rows)
 
 
 async def connect(shell: Shell, argument: str) -> None:
     """A new connection; one to a real server with marks set is not given up unasked."""
-    await shell.connect(argument or None, asking=shell.call is not None and not shell.call.endpoint.practice)
+    await shell.connect(argument or None, asking=not shell.on_practice)
 
 
 async def drop(shell: Shell, argument: str) -> None:
-    """Close the line without QUIT, and say what that means."""
-    session, before = shell.session, shell.state
-    if session is None:
+    """Close the connection without QUIT; what that means is said when it has ended."""
+    if shell.session is None:
         shell.say("shell.no-connection", style="warn")
-        return
-    asked = session.connection.is_due("QUIT")
-    shell.hang_up()
-    shell.say("shell.dropped-only" if asked else "shell.dropped", style="warn")
-    ending.became_of_marks(shell, session)
-    shell.moved(before, State.CLOSED)
-    if shell.tutor is not None:
-        shell.tutor.line_lost()
+    else:
+        shell.close(End.DROPPED)
 
 
 async def save(shell: Shell, argument: str) -> None:
@@ -125,7 +116,7 @@ async def save(shell: Shell, argument: str) -> None:
         raise Misused
     if not masked:
         question = shell.words("shell.ask-secrets", path=show(path))
-        if (await shell.screen.ask(question)).strip().lower() not in ("yes", shell.words("shell.yes")):
+        if not await shell.confirm(question):
             shell.say("shell.not-saved")
             return
     private = shell.words("shell.private")
@@ -154,3 +145,17 @@ def write_new(shell: Shell, argument: str, lines: Callable[[], Iterable[str]]) -
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in lines())
     return True
+
+
+#: Rows of the table of meta commands.
+ACTIONS = (
+    Meta("apop", apop, "NAME"),
+    Meta("flight", flight, "LINE | LINE"),
+    Meta("connect", connect, "[HOST|practice]", lambda: ("practice",)),
+    Meta("drop", drop),
+    Meta("save", save, "[--with-secrets] FILE", lambda: (WITH_SECRETS,)),
+    Meta("notes", notes, "[full|brief|off]", lambda: ("full", "brief", "off")),
+    Meta("lang", lang, f"[{'|'.join(LANGUAGES)}]", lambda: tuple(LANGUAGES)),
+    Meta("reveal", reveal, "[on|off]", lambda: ("on", "off")),
+)
+QUIT = Meta("quit", quit_, also=("exit", "q"))

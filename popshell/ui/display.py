@@ -1,0 +1,193 @@
+"""Shows the events of a shell on its screen: replies with their notes, the arrow that was taken, how connections end.
+
+`new_shell` puts a shell together with what every shell has: its exit code, its screen, JSON records, the seat belt.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+
+from popshell.course.catalog import Catalog
+from popshell.protocol.commands import State
+from popshell.protocol.connection import Due
+from popshell.protocol.records import Exchange
+from popshell.session import ConnectError
+from popshell.ui import diagram, link, render
+from popshell.ui.events import (
+    Challenged,
+    Connected,
+    End,
+    Ended,
+    Failed,
+    Finished,
+    Greeted,
+    Overdue,
+    Replied,
+    Sent,
+    ShellEvent,
+    TlsStarted,
+    Waiting,
+)
+from popshell.ui.safety import SeatBelt
+from popshell.ui.screen import Screen
+from popshell.ui.shell import Dial, MetaCommands, Options, Shell
+from popshell.visible import show
+
+
+def new_shell(
+    catalog: Catalog,
+    screen: Screen,
+    dial: Dial,
+    options: Options,
+    metas: Callable[[], MetaCommands] | None = None,
+) -> Shell:
+    """A shell with its subscribers and its first gate. `metas` is called when the first meta command is typed."""
+    shell = Shell(catalog, screen, dial, options)
+    shell.subscribe(shell.tally.heard)
+    shell.subscribe(Display(shell).heard)
+    shell.gates.append(SeatBelt(shell))
+    shell.metas = functools.cache(metas) if metas is not None else None
+    return shell
+
+
+class Display:
+    """A subscriber that shows each event in words and pictures."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    def heard(self, event: ShellEvent) -> None:
+        shell = self._shell
+        match event:
+            case Connected(endpoint=endpoint):
+                # The banner has named the first connection to the practice server.
+                if not endpoint.practice:
+                    shell.say("shell.connected", place=endpoint.label)
+                elif shell.earlier and shell.announces_practice:
+                    shell.say("shell.connected-practice", place=endpoint.label)
+            case Sent():
+                self._sent(event)
+            case Greeted() | Replied():
+                self._replied(event)
+            case Challenged(challenge=challenge, late=late):
+                shell.screen.challenge(challenge)
+                if not late:
+                    shell.say("shell.challenge" if shell.options.notes == "full" else "shell.challenge-brief")
+            case Waiting(due=due, rate=rate):
+                self._waiting(due, rate)
+            case Overdue(due=due):
+                if due is not None:
+                    shell.say("shell.interrupted", style="warn", command=self._name(due))
+            case TlsStarted(facts=facts):
+                known = {"version": "TLS", "cipher": "", **facts}
+                shell.say("shell.tls-on", style="lock", **known, lock=shell.screen.lock)
+            case Ended():
+                self._ended(event)
+            case Finished(before=before):
+                self._moved(before, State.CLOSED)
+            case Failed(error=error):
+                self._failed(error)
+
+    def _sent(self, event: Sent) -> None:
+        shell = self._shell
+        if event.line is None:
+            shell.screen.command(None, not event.cancels)
+        else:
+            note = shell.words("shell.sent-by-shell") if event.by_shell else ""
+            shell.screen.command(event.line, not (shell.options.reveal and shell.on_practice), note)
+
+    def _replied(self, event: Greeted | Replied) -> None:
+        """The reply, the notes, and the arrow if the state changed."""
+        shell, screen, exchange = self._shell, self._shell.screen, event.exchange
+        if event.late and exchange.problem is None and exchange.command is not None:
+            shell.say("shell.late", command=exchange.command.name)
+        # The practice server never repeats what it was sent (sec-V3): nothing of its words needs a mask.
+        screen.echoes = not shell.on_practice
+        shell.reply(self._with_evidence(exchange))
+        if shell.options.notes != "off":
+            cite = shell.options.notes == "full"
+            screen.notes(render.note_lines(event.notes, screen.look, cite=cite))
+        self._moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
+
+    def _with_evidence(self, exchange: Exchange) -> Exchange:
+        """Octets between STLS and TLS are no part of the record, since TCP may cut them anywhere; they are shown."""
+        opened = self._shell.link.connection if self._shell.link else None
+        if opened is None or exchange.problem is None or exchange.problem.code != "stls-injection":
+            return exchange
+        return replace(exchange, received=opened.session.connection.injected)
+
+    def _moved(self, before: State, after: State, command: str | None = None) -> None:
+        """Draw the arrow that was taken, if one was; without a command the connection was lost."""
+        if before is not after:
+            screen = self._shell.screen
+            drawn = diagram.arrow(before, after, command, screen.look.within(-2), self._shell.words)
+            screen.state_changed(before, after, drawn)
+
+    def _failed(self, error: ConnectError) -> None:
+        shell = self._shell
+        shell.screen.lines(render.paragraph(shell.net_words(error), shell.screen.look, style="err"))
+
+    # -- waiting -------------------------------------------------------------------------------------------------------
+
+    def _name(self, due: Due) -> str:
+        """What is waited for: a command, or the greeting."""
+        return show(due.command.name if due.command else self._shell.words("problem.greeting"), keep="")
+
+    def _waiting(self, due: Due, rate: int | None) -> None:
+        """What has come of the reply so far, and what is missing."""
+        if rate is not None:
+            key = "shell.waiting-slow"
+        elif due.bare_lf_dot:
+            key = "shell.waiting-bare-lf"
+        elif due.octets:
+            key = "shell.waiting-terminator" if due.command and due.command.expects_multi_line else "shell.waiting-line"
+        else:
+            key = "shell.waiting" if due.command else "shell.waiting-greeting"
+        facts = {"command": self._name(due), "lines": due.lines, "octets": due.octets, "rate": rate}
+        self._shell.screen.waiting(self._shell.words(key, **facts))
+
+    # -- ends ----------------------------------------------------------------------------------------------------------
+
+    def _ended(self, event: Ended) -> None:
+        shell, how = self._shell, event.how
+        match how:
+            case End.QUIT:
+                shell.say("shell.closed", seconds=round(link.CLOSING_TIME))
+            case End.QUIT_CLOSED_HERE:
+                shell.say("shell.closed-by-us", seconds=round(link.CLOSING_TIME))
+            case End.TLS_FAILED:
+                self._why(event)
+                self._moved(event.before, State.CLOSED)
+            case End.LOST | End.AUTOLOGOUT | End.BROKEN:
+                self._why(event)
+                if event.stood or shell.earlier:  # what fails at the very beginning ends the program
+                    shell.say("shell.reconnect")
+                self._moved(event.before, State.CLOSED)
+                self._marks(event)
+            case End.DROPPED:
+                shell.say("shell.dropped-only" if event.quit_sent else "shell.dropped", style="warn")
+                self._marks(event)
+                self._moved(event.before, State.CLOSED)
+            case End.REPLACED:
+                self._moved(event.before, State.CLOSED)
+                self._marks(event)
+
+    def _why(self, event: Ended) -> None:
+        if event.how is End.AUTOLOGOUT:
+            self._shell.say("shell.autologout", style="warn")
+        elif isinstance(event.error, ConnectError):
+            self._failed(event.error)
+        elif event.how is not End.BROKEN:  # else the words on the fault have said that this side closed
+            self._shell.say("shell.server-closed", style="warn")
+
+    def _marks(self, event: Ended) -> None:
+        """Whether the marked messages are still there: only QUIT in TRANSACTION enters UPDATE (RFC 1939 §6).
+
+        A QUIT that was sent and not answered leaves it open, and then that is said.
+        """
+        if event.marks:
+            key = "shell.dropped-quit" if event.quit_sent else "shell.dropped-marks"
+            marks = self._shell.words.listed(event.marks)
+            self._shell.say(key, style="warn", marks=marks, count=len(event.marks))

@@ -1,0 +1,168 @@
+"""Events: what a shell publishes about its connections, for the screen, JSON records, the exit code and a course.
+
+`late` events may come while a line is being typed: no call waits for them, or it cannot be known whether one does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from popshell.course.explain import Note
+from popshell.protocol.commands import State
+from popshell.protocol.connection import Challenge, Due
+from popshell.protocol.line import CommandLine
+from popshell.protocol.records import Exchange
+from popshell.session import ConnectError, Endpoint
+
+
+class End(Enum):
+    """How a connection ended."""
+
+    #: the server closed after its reply to QUIT (RFC 1939 §6)
+    QUIT = "quit"
+    #: it did not close in time after that reply, so this side did
+    QUIT_CLOSED_HERE = "quit-closed-here"
+    #: the server or the network closed it
+    LOST = "lost"
+    #: the practice server's inactivity timer ran out (RFC 1939 §3)
+    AUTOLOGOUT = "autologout"
+    #: closed here after a fault in what the server sent: nothing is trusted after it
+    BROKEN = "broken"
+    TLS_FAILED = "tls-failed"
+    #: closed here, because no reply came where no person can decide to wait longer
+    TIMEOUT = "timeout"
+    #: closed here without QUIT, as the user wished
+    DROPPED = "dropped"
+    #: closed here without QUIT for another connection
+    REPLACED = "replaced"
+    #: closed here; nothing needs to be said of it
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """A connection is being opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection was opened; its greeting is still to come."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A line went out. `line` is None for an answer to a challenge; `cancels` if that answer is `*`."""
+
+    line: CommandLine | None
+    cancels: bool = False
+    by_shell: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """The greeting came, or what came instead. `late`: it was no longer waited for."""
+
+    exchange: Exchange
+    notes: tuple[Note, ...] = ()
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """A reply came, or octets that are no reply to any line. `late`: no call waits for it."""
+
+    exchange: Exchange
+    notes: tuple[Note, ...] = ()
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """The server asks for one more line of an AUTH dialogue."""
+
+    challenge: Challenge
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A reply takes long. `rate` in octets a second if it comes slowly, None if it does not come at all."""
+
+    due: Due
+    rate: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A reply is no longer waited for; it may still come."""
+
+    due: Due | None
+    late: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class TlsStarted:
+    """TLS is on; `facts` are what `:tls` shows."""
+
+    facts: dict[str, object]
+    late: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """An exchange that this side cut off: it is recorded, and there is no reply to show. `error` if TLS failed."""
+
+    exchange: Exchange
+    notes: tuple[Note, ...] = ()
+    error: ConnectError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The connection is closed. `before` is the state that the end met, `error` what the network reported."""
+
+    how: End
+    before: State
+    error: Exception | None = None
+    #: messages that were marked, or whose DELE had no reply yet; whether QUIT was sent and not answered
+    marks: tuple[int, ...] = ()
+    quit_sent: bool = False
+    #: whether the connection had got past its greeting
+    stood: bool = True
+    late: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """QUIT is done with, and the end was reported: the state goes from `before` to CLOSED."""
+
+    before: State
+    late: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A connection could not be opened, or what was wanted of it could not be had."""
+
+    error: ConnectError
+
+
+ShellEvent = (
+    Connecting
+    | Connected
+    | Sent
+    | Greeted
+    | Replied
+    | Challenged
+    | Waiting
+    | Overdue
+    | TlsStarted
+    | Unanswered
+    | Ended
+    | Finished
+    | Failed
+)

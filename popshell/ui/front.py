@@ -1,0 +1,303 @@
+"""The loop of every front end: read lines from a source, run them, until the input ends or the user leaves.
+
+There are three sources: the prompt of a terminal (editor.py), a person at a terminal that is not redrawn (`--plain`),
+and a script from a pipe or a file. What is asked before several lines are sent, how Ctrl-C gives the prompt back
+(sec-U1), and the last minute before autologout are the same for all and stand here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+from popshell.protocol.line import parse
+from popshell.ui.events import Sent
+from popshell.ui.link import COUNTDOWN, Link
+from popshell.ui.screen import LineSource
+from popshell.ui.shell import Leave, Shell
+from popshell.visible import fault_of, show
+
+#: So long after a line, in seconds, whatever follows was not typed by hand: a paste, or typed ahead.
+_AT_ONCE = 0.02
+
+
+class Stopped(Exception):
+    """A signal asks the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Typed(NamedTuple):
+    """What was read: one line or several. `ask` if they are to be shown and asked about before any of them is run."""
+
+    rows: list[str]
+    ask: bool = False
+
+
+class Source(Protocol):
+    """Where lines come from, and what its kind of terminal wants done."""
+
+    async def read(self, front: Front) -> Typed | None:
+        """What is to be run next; None if that is nothing. Raises EOFError at the end of the input."""
+
+    def interrupts(self, task: asyncio.Task[Any]) -> contextlib.AbstractContextManager[object]:
+        """While it is entered, Ctrl-C cancels `task`."""
+
+    def interrupted(self) -> None:
+        """The task was cancelled. Raises what shall end the loop instead."""
+
+    def echo(self, text: str) -> None:
+        """Show a line that nothing else will show."""
+
+    def refused(self, rows: list[str]) -> None:
+        """Several lines are not to be sent."""
+
+    def last_minute(self, begins: bool) -> None:
+        """Autologout is near: called each second of the last minute."""
+
+
+class Front:
+    """The front end of one shell."""
+
+    def __init__(self, shell: Shell, source: Source) -> None:
+        self.shell = shell
+        self._source = source
+
+    async def run(self, begin: Callable[[], Awaitable[bool]], *, stop_on_err: bool = False) -> bool:
+        """Run `begin`, then all lines; with `stop_on_err` up to the first that fails.
+
+        False if `begin` failed: its reason is shown already, and there is nothing to go on with. Raises Stopped.
+        """
+        shell = self.shell
+        watch = asyncio.ensure_future(self._watch()) if shell.screen.interactive else None
+        try:
+            # Without a prompt to give back, Ctrl-C before the first line ends the program.
+            if await (self.foreground(begin()) if shell.screen.prompts else begin()) is False:
+                return False
+            while not (stop_on_err and shell.tally.exit_code()):
+                try:
+                    typed = await self._source.read(self)
+                except EOFError:
+                    if not shell.screen.interactive:
+                        self._input_ended()
+                        break
+                    await shell.leave()
+                    continue
+                if typed is not None:
+                    await self.foreground(self._run(typed))
+        except (Leave, EOFError):
+            pass
+        finally:
+            if watch is not None:
+                watch.cancel()
+            shell.close()
+        return True
+
+    async def foreground(self, work: Awaitable[Any]) -> Any:
+        """Run `work` so that Ctrl-C ends it and gives the prompt back, not the program (sec-U1); None then."""
+        task = asyncio.ensure_future(work)
+        try:
+            with self._source.interrupts(task):
+                return await task
+        except asyncio.CancelledError:
+            self._source.interrupted()
+            self.shell.interrupted()
+            return None
+        except (Leave, Stopped, EOFError):
+            raise
+        except Exception as error:  # a fault of ours: it must not cost a person the session
+            if not self.shell.screen.interactive:
+                raise
+            self.shell.say("shell.fault", style="err", what=show(fault_of(error), keep=""))
+            return None
+
+    async def _run(self, typed: Typed) -> None:
+        shell, rows = self.shell, typed.rows
+        if typed.ask and not await self._agreed(rows):
+            self._source.refused(rows)
+        elif len(rows) > 1:
+            await run_block(shell, rows)
+            if typed.ask and not shell.screen.prompts:
+                shell.draft = ""  # that lines were kept was said; an empty line is not to send them
+        else:
+            if rows[0].startswith(":") or shell.session is None:  # it is not sent, so nothing else shows it
+                self._source.echo(rows[0])
+            await shell.run(rows[0])
+
+    async def _agreed(self, rows: list[str]) -> bool:
+        """Lines that came at once, or while a reply was due, are shown and asked about first (sec-U2, sec-U3)."""
+        from popshell.ui.typed import Typing
+
+        shell = self.shell
+        shell.say("shell.pasted", count=len(rows))
+        for row in Typing(shell).masked("\n".join(rows)).split("\n"):
+            shell.screen.lines([[("", f"    {show(row, keep='')}")]])
+        return await shell.confirm(shell.words("shell.ask-paste", count=len(rows)))
+
+    def _input_ended(self) -> None:
+        session = self.shell.session
+        if session is not None and session.connection.challenged:
+            self.shell.tally.failed = True
+            self.shell.say("shell.auth-open", style="err")
+
+    async def _watch(self) -> None:
+        """Look for the last minute before autologout."""
+        counted: Link | None = None
+        while True:
+            left = self.shell.seconds_left()
+            if left is None or left > COUNTDOWN:
+                counted = None
+            else:
+                self._source.last_minute(counted is not self.shell.link)
+                counted = self.shell.link
+            near = left is not None and left <= COUNTDOWN + 5
+            await asyncio.sleep(1.0 if near or not self.shell.screen.prompts else 5.0)
+
+
+# -- several lines -----------------------------------------------------------------------------------------------------
+
+
+async def run_block(shell: Shell, lines: list[str]) -> None:
+    """Run `lines`, together where the server announced PIPELINING (RFC 2449 §6.6), else one by one."""
+    while lines:
+        session = shell.session
+        if session is None and not lines[0].startswith(":"):
+            _keep(shell, lines)
+            return
+        count = 1
+        if session and "PIPELINING" in (session.connection.capabilities or {}):
+            count = together(lines)
+        now, lines = lines[:count], lines[count:]
+        try:
+            if count > 1:
+                sent = await _send_together(shell, now)
+                lines = now[sent:] + lines
+                if not sent:  # the connection is ending just now
+                    _keep(shell, lines)
+                    return
+            else:
+                await shell.run(now[0])
+        except asyncio.CancelledError:
+            _keep(shell, lines, connected=True)
+            raise
+
+
+def together(lines: list[str]) -> int:
+    """How many of the first lines may go out together: up to one whose reply decides what is next."""
+    for count, text in enumerate(lines, 1):
+        line = parse(text)
+        spec = line.spec
+        if text.startswith(":") or spec is None or spec.name == "DELE" or spec.ends_pipeline or line.has("control"):
+            return max(1, count - 1)
+    return len(lines)
+
+
+async def _send_together(shell: Shell, lines: list[str]) -> int:
+    """Send `lines`, then wait for their replies. How many went out: the connection may end meanwhile."""
+    shell.say("shell.pipelined", count=len(lines))
+    link, awaited = shell.link, []
+    for text in lines:
+        if link is None or link.session is None:
+            break  # why is reported with the replies to the lines before it
+        line = parse(text, link.session.connection.context())
+        try:
+            awaited.append(link.session.submit(line))
+        except ConnectionError:
+            break
+        shell.publish(Sent(line))
+    for reply in awaited:
+        assert link is not None
+        await link.reply(reply)
+    return len(awaited)
+
+
+def _keep(shell: Shell, lines: list[str], *, connected: bool = False) -> None:
+    """Lines that were not sent go back to the prompt."""
+    if not connected:
+        shell.say("shell.not-connected", style="warn")
+    if lines:
+        shell.draft = "\n".join(lines)
+        shell.say("shell.paste-kept")
+
+
+# -- sources -----------------------------------------------------------------------------------------------------------
+
+
+class ScriptSource:
+    """Lines of a pipe or a file: each is run, and nothing is asked."""
+
+    def __init__(self, shell: Shell, lines: LineSource | None = None) -> None:
+        self._shell = shell
+        #: to be set before the first line is read
+        self.lines = lines
+
+    async def _next(self) -> str:
+        assert self.lines is not None
+        try:
+            return await self.lines.__anext__()
+        except StopAsyncIteration:
+            raise EOFError from None
+
+    def _or_draft(self, text: str) -> Typed:
+        """There is no prompt to put a finished line at: an empty line is the Enter that sends it."""
+        draft, self._shell.draft = self._shell.draft, ""
+        return Typed((text or draft).split("\n"))
+
+    async def read(self, front: Front) -> Typed | None:
+        return self._or_draft(await self._next())
+
+    def interrupts(self, task: asyncio.Task[Any]) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+    def interrupted(self) -> None:
+        raise asyncio.CancelledError
+
+    def echo(self, text: str) -> None:
+        """A script's lines are not shown."""
+
+    def refused(self, rows: list[str]) -> None:
+        self._shell.say("shell.not-sent", style="warn")
+
+    def last_minute(self, begins: bool) -> None:
+        """No person is there to be told."""
+
+
+class PersonSource(ScriptSource):
+    """A person at a terminal that is not redrawn. Lines that come at once are asked about, AUTH's answers not shown."""
+
+    async def read(self, front: Front) -> Typed | None:
+        shell = self._shell
+        if shell.session is not None and shell.session.connection.challenged:
+            text: str | None = await front.foreground(shell.ask_secret(""))
+            if text is None:
+                return None
+        else:
+            text = await self._next()
+        await asyncio.sleep(_AT_ONCE)
+        rows = [text, *(self.lines.read_ahead() if self.lines else ())]
+        if len(rows) == 1:
+            return self._or_draft(text)
+        return Typed(rows, ask=not all(row.startswith(":") for row in rows))  # the shell's own go nowhere
+
+    @contextlib.contextmanager
+    def interrupts(self, task: asyncio.Task[Any]) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the program
+            loop.add_signal_handler(signal.SIGINT, task.cancel)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(signal.SIGINT)
+
+    def interrupted(self) -> None:
+        self._shell.screen.lines([[]])
+
+    def last_minute(self, begins: bool) -> None:
+        if begins:
+            self._shell.screen.interrupt(lambda: self._shell.say("shell.autologout-soon", style="warn"))

@@ -1,0 +1,284 @@
+"""Link: one connection from its opening to its end, with its states. It publishes what happens and needs no screen.
+
+    CONNECTING ──▶ GREETING ──▶ OPEN ──▶ LEAVING (QUIT was answered) ──▶ CLOSED
+                               ▲  │
+                   UPGRADING ──┘◀─┘ (STLS was answered)
+
+Every state can go to CLOSED. Events are published in the order of the wire, as they come, whether a call waits for them
+or not: a reply that is no longer waited for (Ctrl-C), and octets that answer no line, are `late`.
+
+Traps. To stop waiting for a reply does not stop the reply (sec-U1). A reply to STLS starts TLS also if it is late. The
+server may close at any time, also in the same packet as a reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import Enum
+
+from popshell.protocol.commands import State
+from popshell.protocol.connection import Due
+from popshell.protocol.line import parse
+from popshell.protocol.records import Exchange, Problem
+from popshell.session import ConnectError, Event, OpenConnection, Session
+from popshell.ui.events import (
+    Challenged,
+    Connected,
+    Connecting,
+    End,
+    Ended,
+    Failed,
+    Finished,
+    Greeted,
+    Overdue,
+    Replied,
+    Sent,
+    ShellEvent,
+    TlsStarted,
+    Unanswered,
+    Waiting,
+)
+
+#: Seconds before autologout at which it is counted down, or announced.
+COUNTDOWN = 60.0
+#: A server that sends less is slow, in octets a second: worth a word, no reason to leave.
+SLOWEST = 100
+#: How long the server may take to close after QUIT, in seconds, before this side does.
+CLOSING_TIME = 2.0
+#: After so many seconds it is said what is waited for. Slow refusals are common: Courier 1.0.16 takes 5 s.
+HANG_TIME = 3.0
+#: After so many seconds a reply that is not complete is no longer waited for (docs/reference-limits.md).
+REPLY_TIME = 60.0
+GREETING_TIME = 30.0
+#: The practice server answers at once or, as a lesson's condition, not at all: a script need not wait for long.
+PRACTICE_TIME = 4.0
+
+
+class Phase(Enum):
+    """How far a connection has come."""
+
+    CONNECTING = "connecting"
+    GREETING = "greeting"
+    OPEN = "open"
+    UPGRADING = "upgrading"
+    LEAVING = "leaving"
+    CLOSED = "closed"
+
+
+class Link:
+    """One connection of a shell.
+
+    `patient`: a person can stop waiting; if not, a reply that does not come ends it. `silent`: replies that are waited
+    for are not published, and nothing is done for them, while a course plays the beginning of an exercise.
+    """
+
+    def __init__(self, publish: Callable[[ShellEvent], None], *, patient: bool = True, silent: bool = False) -> None:
+        self.phase = Phase.CONNECTING
+        self.connection: OpenConnection | None = None
+        self.silent = silent
+        self._publish = publish
+        self._patient = patient
+        self._stood = False
+        self._closed = asyncio.Event()
+        #: the handshake after STLS, or the end after QUIT
+        self._next: asyncio.Task[None] | None = None
+
+    @property
+    def session(self) -> Session | None:
+        """The session, as long as it is open."""
+        session = self.connection.session if self.connection else None
+        return None if session is None or session.ended else session
+
+    @property
+    def state(self) -> State:
+        return self.session.connection.state if self.session else State.CLOSED
+
+    # -- opening -------------------------------------------------------------------------------------------------------
+
+    async def open(self, connecting: Awaitable[OpenConnection]) -> bool:
+        """Take the connection that is being opened, wait for its greeting, and give STLS if its endpoint demands it.
+
+        False if it did not last. Raises ConnectError. Cancelled before the TLS that is demanded, it closes: nothing may
+        go out in clear text (sec-T3).
+        """
+        self._publish(Connecting())
+        try:
+            self.connection = await connecting
+        except BaseException:
+            self.phase = Phase.CLOSED
+            raise
+        self.phase = Phase.GREETING
+        endpoint, session = self.connection.endpoint, self.connection.session
+        self._publish(Connected(endpoint))
+        try:
+            await self.reply(session.greeting)
+            if endpoint.stls and self.session is not None:
+                await self._insist_on_tls(self.session)
+        except asyncio.CancelledError:
+            if endpoint.stls and self.session is not None:
+                self.close()
+                self._publish(Failed(ConnectError("stls-refused")))
+            raise
+        self._stood = self.session is not None
+        self.phase = Phase.OPEN if self._stood else Phase.CLOSED
+        return self._stood
+
+    async def _insist_on_tls(self, session: Session) -> None:
+        """`--tls stls`: STLS first, sent by the shell; without TLS there is no session (sec-T3)."""
+        line = parse("STLS", session.connection.context())
+        self._publish(Sent(line, by_shell=True))
+        reply = await self.reply(session.submit(line))
+        if self.session is None or not session.connection.tls:
+            self.close()
+            if not (isinstance(reply, Exchange) and reply.ok):  # else what failed after it was reported
+                raise ConnectError("stls-refused")
+
+    # -- replies -------------------------------------------------------------------------------------------------------
+
+    async def reply(self, awaited: asyncio.Future[Event | None]) -> Event | None:
+        """Wait until a reply was published, and what it asks for is done: TLS after STLS, the end after QUIT.
+
+        None if it did not come. Cancelling stops the waiting, not the reply. Raises ConnectError for a reply that does
+        not come where no person can decide.
+        """
+        limit = REPLY_TIME
+        if self.connection is not None and self.connection.session.greeting is awaited:
+            limit = GREETING_TIME
+        if self.connection is not None and self.connection.endpoint.practice and not self._patient:
+            limit = PRACTICE_TIME
+        try:
+            done, _ = await asyncio.wait({awaited}, timeout=HANG_TIME)
+            if not done:
+                await self._watch(awaited, limit - HANG_TIME)
+        except asyncio.CancelledError:
+            awaited.cancel()
+            raise
+        if not awaited.done():
+            awaited.cancel()
+            if not self._patient:
+                self.close(End.TIMEOUT)
+                raise ConnectError("reply-timeout", seconds=round(limit))
+            self._publish(Overdue(self.due()))
+            return None
+        if self._next is not None and not self._next.done():
+            await self._next
+        return awaited.result()
+
+    def due(self) -> Due | None:
+        """The reply that is under way, as far as it has come."""
+        return self.session.connection.due() if self.session else None
+
+    async def _watch(self, awaited: asyncio.Future[Event | None], seconds: float) -> None:
+        """Report what is missing of the reply so far, and wait on; that it comes slowly is reported once."""
+        loop = asyncio.get_running_loop()
+        end, seen, reported, session = loop.time() + seconds, self.due(), False, self.session
+        if seen is not None:
+            self._publish(Waiting(seen))
+        while session is not None and (left := end - loop.time()) > 0:
+            done, _ = await asyncio.wait({awaited}, timeout=min(left, HANG_TIME))
+            due = session.connection.due()
+            if done or due is None:
+                return
+            lasted = session.now() - due.since
+            if not reported and seen is not None and seen.octets < due.octets < SLOWEST * lasted:
+                self._publish(Waiting(due, round(due.octets / lasted)))
+                reported = True
+            seen = due
+
+    def received(self, event: Event, awaited: bool) -> None:
+        """The session has an event; `awaited` if a call waits for it."""
+        if awaited and self.silent:
+            return
+        if not isinstance(event, Exchange):
+            self._publish(Challenged(event, late=not awaited))
+            return
+        if self.phase is Phase.CLOSED and event.problem is not None:
+            self._publish(Unanswered(event))  # it will never come, because this side closed
+            return
+        self._publish((Greeted if event.is_greeting else Replied)(event, late=not awaited))
+        session = self.session
+        if session is not None and session.connection.wants_tls and session.connection.broken is None:
+            if self._next is None or self._next.done():
+                self._next = asyncio.ensure_future(self._start_tls(session))
+        elif awaited and event.name == "QUIT" and event.response and event.after in (State.UPDATE, State.CLOSED):
+            self.phase = Phase.LEAVING
+            self._next = asyncio.ensure_future(self._finish(event.after))
+
+    async def _start_tls(self, session: Session) -> None:
+        """The handshake that `+OK` to STLS asks for. If it fails, the connection is closed, and why is published."""
+        before, state, self.phase = self.phase, self.state, Phase.UPGRADING
+        try:
+            await session.start_tls()
+        except (Exception, asyncio.CancelledError) as error:
+            failure = error if isinstance(error, ConnectError) else ConnectError("tls-failed")
+            self._end(End.TLS_FAILED, state, failure)
+            fault = Exchange(None, None, state, State.CLOSED, problem=Problem("tls-failed"))
+            session.transcript.append(fault)
+            self._publish(Unanswered(fault, error=failure))
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return
+        self.phase = before
+        self._publish(TlsStarted(self.connection.tls_facts() if self.connection else {}))
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+
+    async def _finish(self, before: State) -> None:
+        """QUIT was answered: the server closes (RFC 1939 §6); if it does not, this side does."""
+        if not await self.closing():
+            self._end(End.QUIT_CLOSED_HERE, before)
+        self._publish(Finished(before))
+
+    async def closing(self) -> bool:
+        """Wait until the server has closed, but no longer than it may take; whether it has."""
+        try:
+            await asyncio.wait_for(self._closed.wait(), CLOSING_TIME)
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self, how: End = End.LEFT) -> None:
+        """Close without QUIT, so without UPDATE (RFC 1939 §6)."""
+        if self.session is not None:
+            self._end(how, self.state)
+
+    def ended(self, error: Exception | None) -> None:
+        """The session's transport is closed: by the server, by the network, or by this side."""
+        self._closed.set()
+        if self.phase in (Phase.CLOSED, Phase.UPGRADING) or self.connection is None:
+            return  # who closed reports it
+        session, left = self.connection.session, self.seconds_left()
+        before = session.transcript[-1].after if session.transcript else State.CLOSED
+        if self.silent and session.transcript[-1:] and session.transcript[-1].name == "QUIT":
+            self.phase = Phase.CLOSED
+            return
+        if self.phase is Phase.LEAVING:
+            how = End.QUIT
+        elif left is not None and left <= 0:
+            how = End.AUTOLOGOUT
+        else:
+            how = End.LOST if session.connection.broken is None else End.BROKEN
+        self._end(how, before, error)
+
+    def _end(self, how: End, before: State, error: Exception | None = None) -> None:
+        """Close if that is not done, and publish how the connection ended and which messages were marked."""
+        self.phase = Phase.CLOSED
+        if self.connection is None:
+            return
+        session = self.connection.session
+        if not session.ended:
+            session.close()
+        unanswered = [e for e in session.transcript if e.command is not None and e.response is None]
+        marks = session.connection.at_stake | {
+            e.command.message for e in unanswered if e.name == "DELE" and e.command and e.command.message
+        }
+        quit_sent = any(e.name == "QUIT" for e in unanswered)
+        self._publish(Ended(how, before, error, tuple(sorted(marks)), quit_sent, self._stood))
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the practice server's autologout; None elsewhere."""
+        connection = self.connection
+        if connection is None or connection.endpoint.autologout is None:
+            return None
+        return connection.session.last_sent + connection.endpoint.autologout - connection.session.now()

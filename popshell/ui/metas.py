@@ -1,0 +1,334 @@
+"""The table of the shell's own commands; `:help`, and those that look at a line, the states, the maildrop, the session.
+
+They begin with a colon, so no POP3 command can ever collide. Help, completion and the reference are derived from the
+table, which is put together here: rows of this file, of actions.py, and those that the course brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from popshell.course.explain import explain_line, pages
+from popshell.course.now import legal_now
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State, known_code
+from popshell.protocol.line import Context, parse, upper
+from popshell.protocol.secrets import MASK
+from popshell.ui import diagram, render
+from popshell.ui.actions import ACTIONS, QUIT
+from popshell.ui.layout import Line, columns, pad
+from popshell.ui.shell import Meta, MetaCommands, Misused, Shell
+from popshell.visible import fold, show
+
+
+class Metas:
+    """The table; `course` are the rows of the course."""
+
+    def __init__(self, course: Iterable[Meta] = ()) -> None:
+        self.rows: Mapping[str, Meta] = MappingProxyType(
+            {meta.name: meta for meta in (*LOOKING, *ACTIONS, FORK, *course, QUIT)}
+        )
+
+    def found(self, name: str) -> list[Meta]:
+        """The commands that a name, or the beginning of one, may stand for."""
+        name = name.lower()
+        exact = [meta for meta in self.rows.values() if name == meta.name or name in meta.also]
+        return exact or [meta for meta in self.rows.values() if meta.name.startswith(name)]
+
+    async def run(self, shell: Shell, text: str) -> None:
+        """Run one line that begins with a colon. Raises Leave."""
+        name, _, argument = text[1:].strip().partition(" ")
+        known = self.found(name or "help")
+        if len(known) != 1:
+            not_found(shell, name, known)
+            shell.tally.usage = True
+            return
+        meta, argument = known[0], argument.strip()
+        try:
+            if argument and not meta.param:
+                raise Misused
+            await meta.run(shell, argument)
+        except Misused:
+            shell.say("shell.usage", style="warn", usage=meta.usage)
+            shell.tally.usage = True
+
+
+def _table(shell: Shell) -> MetaCommands:
+    assert shell.metas is not None
+    return shell.metas()
+
+
+def not_found(shell: Shell, name: str, known: list[Meta]) -> None:
+    """Say what else it may be; only the name is repeated, since a password may stand behind it."""
+    from difflib import get_close_matches  # only a slip needs it
+
+    if known:
+        near = shell.words.listed(f":{meta.name}" for meta in known)
+        shell.say("shell.meta-ambiguous", style="warn", name=show(name), near=near)
+    elif upper(name) in COMMANDS:
+        shell.say("shell.meta-pop3", style="warn", command=upper(name))
+    elif similar := get_close_matches(name.lower(), _table(shell).rows, 1, 0.7):
+        shell.say("shell.meta-near", style="warn", name=show(name), near=similar[0])
+    else:
+        shell.say("shell.meta-unknown", style="warn", name=show(name))
+
+
+# -- help --------------------------------------------------------------------------------------------------------------
+
+
+async def _help(shell: Shell, argument: str) -> None:
+    from popshell.ui import pages as layout  # markdown-it is loaded for the first page only
+
+    language, wanted = shell.options.language, argument.strip().strip("[]")
+    if not wanted:
+        _overview(shell)
+        return
+    if wanted.lower() in ("states", "state"):
+        await state(shell, "")
+        return
+    path = page_for(argument.strip())
+    page = shell.catalog.page(language, path) if path else None
+    metas = _table(shell).found(wanted.removeprefix(":")) if page is None else []
+    if len(metas) == 1:
+        shell.screen.lines(meta_rows(shell, metas))
+        return
+    if page is None:
+        shell.say("shell.no-page", style="warn", name=show(wanted))
+        shell.tally.usage = True
+        return
+    screen = shell.screen
+    shell.page(screen.drawn(layout.render(page, path or "", shell.words, screen.look)))
+
+
+def page_for(word: str) -> str | None:
+    """The path of the page that a word asks for: command, [CODE], capability, state, or the path itself."""
+    wanted, bracketed = word.strip("[]"), word.startswith("[")
+    upper = wanted.upper()
+    code = known_code(wanted)
+    if "/" in wanted and wanted in pages():
+        return wanted
+    if bracketed and code:
+        return f"codes/{code.page}"
+    if upper in COMMANDS:
+        return f"commands/{upper}"
+    if upper in State.__members__:
+        return f"states/{upper}"
+    if upper in CAPABILITIES:
+        return f"capabilities/{upper}"
+    return f"codes/{code.page}" if code else None
+
+
+def _overview(shell: Shell) -> None:
+    words, look, session = shell.words, shell.screen.look, shell.session
+    lines = render.paragraph(words("shell.help-intro"), look)
+    if session is None:
+        lines += render.paragraph(words("shell.help-closed"), look, style="warn")
+    else:
+        context = session.connection.context()
+        lines += render.paragraph(words("shell.help-legal", state=context.state.value), look, style="emphasis")
+        known = [(spec, shell.catalog.page(words.language, f"commands/{spec.name}")) for spec in legal_now(context)]
+        rows = [(("command", spec.syntax), page.summary if page else "") for spec, page in known]
+        lines += render.two_columns(rows, look)
+    lines += render.paragraph(words("shell.help-metas"), look, style="emphasis")
+    shell.page(shell.screen.drawn([*lines, *meta_rows(shell, list(_table(shell).rows.values()))]))
+
+
+def meta_rows(shell: Shell, metas: list[Meta]) -> list[Line]:
+    rows = [(("command", meta.usage), shell.words(f"meta.{meta.name}")) for meta in metas]
+    return render.two_columns(rows, shell.screen.look)
+
+
+def _help_words() -> tuple[str, ...]:
+    tags = (tag for tag in CAPABILITIES if tag not in COMMANDS)
+    codes = (f"[{row.code}]" for row in RESPONSE_CODES.values())
+    return ("states", *COMMANDS, *State.__members__, *tags, *codes)
+
+
+# -- looking -----------------------------------------------------------------------------------------------------------
+
+
+async def explain(shell: Shell, argument: str) -> None:
+    if not argument:
+        raise Misused
+    if argument.startswith(":"):
+        name = argument[1:].partition(" ")[0]
+        known = _table(shell).found(name)
+        if len(known) != 1:
+            not_found(shell, name, known)
+            return
+        shell.screen.lines(meta_rows(shell, known))
+        shell.say("explain.meta")
+        return
+    context = shell.session.connection.context() if shell.session else Context(State.CLOSED)
+    line = parse(argument, context)
+    spans = explain_line(line, shell.catalog, shell.options.language)
+    shell.screen.lines(render.span_lines(line, spans, shell.screen.look))
+
+
+def _show(shell: Shell, lines: list[Line], margin: str = " ") -> None:
+    """Show a drawing as a reply is shown: whole where one can well scroll back, else a windowful at a time."""
+    text = shell.screen.drawn([("", margin), *line] if line else line for line in lines)
+    if len(lines) > shell.screen.comfortable:
+        shell.page(text)
+    else:
+        shell.rest = None
+        shell.screen.styled(text)
+
+
+async def state(shell: Shell, argument: str) -> None:
+    drawn = diagram.machine(shell.state, shell.screen.look.within(-1), shell.words)
+    _show(shell, drawn)
+
+
+async def mailbox(shell: Shell, argument: str) -> None:
+    from popshell.ui import drawings
+
+    if argument not in ("", "all"):
+        raise Misused
+    if shell.session is None:
+        shell.say("shell.no-connection", style="warn")
+        return
+    view = shell.session.connection.maildrop
+    if not view.open:
+        shell.say("shell.no-maildrop", style="warn")
+        return
+    drawn = drawings.mailbox(
+        drawings.mail_rows(view),
+        shell.screen.look.within(-1),
+        shell.words,
+        messages=view.count,
+        octets=view.octets,
+        marks=len(view.marks),
+        limit=drawings.MOST_ROWS if argument else drawings.LIMIT,
+    )
+    _show(shell, drawn)
+
+
+async def ladder(shell: Shell, argument: str) -> None:
+    from popshell.ui import drawings
+
+    rungs = drawings.rungs(shell.exchanges_here() if shell.endpoint else shell.earlier)
+    drawn = drawings.ladder(rungs, shell.screen.look.within(-1), shell.words, now=shell.state.value)
+    _show(shell, drawn)
+
+
+async def more(shell: Shell, argument: str) -> None:
+    if argument not in ("", "all"):
+        raise Misused
+    shell.more(everything=bool(argument))
+
+
+async def pager(shell: Shell, argument: str) -> None:
+    """The page or long reply that was shown last, whole, in the user's pager."""
+    screen = shell.screen
+    last = next((exchange for exchange in reversed(shell.exchanges()) if exchange.raw_content()), None)
+    if not screen.page and last is None:
+        shell.say("shell.nothing-yet")
+        return
+    page = screen.page + "".join(shell.rest.rows if shell.rest else ())
+    if not await screen.page_out(page.splitlines() if page or last is None else screen.whole(last)):
+        shell.say("shell.no-pager", style="warn")
+
+
+async def raw(shell: Shell, argument: str) -> None:
+    """The last exchange octet by octet, secrets masked: CR and LF are shown, and what is no ASCII in hexadecimal."""
+    due = shell.session.connection.under_way() if shell.session else None
+    last = due or next(reversed(shell.exchanges()), None)
+    if last is None:
+        shell.say("shell.nothing-yet")
+        return
+    width = shell.screen.columns
+    lines: list[Line] = []
+    for text in last.sent_lines():
+        lines += _framed("gutter-client", "C", f"{_octets(text)}\\r\\n", width)
+    for at, row in enumerate(_rows(last.received[:_MOST_RAW])):
+        lines += _framed("gutter-server", "S", _octets(last.received_text(row, at)), width)
+    if due:
+        name = last.name or shell.words("problem.greeting")
+        text = shell.words("shell.raw-due", command=show(name, keep=""))
+        lines += render.paragraph(text, shell.screen.look, style="warn")
+    if (left := len(last.received) - _MOST_RAW) > 0:
+        lines += render.paragraph(shell.words("shell.raw-more", left=left), shell.screen.look, style="note")
+    _show(shell, lines, "")
+
+
+#: Octets of a reply that `:raw` shows.
+_MOST_RAW = 128 * 1024
+
+
+def _rows(data: bytes) -> list[bytes]:
+    """The rows of what came, each with its LF."""
+    *rows, rest = data.split(b"\n")
+    return [row + b"\n" for row in rows] + ([rest] if rest else [])
+
+
+def _octets(text: str) -> str:
+    """`text` in ASCII alone: nothing in it can be measured otherwise than we do, so no row can lose its gutter."""
+    return "".join(
+        ch if ch.isascii() or ch == MASK[0] else "".join(f"\\x{octet:02x}" for octet in ch.encode())
+        for ch in show(text, keep="")
+    )
+
+
+def _framed(style: str, mark: str, text: str, width: int) -> list[Line]:
+    """A line of a peer in rows that all have a gutter (sec-R5)."""
+    return [
+        [(style, f"  {mark}{'|' if start else '>'} "), ("", text[start:end])]
+        for start, end in fold(text, max(width - 6, 10))
+    ]
+
+
+async def tls(shell: Shell, argument: str) -> None:
+    opened = shell.link.connection if shell.link and shell.session else None
+    known = opened.tls_facts() if opened else {}
+    if not known:
+        shell.say("shell.no-tls" if shell.session else "shell.no-connection", style="warn")
+        return
+    labels = {name: shell.words.get(f"tls.{name}") or name for name in known}
+    widest = max(map(columns, labels.values())) + 2
+    for name, value in known.items():
+        # A certificate is its maker's text: each of its rows stands behind our label.
+        text = show(str(value), keep="")
+        for start, end in fold(text, max(shell.screen.columns - widest - 5, 16)):
+            label = pad(labels[name] if not start else "", widest)
+            shell.screen.lines([[("", "    "), ("note", label), ("peer", text[start:end])]])
+
+
+async def fork(shell: Shell, argument: str) -> None:
+    """What the maildrop would be after QUIT, and after the line going dead, side by side."""
+    if shell.session is None:
+        shell.say("shell.no-connection", style="warn")
+        return
+    if shell.fork is None or not shell.on_practice:
+        shell.say("shell.no-fork", style="warn")
+        return
+    if not shell.session.connection.maildrop.open:
+        shell.say("shell.fork-closed", style="warn")
+        return
+    after_quit, after_loss = shell.fork()
+    words = shell.words
+    left, right = words("shell.fork-quit"), words("shell.fork-lost")
+    half = max(20, (shell.screen.columns - 6) // 2)
+    rows: list[Line] = [[("emphasis", "  " + pad(left, half)), ("emphasis", right)]]
+    numbers = sorted({*after_quit, *after_loss})
+    for number in numbers:
+        stays, gone = words("shell.fork-stays", number=number), words("shell.fork-gone", number=number)
+        cells = [(stays, "") if number in kept else (gone, "warn") for kept in (after_quit, after_loss)]
+        rows.append([("", "  "), (cells[0][1], pad(cells[0][0], half)), (cells[1][1], cells[1][0])])
+    shell.screen.lines(rows)
+    shell.say("shell.fork-note")
+
+
+#: Rows of the table of meta commands.
+LOOKING = (
+    Meta("help", _help, "[WORD]", _help_words, also=("?", "h")),
+    Meta("explain", explain, "LINE", lambda: tuple(COMMANDS)),
+    Meta("state", state),
+    Meta("mailbox", mailbox, "[all]", lambda: ("all",)),
+    Meta("ladder", ladder),
+    Meta("more", more, "[all]", lambda: ("all",)),
+    Meta("pager", pager),
+    Meta("raw", raw),
+    Meta("tls", tls),
+)
+FORK = Meta("fork", fork)

@@ -1,0 +1,75 @@
+"""The seat belt: what is asked before a line is sent, because it may erase mail or give a password away.
+
+It asks on real servers (sec-U7, sec-T5); on the practice server QUIT with marks only says what it will erase. A line
+that is merely wrong is never held back: its `-ERR` is the lesson.
+"""
+
+from __future__ import annotations
+
+from popshell.protocol import secrets
+from popshell.protocol.commands import State
+from popshell.protocol.line import CommandLine, parse
+from popshell.ui.link import Link
+from popshell.ui.shell import Shell
+
+
+class SeatBelt:
+    """The first gate of a shell."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        #: the link on which DELE was agreed to: it is asked about once a connection
+        self._may_mark: Link | None = None
+
+    async def __call__(self, line: CommandLine) -> CommandLine | None:
+        """The line, a bare PASS with the password that was asked for; None, and why is shown, if it is not sent."""
+        complete = await self._with_password(line)
+        return complete if complete is not None and await self._allows(complete) else None
+
+    async def _with_password(self, line: CommandLine) -> CommandLine | None:
+        """An empty answer leaves PASS bare, Ctrl-C sends nothing."""
+        shell, spec, session = self._shell, line.spec, self._shell.session
+        if session is None or spec is None or spec.name != "PASS" or len(line.tokens) > 1 or line.has("must-follow"):
+            return line
+        secret = await shell.ask_secret(shell.words("shell.password"))
+        if secret is None and shell.screen.interactive:
+            shell.say("shell.not-sent", style="warn")
+            return None
+        return parse(f"{line.text.rstrip()} {secret}", session.connection.context()) if secret else line
+
+    async def _allows(self, line: CommandLine) -> bool:
+        """DELE is asked about once a connection, QUIT with marks and a clear-text password to another host always."""
+        shell, session, endpoint = self._shell, self._shell.session, self._shell.endpoint
+        if session is None or endpoint is None:
+            return True
+        state, marks = session.connection.context().state, session.connection.at_stake
+        name = line.spec.name if line.spec else ""
+        if name == "QUIT" and marks and state is State.TRANSACTION:
+            erased = {"marks": shell.words.listed(sorted(marks)), "count": len(marks)}
+            if endpoint.practice:
+                shell.say("shell.quit-erases", style="warn", **erased)
+                return True
+            return await self._consent("shell.ask-quit", name, place=endpoint.label, **erased)
+        if endpoint.practice:
+            return True
+        if name == "DELE" and state is State.TRANSACTION and self._may_mark is not shell.link:
+            link = shell.link
+            if await self._consent("shell.ask-dele", name, place=endpoint.label):
+                self._may_mark = link
+            return self._may_mark is link
+        if secrets.readable_in_clear_text(line) and not session.connection.tls and not endpoint.loopback:
+            return await self._consent("shell.ask-clear-text", name, place=endpoint.label)
+        return True
+
+    async def _consent(self, key: str, command: str, **facts: object) -> bool:
+        shell = self._shell
+        if shell.options.yes:
+            return True
+        if not shell.screen.interactive:
+            shell.say("shell.needs-yes", style="err", command=command)
+            shell.tally.usage = True
+            return False
+        agreed = await shell.confirm(shell.words(key, **facts))
+        if not agreed:
+            shell.say("shell.not-sent", style="warn")
+        return agreed
