@@ -12,8 +12,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable  # half a millisecond that the first prompt does without
 
 #: No file of a course is larger (sec-D2).
 LARGEST = 1 << 20

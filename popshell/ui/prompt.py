@@ -48,7 +48,7 @@ def prompt_line(shell: Shell) -> Line:
         line += [("", " "), tls]
     if session is not None and session.connection.challenged:
         line += [("", " "), ("challenge", "AUTH +")]
-    return shell.screen.look.spelled([*line, ("prompt", " ▸ ")])
+    return [*line, ("prompt", " > " if shell.screen.ascii else " ▸ ")]
 
 
 def hint(line: CommandLine, words: Words, ascii: bool) -> str:
@@ -65,8 +65,12 @@ def hint(line: CommandLine, words: Words, ascii: bool) -> str:
 
 def _begun(line: CommandLine) -> bool:
     """Whether an unknown keyword may still become a command."""
-    alone = len(line.tokens) == 1 and line.text == line.tokens[0].text
-    return alone and any(command.startswith(line.name) for command in COMMANDS)
+    return len(line.tokens) == 1 and line.text == line.tokens[0].text and _begins_a_command(line.name)
+
+
+@lru_cache(maxsize=64)
+def _begins_a_command(word: str) -> bool:
+    return any(command.startswith(word) for command in COMMANDS)
 
 
 # -- colours and mask --------------------------------------------------------------------------------------------------
