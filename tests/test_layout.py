@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from popshell.course.explain import Note
-from popshell.ui import render
+from popshell.ui import layout
 from popshell.ui.layout import (
     CODE,
     EMPHASIS,
@@ -217,7 +217,7 @@ SPELLED = {
 def test_a_text_is_spelled_before_it_is_wrapped() -> None:
     for look, spelled in SPELLED.items():
         for width in range(30, 90, 7):
-            lines = render.paragraph(TEXT, look._replace(width=width))
+            lines = layout.paragraph(TEXT, look._replace(width=width))
             rows = plain(lines).split("\n")
             assert all(columns(row) <= width for row in rows), (look, width)
             assert all(row.startswith("  ") and row[2] != " " for row in rows), (look, width)
@@ -244,5 +244,5 @@ def test_a_drawing_keeps_its_width_in_ascii() -> None:
 
 def test_a_sign_at_the_left_keeps_its_place() -> None:
     notes = [Note("ok", "one `two` three four five"), Note("info", "short")]
-    lines = render.note_lines(notes, Look(plain=True, width=19))
+    lines = layout.note_lines(notes, Look(plain=True, width=19))
     assert plain(lines) == "   * one `two`\n     three four\n     five\n     short"

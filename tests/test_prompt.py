@@ -13,9 +13,8 @@ from popshell.protocol.maildrop_view import MaildropView
 from popshell.session import Endpoint
 from popshell.ui.layout import Line, line_columns
 from popshell.ui.link import COUNTDOWN
-from popshell.ui.prompt import Toolbar, hint, prompt_line
+from popshell.ui.prompt import Toolbar, Typing, hint, prompt_line
 from popshell.ui.shell import Options
-from popshell.ui.typed import Typing
 
 
 class Bar:

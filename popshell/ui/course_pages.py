@@ -19,7 +19,7 @@ from popshell.course.player import Rehearsal
 from popshell.course.progress import Lessons, Standing
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, State, known_code
 from popshell.session import transcript_lines
-from popshell.ui import pages, render
+from popshell.ui import layout, pages
 from popshell.ui.layout import Line
 from popshell.ui.shell import Shell
 from popshell.visible import show
@@ -123,10 +123,10 @@ def lesson_text(tutor: CourseView, lesson: Lesson) -> list[Line]:
     title = shell.words(
         "tutor.title", number=names.index(lesson.name) + 1, total=len(names), title=show(lesson.title, keep="")
     )
-    lines: list[Line] = [[], *render.paragraph(title, shell.screen.look, " ", "emphasis")]
+    lines: list[Line] = [[], *layout.paragraph(title, shell.screen.look, " ", "emphasis")]
     if lesson.stale and shell.options.language != "en":
         key = "tutor.stale" if lesson.translation is Translation.STALE else "tutor.untranslated"
-        lines += render.paragraph(shell.words(key), shell.screen.look, style="dim")
+        lines += layout.paragraph(shell.words(key), shell.screen.look, style="dim")
     return lines + laid_out(shell, lesson.text)
 
 
@@ -134,7 +134,7 @@ def show_task(shell: Shell, lesson: Lesson, exercise: Exercise, prose: Prose) ->
     """An exercise's task, with the failed dialogue that is to be repaired."""
     at, total = lesson.exercises.index(exercise) + 1, len(lesson.exercises)
     head = shell.words("tutor.task", number=at, total=total)
-    shell.screen.lines([[], *render.paragraph(head, shell.screen.look, " ", "emphasis")])
+    shell.screen.lines([[], *layout.paragraph(head, shell.screen.look, " ", "emphasis")])
     shell.screen.lines(laid_out(shell, prose.task))
     if exercise.failed:
         played = Rehearsal(shell.catalog, exercise)

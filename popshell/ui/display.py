@@ -14,7 +14,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Due
 from popshell.protocol.records import Exchange
 from popshell.session import ConnectError
-from popshell.ui import diagram, link, render
+from popshell.ui import diagram, layout, link
 from popshell.ui.events import (
     Challenged,
     Connected,
@@ -108,7 +108,7 @@ class Display:
         shell.reply(self._with_evidence(exchange))
         if shell.options.notes != "off":
             cite = shell.options.notes == "full"
-            screen.notes(render.note_lines(event.notes, screen.look, cite=cite))
+            screen.notes(layout.note_lines(event.notes, screen.look, cite=cite))
         self._moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
 
     def _with_evidence(self, exchange: Exchange) -> Exchange:
@@ -127,7 +127,7 @@ class Display:
 
     def _failed(self, error: ConnectError) -> None:
         shell = self._shell
-        shell.screen.lines(render.paragraph(shell.net_words(error), shell.screen.look, style="err"))
+        shell.screen.lines(layout.paragraph(shell.net_words(error), shell.screen.look, style="err"))
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 

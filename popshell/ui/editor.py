@@ -29,15 +29,14 @@ from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
 from popshell.course.catalog import Catalog
 from popshell.protocol.line import MASK
-from popshell.ui import render, terminal, theme
+from popshell.ui import layout, terminal, theme
 from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.front import Front, Stopped, Typed
 from popshell.ui.history import MemoryHistory, RecentSuggest, ShellHistory
 from popshell.ui.layout import Look
-from popshell.ui.prompt import Mask, ShellLexer, Toolbar, formatted, hint, prompt_line
+from popshell.ui.prompt import Mask, ShellLexer, Toolbar, Typing, formatted, hint, prompt_line
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Shell
-from popshell.ui.typed import Typing
 from popshell.visible import fault_of, show
 
 
@@ -261,7 +260,7 @@ class Editor:
         )
         # A prompt of more than one line would be repeated on each resize; so all but the last is printed.
         look = self.shell.screen.look
-        *above, last = render.paragraph(question.strip(), look.within(max(look.width - 12, 39)), " ", "warn")
+        *above, last = layout.paragraph(question.strip(), look.within(max(look.width - 12, 39)), " ", "warn")
         last.append(("", " "))
         self.shell.screen.lines(above)
         message = formatted(last)

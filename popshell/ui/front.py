@@ -131,7 +131,7 @@ class Front:
 
     async def _agreed(self, rows: list[str]) -> bool:
         """Lines that came at once, or while a reply was due, are shown and asked about first (sec-U2, sec-U3)."""
-        from popshell.ui.typed import Typing
+        from popshell.ui.prompt import Typing
 
         shell = self.shell
         shell.say("shell.pasted", count=len(rows))

@@ -1,4 +1,4 @@
-"""Look, runs of text and their wrapping: text is spelled for its look first, then fitted to columns.
+"""Looks, runs of text, their wrapping, and notes: text is spelled for its look first, then fitted to columns.
 
 Theory. A terminal counts columns, not characters: a Chinese character takes two, a combining accent takes none.
 A text is laid out in three steps: mark every place where a line may be broken (`_breaks`), fill lines greedily up to
@@ -19,13 +19,14 @@ A newline in the text is white space, and vanishes between two Chinese character
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from popshell.protocol.line import MASK
 from popshell.ui.theme import END, begin
-from popshell.visible import ATOM, width
+from popshell.visible import ATOM, show, tame, width
 
 #: A stretch of text in one style; the style is a name that the theme knows, or "".
 Run = tuple[str, str]
@@ -34,6 +35,7 @@ Line = list[Run]
 
 
 if TYPE_CHECKING:
+    from popshell.course.explain import Note, Span
 
     class Words(Protocol):
         """Gives the text for a key in the language of the reader, its placeholders filled with facts."""
@@ -315,3 +317,65 @@ def _cut(text: str, styles: list[str], start: int, end: int) -> Line:
             line.append((styles[begin], text[begin:index]))
             begin = index
     return line
+
+
+# -- texts, notes, explanations ----------------------------------------------------------------------------------------
+
+#: Notes stand below the text of a reply, right of its gutter.
+INDENT = "     "
+_NOTE_SIGNS = {"ok": ("✔", "*", "ok"), "err": ("✘", "*", "err"), "warn": ("⚠", "!", "warn"), "info": (" ", " ", "note")}
+
+
+def note_lines(notes: Iterable[Note], look: Look, *, cite: bool = True) -> list[Line]:
+    """The notes below a reply: a sign, the text, its source."""
+    lines: list[Line] = []
+    for note in notes:
+        sign, plain_sign, style = _NOTE_SIGNS[note.sort]
+        source: Line = [("", "  "), ("rfc", note.cite)] if cite and note.cite else []
+        wrapped = wrap([*inline(tame(note.text), "note"), *source], look, INDENT, INDENT)
+        if wrapped and sign.strip():
+            wrapped[0] = [("", "   "), (style, plain_sign if look.signless else sign), ("", " "), *wrapped[0][1:]]
+        lines += wrapped
+    return lines
+
+
+def paragraph(text: str, look: Look, indent: str = "  ", style: str = "") -> list[Line]:
+    """A text of ours, wrapped; each of its lines is a paragraph."""
+    parts = tame(text).split("\n")
+    return [line for part in parts for line in wrap(inline(part, style), look, indent, indent) or [[]]]
+
+
+def span_lines(spans: Sequence[Span], look: Look) -> list[Line]:
+    """`:explain`: each token with its meaning beside it, then what is wrong, then what the line would do."""
+    tokens: list[tuple[Run, str]] = []
+    for span in spans:
+        if span.token is not None:
+            word = MASK if span.token.secret else show(span.token.text, keep="")
+            tokens.append(((span.token.role.value, word), tame(span.text)))
+    lines = two_columns(tokens, look, indent=2)
+    sign = "! " if look.signless else "⚠ "
+    for span in spans:
+        if span.sort == "warn":
+            lines += wrap([("warn", sign), *inline(tame(span.text), "warn")], look, "  ", "    ")
+    facts = " · ".join(span.text for span in spans if span.sort == "fact")
+    source = [("rfc", span.text) for span in spans if span.sort == "cite"]
+    return lines + (wrap([("note", facts), ("", "  "), *source], look, "  ", "  ") if facts else [])
+
+
+def two_columns(rows: Sequence[tuple[Run, str]], look: Look, *, indent: int = 4) -> list[Line]:
+    """What is typed, and its meaning beside it; below it, where there is no room."""
+    typed = [look.spelled([run]) for run, _ in rows]
+    widest = max(map(line_columns, typed), default=0) + 1
+    beside = look.width - widest - indent >= 24
+    start = " " * indent
+    hanging = " " * (indent + widest + 1 if beside else indent + 2)
+    lines: list[Line] = []
+    for ((style, word),), (_, text) in zip(typed, rows, strict=True):
+        wrapped = wrap(inline(text, "note"), look, hanging, hanging)
+        if not beside:
+            lines += wrap([(style, word)], look, start, start + "  ")
+        else:
+            wrapped = wrapped or [[]]
+            wrapped[0] = [("", start), (style, pad(word, widest + 1)), *wrapped[0][1:]]
+        lines += wrapped
+    return lines

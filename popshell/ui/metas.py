@@ -14,7 +14,7 @@ from popshell.course.now import legal_now
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State, known_code
 from popshell.protocol.line import Context, parse, upper
 from popshell.protocol.secrets import MASK
-from popshell.ui import diagram, render
+from popshell.ui import diagram, layout
 from popshell.ui.actions import ACTIONS, QUIT
 from popshell.ui.layout import Line, columns, pad
 from popshell.ui.shell import Meta, MetaCommands, Misused, Shell
@@ -77,7 +77,7 @@ def not_found(shell: Shell, name: str, known: list[Meta]) -> None:
 
 
 async def _help(shell: Shell, argument: str) -> None:
-    from popshell.ui import pages as layout  # markdown-it is loaded for the first page only
+    from popshell.ui import pages as page_layout  # markdown-it is loaded for the first page only
 
     language, wanted = shell.options.language, argument.strip().strip("[]")
     if not wanted:
@@ -97,7 +97,7 @@ async def _help(shell: Shell, argument: str) -> None:
         shell.tally.usage = True
         return
     screen = shell.screen
-    shell.page(screen.drawn(layout.render(page, path or "", shell.words, screen.look)))
+    shell.page(screen.drawn(page_layout.render(page, path or "", shell.words, screen.look)))
 
 
 def page_for(word: str) -> str | None:
@@ -120,22 +120,22 @@ def page_for(word: str) -> str | None:
 
 def _overview(shell: Shell) -> None:
     words, look, session = shell.words, shell.screen.look, shell.session
-    lines = render.paragraph(words("shell.help-intro"), look)
+    lines = layout.paragraph(words("shell.help-intro"), look)
     if session is None:
-        lines += render.paragraph(words("shell.help-closed"), look, style="warn")
+        lines += layout.paragraph(words("shell.help-closed"), look, style="warn")
     else:
         context = session.connection.context()
-        lines += render.paragraph(words("shell.help-legal", state=context.state.value), look, style="emphasis")
+        lines += layout.paragraph(words("shell.help-legal", state=context.state.value), look, style="emphasis")
         known = [(spec, shell.catalog.page(words.language, f"commands/{spec.name}")) for spec in legal_now(context)]
         rows = [(("command", spec.syntax), page.summary if page else "") for spec, page in known]
-        lines += render.two_columns(rows, look)
-    lines += render.paragraph(words("shell.help-metas"), look, style="emphasis")
+        lines += layout.two_columns(rows, look)
+    lines += layout.paragraph(words("shell.help-metas"), look, style="emphasis")
     shell.page(shell.screen.drawn([*lines, *meta_rows(shell, list(_table(shell).rows.values()))]))
 
 
 def meta_rows(shell: Shell, metas: list[Meta]) -> list[Line]:
     rows = [(("command", meta.usage), shell.words(f"meta.{meta.name}")) for meta in metas]
-    return render.two_columns(rows, shell.screen.look)
+    return layout.two_columns(rows, shell.screen.look)
 
 
 def _help_words() -> tuple[str, ...]:
@@ -162,7 +162,7 @@ async def explain(shell: Shell, argument: str) -> None:
     context = shell.session.connection.context() if shell.session else Context(State.CLOSED)
     line = parse(argument, context)
     spans = explain_line(line, shell.catalog, shell.options.language)
-    shell.screen.lines(render.span_lines(line, spans, shell.screen.look))
+    shell.screen.lines(layout.span_lines(spans, shell.screen.look))
 
 
 def _show(shell: Shell, lines: list[Line], margin: str = " ") -> None:
@@ -246,9 +246,9 @@ async def raw(shell: Shell, argument: str) -> None:
     if due:
         name = last.name or shell.words("problem.greeting")
         text = shell.words("shell.raw-due", command=show(name, keep=""))
-        lines += render.paragraph(text, shell.screen.look, style="warn")
+        lines += layout.paragraph(text, shell.screen.look, style="warn")
     if (left := len(last.received) - _MOST_RAW) > 0:
-        lines += render.paragraph(shell.words("shell.raw-more", left=left), shell.screen.look, style="note")
+        lines += layout.paragraph(shell.words("shell.raw-more", left=left), shell.screen.look, style="note")
     _show(shell, lines, "")
 
 

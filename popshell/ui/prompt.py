@@ -7,7 +7,7 @@ maildrop as known so far. A low window has three of them, a very low one has one
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from prompt_toolkit.document import Document
@@ -18,14 +18,14 @@ from prompt_toolkit.lexers import Lexer
 from popshell.course.catalog import Catalog, Words
 from popshell.course.explain import warning
 from popshell.course.now import legal_now
+from popshell.protocol import secrets
 from popshell.protocol.commands import COMMANDS, CommandSpec, State, Undo
-from popshell.protocol.line import CommandLine, Context
+from popshell.protocol.line import CommandLine, Context, parse
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.ui import diagram
 from popshell.ui.layout import Line, Look, Run, clip_line, line_columns, wrap
 from popshell.ui.link import COUNTDOWN
 from popshell.ui.shell import Shell
-from popshell.ui.typed import Typing
 from popshell.visible import show
 
 #: Rows of a window from which on the toolbar has three rows, and four.
@@ -33,6 +33,58 @@ _LOW, _HIGH = 12, 20
 _DOT: Run = ("dim", " · ")
 #: A part of the row on the connection: in a narrow window the highest rank is left out first.
 _Part = tuple[int, str, Line]
+
+
+class Typing:
+    """Reads what is typed at one shell's prompt; lexer, mask, warning and toolbar share its one parse.
+
+    A row of the buffer is a line of POP3, a meta command with a line in it (`:explain PASS x`), or an answer to a
+    challenge of AUTH. What holds a secret, also in a mistyped command or a pasted block, `protocol.secrets` decides.
+    """
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._key: tuple[str, Context] | None = None
+        self._line: CommandLine | None = None
+        self._judged: tuple[Context, bool] | None = None
+        self._version = 0
+
+    def line(self, text: str, context: Context) -> CommandLine:
+        """`text` parsed; of the same text in the same context the same line."""
+        key = (text, context)
+        if self._line is None or self._key != key:
+            self._line = parse(text, context)
+            self._key = key
+        return self._line
+
+    def context(self) -> Context:
+        """What the line being typed will meet."""
+        session = self._shell.session
+        return session.connection.context() if session else Context(self._shell.state)
+
+    def rows(self, text: str) -> Iterator[secrets.Row[CommandLine]]:
+        """The rows of what was typed, where POP3 begins in each, and that line; None is an answer to a challenge."""
+        return secrets.typed_rows(text, self.context(), self.challenged(), self.line)
+
+    def version(self) -> int:
+        """Another number as soon as the same text may be judged anew: the context is another, or AUTH asked."""
+        now = self.context(), self.challenged()
+        if now != self._judged:
+            self._judged = now
+            self._version += 1
+        return self._version
+
+    def challenged(self) -> bool:
+        """Whether what is typed answers a challenge of AUTH."""
+        return bool(self._shell.session and self._shell.session.connection.challenged)
+
+    def has_secret(self, text: str) -> bool:
+        """Whether what was typed is never stored (sec-K3)."""
+        return not secrets.fit_for_history(self.rows(text))
+
+    def masked(self, text: str) -> str:
+        """`text` with its secrets as MASK."""
+        return secrets.masked_rows(self.rows(text))
 
 
 def formatted(line: Line) -> StyleAndTextTuples:

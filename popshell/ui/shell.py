@@ -19,7 +19,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
 from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session, Unsendable
-from popshell.ui import render
+from popshell.ui import layout
 from popshell.ui.events import End, Ended, Failed, Greeted, Overdue, Replied, Sent, ShellEvent, Unanswered
 from popshell.ui.layout import Line
 from popshell.ui.link import Link
@@ -156,7 +156,7 @@ class Shell:
 
     def say(self, key: str, *, style: str = "note", **facts: object) -> None:
         """Show one of our own texts."""
-        self.screen.lines(render.paragraph(self.words(key, **facts), self.screen.look, style=style))
+        self.screen.lines(layout.paragraph(self.words(key, **facts), self.screen.look, style=style))
 
     def page(self, text: str) -> None:
         """Show a text that is laid out already, a windowful at a time."""

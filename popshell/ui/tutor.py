@@ -23,7 +23,7 @@ from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
 from popshell.protocol.secrets import masked_answer
 from popshell.session import ConnectError
-from popshell.ui import course_pages, render
+from popshell.ui import course_pages, layout
 from popshell.ui.events import End, Ended, Greeted, Replied, ShellEvent
 from popshell.ui.shell import Shell
 from popshell.visible import show
@@ -221,7 +221,7 @@ class Tutor:
             shell.link.silent = False
         played = shell.words.listed(f"`{show(row, keep='')}`" for row in line.played)
         text = shell.words("tutor.played", lines=played)
-        shell.screen.lines(render.paragraph(text, shell.screen.look, style="dim"))
+        shell.screen.lines(layout.paragraph(text, shell.screen.look, style="dim"))
         shell.screen.state_changed(State.CLOSED, shell.state, [])
 
     # -- what the shell publishes --------------------------------------------------------------------------------------
