@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from popshell import __version__
 from popshell.arguments import Arguments, Usage, parse_arguments, peek, usage
-from popshell.course.catalog import LANGUAGES, Catalog, PageError, Words, bundled, choose_language
-from popshell.course.gate import Refused
+from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled, choose_language
+from popshell.course.document import LessonError
 from popshell.net.address import Address, AddressError, parse_address
 from popshell.net.client import TlsMode
 from popshell.net.dial import Dialer
@@ -73,7 +73,7 @@ def run(argv: list[str]) -> int:
     except Usage as error:
         _complain(f"popshell: {error}\n{usage(error.command, words)}")
         return USAGE
-    except (PageError, Refused) as error:
+    except LessonError as error:
         _complain(words("cli.bad-lessons", reason=str(error)))
         return USAGE
     except KeyboardInterrupt:
@@ -115,7 +115,7 @@ def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
         root = Path(arguments.directory) if arguments.directory else own
         return run_lint(root, words, fix=arguments.fix_dialogues, mark=arguments.mark_translated)
     if command == "lesson":
-        from popshell.course.scaffold import new_lesson
+        from popshell.course.lesson import new_lesson
 
         return new_lesson(own or Path("lessons"), arguments.name, words)
     if command == "learn" and own and not os.path.lexists(own / "course.toml"):
@@ -172,7 +172,7 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
         ) from None
     return MailServer(
         accounts or dict([DEFAULT_ACCOUNT]),
-        LANGUAGES,
+        catalog.languages,
         catalog.replies,
         messages,
         limits=SERVED if served else Limits(),

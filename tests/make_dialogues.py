@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from popshell.course.catalog import LANGUAGES, Catalog, bundled
+from popshell.course.catalog import Catalog, bundled
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer, ServerSession
 from popshell.session import Endpoint, Event, OpenConnection, Session
@@ -127,7 +127,7 @@ class Stage:
         stamps = count(STAMP)
         self._server = MailServer(
             {"learner": PASSWORD},
-            LANGUAGES,
+            catalog.languages,
             catalog.replies,
             from_files(catalog.maildrop_files("default")),
             clock=lambda: 0.0,

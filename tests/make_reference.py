@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from popshell import arguments
-from popshell.course.catalog import LANGUAGES, Catalog, Page, Words, bundled
+from popshell.course.catalog import Catalog, Words, bundled
 from popshell.course.checks import CHECKS, CONDITIONS, Replied, read_check, read_conditions
+from popshell.course.document import Document, LessonError
 from popshell.course.explain import explain, undo_in_words
-from popshell.course.lesson import Lesson, LessonError, read_lesson
+from popshell.course.lesson import Lesson, read_lesson
 from popshell.course.player import Rehearsal
 from popshell.course.progress import read_course
 from popshell.net.client import Deadlines
@@ -60,7 +61,7 @@ def words() -> Words:
     return catalog().words("en")
 
 
-def page(path: str) -> Page:
+def page(path: str) -> Document:
     found = catalog().page("en", path)
     assert found is not None, path
     return found
@@ -432,8 +433,9 @@ def checks() -> str:
 
 
 def replied() -> str:
-    names = (field.name for field in fields(Replied))
-    return meanings(("field", "what it means"), names, _REPLIED, lambda raw: read_check({"replied": raw}))
+    return meanings(
+        ("field", "what it means"), Replied.__struct_fields__, _REPLIED, lambda raw: read_check({"replied": raw})
+    )
 
 
 def conditions() -> str:
@@ -567,7 +569,7 @@ def json_record() -> str:
     """What `--json` writes of one exchange, laid out."""
     server = MailServer(
         {"learner": "secret"},
-        LANGUAGES,
+        catalog().languages,
         catalog().replies,
         from_files(catalog().maildrop_files("default")),
         clock=lambda: 0.0,

@@ -14,6 +14,7 @@ from stage import run, until
 from support import LOGIN
 from test_course import exercise
 
+from popshell.course.answers import vocabulary
 from popshell.course.attempt import Attempt, Collector
 from popshell.course.lesson import ExerciseKind
 from popshell.course.player import exercise_server
@@ -27,7 +28,7 @@ class Served:
     def __init__(self, **changes: Any) -> None:
         self.exercise = exercise(**changes)
         server, self.collector = exercise_server(catalog(), self.exercise, lambda: 0.0)
-        self.attempt = Attempt(self.exercise, str, self.collector)
+        self.attempt = Attempt(self.exercise, str, vocabulary(catalog()), self.collector)
         self.listener = Listener(server)
         self.port = 0
 

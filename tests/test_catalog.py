@@ -14,19 +14,14 @@ import pytest
 import popshell
 from popshell.course import catalog as module
 from popshell.course.catalog import (
-    DEEPEST,
     LANGUAGES,
     Catalog,
-    Page,
-    PageError,
     Words,
     bundled,
     choose_language,
     match_language,
-    read_page,
-    read_tables,
-    too_deep,
 )
+from popshell.course.document import DEEPEST, Document, LessonError, read_tables, too_deep
 from popshell.ui.theme import STYLES
 
 CATALOG = Catalog((bundled(),))
@@ -73,10 +68,10 @@ GOOD = '+++\nsummary = "a"\nnote = "n"\n[ok]\nnote = "o"\nnumber = 3\n+++\n\n\nB
 
 
 def test_read_page() -> None:
-    page = read_page("en/x.md", GOOD)
-    assert page == Page(
-        "en/x.md", {"summary": "a", "note": "n", "ok": {"note": "o", "number": 3}}, "Body.\n+++\nmore\n"
-    )
+    page = Document("en/x.md", GOOD).checked()
+    assert page.head == {"summary": "a", "note": "n", "ok": {"note": "o", "number": 3}}
+    assert page.body == "Body.\n+++\nmore\n"
+    assert page.body_line == 8
     assert page.summary == "a"
 
 
@@ -95,11 +90,11 @@ def test_read_page() -> None:
     ],
 )
 def test_note(keys: tuple[str, ...], text: str | None) -> None:
-    assert read_page("x", GOOD).note(*keys) == text
+    assert Document("x", GOOD).note(*keys) == text
 
 
 def test_a_page_without_summary_has_an_empty_one() -> None:
-    assert read_page("x", "+++\n+++\n").summary == ""
+    assert Document("x", "+++\n+++\n").summary == ""
 
 
 @pytest.mark.parametrize(
@@ -115,8 +110,8 @@ def test_a_page_without_summary_has_an_empty_one() -> None:
     ],
 )
 def test_page_errors(text: str, line: int, words: str) -> None:
-    with pytest.raises(PageError, match=rf"^en/x\.md:{line}: .*{words}"):
-        read_page("en/x.md", text)
+    with pytest.raises(LessonError, match=rf"^en/x\.md:{line}: .*{words}"):
+        Document("en/x.md", text).checked()
 
 
 @pytest.mark.parametrize(
@@ -271,7 +266,7 @@ def test_what_was_read_is_kept(small: Catalog) -> None:
 
 def test_a_page_that_is_not_utf_8_is_a_page_error(tmp_path: Path) -> None:
     catalog = Catalog((write(tmp_path, en__commands__A_md=b"+++\n+++\n\xff\n"),))
-    with pytest.raises(PageError, match=r"^en/commands/A\.md:1: the file is not UTF-8"):
+    with pytest.raises(LessonError, match=r"^en/commands/A\.md: the file is not UTF-8"):
         catalog.page("en", "commands/A")
 
 
@@ -293,7 +288,8 @@ def test_lessons_in_a_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip") as file:
         catalog = Catalog((zipfile.Path(file, "lessons/"),))
         page = catalog.page("zh-Hant", "commands/RETR")
-        assert page == CATALOG.page("zh-Hant", "commands/RETR")
+        assert page is not None
+        assert page.text == CATALOG.document("zh-Hant/commands/RETR.md").text
         assert catalog.words("en")("meta.quit") == CATALOG.words("en")("meta.quit")
         assert catalog.maildrop_files("default") == [("1.eml", b"a")]
 

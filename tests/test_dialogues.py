@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from popshell.course.catalog import Catalog, bundled
+from popshell.course.document import Document
 from popshell.course.player import STAMP
 from popshell.lint.dialogues import Stage, Turn, check_dialogue, first_untruth, fix_text, read_blocks, redone, turns
 from popshell.server.maildrop import from_files
@@ -12,16 +13,21 @@ from popshell.server.maildrop import from_files
 GAP = "[...]"
 CATALOG = Catalog((bundled(),))
 MAILS = [("1.eml", b"Subject: one\n\n.\n..x\ny\n"), ("2.eml", "Subject: zwei\n\n\xff caf\xe9\n".encode("latin-1"))]
-STAGE = Stage(from_files(MAILS), CATALOG.replies)
+STAGE = Stage(from_files(MAILS), CATALOG.languages, CATALOG.replies)
 
 
 def page(*rows: str, info: str = "pop3") -> str:
     return "\n".join(("Before.", "", f"```{info}", *rows, "```", "After.", ""))
 
 
+def document(text: str) -> Document:
+    """Without a head: the lines are those of the text."""
+    return Document("x.md", text)
+
+
 def untrue(*rows: str, info: str = "pop3") -> tuple[int, str, str] | None:
     """The row at fault, counted from 0, its code, and what is really said; None if the block is true."""
-    blocks, findings = read_blocks("x.md", page(*rows, info=info))
+    blocks, findings = read_blocks(document(page(*rows, info=info)))
     assert findings == []
     for finding in check_dialogue("x.md", blocks[0], STAGE):
         return finding.line - 4, finding.code, str(finding.facts.get("really", ""))
@@ -29,7 +35,7 @@ def untrue(*rows: str, info: str = "pop3") -> tuple[int, str, str] | None:
 
 
 def fixed(*rows: str, info: str = "pop3") -> list[str]:
-    text = fix_text("x.md", page(*rows, info=info), STAGE)
+    text = fix_text(document(page(*rows, info=info)), STAGE)
     assert text.startswith(f"Before.\n\n```{info}\n")
     assert text.endswith("\n```\nAfter.\n")
     return text.split("\n")[3:-3]
@@ -37,7 +43,7 @@ def fixed(*rows: str, info: str = "pop3") -> list[str]:
 
 def test_the_place_of_blocks() -> None:
     text = "a\n```pop3\nC: QUIT\n```\nb\n````pop3 TRANSACTION\nC: NOOP\n```\n````\n"
-    blocks, findings = read_blocks("x.md", text)
+    blocks, findings = read_blocks(document(text))
     assert [(block.line, block.end, block.info) for block in blocks] == [(2, 4, "pop3"), (6, 9, "pop3 TRANSACTION")]
     assert [(finding.code, finding.line) for finding in findings] == [("bad-line", 8)]
 
@@ -52,7 +58,7 @@ def test_the_place_of_blocks() -> None:
     ],
 )
 def test_the_beginning_of_a_block(info: str, state: str, quoted: bool) -> None:
-    blocks, findings = read_blocks("x.md", page("C: QUIT", "S: +OK", info=info))
+    blocks, findings = read_blocks(document(page("C: QUIT", "S: +OK", info=info)))
     assert findings == []
     assert (blocks[0].state.value, blocks[0].quoted) == (state, quoted)
 
@@ -72,20 +78,20 @@ def test_the_beginning_of_a_block(info: str, state: str, quoted: bool) -> None:
     ],
 )
 def test_what_begins_no_block(info: str) -> None:
-    blocks, findings = read_blocks("x.md", page("C: QUIT", "nothing of ours", info=info))
+    blocks, findings = read_blocks(document(page("C: QUIT", "nothing of ours", info=info)))
     assert [(finding.code, finding.line) for finding in findings] == [("bad-fence", 3)]
     assert blocks[0].quoted  # and is not played
 
 
 def test_a_block_that_does_not_end() -> None:
-    blocks, findings = read_blocks("x.md", "```pop3\nC: QUIT\n``\n")
+    blocks, findings = read_blocks(document("```pop3\nC: QUIT\n``\n"))
     assert [(finding.code, finding.line) for finding in findings] == [("open-fence", 1)]
     assert len(blocks) == 1
 
 
 def test_turns() -> None:
     rows = ("S: +OK hello", "C: STAT", "C: LIST 1", "S: +OK", "S:", "S: [...]", "C:", "S: -ERR", "C: QUIT")
-    blocks, _ = read_blocks("x.md", page(*rows))
+    blocks, _ = read_blocks(document(page(*rows)))
     assert turns(blocks[0]) == [
         Turn(4, (), ("+OK hello",)),
         Turn(5, ("STAT", "LIST 1"), ("+OK", "", GAP)),
@@ -201,7 +207,7 @@ def test_what_is_not(rows: tuple[str, ...], wrong: tuple[int, str, str]) -> None
 def test_each_block_begins_anew() -> None:
     text = page("C: DELE 1", "S: +OK message 1 deleted", "C: QUIT", "S: [...]", info="pop3 TRANSACTION")
     text += page("C: STAT", "S: +OK 2 52", info="pop3 TRANSACTION")
-    blocks, findings = read_blocks("x.md", text)
+    blocks, findings = read_blocks(document(text))
     assert findings == []
     assert [list(check_dialogue("x.md", block, STAGE)) for block in blocks] == [[], []]
 
@@ -241,13 +247,13 @@ def test_what_is_not_played_is_not_rewritten(info: str) -> None:
 
 def test_what_has_a_bad_form_is_not_rewritten() -> None:
     assert fixed("C: NOOP", "S +OK", "S: x") == ["C: NOOP", "S +OK", "S: x"]
-    assert fix_text("x.md", "```pop3\nC: NOOP\nS: x", STAGE) == "```pop3\nC: NOOP\nS: x"
+    assert fix_text(document("```pop3\nC: NOOP\nS: x"), STAGE) == "```pop3\nC: NOOP\nS: x"
 
 
 def test_several_blocks_are_rewritten_each_in_its_place() -> None:
     text = page("C: CAPA", "S: x") + page("C: NOOP", "S: x", "S: y") + page("C: QUIT", "S: x")
-    made = fix_text("x.md", text, STAGE)
-    blocks, findings = read_blocks("x.md", made)
+    made = fix_text(document(text), STAGE)
+    blocks, findings = read_blocks(document(made))
     assert findings == []
     assert [len(block.rows) for block in blocks] == [15, 2, 2]
     assert [list(check_dialogue("x.md", block, STAGE)) for block in blocks] == [[], [], []]

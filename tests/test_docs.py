@@ -25,7 +25,7 @@ from test_packaging import files_of_the_tree
 
 import popshell
 from popshell import arguments
-from popshell.course.catalog import LANGUAGES, Catalog, bundled
+from popshell.course.catalog import Catalog, bundled
 from popshell.course.explain import explain
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.records import JSON_VERSION, Exchange
@@ -149,7 +149,7 @@ def records() -> Iterator[dict[str, Any]]:
     """What `--json` writes of exchanges of every kind."""
     catalog = Catalog((bundled(),))
     messages = from_files(catalog.maildrop_files("default"))
-    server = MailServer({"learner": "secret"}, LANGUAGES, catalog.replies, messages)
+    server = MailServer({"learner": "secret"}, catalog.languages, catalog.replies, messages)
     lines = [
         "hello",
         "STAT",

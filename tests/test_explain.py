@@ -35,7 +35,7 @@ DIGEST = "88c0adfeab181737fec4489ad6acafb5"
 
 def server(**options: Any) -> MailServer:
     settings: dict[str, Any] = {"messages": MESSAGES, "clock": lambda: 0.0, "new_stamp": lambda: STAMP}
-    return MailServer({"learner": "secret"}, LANGUAGES, CATALOG.replies, **(settings | options))
+    return MailServer({"learner": "secret"}, CATALOG.languages, CATALOG.replies, **(settings | options))
 
 
 def last(*lines: str, tls: bool = False, **options: Any) -> Exchange:

@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 from learner import Learner, catalog, environment, progress_file, words
 
-from popshell.course.catalog import Catalog, bundled
-from popshell.course.gate import LARGEST, Refused
-from popshell.course.lesson import MOST_LINES, LessonError, read_lesson, read_prose
+from popshell.course.catalog import Catalog, Refused, bundled
+from popshell.course.document import LessonError
+from popshell.course.lesson import MOST_LINES, new_lesson, read_lesson
 from popshell.course.player import Rehearsal
 from popshell.course.progress import Progress, read_course
-from popshell.course.scaffold import new_lesson
 from popshell.lint.lint import examine, run_lint
 
 EN = catalog().words("en")
@@ -259,13 +258,6 @@ def test_a_file_over_one_mebibyte_is_refused_unread(path: str, course: Path) -> 
         file.truncate(1 << 34)  # sparse: who reads it runs out of memory
     with pytest.raises(LessonError, match="1 MiB"):
         read_whole(both(course))
-
-
-@pytest.mark.parametrize("row", ["### hint\n", "### wrong x{}\n", "## e{}\n", "```\n"])
-def test_headings_without_number_take_no_time(row: str) -> None:
-    body = "## a\n" + "".join(row.replace("{}", str(at)) for at in range(LARGEST // len(row)))
-    body = body[:LARGEST]
-    read_prose(body)
 
 
 def test_a_huge_number_of_hints(course: Path, learn: Callable[..., Learner]) -> None:

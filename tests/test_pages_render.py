@@ -6,7 +6,8 @@ import re
 
 from stage import CATALOG
 
-from popshell.course.catalog import LANGUAGES, Page
+from popshell.course.catalog import LANGUAGES
+from popshell.course.document import Document
 from popshell.course.explain import pages
 from popshell.protocol.commands import COMMANDS
 from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN, Look
@@ -18,7 +19,7 @@ _SGR = re.compile(r"\x1b\[[0-9;]*m")
 LOOKS = [(Look(), 40), (Look(), 120), (Look(ascii=True), 40), (PLAIN, 80), (Look(plain=True, ascii=True), 40)]
 
 
-def page(path: str, language: str = "en") -> Page:
+def page(path: str, language: str = "en") -> Document:
     found = CATALOG.page(language, path)
     assert found is not None
     return found
@@ -101,7 +102,8 @@ def test_a_dialogue_keeps_its_lines_and_marks() -> None:
 
 
 def test_a_page_of_others_is_filtered() -> None:
-    hostile = Page("codes/X.md", {"summary": "\x1b]0;x\x07"}, "\x1b[2J [bank](http://evil\x1b[m) `\x07`\n")
+    hostile = Document("codes/X.md", "+++\n+++\n\x1b[2J [bank](http://evil\x1b[m) `\x07`\n")
+    hostile.head = {"summary": "\x1b]0;x\x07"}
     text = Screen(COLOURLESS).drawn(render(hostile, "codes/IN-USE", CATALOG.words("en"), COLOURLESS))
     assert "\x1b" not in text
     assert "\x07" not in text

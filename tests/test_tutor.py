@@ -16,12 +16,12 @@ import pytest
 from learner import TAGS, Learner, catalog, course, environment, lesson, progress_file, words
 from terminal.driver import Peer
 
+from popshell.course.answers import vocabulary
 from popshell.course.attempt import Attempt
 from popshell.course.catalog import Catalog, bundled
-from popshell.course.lesson import Exercise, ExerciseKind, Lesson, read_lesson
+from popshell.course.lesson import Exercise, ExerciseKind, Lesson, new_lesson, read_lesson
 from popshell.course.player import Rehearsal
 from popshell.course.progress import Progress
-from popshell.course.scaffold import new_lesson
 from popshell.ui import course_metas
 from popshell.ui.tutor import Tutor
 
@@ -185,7 +185,7 @@ def test_what_came_but_not_as_asked_for_is_named(learn: Callable[..., Learner]) 
 def test_a_prediction_broken_off_leaves_the_exercise_open() -> None:
     """Ctrl-C, or a reply that does not come."""
     exercise = next(e for e in lesson("02-states").exercises if e.kind is ExerciseKind.PREDICT)
-    attempt = Attempt(exercise, str, held=exercise.line)
+    attempt = Attempt(exercise, str, vocabulary(catalog()), held=exercise.line)
 
     async def send(line: str) -> None:
         raise asyncio.CancelledError

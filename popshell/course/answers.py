@@ -1,58 +1,28 @@
 """What a learner answers: an answer compared with the lesson's, and a prediction of a reply read from words.
 
-Width, case, blanks and units of an answer do not count; the words of a prediction stand in any order.
+Width, case, blanks and units of an answer do not count; the words of a prediction stand in any order. Numbers and words
+may be those of any language of `lessons/`.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
+from popshell.course.catalog import LANGUAGES, Catalog
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
 
+_STATUS = {"+ok": True, "ok": True, "-err": False, "err": False}
+_STATES = {state.value.casefold(): state for state in State}
+
 
 def normal(answer: str) -> str:
-    """An answer as it is compared: width (ＯＫ, ７), case and blanks do not count."""
+    """An answer as it is compared: width (U+FF17 is 7), case and blanks do not count."""
     return " ".join(unicodedata.normalize("NFKC", answer).casefold().split())
-
-
-_TEENS = (
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
-    *("thirteen", "fourteen", "fifteen", "sixteen"),
-)
-_NUMERALS = "零一二三四五六七八九十"
-_FIGURES = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?|[零一二兩三四五六七八九十]+|[a-z]+")
-
-
-def number_in(text: str) -> int | None:
-    """The one number that is said in `text`, in figures, English or Chinese, whatever stands around it; else None."""
-    found = [number for word in _FIGURES.findall(normal(text)) if (number := _value(word)) is not None]
-    return found[0] if len(found) == 1 else None
-
-
-def _value(word: str) -> int | None:
-    if word[0].isdigit():
-        return int(word.replace(",", "")) if "." not in word else None
-    if word in _TEENS:
-        return _TEENS.index(word)
-    digits = [_NUMERALS.index("二" if ch == "兩" else ch) for ch in word if ch in _NUMERALS + "兩"]
-    if len(digits) == 1:
-        return digits[0]
-    if len(digits) == 2 and digits[0] == 10:
-        return 10 + digits[1]
-    return None
-
-
-def is_answer(answers: tuple[str, ...], text: str) -> bool:
-    """Whether `text` says one of `answers`. A number counts with any unit: `6 letters`, `第 6 封`, `six`."""
-    if normal(text) in {normal(answer) for answer in answers}:
-        return True
-    numbers = {int(answer) for answer in answers if answer.isascii() and answer.isdigit()}
-    return bool(numbers) and number_in(text) in numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +54,59 @@ class Prediction:
         return [name for name, (said, was) in seen.items() if said != was]
 
 
-_WORDS: Mapping[str, tuple[str, Any]] = {
-    "+ok": ("ok", True),
-    "ok": ("ok", True),
-    "-err": ("ok", False),
-    "err": ("ok", False),
-    "one": ("many", False),
-    "many": ("many", True),
-    "一行": ("many", False),
-    "多行": ("many", True),
-    "單行": ("many", False),
-    **{state.value.casefold(): ("state", state) for state in State},
-}
+class Vocabulary:
+    """The words in which answers are given, of all languages: `[language]` of `messages.toml`."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.numbers: dict[str, int] = {}
+        self.many: dict[str, bool] = {}
+        self._separators = ","
+        for tag in LANGUAGES:
+            try:
+                words = catalog.words(tag)
+            except (OSError, ValueError):
+                continue  # a stranger's, which cannot be read: others say so
+            for number, names in enumerate(words("language.numbers").split()):
+                self.numbers |= dict.fromkeys(map(normal, names.split("/")), number)
+            for many, key in ((False, "language.one-line"), (True, "language.many-lines")):
+                self.many |= dict.fromkeys(map(normal, words(key).split("/")), many)
+            self._separators += words("list.separator").strip()
+
+    @cached_property
+    def _figures(self) -> re.Pattern[str]:
+        """A number in figures, a word in letters, or a run of numerals of a language that parts no words."""
+        numerals = "".join({ch for name in self.numbers for ch in name if not ch.isascii()})
+        run = f"|[{re.escape(numerals)}]+" if numerals else ""
+        return re.compile(rf"[0-9]+(?:,[0-9]{{3}})*(?:\.[0-9]+)?|[a-z]+{run}")
+
+    def number_in(self, text: str) -> int | None:
+        """The one number that is said in `text`, in figures or words, whatever stands around it; else None."""
+        found = [number for word in self._figures.findall(normal(text)) if (number := self._value(word)) is not None]
+        return found[0] if len(found) == 1 else None
+
+    def _value(self, word: str) -> int | None:
+        if word[0] in "0123456789":
+            return int(word.replace(",", "")) if "." not in word else None
+        return self.numbers.get(word)
+
+    def is_answer(self, answers: tuple[str, ...], text: str) -> bool:
+        """Whether `text` says one of `answers`. A number counts with any unit: `6 letters`, `six`."""
+        if normal(text) in {normal(answer) for answer in answers}:
+            return True
+        numbers = {int(answer) for answer in answers if answer.isascii() and answer.isdigit()}
+        return bool(numbers) and self.number_in(text) in numbers
+
+    def prediction(self, text: str) -> Prediction:
+        """`+OK TRANSACTION many`, in any order, parts may be missing; unknown words are passed over."""
+        said: dict[str, Any] = {}
+        for word in re.sub(f"[{re.escape(self._separators)}]", " ", normal(text)).split():
+            for name, meanings in (("ok", _STATUS), ("state", _STATES), ("many", self.many)):
+                if word in meanings:
+                    said[name] = meanings[word]
+        return Prediction(**said)
 
 
-def read_prediction(text: str) -> Prediction:
-    """`+OK TRANSACTION many`, in any order, parts may be missing; unknown words are passed over."""
-    said: dict[str, Any] = {}
-    for word in normal(text).replace(",", " ").replace("、", " ").split():
-        if word in _WORDS:
-            name, value = _WORDS[word]
-            said[name] = value
-    return Prediction(**said)
+@lru_cache(maxsize=8)
+def vocabulary(catalog: Catalog) -> Vocabulary:
+    """The vocabulary of a catalog, read once."""
+    return Vocabulary(catalog)

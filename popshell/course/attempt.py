@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from popshell.course.answers import Prediction, normal, read_prediction
-from popshell.course.checks import Check, Evidence, Replied, answer_is_right, same_line
+from popshell.course.answers import Prediction, Vocabulary, normal
+from popshell.course.checks import Check, Evidence, Replied, same_line, was_asked
 from popshell.course.lesson import Exercise, ExerciseKind, Wrong
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
@@ -122,18 +122,16 @@ class Collector:
         )
 
 
-def is_solved(exercise: Exercise, evidence: Evidence) -> bool:
+def is_solved(exercise: Exercise, evidence: Evidence, words: Vocabulary) -> bool:
     """The one judgement: by effect, whatever way was taken."""
     if exercise.kind is ExerciseKind.PREDICT and not evidence.predicted:
         return False
-    if exercise.kind is ExerciseKind.ANSWER and not answer_is_right(exercise.answers, exercise.seen, evidence):
-        return False
+    if exercise.kind is ExerciseKind.ANSWER:
+        if evidence.answer is None or not words.is_answer(exercise.answers, evidence.answer):
+            return False
+        if exercise.seen and not was_asked(exercise.answers, evidence):
+            return False
     return all(check.holds(evidence) for check in exercise.checks)
-
-
-def expected(exercise: Exercise) -> Prediction:
-    """What the line of a `predict` leads to where the task begins; the solution's first line tells."""
-    return read_prediction(exercise.solution[0].partition(" ")[2] if exercise.solution else "")
 
 
 @dataclass(slots=True)
@@ -142,6 +140,7 @@ class Attempt:
 
     exercise: Exercise
     placed: Callable[[str], str]
+    words: Vocabulary
     #: None before the exercise's server is there
     collector: Collector | None = None
     predicted: bool | None = None
@@ -165,7 +164,7 @@ class Attempt:
 
     def judge(self) -> bool:
         """Whether it is solved now. Once solved it stays so: what comes after does not undo it."""
-        self.solved = self.solved or is_solved(self.exercise, self.evidence())
+        self.solved = self.solved or is_solved(self.exercise, self.evidence(), self.words)
         return self.solved
 
     # -- what the learner does besides POP3 ----------------------------------------------------------------------------
@@ -203,7 +202,9 @@ class Attempt:
 
         None if the line met another state than the task's: right or wrong, it says nothing about the task.
         """
-        if not expected(self.exercise).comes_true(came):
+        # What the line leads to where the task begins; the solution's first line tells.
+        expected = self.exercise.solution[0].partition(" ")[2] if self.exercise.solution else ""
+        if not self.words.prediction(expected).comes_true(came):
             return None
         faults = said.faults(came)
         if not faults:

@@ -2,37 +2,30 @@
 
 `lessons/` lies beside the package in a checkout and inside it in a wheel; only the Traversable interface is used, so a
 zip works, too. Everything is read when it is first asked for and kept.
+
+A file is read only if it lies inside its folder, is a plain file, and has 1 MiB at the most: a stranger's course is
+held to that everywhere (sec-D2, D6). Trap: a pipe must not be waited for and a device has no size, so a file is opened
+without waiting, looked at once more when it is open, and never read beyond the bound.
 """
 
 from __future__ import annotations
 
-import re
+import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from popshell.course import gate
-from popshell.visible import harmless, tame
+from popshell.course.document import Document, LessonError, read_tables, safe
 from popshell.words import fill
 
 if TYPE_CHECKING:
-    import tomllib
     from importlib.resources.abc import Traversable
 
-#: The languages, by tag, in their own words. `en` is the one that others fall back to.
-LANGUAGES: Mapping[str, str] = {"en": "English", "zh-Hant": "繁體中文"}
-_FENCE = "+++"
-#: A key of more dots than that nests as deep; the parser would take quadratic time for it.
-_DOTTED = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){20}""")
-#: A text with one of these may hold what the raw file does not show.
-_ESCAPED = re.compile(r"\\[uUbfex]")
-#: Brackets in a head are nested no deeper (sec-D2).
-DEEPEST = 20
+#: The languages, by tag. `en` is the one that others fall back to.
+LANGUAGES = ("en", "zh-Hant")
 _T = TypeVar("_T")
-# A row of a plain table; control characters are left to tomllib, which refuses them.
-_TEXT = r'[^"\\\x00-\x08\x0a-\x1f\x7f]*'
-_PLAIN = re.compile(rf'([\w-]+) = "({_TEXT}(?:\\"{_TEXT})*)"', re.ASCII)
 
 
 def bundled() -> Traversable:
@@ -66,126 +59,6 @@ def match_language(name: str) -> str | None:
     if name in ("zh", "zh-tw", "zh-hk", "zh-mo") or name.startswith("zh-hant"):
         return "zh-Hant"
     return "en" if name in ("en", "c", "posix") or name.startswith("en-") else None
-
-
-class Page(NamedTuple):
-    """A page: the notes of its head and its Markdown body. `path` is below the lessons directory."""
-
-    path: str
-    head: Mapping[str, Any]
-    body: str
-
-    @property
-    def summary(self) -> str:
-        return str(self.head.get("summary", ""))
-
-    def note(self, *keys: str) -> str | None:
-        """The text of the first of `section.key` that the head holds."""
-        for key in keys:
-            section, _, name = key.partition(".")
-            table = self.head.get(section) if name else self.head
-            text = table.get(name or section) if isinstance(table, dict) else None
-            if isinstance(text, str):
-                return text
-        return None
-
-
-class PageError(ValueError):
-    """A page whose head cannot be read. The text says what is wrong, for the author."""
-
-
-def read_page(path: str, text: str) -> Page:
-    """Split a page into head and body. Raises PageError."""
-    lines = text.split("\n")
-    if not lines or lines[0].strip() != _FENCE:
-        raise PageError(f"{path}:1: a page begins with a line {_FENCE}")
-    try:
-        end = next(at for at, line in enumerate(lines[1:], 1) if line.strip() == _FENCE)
-    except StopIteration:
-        raise PageError(f"{path}:1: the head has no closing line {_FENCE}") from None
-    if (deep := too_deep(lines[1:end])) is not None:
-        raise PageError(f"{path}:{deep + 1}: brackets nested deeper than {DEEPEST}")
-    import tomllib
-
-    try:
-        head = tomllib.loads("\n".join(lines[1:end]))
-    except tomllib.TOMLDecodeError as error:
-        line = (_line_of(error) or end - 1) + 1  # none is told at the end of the head
-        reason = re.sub(r" \(at line \d+, ", f" (at line {line}, ", str(error))  # lines of the file, not of the head
-        raise PageError(f"{path}:{line}: the head is no TOML: {reason}") from error
-    return Page(path, head, "\n".join(lines[end + 1 :]).strip("\n") + "\n")
-
-
-def safe(table: Mapping[str, Any], text: str) -> Mapping[str, Any]:
-    """`table`, read from `text`, with everything unsafe in its texts written out: it may be a stranger's (sec-R1).
-
-    Most files hold nothing of the kind, and are told by one look at the whole.
-    """
-    if _ESCAPED.search(text) is None and (harmless(text) or tame(text) == text):
-        return table
-    made: Mapping[str, Any] = _tamed(dict(table))
-    return made
-
-
-def _tamed(value: Any) -> Any:
-    if isinstance(value, str):
-        return tame(value)
-    if isinstance(value, dict):
-        return {key: _tamed(inner) for key, inner in value.items()}
-    return [_tamed(inner) for inner in value] if isinstance(value, list) else value
-
-
-def too_deep(rows: list[str]) -> int | None:
-    """The first of `rows`, from 1, where brackets are nested deeper than DEEPEST: a parser would run out of stack."""
-    depth = 0
-    for at, row in enumerate(rows, 1):
-        if "." in row and _DOTTED.search(row):
-            return at
-        if depth + row.count("[") + row.count("{") <= DEEPEST:
-            depth += row.count("[") + row.count("{") - row.count("]") - row.count("}")
-        else:
-            for ch in row:
-                depth += (ch in "[{") - (ch in "]}")
-                if depth > DEEPEST:
-                    return at
-        depth = max(depth, 0)
-    return None
-
-
-def _line_of(error: tomllib.TOMLDecodeError) -> int:
-    """TOMLDecodeError tells the line in its text only."""
-    words = str(error).partition("(at line ")[2].partition(",")[0]
-    return int(words) if words.isdecimal() else 0
-
-
-def read_tables(text: str) -> Mapping[str, Any]:
-    """A TOML file. Most hold nothing but tables of plain strings: those are read here, in a tenth of the time.
-
-    tomllib reads what has any other form, and says what is wrong with what has none. Raises tomllib.TOMLDecodeError,
-    and ValueError for what is nested too deep for it (sec-D2).
-    """
-    table: dict[str, Any] = {}
-    tables = table
-    for row in text.split("\n"):
-        if match := _PLAIN.fullmatch(row):
-            if match[1] in table:
-                break
-            table[match[1]] = match[2].replace('\\"', '"')
-        elif row.startswith("[") and row.endswith("]") and (name := row[1:-1]) not in tables and _is_key(name):
-            table = tables[name] = {}
-        elif row and not (row.startswith("#") and row.isprintable()):
-            break
-    else:
-        return tables
-    if (deep := too_deep(text.split("\n"))) is not None:
-        raise ValueError(f"line {deep}: brackets nested deeper than {DEEPEST}")
-    import tomllib  # 2 ms that the first prompt does without
-
-    return tomllib.loads(text)
-
-
-def _is_key(name: str) -> bool:
-    return name.isascii() and name.replace("-", "").replace("_", "").isalnum()
 
 
 class Words:
@@ -231,9 +104,9 @@ class Catalog:
     _cache: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def read(self, path: str) -> str:
-        """The text of a file below `lessons/`. Raises FileNotFoundError, and gate.Refused."""
+        """The text of a file below `lessons/`. Raises FileNotFoundError, and Refused."""
         for root in self.roots:
-            data = gate.read(root, path)
+            data = read_file(root, path)
             if data is not None:
                 text = data.decode("utf-8")
                 return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
@@ -247,38 +120,49 @@ class Catalog:
 
         return self._once(("words", language), load)
 
+    @property
+    def languages(self) -> Mapping[str, str]:
+        """The languages by tag, in their own words."""
+        return _Names(self)
+
     def replies(self, language: str) -> Mapping[str, str]:
         """What the practice server says in a language."""
         return self._once(("replies", language), lambda: read_tables(self.read(f"{language}/replies.toml")))
 
-    def page(self, language: str, path: str) -> Page | None:
-        """The page `commands/RETR` in a language, else in English, else None. Raises PageError."""
+    def document(self, path: str) -> Document:
+        """A file as a Document. Raises FileNotFoundError, and LessonError if it cannot be read; not for its head."""
+        try:
+            return Document(path, self.read(path))
+        except UnicodeDecodeError as error:
+            raise LessonError(path, 0, f"the file is not UTF-8: {error.reason}") from None
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise LessonError(path, 0, error.strerror or "it cannot be read") from None
 
-        def load() -> Page | None:
+    def page(self, language: str, path: str) -> Document | None:
+        """The page `commands/RETR` in a language, else in English, else None. Raises LessonError."""
+
+        def load() -> Document | None:
             for tag in dict.fromkeys((language, "en")):
-                file = f"{tag}/{path}.md"
                 try:
-                    text = self.read(file)
-                    page = read_page(file, text)
-                    return page._replace(head=safe(dict(page.head), text))
+                    page = self.document(f"{tag}/{path}.md").checked()
                 except FileNotFoundError:
                     continue
-                except UnicodeDecodeError as error:
-                    raise PageError(f"{file}:1: the file is not UTF-8: {error.reason}") from None
-                except gate.Refused as error:
-                    raise PageError(f"{file}:1: {error.reason}") from None
+                page.head = safe(page.head, page.text)
+                return page
             return None
 
         return self._once((language, path), load)
 
     def maildrop_files(self, name: str) -> list[tuple[str, bytes]]:
-        """The `.eml` files of a maildrop. Raises FileNotFoundError, and gate.Refused."""
+        """The `.eml` files of a maildrop. Raises FileNotFoundError, and Refused."""
         folder = f"maildrops/{name}"
         for root in self.roots:
-            names = gate.names(root, folder)
+            names = names_in(root, folder)
             if names is not None:
                 mails = (mail for mail in names if mail.endswith(".eml") and not mail.startswith("."))
-                read = ((mail, gate.read(root, f"{folder}/{mail}")) for mail in mails)
+                read = ((mail, read_file(root, f"{folder}/{mail}")) for mail in mails)
                 return [(mail, data) for mail, data in read if data is not None]
         raise FileNotFoundError(name)
 
@@ -287,3 +171,92 @@ class Catalog:
             self._cache[key] = load()
         found: _T = self._cache[key]
         return found
+
+
+class _Names(Mapping[str, str]):
+    """The languages' own names, each read when it is asked for."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def __getitem__(self, tag: str) -> str:
+        if tag not in LANGUAGES:
+            raise KeyError(tag)
+        return self._catalog.words(tag)("language.name")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(LANGUAGES)
+
+    def __len__(self) -> int:
+        return len(LANGUAGES)
+
+
+# -- what may be read --------------------------------------------------------------------------------------------------
+
+#: No file of a course is larger (sec-D2).
+LARGEST = 1 << 20
+_REASONS = {
+    "leaves-folder": "it leads out of the folder of the course",
+    "too-large": "the file is larger than 1 MiB",
+    "not-a-file": "it is no plain file",
+}
+
+
+class Refused(LessonError):
+    """A file that a course must not have, and that was not read."""
+
+    def __init__(self, path: str, code: str, **facts: object) -> None:
+        super().__init__(path, 0, _REASONS[code], code, facts)
+
+
+def read_file(root: Traversable, path: str) -> bytes | None:
+    """The octets of the file `path` below `root`; None if there is none. Raises Refused."""
+    if not isinstance(root, Path):  # in a zip there are neither links nor devices
+        packed = _within(root, path)
+        return packed.read_bytes() if packed.is_file() else None
+    if not os.path.lexists(root / path) or (os.path.isdir(root / path) and not os.path.islink(root / path)):
+        return None
+    check_file(root, path)
+    with open(
+        os.open(root / path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb"
+    ) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Refused(path, "not-a-file")
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise Refused(path, "too-large", octets=len(data), most=LARGEST)
+    return data
+
+
+def names_in(root: Traversable, path: str) -> list[str] | None:
+    """The names in the folder `path` below `root`, in order; None if there is no such folder. Raises Refused."""
+    if not isinstance(root, Path):
+        packed = _within(root, path)
+        return sorted(node.name for node in packed.iterdir()) if packed.is_dir() else None
+    if not os.path.lexists(root / path):
+        return None
+    check_file(root, path, folder=True)
+    return sorted(os.listdir(root / path))
+
+
+def check_file(root: Traversable, path: str, *, folder: bool = False) -> None:
+    """Raises Refused for what is there and must not be read: a file, or with `folder` a folder."""
+    if not isinstance(root, Path) or not os.path.lexists(root / path):
+        return
+    real, base = os.path.realpath(root / path), os.path.realpath(root)
+    if real != base and not real.startswith(os.path.join(base, "")):
+        raise Refused(path, "leaves-folder", target=real)
+    try:
+        found = os.stat(real)
+    except OSError:  # a link to nothing, or to itself
+        raise Refused(path, "not-a-file") from None
+    if not (stat.S_ISDIR if folder else stat.S_ISREG)(found.st_mode):
+        raise Refused(path, "not-a-file")
+    if not folder and found.st_size > LARGEST:
+        raise Refused(path, "too-large", octets=found.st_size, most=LARGEST)
+
+
+def _within(root: Traversable, path: str) -> Traversable:
+    for part in path.split("/"):
+        root = root.joinpath(part)
+    return root

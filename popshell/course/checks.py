@@ -1,18 +1,22 @@
 """CHECKS: the closed list of what an exercise can ask for, over what happened and what the maildrop holds.
 
-A check looks at effects in the record, never at how something was typed. It is data: one name and one value, read once
-when the lesson is loaded; there are no expressions and no patterns (sec-D4). A check kind is one entry here.
+A check looks at effects in the record, never at how something was typed. It is data: one name and one value, read by
+msgspec with the lesson's head; there are no expressions and no patterns (sec-D4). A kind of check is a field of `Check`
+and an entry of CHECKS.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
-from popshell.course.answers import is_answer, normal
+from msgspec import Meta, Struct, convert
+from msgspec.structs import force_setattr
+
+from popshell.course.answers import normal
 from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.line import NUMBER
 from popshell.protocol.records import Exchange
@@ -40,43 +44,34 @@ class Evidence:
         return [e for e in self.exchanges if e.command is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: its kind and the value to compare with."""
-
-    name: str
-    value: Any
-
-    def holds(self, evidence: Evidence) -> bool:
-        return CHECKS[self.name].holds(self.value, evidence)
-
-
-@dataclass(frozen=True, slots=True)
-class CheckKind:
-    """How the value of a check is read (raises ValueError) and when it holds."""
-
-    read: Callable[[Any], Any]
-    holds: Callable[[Any, Evidence], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Replied:
+class Replied(Struct, frozen=True, forbid_unknown_fields=True):
     """The fields of `replied`; None does not matter."""
 
     command: str | None = None
     ok: bool | None = None
-    state: str | None = None
-    after: str | None = None
-    argument: str | None = None
+    state: State | None = None
+    after: State | None = None
+    argument: str | int | None = None
     line: str | None = None
     code: str | None = None
     tls: bool | None = None
     many: bool | None = None
     stuffed: bool | None = None
     cancelled: bool | None = None
-    #: in `steps`: right behind the step before it, with nothing between
+    #: in `steps`: right after the step before it, with nothing between
     next: bool = False
     least: int = 1
+
+    def __post_init__(self) -> None:
+        wanted = self.wanted()
+        if not wanted and not self.next and self.least == 1:
+            raise ValueError('`replied` is a table such as { command = "STAT", ok = true }')
+        if self.command is not None:
+            _one_word(self.command)
+        for name in wanted.keys() & {"argument", "line"}:
+            force_setattr(self, name, _plain(str(wanted[name])))
+        if self.code is not None:
+            force_setattr(self, "code", self.code.upper())
 
     def fits(self, exchange: Exchange) -> bool:
         return self.differs(exchange) == []
@@ -90,8 +85,8 @@ class Replied:
         seen: dict[str, object] = {
             "command": line.name,
             "ok": response.ok,
-            "state": exchange.before.value,
-            "after": exchange.after.value,
+            "state": exchange.before,
+            "after": exchange.after,
             "argument": _plain(argument) if argument is not None else None,
             "line": _plain(line.text),
             "code": response.code,
@@ -100,103 +95,72 @@ class Replied:
             "stuffed": stuffed_lines(exchange.raw_content()) > 0,
             "cancelled": bool(exchange.steps) and exchange.steps[-1].answer == b"*",
         }
-        return [name for name, wanted in self.wanted().items() if wanted is not None and seen[name] != wanted]
+        return [name for name, wanted in self.wanted().items() if seen[name] != wanted]
 
     def wanted(self) -> dict[str, object]:
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("least", "next")}
+        """The fields that matter, with their values."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("least", "next")}
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+_Number = Annotated[int, Meta(ge=0)]
+_Messages = tuple[Annotated[int, Meta(ge=1)], ...]
+_Commands = Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class Check(Struct, frozen=True, forbid_unknown_fields=True):
+    """One check: one field of these, and the value to compare with. When it holds, CHECKS says."""
+
+    replied: Replied | None = None
+    steps: Annotated[tuple[Replied, ...], Meta(min_length=2)] | None = None
+    sent_first: str | None = None
+    in_order: _Commands | None = None
+    never: _Commands | None = None
+    at_most: _Number | None = None
+    state: State | None = None
+    marks: _Messages | None = None
+    retrieved: _Messages | None = None
+    maildrop: _Messages | None = None
+    tls: bool | None = None
+    dropped: bool | None = None
+    waited: _Number | None = None
+    flight: _Number | None = None
+    together: _Commands | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("a check has one name and one value")
+        if self.sent_first is not None:
+            _one_word(self.sent_first)
+        for line in (*(self.in_order or ()), *(self.never or ()), *(self.together or ())):
+            name = (line.split() or [""])[0] if self.together else line
+            if name not in COMMANDS:
+                raise ValueError(f"{name!r} is no command of POP3")
+        if self.together is not None:
+            force_setattr(self, "together", tuple(map(_plain, self.together)))
+
+    @property
+    def name(self) -> str:
+        return next(name for name in self.__struct_fields__ if getattr(self, name) is not None)
+
+    @property
+    def value(self) -> Any:
+        return getattr(self, self.name)
+
+    def holds(self, evidence: Evidence) -> bool:
+        return CHECKS[self.name](self.value, evidence)
+
+
+def _one_word(name: str) -> None:
+    """A command's name; slips that an exercise asks for on purpose are allowed."""
+    if not name or name != name.upper() or " " in name:
+        raise ValueError(f"{name!r} is no command: one word in capitals")
 
 
 def _plain(text: str) -> str:
     """Words as they are compared: case and blanks do not count, and a number is its value (`02` names message 2)."""
     return " ".join(str(int(word)) if NUMBER.match(word) else word for word in text.upper().split())
-
-
-def _replied(value: Any) -> Replied:
-    known = {f.name for f in fields(Replied)}
-    if not isinstance(value, dict) or not value:
-        raise ValueError('`replied` is a table such as { command = "STAT", ok = true }')
-    if stray := sorted(value.keys() - known):
-        raise ValueError(f"`replied` has no field `{stray[0]}`; it has {', '.join(sorted(known))}")
-    for name in ("ok", "tls", "many", "stuffed", "cancelled", "next"):
-        if not isinstance(value.get(name, True), bool):
-            raise ValueError(f"`{name}` of `replied` is true or false")
-    if not isinstance(value.get("least", 1), int):
-        raise ValueError("`least` of `replied` is a number")
-    made = dict(value)
-    if "command" in made:
-        made["command"] = _command(made["command"])
-    for name in ("state", "after"):
-        if name in made:
-            made[name] = _state(made[name]).value
-    if "argument" in made:
-        made["argument"] = _plain(str(made["argument"]))
-    if "line" in made:
-        made["line"] = _plain(str(made["line"]))
-    if "code" in made:
-        made["code"] = str(made["code"]).upper()
-    return Replied(**made)
-
-
-def _steps(value: Any) -> tuple[Replied, ...]:
-    if not isinstance(value, list) or len(value) < 2:
-        raise ValueError("two steps or more are wanted, each a table as for `replied`")
-    return tuple(map(_replied, value))
-
-
-def _command(value: Any) -> str:
-    """A command's name. Slips that an exercise asks for on purpose are allowed: any word in capitals."""
-    if not isinstance(value, str) or not value or value != value.upper() or " " in value:
-        raise ValueError(f"{value!r} is no command: one word in capitals")
-    return value
-
-
-def _known_command(value: Any) -> str:
-    if not isinstance(value, str) or value not in COMMANDS:
-        raise ValueError(f"{value!r} is no command of POP3")
-    return str(value)
-
-
-def _lines(value: Any) -> tuple[str, ...]:
-    if (
-        not isinstance(value, list)
-        or not all(isinstance(line, str) and line.split()[:1] for line in value)
-        or not value
-    ):
-        raise ValueError("a list of commands is wanted, with their arguments if these count")
-    for line in value:
-        _known_command(line.split()[0])
-    return tuple(map(_plain, value))
-
-
-def _commands(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value:
-        raise ValueError("a list of commands is wanted")
-    return tuple(_known_command(name) for name in value)
-
-
-def _state(value: Any) -> State:
-    try:
-        return State(value)
-    except ValueError:
-        raise ValueError(f"{value!r} is no state: {', '.join(s.value for s in State)}") from None
-
-
-def _numbers(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in value):
-        raise ValueError("a list of message-numbers is wanted")
-    return tuple(value)
-
-
-def _number(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError("a number is wanted")
-    return value
-
-
-def _true(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false is wanted")
-    return value
 
 
 def _in_order(value: tuple[str, ...], evidence: Evidence) -> bool:
@@ -246,39 +210,43 @@ def _flight(value: int, evidence: Evidence) -> bool:
     return any(e.ahead + 1 >= value for e in evidence.commands)
 
 
-CHECKS: Mapping[str, CheckKind] = MappingProxyType(
+#: Each kind of check: whether its value holds for the evidence.
+CHECKS: Mapping[str, Callable[[Any, Evidence], bool]] = MappingProxyType(
     {
-        "replied": CheckKind(_replied, lambda v, e: sum(v.fits(x) for x in e.exchanges) >= v.least),
-        "steps": CheckKind(_steps, _stepped),
-        "sent_first": CheckKind(_command, lambda v, e: bool(e.commands) and e.commands[0].name == v),
-        "in_order": CheckKind(_commands, _in_order),
-        "never": CheckKind(_commands, lambda v, e: not any(x.name in v for x in e.commands)),
-        "at_most": CheckKind(_number, lambda v, e: len(e.commands) <= v),
-        "state": CheckKind(_state, lambda v, e: e.state is v),
-        "marks": CheckKind(_numbers, lambda v, e: e.marks == frozenset(v)),
-        "retrieved": CheckKind(_numbers, _retrieved),
-        "maildrop": CheckKind(_numbers, lambda v, e: e.maildrop == tuple(sorted(v))),
-        "tls": CheckKind(_true, lambda v, e: e.tls == v),
-        "dropped": CheckKind(_true, lambda v, e: e.dropped == v),
-        "waited": CheckKind(_number, lambda v, e: e.waited >= v),
-        "flight": CheckKind(_number, _flight),
-        "together": CheckKind(_lines, _together),
+        "replied": lambda v, e: sum(v.fits(x) for x in e.exchanges) >= v.least,
+        "steps": _stepped,
+        "sent_first": lambda v, e: bool(e.commands) and e.commands[0].name == v,
+        "in_order": _in_order,
+        "never": lambda v, e: not any(x.name in v for x in e.commands),
+        "at_most": lambda v, e: len(e.commands) <= v,
+        "state": lambda v, e: e.state is v,
+        "marks": lambda v, e: e.marks == frozenset(v),
+        "retrieved": _retrieved,
+        "maildrop": lambda v, e: e.maildrop == tuple(sorted(v)),
+        "tls": lambda v, e: e.tls == v,
+        "dropped": lambda v, e: e.dropped == v,
+        "waited": lambda v, e: e.waited >= v,
+        "flight": _flight,
+        "together": _together,
     }
 )
 
 
 def read_check(raw: Mapping[str, Any]) -> Check:
-    """A check from a lesson's head: one name, one value. Raises ValueError, in words for the author."""
-    if len(raw) != 1:
-        raise ValueError("a check has one name and one value")
-    (name, value) = next(iter(raw.items()))
-    kind = CHECKS.get(name)
-    if kind is None:
-        raise ValueError(f"there is no check `{name}`; there are {', '.join(CHECKS)}")
-    try:
-        return Check(name, kind.read(value))
-    except ValueError as error:
-        raise ValueError(f"check `{name}`: {error}") from None
+    """A check as it stands in a lesson's head. Raises msgspec.ValidationError."""
+    return convert(raw, Check)
+
+
+def _true(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false is wanted")
+    return value
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("a number is wanted")
+    return value
 
 
 def _tags(value: Any) -> frozenset[str]:
@@ -309,11 +277,9 @@ def read_conditions(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType({name: CONDITIONS[name](value) for name, value in raw.items()})
 
 
-def answer_is_right(answers: tuple[str, ...], seen: bool, evidence: Evidence) -> bool:
-    """Whether the answer given is one of `answers`, and (if `seen`) stands in a reply, so that the server was asked."""
-    if evidence.answer is None or not is_answer(answers, evidence.answer):
-        return False
-    return not seen or any(_stands_in(answer, e) for answer in answers for e in evidence.exchanges)
+def was_asked(answers: tuple[str, ...], evidence: Evidence) -> bool:
+    """Whether one of `answers` stands in a reply: the server was asked."""
+    return any(_stands_in(answer, exchange) for answer in answers for exchange in evidence.exchanges)
 
 
 def _stands_in(answer: str, exchange: Exchange) -> bool:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from popshell.course.catalog import Catalog, Page, Words
+from popshell.course.catalog import Catalog, Words
+from popshell.course.document import Document
 from popshell.course.reason import reason
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, CommandSpec, State, known_code
 from popshell.protocol.line import MASK, CommandLine, Role, Token
@@ -145,7 +146,7 @@ def _problem(exchange: Exchange, words: Words) -> Iterator[Note]:
         yield Note("info", words(f"speaks.{problem.speaks}"))
 
 
-def _ok(exchange: Exchange, page: Page | None, words: Words, known: dict[str, object], cite: str) -> Iterator[Note]:
+def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str, object], cite: str) -> Iterator[Note]:
     line = exchange.command
     assert line is not None
     if line.name == "DELE" and line.message not in exchange.maildrop.marks:
@@ -192,7 +193,7 @@ def _changes(known: dict[str, object], words: Words) -> str:
 
 
 def _err(
-    exchange: Exchange, page: Page | None, catalog: Catalog, words: Words, known: dict[str, object], cite: str
+    exchange: Exchange, page: Document | None, catalog: Catalog, words: Words, known: dict[str, object], cite: str
 ) -> Iterator[Note]:
     line, response = exchange.command, exchange.response
     assert line is not None
@@ -237,7 +238,7 @@ def _err(
         yield Note("info", words("why.unknown-code", **known), citation(2449, "8"))
 
 
-def _filled(page: Page | None, known: dict[str, object], *keys: str) -> str | None:
+def _filled(page: Document | None, known: dict[str, object], *keys: str) -> str | None:
     for key in keys:
         template = page.note(key) if page else None
         if template is not None and (text := fill(template, known)) is not None:

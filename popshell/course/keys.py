@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from popshell.course.catalog import Words
 from popshell.protocol.commands import COMMANDS, CommandSpec, Kind
 
 # -- heads -------------------------------------------------------------------------------------------------------------
@@ -156,16 +157,14 @@ METAS = (
 
 # -- bodies ------------------------------------------------------------------------------------------------------------
 
-#: The headings of a body that are words, by language: dialogue, pitfalls, practice server.
-HEADINGS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
-    {"en": ("Dialogue", "Pitfalls", "Practice server"), "zh-Hant": ("對話", "陷阱", "練習伺服器")}
-)
+#: The headings of a body that are words of `[language]`.
+HEADINGS = ("dialogue", "pitfalls", "practice-server")
 _REPLIES = ("`+OK`", "`-ERR`")
 
 
-def sections(page: str, language: str) -> tuple[tuple[str, ...], str]:
+def sections(page: str, words: Words) -> tuple[tuple[str, ...], str]:
     """The headings that the body of a page must hold, in order, and the last one, that it may hold."""
-    dialogue, pitfalls, practice = HEADINGS[language]
+    dialogue, pitfalls, practice = (words(f"language.{heading}") for heading in HEADINGS)
     required = (dialogue, pitfalls)
     return ((*_REPLIES, *required) if page.startswith("commands/") else required), practice
 

@@ -9,20 +9,26 @@ docs/reference-lessons.md is the format for authors.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from popshell.course import gate
-from popshell.course.catalog import Catalog, PageError, read_page
-from popshell.course.checks import Check, read_check, read_conditions
-from popshell.course.nesting import DEEPEST, too_nested
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import replace
+
+from popshell.course.catalog import LANGUAGES, Catalog, Refused, Words, bundled, check_file
+from popshell.course.checks import CHECKS, Check, read_conditions
+from popshell.course.document import DEEPEST, Document, LessonError
 from popshell.protocol.commands import CAPABILITIES
 
+#: The ids of our own courses. A stranger's course with one of them would mark, and could wipe, a learner's progress.
+BUNDLED = ("pop3",)
 #: No list of lines is longer: a shell that plays `start` is to come back to its prompt.
 MOST_LINES = 200
 #: What a line may be that begins with a colon; nothing else of the shell is at a lesson's command (sec-D3).
@@ -48,31 +54,47 @@ class ExerciseKind(Enum):
 KINDS = tuple(kind.value for kind in ExerciseKind)
 
 
-@dataclass(frozen=True, slots=True)
-class Wrong:
+class Wrong(Struct, frozen=True, forbid_unknown_fields=True):
     """A wrong turn that has a text of its own."""
 
     lines: tuple[str, ...]
     say: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exercise:
-    """The facts of one exercise; its words are in `Prose`."""
+_KEYS = {"answers": "answer", "checks": "check", "login": "account"}
+
+
+class Exercise(Struct, frozen=True, forbid_unknown_fields=True, rename=_KEYS):
+    """The facts of one exercise, as they stand in a lesson's head; its words are in `Prose`."""
 
     id: str
     kind: ExerciseKind
-    maildrop: str
-    account: tuple[str, str]
-    conditions: Mapping[str, Any]
-    start: tuple[str, ...]
-    line: str
-    answers: tuple[str, ...]
-    seen: bool
-    failed: tuple[str, ...]
-    checks: tuple[Check, ...]
     solution: tuple[str, ...]
-    wrong: tuple[Wrong, ...]
+    checks: tuple[Check, ...] = ()
+    #: "" is the lesson's own
+    maildrop: str = ""
+    login: str = "learner:secret"
+    conditions: dict[str, Any] = {}
+    start: tuple[str, ...] = ()
+    line: str = ""
+    answers: tuple[str, ...] = ()
+    seen: bool = True
+    failed: tuple[str, ...] = ()
+    wrong: tuple[Wrong, ...] = ()
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """Name and password."""
+        name, _, password = self.login.partition(":")
+        return name, password
+
+
+class _Head(Struct, forbid_unknown_fields=True):
+    id: str
+    title: str
+    teaches: tuple[str, ...]
+    exercise: tuple[Exercise, ...]
+    maildrop: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +147,6 @@ class Lesson:
         return next((e for e in self.exercises if e.id == identity), None)
 
 
-class LessonError(ValueError):
-    """A lesson that cannot be read. `line` is the line of the file, 0 if unknown.
-
-    `reason` is for the author, in English; where `code` is one of lint's, its text and `facts` say the same in words.
-    """
-
-    def __init__(
-        self, path: str, line: int, reason: str, code: str = "bad-lesson", facts: Mapping[str, object] | None = None
-    ) -> None:
-        super().__init__(f"{path}:{line}: {reason}" if line else f"{path}: {reason}")
-        self.path, self.line, self.reason, self.code = path, line, reason, code
-        self.facts: Mapping[str, object] = {"reason": reason, **(facts or {})}
-
-
 def fingerprint(english: str) -> str:
     """What `translated_from` holds: a short hash of the English file."""
     return hashlib.sha256(english.encode()).hexdigest()[:16]
@@ -147,134 +155,86 @@ def fingerprint(english: str) -> str:
 def read_lesson(catalog: Catalog, name: str, language: str) -> Lesson:
     """The lesson `NN-name` in `language`, its prose in English where there is no translation. Raises LessonError."""
     try:
-        english = _text(catalog, f"en/{name}.md")
+        english = _document(catalog, f"en/{name}.md")
     except FileNotFoundError:
         raise LessonError(f"en/{name}.md", 0, "there is no such lesson", "missing-lesson") from None
-    page = _split(f"en/{name}.md", english)
-    head = _shape(f"en/{name}.md", english, dict(page.head))
-    exercises = tuple(_exercise(f"en/{name}.md", english, at, raw, head) for at, raw in enumerate(head.exercise))
-    text, prose = read_prose(page.body)
+    head = _read_head(english)
+    text, prose = read_prose(english)
     title, translation = head.title, Translation.CURRENT
     if language != "en":
         try:
-            translated = _text(catalog, f"{language}/{name}.md")
+            translated = _document(catalog, f"{language}/{name}.md")
         except FileNotFoundError:
             translation = Translation.MISSING
         else:
-            page = _split(f"{language}/{name}.md", translated)
-            title = str(page.head.get("title", title))
-            if page.head.get("translated_from") != fingerprint(english):
+            title = str(translated.head.get("title", title))
+            if translated.head.get("translated_from") != fingerprint(english.text):
                 translation = Translation.STALE
-            text, prose = read_prose(page.body)
-    return Lesson(name, head.id, title, tuple(head.teaches), exercises, text, prose, translation)
+            text, prose = read_prose(translated)
+    return Lesson(name, head.id, title, head.teaches, head.exercise, text, prose, translation)
 
 
-def _text(catalog: Catalog, path: str) -> str:
-    try:
-        return catalog.read(path)
-    except gate.Refused as error:
-        raise refusal(error) from None
-    except UnicodeDecodeError as error:
-        raise LessonError(path, 0, f"the file is not UTF-8: {error.reason}") from None
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise LessonError(path, 0, error.strerror or "it cannot be read") from None
-
-
-def guard(catalog: Catalog, path: str) -> None:
-    """Refuse, unread, a file that a course must not have. Raises LessonError for what the gate refuses."""
-    try:
-        for root in catalog.roots:
-            gate.check(root, path)
-    except gate.Refused as error:
-        raise refusal(error) from None
-
-
-def refusal(error: gate.Refused) -> LessonError:
-    """What the gate said, as what is said of lessons."""
-    return LessonError(error.path, 0, error.reason, error.code)
-
-
-def _split(path: str, text: str) -> Any:
-    try:
-        page = read_page(path, text)
-    except PageError as error:
-        found = re.match(r".*?:(\d+): (.*)", str(error), re.S)
-        raise LessonError(path, int(found[1]) if found else 0, found[2] if found else str(error)) from None
-    if too_nested(page.body) is not None:
+def _document(catalog: Catalog, path: str) -> Document:
+    document = catalog.document(path).checked()
+    if (deep := document.too_deep) is not None:
         reason = f"the text is nested deeper than {DEEPEST} levels"
-        raise LessonError(path, too_nested(text) or 0, reason, "too-deep", {"most": DEEPEST})
-    return page
+        raise LessonError(path, deep, reason, "too-deep", {"most": DEEPEST})
+    return document
 
 
-def _shape(path: str, text: str, head: dict[str, Any]) -> Any:
-    """The head as typed data; msgspec's own message with the line that it speaks of."""
-    import msgspec
-
-    from popshell.course.shape import Head
-
+def _read_head(document: Document) -> _Head:
+    """The head as typed data; what is not of its shape is said in msgspec's words. Raises LessonError."""
+    raw = document.head.get("exercise")
+    for index, exercise in enumerate(raw if isinstance(raw, list) else ()):
+        kind = exercise.get("kind") if isinstance(exercise, dict) else None
+        if isinstance(kind, str) and kind not in KINDS:
+            facts = {"id": exercise.get("id", ""), "kind": kind, "kinds": ", ".join(KINDS)}
+            reason = f"exercise {facts['id']}: {kind!r} is no kind; there are {facts['kinds']}"
+            raise LessonError(document.path, document.line("exercise", index, "kind"), reason, "no-such-kind", facts)
     try:
-        return msgspec.convert(head, Head)
-    except msgspec.ValidationError as error:
-        raise LessonError(path, line_of(text, str(error)), str(error)) from None
+        head = convert(document.head, _Head)
+    except ValidationError as error:
+        reason = str(error).replace(" | null", "")
+        line = document.line_of(reason)
+        if "unknown field" in reason and re.search(r"\.check\[\d+\]`$", reason):
+            reason += f"; there are {', '.join(CHECKS)}"
+        if at := re.search(r"\$\.exercise\[(\d+)\]\.", reason):
+            reason = f"exercise {document.head['exercise'][int(at[1])].get('id', at[1])}: {reason}"
+        raise LessonError(document.path, line, reason) from None
+    head.exercise = tuple(_examined(document, *numbered, head.maildrop) for numbered in enumerate(head.exercise))
+    return head
 
 
-def _exercise(path: str, text: str, index: int, raw: Any, head: Any) -> Exercise:
-    """Names become things: kinds, checks, conditions. Raises LessonError."""
-    at = exercise_line(text, index, "id")
-    if raw.kind not in KINDS:
-        facts = {"id": raw.id, "kind": raw.kind, "kinds": ", ".join(KINDS)}
-        reason = f"exercise {raw.id}: {raw.kind!r} is no kind; there are {', '.join(KINDS)}"
-        raise LessonError(path, exercise_line(text, index, "kind"), reason, "no-such-kind", facts)
+def _examined(document: Document, index: int, exercise: Exercise, maildrop: str) -> Exercise:
+    """An exercise whose names are all known. Raises LessonError."""
+    path, here = document.path, ("exercise", index)
+    exercise = replace(exercise, maildrop=exercise.maildrop or maildrop)
     try:
-        kind = ExerciseKind(raw.kind)
-        name, colon, password = raw.account.partition(":")
-        if not (name and colon and password):
+        if not all(exercise.account):
             raise ValueError("an account is name:password")
-        maildrop = raw.maildrop or head.maildrop
-        if not is_maildrop(maildrop):
-            raise ValueError(f"{maildrop!r} is no directory below maildrops/")
-        for lines in (raw.start, raw.solution, raw.failed, *(wrong.lines for wrong in raw.wrong)):
-            if (stray := _check_lines(lines)) is not None:
+        if not is_maildrop(exercise.maildrop):
+            raise ValueError(f"{exercise.maildrop!r} is no directory below maildrops/")
+        for lines in (exercise.start, exercise.solution, exercise.failed, *(wrong.lines for wrong in exercise.wrong)):
+            if (stray := _stray_line(lines)) is not None:
                 known = ", ".join(META_LINES)
-                reason = f"exercise {raw.id}: {stray!r} is no line of a lesson; besides POP3 there are {known}"
-                facts = {"id": raw.id, "line": stray, "known": known}
-                raise LessonError(path, exercise_line_with(text, index, stray), reason, "no-such-line", facts)
-        conditions = _conditions(raw.conditions)
+                reason = f"exercise {exercise.id}: {stray!r} is no line of a lesson; besides POP3 there are {known}"
+                facts = {"id": exercise.id, "line": stray, "known": known}
+                raise LessonError(path, document.line_with(stray, *here), reason, "no-such-line", facts)
+        for name, value in exercise.conditions.items():
+            try:
+                read_conditions({name: value})
+            except ValueError as error:
+                raise ValueError(f"condition `{name}`: {error}") from None
+        conditions = read_conditions(exercise.conditions)
         if unknown := sorted(conditions.get("without", frozenset()) - CAPABILITIES.keys()):
-            reason = f"exercise {raw.id}: `without` names {unknown[0]!r}, which is no capability"
-            facts = {"id": raw.id, "name": unknown[0], "known": ", ".join(CAPABILITIES)}
-            raise LessonError(path, exercise_line_with(text, index, unknown[0]), reason, "no-such-capability", facts)
-        return Exercise(
-            raw.id,
-            kind,
-            maildrop,
-            (name, password),
-            conditions,
-            tuple(raw.start),
-            raw.line,
-            tuple(raw.answer),
-            raw.seen,
-            tuple(raw.failed),
-            tuple(read_check(check) for check in raw.check),
-            tuple(raw.solution),
-            tuple(Wrong(tuple(wrong.lines), wrong.say) for wrong in raw.wrong),
-        )
+            reason = f"exercise {exercise.id}: `without` names {unknown[0]!r}, which is no capability"
+            facts = {"id": exercise.id, "name": unknown[0], "known": ", ".join(CAPABILITIES)}
+            raise LessonError(path, document.line_with(unknown[0], *here), reason, "no-such-capability", facts)
     except LessonError:
         raise
     except ValueError as error:
-        raise LessonError(path, at, f"exercise {raw.id}: {error}") from None
-
-
-def _conditions(raw: dict[str, Any]) -> Mapping[str, Any]:
-    """The conditions, each by itself, so that what is wrong has its name. Raises ValueError."""
-    for name, value in raw.items():
-        try:
-            read_conditions({name: value})
-        except ValueError as error:
-            raise ValueError(f"condition `{name}`: {error}") from None
-    return read_conditions(raw)
+        raise LessonError(path, document.line(*here, "id"), f"exercise {exercise.id}: {error}") from None
+    return replace(exercise, conditions=dict(conditions))
 
 
 def is_maildrop(name: str) -> bool:
@@ -282,7 +242,7 @@ def is_maildrop(name: str) -> bool:
     return bool(name) and not name.startswith(".") and not {"/", "\\", "\0"} & set(name)
 
 
-def _check_lines(lines: list[str]) -> str | None:
+def _stray_line(lines: tuple[str, ...]) -> str | None:
     """The first line that begins with a colon and is none of META_LINES. Raises ValueError for what cannot be typed.
 
     A block of several lines goes out in one flight: it is POP3 and nothing else.
@@ -298,77 +258,21 @@ def _check_lines(lines: list[str]) -> str | None:
     return None
 
 
-_EXERCISE = re.compile(r"\s*\[\[\s*exercise\s*\]\]")
-
-
-def head_line(text: str, key: str) -> int:
-    """The line on which the lesson itself has `key`, above all exercises; 1 if it has not."""
-    return _key_line(text.split("\n"), key, 1, _starts(text)[0]) or 1
-
-
-def exercise_line(text: str, index: int, key: str = "") -> int:
-    """The line on which the exercise of that index, from 0, has `key`; if it has not, where it begins."""
-    starts = _starts(text)
-    if index + 1 >= len(starts):
-        return 1  # written in some other way than as a table
-    return _key_line(text.split("\n"), key, starts[index], starts[index + 1]) or starts[index]
-
-
-def exercise_line_with(text: str, index: int, value: str) -> int:
-    """The line on which the exercise of that index says `value`; if it cannot be seen, where its id stands."""
-    starts = _starts(text)
-    wanted = json.dumps(value, ensure_ascii=False)[1:-1]
-    within = range(starts[index], starts[index + 1]) if index + 1 < len(starts) else ()
-    rows = text.split("\n")
-    return next((at for at in within if wanted in rows[at - 1]), exercise_line(text, index, "id"))
-
-
-def _starts(text: str) -> list[int]:
-    """The lines on which exercises begin, and the one behind the head."""
-    rows = text.split("\n")
-    end = next((at for at, row in enumerate(rows, 1) if at > 1 and row.strip() == "+++"), len(rows) + 1)
-    return [*(at for at, row in enumerate(rows[: end - 1], 1) if _EXERCISE.match(row)), end]
-
-
-def _key_line(rows: list[str], key: str, start: int, end: int) -> int:
-    """The line from `start` to before `end` on which `key = ` stands; 0 if none."""
-    wanted = re.compile(rf"""\s*["']?{re.escape(key)}["']?\s*=""")
-    return next((at for at in range(start, end) if key and wanted.match(rows[at - 1])), 0)
-
-
-def line_of(text: str, message: str) -> int:
-    """The line that a message of msgspec speaks of: `... - at `$.exercise[2].check``."""
-    word = re.search(r"field `([^`]+)`", message) or re.search(r"\.([a-z_]+)(?:\[\.*\d*\])*`?$", message)
-    key = word[1] if word and "missing required field" not in message else ""
-    index = re.search(r"\$\.exercise\[(\d+)\]", message)
-    return exercise_line(text, int(index[1]), key) if index else head_line(text, key)
-
-
-_HEADING = re.compile(r"(#{2,3}) +(.*?)\s*$")
-
-
-def read_prose(body: str) -> tuple[str, dict[str, Prose]]:
-    """Cut the Markdown into the lesson's text and the prose of each exercise. Headings inside fences are text."""
-    parts: list[tuple[str, str, list[str]]] = [("", "", [])]
-    fenced = False
-    identity = ""
-    for row in body.split("\n"):
-        if row.lstrip().startswith("```"):
-            fenced = not fenced
-        found = None if fenced else _HEADING.match(row)
-        if found and found[1] == "##":
-            identity = found[2]
-            parts.append((identity, "task", []))
-        elif found and identity:
-            parts.append((identity, found[2], []))
-        else:
-            parts[-1][2].append(row)
+def read_prose(document: Document) -> tuple[str, dict[str, Prose]]:
+    """The lesson's text, and the prose of each exercise: `## id` begins it, `### hint` and so on are parts of it."""
+    parts: list[tuple[str, str, int]] = []
+    for heading in document.headings:
+        if heading.level == 2:
+            parts.append((heading.text, "task", heading.line))
+        elif heading.level == 3 and parts:
+            parts.append((parts[-1][0], heading.text, heading.line))
+    ends = [line for _, _, line in parts[1:]] + [len(document.rows) + 1]
     tasks: dict[str, str] = {}
     solved: dict[str, str] = {}
     hints: dict[str, list[str]] = {}
     wrong: dict[str, dict[str, str]] = {}
-    for identity, what, rows in parts[1:]:
-        text = "\n".join(rows).strip()
+    for (identity, what, line), end in zip(parts, ends, strict=False):
+        text = document.part(line + 1, end)
         word, _, key = what.partition(" ")
         tasks.setdefault(identity, "")
         if word == "task":
@@ -383,4 +287,63 @@ def read_prose(body: str) -> tuple[str, dict[str, Prose]]:
         one: Prose(task, tuple(hints.get(one, ())), solved.get(one, ""), wrong.get(one, {}))
         for one, task in tasks.items()
     }
-    return "\n".join(parts[0][2]).strip(), prose
+    return document.part(document.body_line, parts[0][2] if parts else len(document.rows) + 1), prose
+
+
+# -- a new lesson ------------------------------------------------------------------------------------------------------
+
+_NAME = re.compile(r"[0-9]{2}-[a-z0-9][a-z0-9-]*\Z")
+#: What `popshell lesson new` copies; proved like a lesson.
+TEMPLATE = "lesson-template"
+
+
+def new_lesson(folder: Path, name: str, words: Words) -> int:
+    """`popshell lesson new`: a copy of the template in every language below `folder`, named in course.toml.
+
+    It passes lint, and is to be changed into one's own. Returns the exit code.
+    """
+    if not _NAME.match(name):
+        sys.stderr.write(words("scaffold.bad-name") + "\n")
+        return 2
+    files = {tag: folder / tag / f"{name}.md" for tag in LANGUAGES}
+    taken = next((path for path in files.values() if os.path.lexists(path)), None)
+    if taken is not None:
+        sys.stderr.write(words("scaffold.exists", path=str(taken)) + "\n")
+        return 2
+    catalog = Catalog((bundled(),))
+    english = catalog.read(f"en/{TEMPLATE}.md").replace('id = "template"', f'id = "{name.partition("-")[2]}"', 1)
+    mark = f'translated_from = "{fingerprint(english)}"'
+    try:
+        check_file(folder, "course.toml")
+        for tag in LANGUAGES:  # nothing is written where a link leads out
+            check_file(folder, tag, folder=True)
+        for tag, path in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = english
+            if tag != "en":
+                text = re.sub(r'(?m)^translated_from = ".*"$', mark, catalog.read(f"{tag}/{TEMPLATE}.md"), count=1)
+            path.write_text(text, encoding="utf-8")
+            sys.stdout.write(words("scaffold.made", path=str(path)) + "\n")
+        _name_in_course(folder / "course.toml", name, folder.resolve().name)
+    except OSError as error:
+        sys.stderr.write(words("scaffold.failed", reason=error.strerror or "") + "\n")
+        return 2
+    except Refused as error:
+        sys.stderr.write(words("scaffold.failed", reason=str(error)) + "\n")
+        return 2
+    return 0
+
+
+def _name_in_course(path: Path, name: str, course: str) -> None:
+    """Append the lesson to `lessons = [...]`; make the file if there is none."""
+    if not path.exists():
+        identity = re.sub(r"[^a-z0-9-]+", "-", course.lower()).strip("-") or "course"
+        if identity in BUNDLED:
+            identity = f"my-{identity}"  # learners' progress is kept by it
+        path.write_text(f'id = "{identity}"\nlessons = [\n  "{name}",\n]\n', encoding="utf-8")
+        return
+    text = path.read_text(encoding="utf-8")
+    end = text.rfind("]")
+    before = text[:end].rstrip()
+    comma = "" if before.endswith((",", "[")) else ","
+    path.write_text(f'{before}{comma}\n  "{name}",\n{text[end:]}', encoding="utf-8")

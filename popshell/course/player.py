@@ -13,12 +13,12 @@ import base64
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
-from popshell.course import gate
-from popshell.course.answers import read_prediction
+from popshell.course.answers import vocabulary
 from popshell.course.attempt import Attempt, Collector
-from popshell.course.catalog import LANGUAGES, Catalog
+from popshell.course.catalog import Catalog
 from popshell.course.checks import Evidence
-from popshell.course.lesson import Exercise, ExerciseKind, LessonError, refusal
+from popshell.course.document import LessonError
+from popshell.course.lesson import Exercise, ExerciseKind
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import in_flight
 from popshell.protocol.records import Exchange
@@ -92,7 +92,7 @@ def exercise_server(
     name, password = exercise.account
     server = WatchedServer(
         {name: password},
-        LANGUAGES,
+        catalog.languages,
         catalog.replies,
         _mails(catalog, exercise.maildrop),
         conditions=Conditions(**exercise.conditions),
@@ -107,8 +107,6 @@ def _mails(catalog: Catalog, name: str) -> tuple[Message, ...]:
     """The mails of a maildrop; what a course must not have is refused unread (sec-D2, D6)."""
     try:
         return from_files(catalog.maildrop_files(name))
-    except gate.Refused as error:
-        raise refusal(error) from None
     except FileNotFoundError:
         raise LessonError(
             f"maildrops/{name}", 0, f"there is no maildrop `{name}`", "missing-maildrop", {"name": name}
@@ -191,7 +189,7 @@ class Player:
 
     async def _predict(self, text: str) -> None:
         """A prediction, for the line that is held; a lesson's list may leave out the line itself."""
-        attempt, said = self.attempt, read_prediction(text)
+        attempt, said = self.attempt, self.attempt.words.prediction(text)
         if not said.complete:
             return
         line, attempt.held = attempt.held or attempt.placed(attempt.exercise.line), None
@@ -285,7 +283,9 @@ class Rehearsal:
         self._now = 0.0
         server, collector = exercise_server(catalog, exercise, lambda: self._now, lambda: STAMP)
         self.line = PracticeLine(server, self._pass_time)
-        self.attempt = Attempt(exercise, lambda text: placed(text, exercise, self.line.stamp), collector)
+        self.attempt = Attempt(
+            exercise, lambda text: placed(text, exercise, self.line.stamp), vocabulary(catalog), collector
+        )
         self._player = Player(self.attempt, self.line)
         #: the first line of `start` that gets no reply, if any: it is never served
         self.unheard = _done(self._player.start())

@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from popshell.course.catalog import DEEPEST, Catalog, too_deep
-from popshell.course.lesson import Exercise, Lesson, LessonError, guard, read_lesson
+from msgspec import Struct, ValidationError, convert
+
+from popshell.course.catalog import Catalog, check_file
+from popshell.course.document import LessonError
+from popshell.course.lesson import BUNDLED, Exercise, Lesson, read_lesson
 
 VERSION = 1
-#: The ids of our own courses. A stranger's course with one of them would mark, and could wipe, a learner's progress.
-BUNDLED = ("pop3",)
 #: No progress file is larger; a course of a hundred exercises takes 20 KB.
 _LARGEST = 1 << 22
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+class Course(Struct, frozen=True, forbid_unknown_fields=True):
     """A course: its id and its lessons' names in order."""
 
     id: str
@@ -44,30 +44,27 @@ class Course:
 
 def read_course(catalog: Catalog) -> Course:
     """Read `course.toml`. Raises LessonError."""
-    import tomllib
-
-    import msgspec
-
-    from popshell.course.shape import CourseShape
-
+    path = "course.toml"
     try:
-        guard(catalog, "course.toml")
-        text = catalog.read("course.toml")
-        if (deep := too_deep(text.split("\n"))) is not None:
-            raise LessonError("course.toml", deep, f"brackets nested deeper than {DEEPEST}")
-        raw = msgspec.convert(tomllib.loads(text), CourseShape)
+        for root in catalog.roots:
+            check_file(root, path)
+        document = catalog.document(path).checked()
     except FileNotFoundError:
-        raise LessonError("course.toml", 0, "there is no course.toml", "missing-course") from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise LessonError("course.toml", 0, str(error)) from None
-    if not raw.lessons:
-        raise LessonError("course.toml", 1, "the course has no lessons")
-    for name in raw.lessons:
+        raise LessonError(path, 0, "there is no course.toml", "missing-course") from None
+    try:
+        course = convert(document.head, Course)
+    except ValidationError as error:
+        raise LessonError(path, document.line_of(str(error)), str(error)) from None
+    if not course.lessons:
+        raise LessonError(path, 1, "the course has no lessons")
+    for name in course.lessons:
         if not name or "/" in name or "\\" in name or name.startswith("."):
-            raise LessonError("course.toml", 1, f"{name!r} is no lesson's name", "leaves-folder")
-    if raw.id in BUNDLED and not _is_whole(catalog):
-        raise LessonError("course.toml", 1, f"`{raw.id}` is the id of PopShell's own course", "course-id-taken")
-    return Course(raw.id, tuple(raw.lessons))
+            raise LessonError(path, 1, f"{name!r} is no lesson's name", "leaves-folder")
+    if course.id in BUNDLED and not _is_whole(catalog):
+        raise LessonError(
+            path, document.line("id"), f"`{course.id}` is the id of PopShell's own course", "course-id-taken"
+        )
+    return course
 
 
 def _is_whole(catalog: Catalog) -> bool:

@@ -12,23 +12,34 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from popshell.lint.findings import Finding
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
+from popshell.lint.files import Finding
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES
 from popshell.protocol.sasl import MECHANISMS
 from popshell.server.faults import DEVIATIONS
 
 _NUMBER = r"§(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)*\b)"
-_CITATION = re.compile(
-    r"\bRFC\s+(?P<rfc>\d+)"
-    rf"(?:\s+(?P<sections>{_NUMBER}(?:(?:\s*[,、;；和與及或]\s*|\s+(?:and|or)\s+){_NUMBER})*)"
-    r"|,?\s+[\"“](?P<heading>[^\"“”]{3,80})[\"”]"
-    r"|,\s+(?P<source>[A-Z][^\"“”\n]{3,80})(?=\"\s*$))?",
-    re.MULTILINE,
-)
 _SECTION = re.compile(_NUMBER)
 _LOOSE = re.compile(r"\bRFC-?\d+(?:,?\s*§[\w.]*)?|§[\w.]*")
+
+
+@cache
+def _citation() -> re.Pattern[str]:
+    """A citation; between its sections stand the words of any language."""
+    ours = Catalog((bundled(),))
+    conjunctions = {word for tag in LANGUAGES for word in ours.words(tag)("language.and").split("/")}
+    spaced = "|".join(sorted(word for word in conjunctions if word.isascii()))
+    signs = "".join(sorted(word for word in conjunctions if not word.isascii()))
+    return re.compile(
+        r"\bRFC\s+(?P<rfc>\d+)"
+        rf"(?:\s+(?P<sections>{_NUMBER}(?:(?:\s*[,、;；{signs}]\s*|\s+(?:{spaced})\s+){_NUMBER})*)"
+        r"|,?\s+[\"“](?P<heading>[^\"“”]{3,80})[\"”]"
+        r"|,\s+(?P<source>[A-Z][^\"“”\n]{3,80})(?=\"\s*$))?",
+        re.MULTILINE,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ def read_rfcs(table: Mapping[str, Any]) -> dict[int, Rfc]:
 
 def citations(text: str) -> Iterator[Citation]:
     """Every citation of `text`, in order."""
-    for match in _CITATION.finditer(text):
+    for match in _citation().finditer(text):
         rfc = int(match["rfc"])
         line = _line(text, match.start())
         if match["sections"]:
@@ -83,7 +94,7 @@ def check_citations(path: str, text: str, rfcs: Mapping[int, Rfc]) -> Iterator[F
             yield Finding(path, found.line, "no-such-rfc", {"rfc": found.rfc})
         elif found.section and not rfcs[found.rfc].has(found.section):
             yield Finding(path, found.line, "no-such-section", {"rfc": found.rfc, "section": found.section})
-    covered = [match.span() for match in _CITATION.finditer(text)]
+    covered = [match.span() for match in _citation().finditer(text)]
     for match in _LOOSE.finditer(text):
         if not any(start <= match.start() < end for start, end in covered):
             line = _line(text, match.start())

@@ -14,13 +14,13 @@ the replies to all of them stand behind the last one, also when `redone` writes 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from popshell.course.catalog import LANGUAGES
+from popshell.course.document import Document
 from popshell.course.player import STAMP, PracticeLine
-from popshell.lint.findings import Finding
+from popshell.lint.files import Finding
 from popshell.protocol.commands import State
 from popshell.protocol.wire import CRLF
 from popshell.server.maildrop import Message
@@ -29,7 +29,6 @@ from popshell.server.mailserver import MailServer, Texts
 #: Stands for any number of server lines.
 ELLIPSIS = "[...]"
 LEARNER, PASSWORD = "learner", "secret"
-_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})(.*)")
 _INFO = re.compile(r'pop3(?: (AUTHORIZATION|TRANSACTION)| quoted "([^"]*[^"\s][^"]*)")?')
 _ROW = re.compile(r"[CS]:(?: .*)?")
 #: Lines that are less alike are not the same line changed.
@@ -57,42 +56,30 @@ class Turn:
     said: tuple[str, ...]
 
 
-def read_blocks(path: str, text: str) -> tuple[list[Block], list[Finding]]:
-    """The blocks of a page, and what is wrong with their form. What is no dialogue at all is no block to be played."""
+def read_blocks(source: Document) -> tuple[list[Block], list[Finding]]:
+    """The blocks of a file, and what is wrong with their form. What is no dialogue at all is taken for quoted."""
     blocks: list[Block] = []
     findings: list[Finding] = []
-    rows = text.split("\n")
-    at = 0
-    while at < len(rows):
-        fence = _FENCE.fullmatch(rows[at])
-        at += 1
-        if fence is None:
-            continue
-        start = at
-        while at < len(rows) and not _closes(rows[at], fence[2]):
-            at += 1
-        closed = at < len(rows)
-        block = _block(start, min(at, len(rows) - 1) + 1, fence[3].strip(), tuple(rows[start:at]))
-        if not closed:
-            findings.append(Finding(path, start, "open-fence"))
-        elif fence[1] or fence[2][0] == "~" or _INFO.fullmatch(block.info) is None:
-            findings.append(Finding(path, start, "bad-fence", {"info": rows[start - 1].strip()}))
-        else:
-            findings += _bad_rows(path, block)
+    for fence in source.fences:
+        known = _INFO.fullmatch(fence.info)
+        state = State(known[1] or "AUTHORIZATION") if known else State.AUTHORIZATION
+        block = Block(fence.line, fence.end, fence.info, fence.rows, state, known is None or known[2] is not None)
         blocks.append(block)
-        at += 1
+        if not fence.closed:
+            findings.append(Finding(source.path, fence.line, "open-fence"))
+        elif not fence.plain or known is None:
+            facts = {"info": source.rows[fence.line - 1].strip()}
+            findings.append(Finding(source.path, fence.line, "bad-fence", facts))
+        else:
+            findings += _bad_rows(source.path, block)
     return blocks, findings
 
 
-def _closes(row: str, fence: str) -> bool:
-    return row.strip().startswith(fence) and not row.strip().strip(fence[0])
-
-
-def _block(line: int, end: int, info: str, rows: tuple[str, ...]) -> Block:
-    known = _INFO.fullmatch(info)
-    if known is None:
-        return Block(line, end, info, rows, quoted=True)
-    return Block(line, end, info, rows, State(known[1] or "AUTHORIZATION"), known[2] is not None)
+def played(source: Document) -> list[Block]:
+    """The blocks of a file that are played: what is quoted or has no good form is not."""
+    blocks, findings = read_blocks(source)
+    broken = {finding.line for finding in findings}
+    return [b for b in blocks if not b.quoted and broken.isdisjoint(range(b.line, b.end + 1))]
 
 
 def _bad_rows(path: str, block: Block) -> Iterator[Finding]:
@@ -120,15 +107,18 @@ def turns(block: Block) -> list[Turn]:
 class Stage:
     """Plays blocks, each on a fresh practice server with the same mails and words."""
 
-    def __init__(self, messages: tuple[Message, ...], texts: Callable[[str], Texts]) -> None:
+    def __init__(
+        self, messages: tuple[Message, ...], languages: Mapping[str, str], texts: Callable[[str], Texts]
+    ) -> None:
         self._messages = messages
+        self._languages = languages
         self._texts = texts
 
     def server(self) -> MailServer:
         """The practice server as the shell starts it, but that neither time nor the stamp moves."""
         return MailServer(
             {LEARNER: PASSWORD},
-            LANGUAGES,
+            self._languages,
             self._texts,
             self._messages,
             clock=lambda: 0.0,
@@ -226,28 +216,25 @@ def _most_like(piece: list[str], rest: list[str]) -> int | None:
     return scores.index(best) if best >= _ALIKE else None
 
 
-def compare_blocks(english: str, ours: list[Block], path: str, theirs: list[Block]) -> Iterator[Finding]:
+def compare_blocks(english: Document, other: Document) -> Iterator[Finding]:
     """Both languages show the same dialogues, line for line; one finding for the first block that differs."""
+    path, ours, theirs = other.path, english.fences, other.fences
     for number, (one, two) in enumerate(zip(ours, theirs, strict=False), 1):
         if (one.info, one.rows) != (two.info, two.rows):
             rows = zip((one.info, *one.rows, "```"), (two.info, *two.rows, "```"), strict=False)
             at = next(at for at, (a, b) in enumerate(rows) if a != b)
-            yield Finding(path, two.line + at, "dialogues-differ", {"number": number, "other": english})
+            yield Finding(path, two.line + at, "dialogues-differ", {"number": number, "other": english.path})
             return
     if len(ours) != len(theirs):
         number = min(len(ours), len(theirs)) + 1
         line = theirs[number - 1].line if len(theirs) >= number else 0
-        yield Finding(path, line, "dialogues-differ", {"number": number, "other": english})
+        yield Finding(path, line, "dialogues-differ", {"number": number, "other": english.path})
 
 
-def fix_text(path: str, text: str, stage: Stage) -> str:
-    """`text` with the `S:` lines of its replayed blocks as the server really says them; `C:` lines stay as they are."""
-    blocks, findings = read_blocks(path, text)
-    broken = {finding.line for finding in findings}
-    rows = text.split("\n")
-    for block in reversed(blocks):
-        if block.quoted or not broken.isdisjoint(range(block.line, block.end + 1)):
-            continue  # its form has to be put right by hand first
+def fix_text(source: Document, stage: Stage) -> str:
+    """The text with the `S:` lines of its replayed blocks as the server really says them; `C:` lines stay."""
+    rows = list(source.rows)
+    for block in reversed(played(source)):
         made: list[str] = []
         for turn, heard in stage.play(block):
             said = turn.said if heard is None else redone(turn.said, heard)

@@ -1,8 +1,8 @@
-"""Lint of lessons: every exercise is played. Its solution passes, no prefix of it does, no listed wrong turn does; its
-words are for proselint.py.
+"""Lint of lessons: every exercise is played. Its solution passes, no prefix of it does, no listed wrong turn does.
 
 What a lesson says it teaches is held against what its exercises really do: the commands sent, the states met, the
-response codes and capabilities that came back.
+response codes and capabilities that came back. Each exercise has all its texts, and both languages name the same
+commands. `course.toml` names the lessons.
 """
 
 from __future__ import annotations
@@ -10,29 +10,65 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from importlib.resources.abc import Traversable
 from typing import Any
 
-from popshell.course.answers import is_answer, normal
+from popshell.course.answers import vocabulary
 from popshell.course.catalog import LANGUAGES, Catalog
-from popshell.course.lesson import (
-    Exercise,
-    ExerciseKind,
-    Lesson,
-    LessonError,
-    exercise_line,
-    exercise_line_with,
-    head_line,
-    read_lesson,
-)
+from popshell.course.checks import was_asked
+from popshell.course.document import FENCE, Document, LessonError
+from popshell.course.keys import METAS
+from popshell.course.lesson import TEMPLATE, Exercise, ExerciseKind, Lesson, Prose, fingerprint, read_lesson, read_prose
 from popshell.course.player import PLACEHOLDERS, Rehearsal
-from popshell.lint.findings import RULES, Finding
-from popshell.lint.prose import check_prose
-from popshell.lint.tree import TEMPLATE, Source, Tree
+from popshell.course.progress import Course, read_course
+from popshell.lint.files import LESSON, Finding, Source, Tree
+from popshell.lint.pages import CODE
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State
 from popshell.protocol.records import Exchange
-from popshell.visible import show
+from popshell.visible import show, width
 
 _PLACE = re.compile(r"<[a-z-]+>")
+_META = re.compile(r":([a-z]+)(?![^ ])")
+#: An id is typed (`:lesson dots/full-stops`) and is a key of the progress file.
+_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+#: The toolbar shows no more of a task than its first sentence, and that in one line.
+WIDEST_HEADLINE = 60
+_TRANSLATED = frozenset({"title", "translated_from"})
+
+
+def check_course(tree: Tree, root: Traversable) -> Iterator[Finding]:
+    """`course.toml` itself: its fields, the lessons that it names, each once, and its id."""
+    source = tree.sources.get("course.toml")
+    if source is None:
+        return
+    if source.fault is not None:
+        yield source.finding(source.fault.line, "bad-course", **source.fault.facts)
+        return
+    known = Course.__struct_fields__
+    found = [
+        source.finding(source.line(key), "course-field", key=key, known=", ".join(known))
+        for key in source.head.keys() - set(known)
+    ]
+    named = source.head.get("lessons")
+    seen: list[str] = []
+    for name in named if isinstance(named, list) else ():
+        if not isinstance(name, str):
+            continue  # said by read_course
+        seen.append(name)
+        line = source.line_with(name, "lessons", nth=seen.count(name))
+        if LESSON.fullmatch(name) is None:
+            found.append(source.finding(line, "bad-name", name=name))
+        elif seen.count(name) > 1:
+            found.append(source.finding(line, "listed-twice", name=name))
+    yield from found
+    if not found:
+        try:
+            read_course(Catalog((root,)))
+        except LessonError as error:
+            if error.code == "course-id-taken":
+                yield source.finding(error.line, error.code, id=source.head["id"])
+            else:
+                yield Finding(error.path, error.line or 1, "bad-course", error.facts)
 
 
 def check_lessons(tree: Tree, catalog: Catalog) -> Iterator[Finding]:
@@ -40,53 +76,45 @@ def check_lessons(tree: Tree, catalog: Catalog) -> Iterator[Finding]:
     ids: set[str] = set()
     for name in (*([TEMPLATE] if f"en/{TEMPLATE}.md" in tree.sources else ()), *tree.lessons):
         source = tree.sources.get(f"en/{name}.md")
-        if source is None or isinstance(source.head, Finding):
+        if source is None or source.fault is not None:
             continue  # said already, as a file that is missing or cannot be read
         try:
             lesson = read_lesson(catalog, name, "en")
         except LessonError as error:
-            code = error.code if error.code in RULES else "bad-lesson"
-            if code != "too-deep":  # said of every page
-                yield Finding(error.path, error.line, code, error.facts)
+            if error.code != "too-deep":  # said of every page
+                yield Finding(error.path, error.line, error.code, error.facts)
             continue
         if lesson.id in ids:
-            yield Finding(source.path, head_line(source.text, "id"), "duplicate-id", {"id": lesson.id})
+            yield source.finding(source.line("id"), "duplicate-id", id=lesson.id)
         ids.add(lesson.id)
         yield from _check_lesson(source, lesson, catalog)
-        for tag in LANGUAGES if _distinct(lesson) else ():  # words belong to exercises by their ids
+        inner = {exercise.id for exercise in lesson.exercises}
+        for tag in LANGUAGES if len(inner) == len(lesson.exercises) else ():  # words belong to exercises by their ids
             other = tree.sources.get(f"{tag}/{name}.md")
-            if other is not None:
-                yield from check_prose(source, other, lesson)
-
-
-#: An id is typed (`:lesson dots/full-stops`) and is a key of the progress file.
-_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-
-
-def _distinct(lesson: Lesson) -> bool:
-    return len({exercise.id for exercise in lesson.exercises}) == len(lesson.exercises)
+            if other is not None and other.fault is None:
+                yield from _check_prose(source, other, lesson)
 
 
 def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[Finding]:
     """The facts of a lesson: names, ids, and each exercise played."""
-    path, text = source.path, source.text
     if not _ID.fullmatch(lesson.id):
-        yield Finding(path, head_line(text, "id"), "bad-id", {"id": show(lesson.id, keep="")})
+        yield source.finding(source.line("id"), "bad-id", id=show(lesson.id, keep=""))
     if not lesson.exercises:
-        yield Finding(path, 1, "no-exercise")
-    own = (source.words or {}).get("maildrop", "default")
+        yield source.finding(1, "no-exercise")
+    own = source.head.get("maildrop", "default")
     seen: set[str] = set()
     met: set[str] = set()
     unplayed: set[str] = set()  # maildrops that are not there; "" for what cannot be played at all
     for index, exercise in enumerate(lesson.exercises):
-        line = exercise_line(text, index, "id")
+        line = source.line("exercise", index, "id")
         if not _ID.fullmatch(exercise.id):
-            yield Finding(path, line, "bad-id", {"id": show(exercise.id, keep="")})
+            yield source.finding(line, "bad-id", id=show(exercise.id, keep=""))
         if exercise.id in seen:
-            yield Finding(path, line, "duplicate-id", {"id": exercise.id})
+            yield source.finding(line, "duplicate-id", id=exercise.id)
         seen.add(exercise.id)
-        if lacks := list(_check_form(path, line, exercise)):
-            yield from lacks
+        if lacks := list(_lacks(exercise)):
+            facts = {"id": exercise.id, "kind": exercise.kind.value}
+            yield from (source.finding(line, "kind-needs", **facts, key=key) for key in lacks)
             unplayed.add("")
             continue
         yield from _check_places(source, index, exercise)
@@ -97,33 +125,27 @@ def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[
         except LessonError as error:  # else a mail that must not be read: said already, by its name
             # The lesson's own maildrop is said once.
             if error.code == "missing-maildrop" and (exercise.maildrop != own or own not in unplayed):
-                at = head_line(text, "maildrop") if exercise.maildrop == own else line
-                yield Finding(path, at, "missing-maildrop", {"name": exercise.maildrop})
+                at = source.line("maildrop") if exercise.maildrop == own else line
+                yield source.finding(at, "missing-maildrop", name=exercise.maildrop)
             unplayed.add(exercise.maildrop)
         except ValueError as error:
-            yield Finding(path, line, "bad-lesson", {"reason": str(error)})
-    teaches = head_line(text, "teaches")
+            yield source.finding(line, "bad-lesson", reason=str(error))
+    codes = (*RESPONSE_CODES, *(f"[{code}]" for code in RESPONSE_CODES))
     for name in lesson.teaches:
-        codes = (*RESPONSE_CODES, *(f"[{code}]" for code in RESPONSE_CODES))
         if name not in (*COMMANDS, *State.__members__, *CAPABILITIES, *codes):
-            yield Finding(path, teaches, "teaches-unknown", {"name": name})
+            yield source.finding(source.line("teaches"), "teaches-unknown", name=name)
         elif name not in met and not unplayed:  # what was not played may teach it
-            yield Finding(path, teaches, "not-taught", {"name": name})
+            yield source.finding(source.line("teaches"), "not-taught", name=name)
 
 
-def _check_form(path: str, line: int, exercise: Exercise) -> Iterator[Finding]:
-    """What each kind of exercise has to have."""
-    wanted = {ExerciseKind.PREDICT: ("line", exercise.line), ExerciseKind.ANSWER: ("answer", exercise.answers)}
-    if exercise.kind in wanted:
-        key, value = wanted[exercise.kind]
-        if not value:
-            yield Finding(path, line, "kind-needs", {"id": exercise.id, "kind": exercise.kind.value, "key": key})
-    elif not exercise.checks:
-        yield Finding(path, line, "kind-needs", {"id": exercise.id, "kind": exercise.kind.value, "key": "check"})
-    if not exercise.solution:
-        yield Finding(path, line, "kind-needs", {"id": exercise.id, "kind": exercise.kind.value, "key": "solution"})
-    if exercise.kind is ExerciseKind.REPAIR and not exercise.failed:
-        yield Finding(path, line, "kind-needs", {"id": exercise.id, "kind": exercise.kind.value, "key": "failed"})
+def _lacks(exercise: Exercise) -> Iterator[str]:
+    """The keys that its kind of exercise has to have and that it lacks."""
+    own = {
+        ExerciseKind.PREDICT: ("line", exercise.line),
+        ExerciseKind.ANSWER: ("answer", exercise.answers),
+    }.get(exercise.kind, ("check", exercise.checks))
+    failed = ("failed", exercise.failed or exercise.kind is not ExerciseKind.REPAIR)
+    return (key for key, value in (own, ("solution", exercise.solution), failed) if not value)
 
 
 def _check_places(source: Source, index: int, exercise: Exercise) -> Iterator[Finding]:
@@ -132,8 +154,9 @@ def _check_places(source: Source, index: int, exercise: Exercise) -> Iterator[Fi
     for line in (*exercise.start, exercise.line, *exercise.failed, *exercise.solution, *wrong):
         for place in _PLACE.findall(line):
             if place not in PLACEHOLDERS:
+                at = source.line_with(place, "exercise", index)
                 facts = {"id": exercise.id, "place": place, "known": ", ".join(PLACEHOLDERS)}
-                yield Finding(source.path, exercise_line_with(source.text, index, place), "no-such-placeholder", facts)
+                yield source.finding(at, "no-such-placeholder", **facts)
 
 
 class _Played:
@@ -141,7 +164,7 @@ class _Played:
 
     def __init__(self, source: Source, index: int, exercise: Exercise, catalog: Catalog, met: set[str]) -> None:
         self._source, self._index, self._exercise = source, index, exercise
-        self._catalog, self._met = catalog, met
+        self._catalog, self._met, self._words = catalog, met, vocabulary(catalog)
         #: whether the solution was played to its end, so that it is known what the exercise teaches
         self.through = False
 
@@ -170,26 +193,26 @@ class _Played:
     def _rehearse(self) -> Rehearsal:
         return Rehearsal(self._catalog, self._exercise)
 
-    def _finding(self, code: str, key: str = "id", **facts: object) -> Finding:
-        line = exercise_line(self._source.text, self._index, key)
-        return Finding(self._source.path, line, code, {"id": self._exercise.id, **facts})
+    def _finding(self, code: str, key: str = "id", /, **facts: object) -> Finding:
+        return self._source.finding(
+            self._source.line("exercise", self._index, key), code, id=self._exercise.id, **facts
+        )
 
     def _right_among(self, lines: tuple[str, ...]) -> str | None:
         """A right answer that a wrong turn gives: it passes once the server was asked, unless checks want more."""
         if self._exercise.kind is not ExerciseKind.ANSWER or self._exercise.checks:
             return None
         said = (line.partition(" ")[2] for line in lines if line.startswith(":answer "))
-        return next((text for text in said if is_answer(self._exercise.answers, text)), None)
+        return next((text for text in said if self._words.is_answer(self._exercise.answers, text)), None)
 
     def _why_not(self, whole: Rehearsal) -> Finding:
         """What the solution lacks: a right answer, a reply that it stands in, a right prediction, or a check."""
         exercise, evidence = self._exercise, whole.evidence()
         said = [line.partition(" ")[2] for line in exercise.solution if line.startswith(":answer ")]
         if exercise.kind is ExerciseKind.ANSWER:
-            if not any(is_answer(exercise.answers, text) for text in said):
+            if not any(self._words.is_answer(exercise.answers, text) for text in said):
                 return self._finding("solution-answers-not", answers=" / ".join(exercise.answers))
-            replies = normal("\n".join(e.received.decode("utf-8", "replace") for e in evidence.exchanges))
-            if exercise.seen and not any(normal(answer) in replies for answer in exercise.answers):
+            if exercise.seen and not was_asked(exercise.answers, evidence):
                 return self._finding("answer-unseen", answers=" / ".join(exercise.answers))
         if exercise.kind is ExerciseKind.PREDICT and not evidence.predicted:
             replied = next((e for e in reversed(evidence.commands) if e.response is not None), None)
@@ -199,7 +222,7 @@ class _Played:
             lines = "one" if replied.response.content is None else "many"
             return self._finding("mispredicts", told=said[-1], really=f"{status} {replied.after.value} {lines}")
         failing = [at for at, check in enumerate(exercise.checks) if not check.holds(evidence)]
-        raw = self._source.words["exercise"][self._index].get("check", []) if self._source.words else []
+        raw = self._source.head["exercise"][self._index].get("check", [])
         checks = "; ".join(_toml(raw[at])[2:-2] for at in failing)
         return self._finding("solution-fails", checks=checks or "-")
 
@@ -235,3 +258,109 @@ def _met(exchanges: Iterable[Exchange]) -> set[str]:
         if exchange.ahead:
             names.add("PIPELINING")
     return names
+
+
+# -- the words ---------------------------------------------------------------------------------------------------------
+
+
+def _check_prose(english: Source, source: Source, lesson: Lesson) -> Iterator[Finding]:
+    """The words of one language: a task, hints, what was shown, and a text for each wrong turn."""
+    if source is not english:
+        yield from _check_translation(english, source)
+    title = source.head.get("title")
+    if isinstance(title, str) and not (title.strip() and title.isprintable() and width(title) <= WIDEST_HEADLINE):
+        yield source.finding(source.line("title"), "bad-title", columns=width(title), most=WIDEST_HEADLINE)
+    text, prose = read_prose(source)
+    own, ours = read_prose(english)
+    for index, exercise in enumerate(lesson.exercises):
+        line = _heading(source, exercise.id)
+        if not line and source is english:
+            line = source.line("exercise", index)
+        words = prose.get(exercise.id)
+        if words is None or not words.task:
+            yield source.finding(line, "no-task", id=exercise.id)
+            continue
+        if not words.hints or not all(words.hints):
+            yield source.finding(line, "no-hint", id=exercise.id)
+        if not words.solved:
+            yield source.finding(line, "no-solved", id=exercise.id)
+        wanted = [wrong.say for wrong in exercise.wrong]
+        for say in wanted:
+            if not words.wrong.get(say):
+                yield source.finding(line, "no-wrong", id=exercise.id, say=say)
+        for say in words.wrong:
+            if say and say not in wanted:
+                yield source.finding(line, "stray-wrong", id=exercise.id, say=say)
+        if (columns := width(words.headline.replace("`", ""))) > WIDEST_HEADLINE:
+            yield source.finding(line, "headline-wide", id=exercise.id, columns=columns, most=WIDEST_HEADLINE)
+        if exercise.id in ours and source is not english:
+            if len(words.hints) != len(ours[exercise.id].hints):
+                yield source.finding(line, "hints-differ", id=exercise.id, other=english.path)
+            yield from _compare(source, english, exercise.id, words, ours[exercise.id])
+    for identity in prose.keys() - {exercise.id for exercise in lesson.exercises}:
+        yield source.finding(_heading(source, identity), "stray-exercise", id=identity)
+    if source is not english and (odd := _odd(text, own)):
+        yield source.finding(source.body_line, "text-differs", commands=odd, other=english.path)
+    for at, row in source.outside_fences():
+        if at >= source.body_line:
+            unknown = next(filter(None, (_no_meta(span.strip()) for span in CODE.findall(row))), "")
+            if unknown:
+                yield source.finding(at, "no-such-meta", meta=unknown)
+
+
+def _compare(source: Source, english: Source, identity: str, words: Prose, ours: Prose) -> Iterator[Finding]:
+    """The texts of an exercise name the same commands in both languages, each section by itself."""
+    pairs = {
+        "": ("\n".join((words.task, *words.hints)), "\n".join((ours.task, *ours.hints))),
+        "### solved": (words.solved, ours.solved),
+        **{f"### wrong {say}".rstrip(): (words.wrong[say], ours.wrong[say]) for say in words.wrong.keys() & ours.wrong},
+    }
+    for section, (here, there) in pairs.items():
+        if here and there and (odd := _odd(here, there)):
+            facts = {"id": identity, "section": section or f"## {identity}", "commands": odd, "other": english.path}
+            yield source.finding(_heading(source, identity, section), "commands-differ", **facts)
+
+
+def _odd(here: str, there: str) -> str:
+    """What only one of two texts names; what is no meta command at all is said otherwise."""
+    mine, others = _commands(here), _commands(there)
+    if any(_no_meta(span) for span in (*mine, *others)):
+        return ""
+    return ", ".join(sorted(mine ^ others))
+
+
+def _commands(text: str) -> set[str]:
+    """The lines to type that a text names: POP3 and meta commands. Answers may be words of a language."""
+    outside = "\n".join(row for _, row in Document("", f"{FENCE}\n{FENCE}\n{text}").outside_fences())
+    spans = (" ".join(span.split()) for span in CODE.findall(outside) if span.strip())
+    return {
+        ":answer" if span.startswith(":answer") else span
+        for span in spans
+        if span.split()[0].upper() in COMMANDS or span.startswith(":")
+    }
+
+
+def _no_meta(span: str) -> str:
+    """The meta command that a span names and that does not exist, "" if there is none."""
+    found = _META.match(span)
+    return found[0] if found and found[1] not in METAS else ""
+
+
+def _check_translation(english: Source, source: Source) -> Iterator[Finding]:
+    for key in sorted(source.head.keys() - _TRANSLATED):
+        yield source.finding(source.line(key), "translated-fact", key=key, other=english.path)
+    if not isinstance(source.head.get("title"), str):
+        yield source.finding(1, "missing-key", key="title")
+    if source.head.get("translated_from") != fingerprint(english.text):
+        yield source.finding(source.line("translated_from"), "stale", other=english.path)
+
+
+def _heading(source: Source, identity: str, section: str = "") -> int:
+    """The line of `## identity`, or of a section below it; 0 if there is none."""
+    within = False
+    for heading in source.headings:
+        if heading.level == 2:
+            within = heading.text == identity
+        if within and (section.lstrip("# ") or identity) == heading.text:
+            return heading.line
+    return 0

@@ -40,7 +40,7 @@ async def lang(shell: Shell, argument: str) -> None:
         return
     if tag:
         shell.options.language = tag
-    shell.say("shell.language-is", value=LANGUAGES[shell.options.language])
+    shell.say("shell.language-is", value=shell.words("language.name"))
 
 
 async def reveal(shell: Shell, argument: str) -> None:

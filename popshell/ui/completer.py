@@ -147,7 +147,7 @@ def _about(word: str, known: Known, catalog: Catalog) -> str:
 
 
 def _lessons(catalog: Catalog) -> tuple[str, ...]:
-    from popshell.course.lesson import LessonError
+    from popshell.course.document import LessonError
     from popshell.course.progress import read_course
 
     try:

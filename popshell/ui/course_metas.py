@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from popshell.course.answers import Prediction, is_answer, read_prediction
-from popshell.course.lesson import ExerciseKind, LessonError
+from popshell.course.answers import Prediction
+from popshell.course.document import LessonError
+from popshell.course.lesson import ExerciseKind
 from popshell.protocol.records import Exchange
 from popshell.ui import course_pages
 from popshell.ui.actions import write_new
@@ -128,7 +129,7 @@ def _answer(tutor: Tutor, attempt: Attempt, text: str) -> None:
     tutor.count_try()
     if (wrong := attempt.wrong_turn()) is not None:
         tutor.say_wrong(wrong.say)
-    elif not is_answer(attempt.exercise.answers, text):
+    elif not attempt.words.is_answer(attempt.exercise.answers, text):
         tutor.shell.say("tutor.not-right", style="warn")
     elif attempt.missing() is not None:
         course_pages.say_missing(tutor, attempt)
@@ -141,7 +142,7 @@ async def _predict(tutor: Tutor, attempt: Attempt, text: str) -> None:
     if attempt.held is None:
         shell.say("tutor.type-first", style="warn", line=attempt.exercise.line)
         return
-    said = read_prediction(text)
+    said = attempt.words.prediction(text)
     if not said.complete:
         shell.say("tutor.incomplete", style="warn")
         return

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from popshell.course.catalog import Page, Words
+from popshell.course import document
+from popshell.course.catalog import Words
+from popshell.course.document import Document
 from popshell.course.explain import citation, undo_in_words
 from popshell.protocol.commands import (
     CAPABILITIES,
@@ -32,7 +33,7 @@ WIDEST = 92
 _KINDS = {"commands": "command", "codes": "code", "capabilities": "capability", "states": "state"}
 
 
-def render(page: Page, path: str, words: Words, look: Look) -> list[Line]:
+def render(page: Document, path: str, words: Words, look: Look) -> list[Line]:
     """A page of `lessons/` (`:help RETR`): its summary in a frame, the facts from the tables, its body."""
     look = look.within(WIDEST)
     kind, _, name = path.partition("/")
@@ -61,7 +62,7 @@ def _framed(title: Line, text: str, look: Look) -> list[Line]:
     return look.drawing([*lines, [("dim", f"╰{'─' * (inner + 2)}╯")]])
 
 
-def _facts(kind: str, name: str, page: Page, words: Words) -> Iterator[tuple[str, str | Run]]:
+def _facts(kind: str, name: str, page: Document, words: Words) -> Iterator[tuple[str, str | Run]]:
     if kind == "commands":
         yield from _command_facts(COMMANDS[name], page, words)
     elif kind == "capabilities":
@@ -79,7 +80,7 @@ def _facts(kind: str, name: str, page: Page, words: Words) -> Iterator[tuple[str
                 yield "leads-to", f"{' / '.join(arrow.commands) or server} → {arrow.after.value}"
 
 
-def _command_facts(spec: CommandSpec, page: Page, words: Words) -> Iterator[tuple[str, str | Run]]:
+def _command_facts(spec: CommandSpec, page: Document, words: Words) -> Iterator[tuple[str, str | Run]]:
     if spec.historic:
         yield "", ("warn", words("page.history"))
     yield "syntax", ("command", spec.syntax)
@@ -108,7 +109,7 @@ def layout(markdown: str, look: Look, words: Words) -> Iterator[Line]:
     """Markdown as styled lines."""
     indent, first = "  ", ""
     heading = False
-    for token in MarkdownIt("commonmark").parse(markdown):
+    for token in document.markdown(markdown):
         match token.type:
             case "heading_open":
                 heading = True

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from popshell.course import player
+from popshell.course.answers import vocabulary
 from popshell.course.attempt import Attempt
-from popshell.course.lesson import Exercise, Lesson, LessonError, Prose
+from popshell.course.document import LessonError
+from popshell.course.lesson import Exercise, Lesson, Prose
 from popshell.course.progress import Lessons, Progress, Standing
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
@@ -159,7 +161,8 @@ class Tutor:
     async def enter(self, name: str, exercise: str, *, text: bool) -> None:
         lesson = self.lesson = self.in_language(name)
         entered = lesson.exercise(exercise) or lesson.exercises[0]
-        self.attempt = Attempt(entered, self.placed, solved=True)  # nothing is judged until everything stands
+        words = vocabulary(self.shell.catalog)
+        self.attempt = Attempt(entered, self.placed, words, solved=True)  # nothing is judged until everything stands
         self.progress.leave_at(self.course_id, name, entered.id)
         self.tell_trouble()
         if text:
@@ -195,13 +198,14 @@ class Tutor:
         shell, exercise = self.shell, self.exercise
         if exercise is None:
             return
-        self.attempt = Attempt(exercise, self.placed, solved=True)
+        words = vocabulary(shell.catalog)
+        self.attempt = Attempt(exercise, self.placed, words, solved=True)
         shell.put_away(End.LEFT)
         self.show_task()
         shell.screen.lines([[]])
         server, collector = player.exercise_server(shell.catalog, exercise, self.stage.clock)
         self.stage.use(server)
-        attempt = self.attempt = Attempt(exercise, self.placed, collector, solved=True)
+        attempt = self.attempt = Attempt(exercise, self.placed, words, collector, solved=True)
         link = shell.new_link(silent=bool(exercise.start))
         await shell.take(link, shell.dial("practice", link.received, link.ended))
         if shell.session is not None and exercise.start:

@@ -178,7 +178,7 @@ def test_ctrl_d_at_the_first_page_leaves(terminal: Callable[..., Pty]) -> None:
 
 def test_a_strangers_lesson_cannot_touch_the_terminal(terminal: Callable[..., Pty], tmp_path: Path) -> None:
     """sec-D1, R1: title, clipboard, clearing, and a headline for the toolbar, all of them hostile."""
-    from popshell.course.scaffold import new_lesson
+    from popshell.course.lesson import new_lesson
 
     root = tmp_path / "course"
     root.mkdir()

@@ -1,4 +1,4 @@
-"""The files below a `lessons/` directory as lint sees them: what has to be there, what must not, and the text of each.
+"""The files below a `lessons/` directory as lint sees them: what must be there, what must not, and each as a Document.
 
 Trap: one bad file must not hide the others. What cannot be read is a finding and is left out; a text with CRLF or a
 byte-order mark is a finding, too, and is examined without them.
@@ -10,38 +10,42 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from popshell.course import gate
-from popshell.course.catalog import LANGUAGES, Page
+from popshell.course.catalog import LANGUAGES, Refused, check_file, read_file
+from popshell.course.document import Document
 from popshell.course.explain import pages
-from popshell.lint import dialogues, heads
-from popshell.lint.findings import Finding
+from popshell.course.lesson import TEMPLATE
 from popshell.visible import show
 
 PAGES = frozenset(pages())
 _TABLES = ("messages.toml", "replies.toml")
-#: What `popshell lesson new` copies; proved like a lesson.
-TEMPLATE = "lesson-template"
 #: What a lesson is called, without a language and `.md`.
 LESSON = re.compile(r"[0-9]{2}-[a-z0-9-]+")
 _LESSON_FILE = re.compile(r"[^/]+/[0-9]{2}-[a-z0-9-]+\.md")
 _MAIL = re.compile(r"maildrops/[^/.][^/]*/[^/.][^/]*\.eml")
+_NO_FACTS: Mapping[str, object] = MappingProxyType({})
 #: Control characters, and those that nobody sees: direction marks, zero widths, line and paragraph separators.
 _UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Co")
 _LINE_END = re.compile(r"\r\n?")
 
 
-@dataclass
-class Source:
-    """One text file. What is made of the text is made once, when it is first asked for."""
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault before it has words. `line` is 0 where the whole file is meant; `code` is one of `lint.RULES`."""
 
     path: str
-    text: str
+    line: int
+    code: str
+    facts: Mapping[str, object] = field(default_factory=lambda: _NO_FACTS)
+
+
+class Source(Document):
+    """One text file, and what its place makes of it."""
 
     @property
     def language(self) -> str:
@@ -60,33 +64,17 @@ class Source:
         page = self.name.removesuffix(".md")
         return page if page in PAGES else ""
 
-    @cached_property
-    def head(self) -> Page | Finding:
-        """Of a Markdown file."""
-        return heads.read_head(self.path, self.text)
-
-    @cached_property
-    def table(self) -> dict[str, Any] | Finding:
-        """Of a TOML file."""
-        return heads.read_toml(self.path, self.text)
+    @property
+    def is_toml(self) -> bool:
+        return self.path.endswith(".toml")
 
     @property
     def words(self) -> Mapping[str, Any] | None:
         """Its texts, of a head or a table; None if they cannot be read."""
-        if self.path.endswith(".toml"):
-            return None if isinstance(self.table, Finding) else self.table
-        return self.head.head if isinstance(self.head, Page) else None
+        return None if self.fault else self.head
 
-    @property
-    def body_line(self) -> int:
-        """The line on which the body begins."""
-        rows = self.text.split("\n")
-        return next((at + 1 for at, row in enumerate(rows, 1) if at > 1 and row.strip() == heads.FENCE), 1)
-
-    @cached_property
-    def blocks(self) -> tuple[list[dialogues.Block], list[Finding]]:
-        """Of a Markdown file: its fenced blocks, and what is wrong with their form."""
-        return dialogues.read_blocks(self.path, self.text)
+    def finding(self, line: int, code: str, /, **facts: object) -> Finding:
+        return Finding(self.path, line, code, facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +158,10 @@ def _text(root: Traversable, path: str, findings: list[Finding]) -> str | None:
     """The text of a file; None, and why, if it has none. A mail is octets: only the gate looks at it."""
     try:
         if path.endswith(".eml"):
-            gate.check(root, path)
+            check_file(root, path)
             return None
-        data = gate.read(root, path)
-    except gate.Refused as error:
+        data = read_file(root, path)
+    except Refused as error:
         findings.append(Finding(path, 0, error.code, error.facts))
         return None
     return _decode(path, data, findings) if data is not None else None

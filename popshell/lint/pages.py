@@ -1,0 +1,216 @@
+"""Lint of pages and tables of words: keys, placeholders and width of texts, sections of bodies, links, characters.
+
+What may stand where is decided in `course/notes.py`. A translation is held to its English file: the same keys, and in
+each text the same placeholders. A deviation of the practice server is one row of DEVIATIONS and one
+`## Practice server` section that cites the row's RFC; a section without a row is no longer true.
+
+Trap: a character is taken for Simplified if GB 2312 has it and Big5 has not. What both have may still be the wrong one
+of two; only a reader sees that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from popshell.course.catalog import Words
+from popshell.course.document import DEEPEST, Heading
+from popshell.course.keys import REPLIES, facts_of, head_keys, sections
+from popshell.lint.citations import citations
+from popshell.lint.files import Finding, Source
+from popshell.server.faults import DEVIATIONS
+from popshell.visible import width
+from popshell.words import fill, places
+
+#: docs/pages.md: a Chinese character takes two columns.
+WIDEST_SUMMARY = 44
+CODE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\]\(\s*<?([^)\s>]+)")
+
+
+def flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The values of a table and of the tables in it, `section.key`; what lies deeper is no text."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{key}", inner) for key, inner in value.items())
+        else:
+            yield name, value
+
+
+def _line(source: Source, key: str) -> int:
+    return source.line(*key.split("."))
+
+
+def check_head(source: Source) -> Iterator[Finding]:
+    """The head of a page: known keys only, all that are wanted, texts that can be shown."""
+    keys = head_keys(source.page)
+    for name, value in source.head.items():
+        if isinstance(value, dict) and name not in keys.tables:
+            yield source.finding(_line(source, name), "unknown-key", key=name)
+    present = dict(flat(source.head))
+    for key, value in present.items():
+        if key in (*keys.required, *keys.optional):
+            yield from _check_text(source, key, value, facts_of(source.page, key))
+        elif key.partition(".")[0] in (*keys.tables, key):
+            yield source.finding(_line(source, key), "unknown-key", key=key)
+    for key in keys.required:
+        if key not in present:
+            yield source.finding(_line(source, key), "missing-key", key=key)
+    if (columns := width(source.summary)) > WIDEST_SUMMARY:
+        yield source.finding(source.line("summary"), "summary-wide", columns=columns, most=WIDEST_SUMMARY)
+
+
+def check_words(source: Source) -> Iterator[Finding]:
+    """`messages.toml`: tables of texts. `replies.toml`: texts, with the keys and facts that the server has."""
+    if not source.is_toml or not source.language or source.words is None:
+        return
+    replies = source.name == "replies.toml"
+    present = dict(flat(source.head))
+    for key, value in present.items():
+        if ("." in key) is replies or (replies and key not in REPLIES):
+            yield source.finding(_line(source, key), "unknown-key", key=key)
+        else:
+            yield from _check_text(source, key, value, REPLIES[key] if replies else None)
+    for key in REPLIES if replies else ():
+        if key not in present:
+            yield source.finding(0, "missing-key", key=key)
+
+
+def _check_text(source: Source, key: str, value: Any, known: frozenset[str] | None) -> Iterator[Finding]:
+    """One text. `known` are the facts that it may name; None if any."""
+    line = _line(source, key)
+    if not isinstance(value, str):
+        yield source.finding(line, "not-text", key=key)
+        return
+    if known is not None:
+        for place in sorted(places(value) - known):
+            yield source.finding(line, "unknown-place", key=key, place=place, known=", ".join(sorted(known)) or "-")
+    left = fill(value, dict.fromkeys(places(value), ""))
+    if left is not None and ("{" in left or "}" in left):
+        yield source.finding(line, "stray-brace", key=key)
+
+
+def compare_words(english: Source, other: Source) -> Iterator[Finding]:
+    """Two files of words in two languages: the same keys, the same placeholders."""
+    if not (english.page or english.is_toml) or english.words is None or other.words is None:
+        return  # the facts of a lesson stand in its English file only
+    ours, theirs = dict(flat(english.head)), dict(flat(other.head))
+    for here, mine, there, its in ((english, ours, other, theirs), (other, theirs, english, ours)):
+        tables = {key.partition(".")[0] for key in mine}
+        # Of a table that is not there at all, only its name is given.
+        lacking = {key if (name := key.partition(".")[0]) in tables else name for key in its.keys() - mine.keys()}
+        for key in sorted(lacking):
+            yield here.finding(here.line(key.partition(".")[0]), "keys-differ", key=key, other=there.path)
+    for key in ours.keys() & theirs.keys():
+        text, translation = ours[key], theirs[key]
+        if isinstance(text, str) and isinstance(translation, str) and places(text) != places(translation):
+            line = _line(other, key)
+            yield other.finding(line, "places-differ", key=key, here=_list(translation), there=_list(text))
+
+
+def _list(text: str) -> str:
+    return ", ".join(f"{{{place}}}" for place in sorted(places(text))) or "-"
+
+
+# -- bodies ------------------------------------------------------------------------------------------------------------
+
+
+def check_page(source: Source, words: Mapping[str, Words]) -> Iterator[Finding]:
+    """Head and body of one page; `words` name the headings in each language."""
+    if not source.page or source.fault is not None:
+        return
+    yield from check_head(source)
+    yield from _check_body(source, words[source.language])
+    if source.page.startswith("commands/") and not any(found.section for found in citations(source.text)):
+        yield source.finding(0, "uncited")
+
+
+def _check_body(source: Source, words: Words) -> Iterator[Finding]:
+    """The sections of a page's body."""
+    first, headings = source.body_line, source.headings
+    required, last = sections(source.page, words)
+    order = [*required, last]
+    known = ", ".join(order)
+    end = headings[0].line if headings else len(source.rows) + 1
+    if not source.part(first, end):
+        yield source.finding(first, "no-text")
+    reached = -1
+    for heading in headings:
+        if heading.level != 2 or heading.text not in order:
+            yield source.finding(heading.line, "stray-heading", heading=heading.text, known=known)
+            continue
+        here = order.index(heading.text)
+        if here <= reached:
+            yield source.finding(heading.line, "heading-order", heading=heading.text, known=known)
+        reached = max(reached, here)
+    present = {heading.text for heading in headings}
+    for name in required:
+        if name not in present:
+            yield source.finding(first, "missing-heading", heading=name)
+    yield from _check_deviations(source, next((heading for heading in headings if heading.text == last), None), last)
+
+
+def _check_deviations(source: Source, heading: Heading | None, name: str) -> Iterator[Finding]:
+    """What DEVIATIONS says of the page stands in its last section, and nothing else does."""
+    start = heading.line if heading else 0
+    told = citations("\n".join(source.rows[start:])) if heading else ()
+    said = {(found.rfc, found.section): start + found.line for found in told}
+    wanted = {(row.rfc, row.section): row.name for row in DEVIATIONS if row.page == source.page}
+    for (rfc, section), what in wanted.items():
+        if (rfc, section) not in said:
+            yield source.finding(start, "deviation-unsaid", heading=name, name=what, rfc=rfc, section=section)
+    if heading and not wanted:
+        yield source.finding(start, "deviation-unknown", heading=name, rfc="-", section="-")
+        return
+    for (rfc, section), line in said.items():
+        if section and (rfc, section) not in wanted:
+            yield source.finding(line, "deviation-unknown", heading=name, rfc=rfc, section=section)
+
+
+def check_text(source: Source) -> Iterator[Finding]:
+    """Any file: what keeps its head from being read, links, characters that Traditional Chinese does not write."""
+    if source.fault is not None and source.path != "course.toml":
+        yield source.finding(source.fault.line, source.fault.code, reason=source.fault.reason)
+    if not source.is_toml and source.fault is None and (deep := source.too_deep) is not None:
+        yield source.finding(deep, "too-deep", most=DEEPEST)
+    depth = source.path.count("/")
+    for at, row in source.outside_fences():
+        text = CODE.sub("", row)
+        for match in () if source.is_toml else _LINK.finditer(text):
+            if _leaves(match[1], depth):
+                yield source.finding(at, "leaves-folder", target=match[1])
+        if source.language == "zh-Hant" and not row.isascii():
+            found = "".join(dict.fromkeys(ch for ch in text if is_simplified(ch)))
+            if found:
+                yield source.finding(at, "simplified", characters=found)
+
+
+@cache
+def is_simplified(character: str) -> bool:
+    """Whether `character` is a Han character that GB 2312 has and Big5 has not."""
+    return "\u4e00" <= character <= "\u9fff" and _in(character, "gb2312") and not _in(character, "big5")
+
+
+def _in(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _leaves(target: str, depth: int) -> bool:
+    """Whether a link, in a file `depth` folders deep, leads out of the folder on any step (sec-D6)."""
+    scheme = re.match(r"([a-z][a-z0-9+.-]*):", target, re.IGNORECASE)
+    if scheme:
+        return scheme[1].lower() not in ("http", "https")
+    if target.startswith(("/", "\\")):
+        return True
+    *folders, last = re.split(r"[/\\]", target.partition("#")[0])
+    for part in (*folders, last if last == ".." else "."):
+        depth += -1 if part == ".." else part not in ("", ".")
+        if depth < 0:
+            return True
+    return False
