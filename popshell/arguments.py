@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from popshell import __version__
-from popshell.net.client import TlsMode
+from popshell.net.address import TlsMode
 from popshell.visible import width
 
 if TYPE_CHECKING:

@@ -22,15 +22,14 @@ from popshell import __version__
 from popshell.arguments import Arguments, Usage, parse_arguments, peek, usage
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled, choose_language
 from popshell.course.document import LessonError
-from popshell.net.address import Address, AddressError, parse_address
-from popshell.net.client import TlsMode
-from popshell.net.dial import Dialer
+from popshell.net.address import Address, AddressError, TlsMode, parse_address
+from popshell.net.connector import Connector
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.protocol.sasl import prepared
-from popshell.server.faults import SERVED, Conditions, Limits
 from popshell.server.maildrop import TooLarge, from_files, read_directory
 from popshell.server.mailserver import MailServer
+from popshell.server.settings import SERVED, Limits
 from popshell.ui.display import new_shell
 from popshell.ui.shell import MetaCommands, Options, Shell
 from popshell.visible import fault_of, show
@@ -138,7 +137,7 @@ def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
 
 def _check_ca(path: Path, words: Words) -> None:
     """A `--ca` that cannot be used is told at the start, also where no HOST was given yet. Raises Usage."""
-    from popshell.net.tls import client_context
+    from popshell.net.client import client_context
 
     try:
         client_context(path, "", False)
@@ -176,13 +175,13 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
         catalog.replies,
         messages,
         limits=SERVED if served else Limits(),
-        conditions=Conditions(require_tls=arguments.require_tls),
+        faults={"require_tls": arguments.require_tls},
     )
 
 
 async def _serve(server: MailServer, port: int, words: Words) -> int:
     """`popshell serve`: one line with the address, then until SIGINT or SIGTERM."""
-    listener = Listener(server)
+    listener = Listener(server.session, server.limits)
     try:
         host, bound = await listener.start("127.0.0.1", port)
     except NetError as error:
@@ -212,17 +211,17 @@ def _start(
     plain = arguments.plain or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
     options = Options(language=language, yes=arguments.yes)
     tls = TlsMode(arguments.tls) if arguments.tls else None
-    dialer = Dialer(server, address, tls=tls, ca=arguments.ca, insecure=arguments.insecure)
+    connector = Connector(server, address, tls=tls, ca=arguments.ca, insecure=arguments.insecure)
     if not plain and os.name == "nt":
         _complain(catalog.words(language)("shell.windows"))
         plain = True
     if plain:
-        return asyncio.run(_plain(arguments, catalog, options, dialer, terminal, learn))
-    return asyncio.run(_interactive(arguments, catalog, options, dialer, learn))
+        return asyncio.run(_plain(arguments, catalog, options, connector, terminal, learn))
+    return asyncio.run(_interactive(arguments, catalog, options, connector, learn))
 
 
 async def _interactive(
-    arguments: Arguments, catalog: Catalog, options: Options, dialer: Dialer, learn: str | None
+    arguments: Arguments, catalog: Catalog, options: Options, connector: Connector, learn: str | None
 ) -> int:
     gc.disable()
     asyncio.get_running_loop().call_later(1.0, _collect)
@@ -232,20 +231,20 @@ async def _interactive(
 
     ascii = arguments.ascii or not _draws(sys.stdout.encoding)
     screen = TerminalScreen(Look(colour_allowed(os.environ, True)), ascii=ascii)
-    shell, course = _shell(catalog, screen, dialer, options)
-    name = dialer.address.user if dialer.address else next(iter(dialer.server.accounts))
+    shell, course = _shell(catalog, screen, connector, options)
+    name = connector.address.user if connector.address else next(iter(connector.server.accounts))
     editor = Editor(shell, catalog, _history_path, name, vi=arguments.vi)
     screen.editor = editor
     shell.say("shell.banner", version=__version__, style="emphasis")
-    if learn is None and dialer.address is None:
-        await _introduce(shell, dialer)
-    elif dialer.address is not None:
-        shell.draft = dialer.address.draft
+    if learn is None and connector.address is None:
+        await _introduce(shell, connector)
+    elif connector.address is not None:
+        shell.draft = connector.address.draft
     try:
         return await editor.run(lambda: _begin(shell, course, learn))
     finally:
         gc.enable()
-        await dialer.close()
+        await connector.close()
 
 
 def _collect() -> None:
@@ -263,11 +262,11 @@ def _draws(encoding: str) -> bool:
     return True
 
 
-async def _introduce(shell: Shell, dialer: Dialer) -> None:
+async def _introduce(shell: Shell, connector: Connector) -> None:
     """Name the practice server, its account and its password."""
-    await dialer.open_practice()
-    account, password = next(iter(dialer.server.accounts.items()))
-    shell.say("shell.banner-practice", name=account, password=password, place=dialer.practice_label)
+    await connector.open_practice()
+    account, password = next(iter(connector.server.accounts.items()))
+    shell.say("shell.banner-practice", name=account, password=password, place=connector.practice_label)
 
 
 async def _begin(shell: Shell, course: Callable[[], Course], learn: str | None) -> bool:
@@ -277,26 +276,28 @@ async def _begin(shell: Shell, course: Callable[[], Course], learn: str | None) 
     return await course().begin(learn)
 
 
-def _shell(catalog: Catalog, screen: Screen, dialer: Dialer, options: Options) -> tuple[Shell, Callable[[], Course]]:
+def _shell(
+    catalog: Catalog, screen: Screen, connector: Connector, options: Options
+) -> tuple[Shell, Callable[[], Course]]:
     """A shell and its course, which is loaded with the first meta command."""
 
     @functools.cache
     def course() -> Course:
         from popshell.ui.course_metas import Course
 
-        return Course(shell, lambda: _tutor(shell, catalog, dialer))
+        return Course(shell, lambda: _tutor(shell, catalog, connector))
 
     def metas() -> MetaCommands:
         from popshell.ui.metas import Metas
 
         return Metas(course().rows())
 
-    shell = new_shell(catalog, screen, dialer.dial, options, metas)
-    shell.fork = dialer.fork
+    shell = new_shell(catalog, screen, connector.connect, options, metas)
+    shell.fork = connector.fork
     return shell, course
 
 
-def _tutor(shell: Shell, catalog: Catalog, dialer: Dialer) -> Tutor:
+def _tutor(shell: Shell, catalog: Catalog, connector: Connector) -> Tutor:
     """Begin the course: read its order and the learner's progress. Raises LessonError."""
     import platformdirs
 
@@ -305,14 +306,14 @@ def _tutor(shell: Shell, catalog: Catalog, dialer: Dialer) -> Tutor:
 
     course = read_course(catalog)
     progress = Progress(Path(platformdirs.user_data_path("popshell")) / "progress.json")
-    return Tutor(shell, Lessons(catalog, course), progress, dialer)
+    return Tutor(shell, Lessons(catalog, course), progress, connector)
 
 
 async def _plain(
     arguments: Arguments,
     catalog: Catalog,
     options: Options,
-    dialer: Dialer,
+    connector: Connector,
     terminal: bool,
     learn: str | None,
 ) -> int:
@@ -323,13 +324,13 @@ async def _plain(
 
     ascii = arguments.ascii or not _draws(sys.stdout.encoding)
     screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal, ascii=ascii)
-    shell, course = _shell(catalog, screen, dialer, options)
+    shell, course = _shell(catalog, screen, connector, options)
     if terminal:
         shell.say("shell.plain-hint", version=__version__)
-        if learn is None and dialer.address is None:
-            await _introduce(shell, dialer)
-        elif dialer.address is not None and dialer.address.draft:
-            shell.draft = dialer.address.draft
+        if learn is None and connector.address is None:
+            await _introduce(shell, connector)
+        elif connector.address is not None and connector.address.draft:
+            shell.draft = connector.address.draft
             shell.say("shell.draft-ready", line=shell.draft)
     if arguments.json:
         shell.subscribe(JsonRecords().heard)
@@ -345,7 +346,7 @@ async def _plain(
     try:
         began = await Front(shell, source).run(begin, stop_on_err=arguments.stop_on_err)
     finally:
-        await dialer.close()
+        await connector.close()
     return OK if terminal and began and not arguments.json else shell.tally.exit_code()
 
 

@@ -23,7 +23,8 @@ from pathlib import Path
 
 from popshell.course.catalog import Catalog, bundled
 from popshell.server.maildrop import from_files
-from popshell.server.mailserver import MailServer, ServerSession
+from popshell.server.mailserver import MailServer
+from popshell.server.session import ServerSession
 from popshell.session import Endpoint, Event, OpenConnection, Session
 from popshell.ui.display import new_shell
 from popshell.ui.layout import COLOURLESS

@@ -24,9 +24,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from support import rehearse
+
 from popshell import arguments
 from popshell.course.catalog import Catalog, Words, bundled
-from popshell.course.checks import CHECKS, CONDITIONS, Replied, read_check, read_conditions
+from popshell.course.checks import CHECKS, Replied, read_check, read_conditions
 from popshell.course.document import Document, LessonError
 from popshell.course.explain import explain, undo_in_words
 from popshell.course.lesson import Lesson, read_lesson
@@ -38,9 +40,10 @@ from popshell.protocol import records as exchange
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, State, known_code
 from popshell.protocol.wire import ReplyLimits
 from popshell.server import maildrop
-from popshell.server.faults import SERVED, Limits
+from popshell.server.faults import FAULTS
 from popshell.server.maildrop import from_files
-from popshell.server.mailserver import MailServer, rehearse
+from popshell.server.mailserver import MailServer
+from popshell.server.settings import SERVED, Limits
 from popshell.ui import diagram, events, history, link, screen
 from popshell.ui.course_metas import Course
 from popshell.ui.metas import Metas
@@ -439,7 +442,7 @@ def replied() -> str:
 
 
 def conditions() -> str:
-    return meanings(("condition", "the practice server"), CONDITIONS, _CONDITIONS, read_conditions)
+    return meanings(("condition", "the practice server"), FAULTS, _CONDITIONS, read_conditions)
 
 
 # -- what the course teaches -------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF, ReplyLimits
 from popshell.server.maildrop import Message, from_files, read_directory
-from popshell.server.mailserver import MailServer, ServerSession, rehearse
+from popshell.server.mailserver import MailServer
+from popshell.server.session import ServerSession
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMP = "<1896.697170952@popshell.example>"
@@ -93,6 +94,40 @@ def practice_server(**options: Any) -> MailServer:
 def play(*lines: str, tls: bool = False, server: MailServer | None = None, **options: Any) -> list[Exchange]:
     """The Exchanges of `lines` on a practice server, the greeting left out."""
     return rehearse(lines, server or practice_server(**options), tls=tls)[1:]
+
+
+def rehearse(
+    lines: Iterable[str], server: MailServer, *, tls: bool = False, then: Callable[[ServerSession], None] | None = None
+) -> list[Exchange]:
+    """Play `lines` on `server` without sockets, each after the reply to the last; the greeting is the first record.
+
+    A line after `+OK` to STLS is under TLS. `then` sees the session before it is lost.
+    """
+    session = server.session(tls=tls)
+    connection = Connection(tls=tls)
+    out: list[Exchange] = []
+
+    def pump() -> None:
+        while (chunk := session.next_chunk()) is not None:
+            out.extend(e for e in connection.received(chunk) if not isinstance(e, Challenge))
+        if session.starts_tls:
+            session.tls_started()
+            connection.tls_started()
+        if session.closing:
+            out.extend(e for e in connection.close() if not isinstance(e, Challenge))
+
+    pump()
+    for line in lines:
+        if connection.closed:
+            break
+        data = line.encode("utf-8", "surrogateescape") + CRLF
+        connection.sent(data)
+        session.feed(data)
+        pump()
+    if then is not None:
+        then(session)
+    session.lost()
+    return out
 
 
 def status(exchange: Exchange) -> str:

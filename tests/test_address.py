@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popshell.net.address import Address, AddressError, parse_address
-from popshell.net.client import TlsMode
-from popshell.net.names import is_loopback_name
+from popshell.net.address import Address, AddressError, TlsMode, is_loopback_name, parse_address
 
 IMPLICIT, STLS, NONE = TlsMode.IMPLICIT, TlsMode.STLS, TlsMode.NONE
 

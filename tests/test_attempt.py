@@ -29,7 +29,7 @@ class Served:
         self.exercise = exercise(**changes)
         server, self.collector = exercise_server(catalog(), self.exercise, lambda: 0.0)
         self.attempt = Attempt(self.exercise, str, vocabulary(catalog()), self.collector)
-        self.listener = Listener(server)
+        self.listener = Listener(server.session)
         self.port = 0
 
     async def __aenter__(self) -> Served:

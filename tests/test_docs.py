@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 import make_dialogues
 import make_reference
 import pytest
+from support import rehearse
 from test_packaging import files_of_the_tree
 
 import popshell
@@ -30,7 +31,7 @@ from popshell.course.explain import explain
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.records import JSON_VERSION, Exchange
 from popshell.server.maildrop import from_files
-from popshell.server.mailserver import MailServer, rehearse
+from popshell.server.mailserver import MailServer
 from popshell.ui.events import Replied
 from popshell.ui.screen import JsonRecords
 

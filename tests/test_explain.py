@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support import rehearse
 
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.explain import Note, citation, explain, explain_line, facts, pages, suggestion, warning
@@ -21,9 +22,8 @@ from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import MASK, Context, parse
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, Problem
-from popshell.server.faults import Conditions
 from popshell.server.maildrop import from_files
-from popshell.server.mailserver import MailServer, rehearse
+from popshell.server.mailserver import MailServer
 
 CATALOG = Catalog((bundled(),))
 MESSAGES = from_files(CATALOG.maildrop_files("default"))
@@ -221,14 +221,14 @@ ERRS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
     (("AUTH X =",), "unknown-mechanism", {}),
     (("APOP learner ABC",), "bad-digest", {}),
     (("LANG de",), "unknown-language", {}),
-    (("USER learner",), "tls-required", {"conditions": Conditions(require_tls=True)}),
-    (("AUTH PLAIN",), "tls-required", {"conditions": Conditions(require_tls=True)}),
-    ((f"AUTH PLAIN {PLAIN}",), "credentials", {"conditions": Conditions(require_tls=True)}),  # [AUTH]: nobody can tell
+    (("USER learner",), "tls-required", {"faults": {"require_tls": True}}),
+    (("AUTH PLAIN",), "tls-required", {"faults": {"require_tls": True}}),
+    ((f"AUTH PLAIN {PLAIN}",), "credentials", {"faults": {"require_tls": True}}),  # [AUTH]: nobody can tell
     (("STLS",), "not-supported", {"offers_tls": False}),
-    (("UTF8",), "not-supported", {"conditions": Conditions(without=frozenset({"UTF8"}))}),
-    (("LANG",), "not-supported", {"conditions": Conditions(without=frozenset({"LANG"}))}),
-    ((*LOGIN, "UIDL"), "not-supported", {"conditions": Conditions(without=frozenset({"UIDL"}))}),
-    ((*LOGIN, "LIST", "TOP 1 0"), "not-supported", {"conditions": Conditions(without=frozenset({"TOP"}))}),
+    (("UTF8",), "not-supported", {"faults": {"without": frozenset({"UTF8"})}}),
+    (("LANG",), "not-supported", {"faults": {"without": frozenset({"LANG"})}}),
+    ((*LOGIN, "UIDL"), "not-supported", {"faults": {"without": frozenset({"UIDL"})}}),
+    ((*LOGIN, "LIST", "TOP 1 0"), "not-supported", {"faults": {"without": frozenset({"TOP"})}}),
     (("",), "empty", {}),
     (("  ",), "empty", {}),
     (("HELO",), "unknown-command", {}),
@@ -326,7 +326,7 @@ def test_under_tls_clear_text_is_not_to_blame(line: str, why: str) -> None:
 
 def again(**conditions: Any) -> Exchange:
     """A second login on the same server."""
-    shared = server(conditions=Conditions(**conditions))
+    shared = server(faults=conditions)
     rehearse(LOGIN, shared)
     return rehearse(LOGIN, shared)[-1]
 
@@ -420,7 +420,7 @@ def test_a_name_refused_with_auth_in_clear_text_is_want_of_tls() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_code_at_quit_advises_nothing_that_cannot_be_done_any_more(language: str) -> None:
-    exchange = last(*LOGIN, "DELE 1", "QUIT", conditions=Conditions(update_fails=True))
+    exchange = last(*LOGIN, "DELE 1", "QUIT", faults={"update_fails": True})
     assert exchange.response is not None
     assert exchange.response.code == "SYS/TEMP"
     assert [note.text for note in notes(exchange, language)] == [template(language, "commands/QUIT", "err.refused")]

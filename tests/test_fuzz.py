@@ -7,7 +7,7 @@ from soak import fuzz
 
 from popshell.protocol.connection import Connection
 from popshell.server import maildrop
-from popshell.server.mailserver import ServerSession
+from popshell.server.session import ServerSession
 
 
 @pytest.mark.parametrize("part", range(4))

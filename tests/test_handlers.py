@@ -23,7 +23,6 @@ from support import (
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, State
 from popshell.protocol.maildrop_view import scan_listing, unique_id_listing
 from popshell.protocol.sasl import MECHANISMS, ClientLines, apop_digest
-from popshell.server.faults import Conditions
 from popshell.server.handlers import HANDLERS
 from popshell.server.maildrop import Message
 
@@ -101,7 +100,7 @@ class TestCapa:
 
     def test_login_delay(self) -> None:
         assert "LOGIN-DELAY" not in self.rows()
-        assert self.rows(conditions=Conditions(login_delay=900))["LOGIN-DELAY"] == ("900",)
+        assert self.rows(faults={"login_delay": 900})["LOGIN-DELAY"] == ("900",)
 
     def test_utf8_names_are_announced_where_an_account_needs_them(self) -> None:
         """RFC 6856 §2.2: without `UTF8 USER` a client "MUST NOT use UTF-8 characters when authenticating"."""
@@ -245,8 +244,8 @@ class TestUtf8:
         assert response.content == self.MAIL[0].content
 
     def test_a_server_that_does_not_know_utf8_does_not_ask_for_it(self) -> None:
-        conditions = Conditions(without=frozenset({"UTF8"}))
-        assert play(*LOGIN, "RETR 1", messages=self.MAIL, conditions=conditions)[-1].ok
+        faults = {"without": ["UTF8"]}
+        assert play(*LOGIN, "RETR 1", messages=self.MAIL, faults=faults)[-1].ok
 
 
 class TestLang:

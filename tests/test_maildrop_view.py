@@ -8,12 +8,11 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import LOGIN, each, play, practice_server
+from support import LOGIN, each, play, practice_server, rehearse
 
 from popshell.protocol.line import parse
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange
-from popshell.server.mailserver import rehearse
 
 PROFILE = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 OPEN = MaildropView(open=True)

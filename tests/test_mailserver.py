@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import re
@@ -26,19 +27,23 @@ from support import (
     plain,
     play,
     practice_server,
+    rehearse,
     status,
     statuses,
     texts,
 )
 
 from popshell.protocol import sasl
-from popshell.protocol.commands import State
+from popshell.protocol.commands import Context, State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import unstuff
-from popshell.server.faults import DEVIATIONS, SERVED, Conditions, Limits
-from popshell.server.mailserver import MailServer, ServerSession, rehearse
+from popshell.server import maildrop
+from popshell.server import session as session_module
+from popshell.server.mailserver import MailServer
+from popshell.server.session import ServerSession
+from popshell.server.settings import DEVIATIONS, SERVED, Limits
 
 PROFILE = settings(max_examples=250, deadline=None, derandomize=True, database=None)
 AUTO = 600.0
@@ -123,7 +128,7 @@ class TestLines:
         session = opened(accounts={NAME: "s" * length})
         line = f"AUTH PLAIN {plain(secret='s' * length)}"[: length - 2].encode()
         assert converse(session, line + b"\r\nNOOP\r\n").startswith(b"-ERR " + words("too-long") + b"\r\n-ERR ")
-        assert session.awaiting is None
+        assert session.answer_auth is None
         assert session.state is State.AUTHORIZATION
 
     def test_an_answer_to_a_challenge_may_be_longer(self) -> None:
@@ -143,7 +148,7 @@ class TestLines:
         assert converse(session, b"DELE 1\r\nQUIT").count(b"\r\n") == 1
         session.lost()
         assert drain(session) == b""
-        assert len(session.server.maildrop_of(NAME).messages) == 7
+        assert len(session.settings.accounts.maildrop_of(NAME).messages) == 7
 
     @pytest.mark.parametrize("end", [b"\n", b"\r", b"\0\r\n", b"\x0b\r\n"])
     def test_only_crlf_ends_a_line(self, end: bytes) -> None:
@@ -248,8 +253,8 @@ class TestDeletionOnlyByQuit:
     def test_what_ends_a_session(self, end: str) -> None:
         clock = Clock()
         limits = Limits(bad_commands=3)
-        dead = Conditions(line_goes_dead_after=4) if end == "dead" else Conditions()
-        server = practice_server(clock=clock, limits=limits, conditions=dead)
+        dead = {"line_goes_dead_after": 4} if end == "dead" else {}
+        server = practice_server(clock=clock, limits=limits, faults=dead)
         session = logged_in(server)
         assert converse(session, b"DELE 1\r\nDELE 7\r\n").count(b"+OK") == 2
         if end == "expired":
@@ -303,7 +308,7 @@ class TestLock:
         logged_in(server)
 
     def test_a_failed_update_releases_it_and_keeps_all(self) -> None:
-        server = practice_server(conditions=Conditions(update_fails=True))
+        server = practice_server(faults={"update_fails": True})
         session = logged_in(server)
         out = converse(session, b"DELE 1\r\nQUIT\r\n")
         assert out.endswith(b"-ERR [SYS/TEMP] " + words("update-fails") + b"\r\n")
@@ -361,7 +366,7 @@ class TestTime:
 
     def test_login_delay(self) -> None:
         clock = Clock(1000.0)
-        server = practice_server(clock=clock, conditions=Conditions(login_delay=60))
+        server = practice_server(clock=clock, faults={"login_delay": 60})
         assert rehearse(["CAPA"], server)[1].response.capabilities()["LOGIN-DELAY"] == ("60",)  # type: ignore[union-attr]
         rehearse([*LOGIN, "QUIT"], server)
         clock.now = 1000.5
@@ -374,7 +379,7 @@ class TestTime:
 
     def test_login_delay_counts_from_a_login_that_succeeded(self) -> None:
         clock = Clock(1000.0)
-        server = practice_server(clock=clock, conditions=Conditions(login_delay=60))
+        server = practice_server(clock=clock, faults={"login_delay": 60})
         rehearse([f"USER {NAME}", "PASS wrong"], server)
         assert rehearse([*LOGIN], server)[-1].ok
 
@@ -520,48 +525,98 @@ class TestDeviations:
         assert {d.page for d in DEVIATIONS} >= {"commands/APOP", "commands/USER", "commands/AUTH"}
 
 
-class TestConditions:
-    """Each row; those with a conversation of their own stand in tests/transcripts/practice.txt."""
+class TestFaults:
+    """What tests/test_faults.py and tests/transcripts/practice.txt do not show."""
 
     def test_the_line_goes_dead(self) -> None:
-        session = logged_in(conditions=Conditions(line_goes_dead_after=3))
+        session = logged_in(faults={"line_goes_dead_after": 3})
         assert converse(session, b"DELE 1\r\n", b"QUIT\r\n", b"NOOP\r\n").count(b"\r\n") == 1
         assert not session.closing
-        assert session.server.maildrop_of(NAME).in_use  # until the line is known to be gone
-
-    def test_they_may_be_set_while_somebody_is_connected(self) -> None:
-        session = opened()
-        assert converse(session, b"USER learner\r\n").startswith(b"+OK")
-        session.server.conditions = Conditions(require_tls=True)
-        assert converse(session, b"PASS secret\r\n") == b"-ERR [AUTH] " + words("tls-required") + b"\r\n"
+        assert session.settings.accounts.maildrop_of(NAME).in_use  # until the connection is known to have ended
 
     def test_it_goes_dead_at_once(self) -> None:
-        session = opened(conditions=Conditions(line_goes_dead_after=0))
+        session = opened(faults={"line_goes_dead_after": 0})
         assert converse(session, b"NOOP\r\nNOOP\r\n") == b""
 
-    @pytest.mark.parametrize(
-        "tag", ["USER", "SASL", "TOP", "UIDL", "STLS", "UTF8", "LANG", "RESP-CODES", "AUTH-RESP-CODE"]
-    )
-    def test_without(self, tag: str) -> None:
-        conditions = Conditions(without=frozenset({tag}))
-        (capa,) = play("CAPA", conditions=conditions)
-        (full,) = play("CAPA")
-        assert capa.response is not None
-        assert full.response is not None
-        gone = full.response.capabilities().keys() - capa.response.capabilities().keys()
-        # Without response codes there is no AUTH code either (RFC 3206 §6).
-        assert gone == ({"RESP-CODES", "AUTH-RESP-CODE"} if tag == "RESP-CODES" else {tag})
+    def test_without(self) -> None:
+        """Neither announced nor, before login, served."""
+        full = play("CAPA")[0].response
+        assert full is not None
+        lines = {"USER": "USER a", "SASL": "AUTH PLAIN", "STLS": "STLS", "UTF8": "UTF8", "LANG": "LANG"}
+        for tag in ("USER", "SASL", "TOP", "UIDL", "STLS", "UTF8", "LANG", "RESP-CODES", "AUTH-RESP-CODE"):
+            capa = play("CAPA", faults={"without": [tag]})[0].response
+            assert capa is not None
+            # Without response codes there is no AUTH code either (RFC 3206 §6).
+            expected = {"RESP-CODES", "AUTH-RESP-CODE"} if tag == "RESP-CODES" else {tag}
+            assert full.capabilities().keys() - capa.capabilities().keys() == expected, tag
+            if tag in lines:
+                (refused,) = play(lines[tag], faults={"without": [tag]})
+                assert status(refused).encode() == b"-ERR " + words("unknown-command"), tag
 
-    def test_what_is_not_announced_is_refused(self) -> None:
-        for tag, line in {
-            "USER": "USER a",
-            "SASL": "AUTH PLAIN",
-            "STLS": "STLS",
-            "UTF8": "UTF8",
-            "LANG": "LANG",
-        }.items():
-            (exchange,) = play(line, conditions=Conditions(without=frozenset({tag})))
-            assert status(exchange).encode() == b"-ERR " + words("unknown-command")
+
+class TestSubscribers:
+    """A subscriber gets each session's Exchanges as the client sees them, and its end."""
+
+    def test_what_is_published(self) -> None:
+        server = practice_server()
+        seen: list[tuple[ServerSession, Exchange | None]] = []
+        server.subscribe(lambda *event: seen.append(event))
+        theirs = rehearse([*LOGIN, "RETR 6", "AUTH PLAIN", "QUIT"], server)
+        assert [exchange for _, exchange in seen] == [*theirs, None]
+        assert len({id(session) for session, _ in seen}) == 1
+
+    def test_sessions_can_be_told_apart(self) -> None:
+        server = practice_server()
+        seen: list[tuple[str, str | None]] = []
+        unsubscribe = server.subscribe(
+            lambda session, exchange: seen.append((session.client, exchange and exchange.name))
+        )
+        first, second = server.session(client="192.0.2.1:5"), server.session(client="192.0.2.2:6")
+        drain(first), drain(second)
+        converse(second, b"CAPA\r\n")
+        converse(first, b"AUTH PLAIN\r\n", plain().encode() + b"\r\n")
+        for session in (first, first, second):
+            session.lost()
+        one, other = first.client, second.client
+        expected = [(one, ""), (other, ""), (other, "CAPA"), (one, "AUTH"), (one, None), (other, None)]
+        assert seen == expected
+        unsubscribe()
+        rehearse(["CAPA"], server)
+        assert seen == expected
+
+    def test_tls_a_lost_connection_and_what_a_fault_changed(self) -> None:
+        server = practice_server(faults={"line_goes_dead_after": 2})
+        seen: list[Exchange] = []
+        server.subscribe(lambda _, exchange: seen.append(exchange) if exchange else None)
+        rehearse(["STLS", "CAPA", "NOOP"], server)
+        assert [(e.name, e.tls, e.problem and e.problem.code) for e in seen] == [
+            ("", False, None),
+            ("STLS", False, None),
+            ("CAPA", True, None),
+            ("NOOP", True, "no-reply"),
+        ]
+
+    def test_without_a_subscriber_nothing_watches(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[object] = []
+        monkeypatch.setattr(session_module, "Connection", lambda *_, **__: made.append(1))
+        converse(practice_server().session(), b"CAPA\r\n")
+        assert made == []
+
+
+class TestAccounts:
+    def test_names_are_prepared_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a login costs does not depend on how many accounts there are."""
+        prepared: list[str] = []
+
+        def note(text: str, *, stored: bool = False) -> str:
+            prepared.append(text)
+            return text
+
+        monkeypatch.setattr(maildrop, "prepared", note)
+        server = practice_server(accounts={f"user{number}": SECRET for number in range(50)} | {NAME: SECRET})
+        for _ in range(3):
+            rehearse([*LOGIN, "CAPA", "QUIT"], server)
+        assert len(prepared) == 51
 
 
 # -- any bytes -------------------------------------------------------------------------------------------------------
@@ -596,7 +651,7 @@ def test_every_reply_is_sound(part: int) -> None:
     for seed in range(100):
         data = stream(random.Random(5000 + part * 1000 + seed))
         session = practice_server().session()
-        watcher = Connection(longest_line=session.server.limits.line)
+        watcher = Connection(longest_line=session.limits.line)
         events = watcher.received(drain(session))
         for line in data.splitlines(keepends=True):
             watcher.sent(line)
@@ -618,7 +673,45 @@ def test_any_bytes_are_answered(pieces: list[bytes]) -> None:
     assert out == b"" or out.endswith(b"\r\n")
     assert session.deadline() > 0
     session.lost()
-    assert not session.server.maildrop_of(NAME).in_use
+    assert not session.settings.accounts.maildrop_of(NAME).in_use
+
+
+WORDS = st.sampled_from(
+    [
+        "PASS",
+        "pass",
+        "PASS ",
+        "USER a",
+        "RETR 1",
+        "RETR x",
+        "APOP a b",
+        "AUTH PLAIN =",
+        "XTND",
+        "",
+        " ",
+        "\t",
+        "\0",
+        "信",
+    ]
+)
+
+
+@PROFILE
+@given(st.lists(WORDS, max_size=4).map(" ".join), st.sampled_from(State), st.sampled_from(["", "USER"]), st.booleans())
+def test_a_line_is_judged_alike_when_it_is_remembered(text: str, state: State, follows: str, tls: bool) -> None:
+    context = Context(state, follows, tls)
+    for _ in range(2):
+        remembered, anew = session_module._judged(text, context), session_module._judge(text, context)
+        assert (remembered.line, remembered.refusal) == (anew.line, anew.refusal)
+        assert [remembered.after(ok) for ok in (True, False)] == [anew.after(ok) for ok in (True, False)]
+
+
+def test_no_secret_is_remembered() -> None:
+    session_module._judged_once.cache_clear()
+    statuses("USER learner", "PASS C4n4ry", f"APOP learner {'0' * 32}", "AUTH PLAIN C4n4ry", "PASSC4n4ry", "PAS C4n4ry")
+    texts = [cell for cell in gc.get_objects() if type(cell) is session_module._Judged]
+    assert texts
+    assert not any("C4n4ry" in judged.line.text or "0000" in judged.line.text for judged in texts)
 
 
 def test_a_bug_in_a_handler_is_not_told_to_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -628,14 +721,14 @@ def test_a_bug_in_a_handler_is_not_told_to_the_peer(monkeypatch: pytest.MonkeyPa
     def broken(session: ServerSession, line: object) -> None:
         raise RuntimeError("C4n4ry")
 
-    session = logged_in()
     monkeypatch.setattr(mailserver, "HANDLERS", {**mailserver.HANDLERS, "NOOP": broken})
+    session = logged_in()
     session.feed(b"NOOP\r\n")
     with pytest.raises(RuntimeError):
         session.next_chunk()
     session.lost()
     assert drain(session) == b""
-    assert not session.server.maildrop_of(NAME).in_use
+    assert not session.settings.accounts.maildrop_of(NAME).in_use
 
 
 class TestRehearse:

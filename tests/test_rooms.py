@@ -38,13 +38,13 @@ ROOMS = {
     "server": room("protocol"),
     "session": room("protocol"),
     "batch": room("protocol session course.explain course.catalog"),
-    "course": room("protocol", "markdown_it msgspec"),
+    "course": room("protocol server.faults", "markdown_it msgspec"),
     "lint": room("protocol course server", "markdown_it msgspec"),
     "net": room("protocol server session", "trustme cryptography"),
     # A wall that was moved: ui/markdown.py lays out lessons, so it reads markdown-it's tokens, as the course does.
     "ui": room("protocol session course", "prompt_toolkit pygments markdown_it"),
     "cli": room(EVERYTHING, "platformdirs"),
-    "arguments": room("course.catalog net.client"),
+    "arguments": room("course.catalog net.address"),
     "__main__": room("cli"),
     "__init__": room(),
 }

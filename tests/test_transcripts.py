@@ -33,7 +33,7 @@ from support import ROOT, drain, each, message, practice_server, texts
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.wire import CRLF
-from popshell.server.faults import Conditions
+from popshell.server.faults import FAULTS
 from popshell.server.maildrop import Message, stuffed_slices
 from popshell.server.mailserver import MailServer
 
@@ -66,8 +66,7 @@ ALL = [transcript for path in sorted(FOLDER.glob("*.txt")) for transcript in rea
 def server_with(options: tuple[str, ...]) -> tuple[MailServer, bool]:
     """The practice server that `with:` describes, and whether the session begins under TLS."""
     settings: dict[str, Any] = {"accounts": {"learner": "secret"}, "messages": []}
-    conditions: dict[str, Any] = {}
-    kinds = Conditions.__annotations__
+    faults: dict[str, Any] = {}
     for option in options:
         key, _, value = option.partition("=")
         if key == "stamp":
@@ -77,15 +76,15 @@ def server_with(options: tuple[str, ...]) -> tuple[MailServer, bool]:
         elif option == "no-tls":
             settings["offers_tls"] = False
         elif key == "without":
-            conditions[key] = frozenset(value.split())
-        elif key in kinds:
-            conditions[key] = int(value) if value else True
+            faults[key] = value.split()
+        elif key in FAULTS:
+            faults[key] = int(value) if value else True
         elif option != "tls":
             settings["accounts"][key] = value
     settings["messages"] = tuple(settings["messages"])
     if not settings["messages"]:
         del settings["messages"]
-    return practice_server(conditions=Conditions(**conditions), **settings), "tls" in options
+    return practice_server(faults=faults, **settings), "tls" in options
 
 
 def sized(octets: int, subject: str) -> Message:

@@ -77,4 +77,11 @@ class TestReplies:
         assert asked <= texts("en").keys()
 
 
-SOURCES = ("server/handlers.py", "net/peer.py", "server/mailserver.py", "protocol/line.py", "protocol/sasl.py")
+SOURCES = (
+    "server/handlers.py",
+    "server/faults.py",
+    "server/session.py",
+    "server/replies.py",
+    "protocol/line.py",
+    "protocol/sasl.py",
+)

@@ -18,7 +18,8 @@ from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
 
 if TYPE_CHECKING:
-    from popshell.server.mailserver import MailServer, ServerSession
+    from popshell.server.mailserver import MailServer
+    from popshell.server.session import ServerSession
 
 #: Checks that fail for good: no further line can mend them.
 _FINAL = ("never", "at_most", "sent_first")
@@ -47,26 +48,21 @@ class Collector:
         self.dropped = False
         self.waited = 0.0
 
-    def began(self, session: ServerSession) -> None:
-        """A session was opened."""
+    def observed(self, session: ServerSession, exchange: Exchange | None) -> None:
+        """A session had an exchange, the greeting first; with None it ended: by QUIT, or the connection was lost."""
         self._sessions[id(session)] = session
-        self._speaks(id(session), State.CLOSED)
-
-    def took(self, session: ServerSession, exchange: Exchange) -> None:
-        """A session had an exchange."""
+        if exchange is None:
+            self.dropped = self.dropped or id(session) not in self._quit
+            self._quit.discard(id(session))
+            del self._sessions[id(session)]
+            if self._last == id(session):
+                self._speaks(id(session), State.CLOSED)
+            return
         self.events.append(exchange)
         tls = exchange.tls or (exchange.name == "STLS" and exchange.ok)
         self._speaks(id(session), exchange.after, tls, exchange.maildrop.marks)
         if exchange.name == "QUIT" and exchange.response is not None:
             self._quit.add(id(session))
-
-    def ended(self, session: ServerSession) -> None:
-        """A session ended: by QUIT, or the connection was lost."""
-        self.dropped = self.dropped or id(session) not in self._quit
-        self._quit.discard(id(session))
-        del self._sessions[id(session)]
-        if self._last == id(session):
-            self._speaks(id(session), State.CLOSED)
 
     def _speaks(self, session: int, state: State, tls: bool = False, marks: frozenset[int] = frozenset()) -> None:
         self._last, self._state, self._tls, self._marks = session, state, tls, marks

@@ -21,6 +21,7 @@ from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.line import NUMBER
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import stuffed_lines
+from popshell.server.faults import FAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,32 +250,11 @@ def _number(value: Any) -> int:
     return value
 
 
-def _tags(value: Any) -> frozenset[str]:
-    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
-        raise ValueError("`without` is a list of capabilities")
-    return frozenset(value)
-
-
-#: What an exercise can set at the practice server, and how its value is read: `server.settings.Conditions` by name.
-CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
-    {
-        "in_use": _true,
-        "login_delay": _number,
-        "temp_failure": _true,
-        "perm_failure": _true,
-        "update_fails": _true,
-        "require_tls": _true,
-        "without": _tags,
-        "line_goes_dead_after": _number,
-    }
-)
-
-
 def read_conditions(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The conditions of an exercise, by name. Raises ValueError, in words for the author."""
-    if stray := sorted(raw.keys() - CONDITIONS):
-        raise ValueError(f"there is no condition `{stray[0]}`; there are {', '.join(sorted(CONDITIONS))}")
-    return MappingProxyType({name: CONDITIONS[name](value) for name, value in raw.items()})
+    """The conditions of an exercise: faults of the practice server. Raises ValueError, in words for the author."""
+    if stray := sorted(raw.keys() - FAULTS.keys()):
+        raise ValueError(f"there is no condition `{stray[0]}`; there are {', '.join(sorted(FAULTS))}")
+    return MappingProxyType({name: FAULTS[name].read(value) for name, value in raw.items()})
 
 
 def was_asked(answers: tuple[str, ...], evidence: Evidence) -> bool:

@@ -24,9 +24,8 @@ from popshell.protocol.line import in_flight
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import CRLF
-from popshell.server.faults import Conditions
 from popshell.server.maildrop import Message, from_files
-from popshell.server.mailserver import MailServer, ServerSession
+from popshell.server.mailserver import MailServer
 
 #: The stamp of every rehearsal: RFC 1939 §7's example clock, on our host.
 STAMP = "<1896.697170952@popshell.example>"
@@ -34,52 +33,6 @@ STAMP = "<1896.697170952@popshell.example>"
 PLACEHOLDERS = ("<stamp>", "<apop>", "<auth-plain>", "<port>")
 PracticeServer = MailServer
 _T = TypeVar("_T")
-
-
-class WatchedServer(MailServer):
-    """A practice server that tells its collector what its sessions exchange."""
-
-    collector: Collector | None = None
-
-    def session(self, *, tls: bool = False) -> ServerSession:
-        return WatchedSession(self, tls=tls) if self.collector else super().session(tls=tls)
-
-
-class WatchedSession(ServerSession):
-    """A session with a Connection beside it that sees both directions."""
-
-    def __init__(self, server: WatchedServer, *, tls: bool = False) -> None:
-        super().__init__(server, tls=tls)
-        assert server.collector is not None
-        self._collector = server.collector
-        self._watch = Connection(server.clock(), tls=tls)
-        self._collector.began(self)
-
-    def feed(self, data: bytes) -> None:
-        if not self.closing:
-            self._publish(self._watch.sent(data, self.server.clock()))
-        super().feed(data)
-
-    def next_chunk(self) -> bytes | None:
-        chunk = super().next_chunk()
-        if chunk:
-            self._publish(self._watch.received(chunk, self.server.clock()))
-        return chunk
-
-    def tls_started(self) -> None:
-        super().tls_started()
-        self._watch.tls_started()
-
-    def lost(self) -> None:
-        super().lost()
-        if not self._watch.closed:
-            self._publish(self._watch.close(self.server.clock()))
-            self._collector.ended(self)
-
-    def _publish(self, events: list[Any]) -> None:
-        for event in events:
-            if isinstance(event, Exchange):
-                self._collector.took(self, event)
 
 
 def exercise_server(
@@ -90,17 +43,18 @@ def exercise_server(
     Raises LessonError for a maildrop that is not there, and for one that a course must not have.
     """
     name, password = exercise.account
-    server = WatchedServer(
+    server = MailServer(
         {name: password},
         catalog.languages,
         catalog.replies,
         _mails(catalog, exercise.maildrop),
-        conditions=Conditions(**exercise.conditions),
+        faults=exercise.conditions,
         clock=clock,
         new_stamp=new_stamp,
     )
-    server.collector = Collector(server, name)
-    return server, server.collector
+    collector = Collector(server, name)
+    server.subscribe(collector.observed)
+    return server, collector
 
 
 def _mails(catalog: Catalog, name: str) -> tuple[Message, ...]:

@@ -19,7 +19,7 @@ from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.lint.files import Finding
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES
 from popshell.protocol.sasl import MECHANISMS
-from popshell.server.faults import DEVIATIONS
+from popshell.server.settings import DEVIATIONS
 
 _NUMBER = r"§(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)*\b)"
 _SECTION = re.compile(_NUMBER)

@@ -24,7 +24,8 @@ from popshell.lint.files import Finding
 from popshell.protocol.commands import State
 from popshell.protocol.wire import CRLF
 from popshell.server.maildrop import Message
-from popshell.server.mailserver import MailServer, Texts
+from popshell.server.mailserver import MailServer
+from popshell.server.replies import Texts
 
 #: Stands for any number of server lines.
 ELLIPSIS = "[...]"

@@ -25,7 +25,7 @@ from popshell.lint.files import Finding, Source, read_tree
 from popshell.lint.lessons import check_course, check_lessons
 from popshell.lint.pages import check_page, check_text, check_words, compare_words
 from popshell.server.maildrop import from_files
-from popshell.server.mailserver import Texts
+from popshell.server.replies import Texts
 from popshell.visible import show
 
 _MARK = re.compile(r"^translated_from\s*=.*$", re.MULTILINE)

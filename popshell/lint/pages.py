@@ -20,7 +20,7 @@ from popshell.course.document import DEEPEST, Heading
 from popshell.course.keys import REPLIES, facts_of, head_keys, sections
 from popshell.lint.citations import citations
 from popshell.lint.files import Finding, Source
-from popshell.server.faults import DEVIATIONS
+from popshell.server.settings import DEVIATIONS
 from popshell.visible import width
 from popshell.words import fill, places
 

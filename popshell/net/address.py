@@ -1,24 +1,39 @@
-"""Where to connect, as people write it: HOST, HOST:PORT, `pop://user;AUTH=mechanism@host:port` (RFC 2384), and `pops://`,
-which is ours: TLS from the first octet, port 995.
+"""Addresses: as people write them, looked up, and which of them are this machine.
 
-A host alone means port 995 with TLS; on any other port STLS is required (sec-T1). On loopback, on any port but 995, the
-default is clear text.
+Written: HOST, HOST:PORT, `pop://user;AUTH=mechanism@host:port` (RFC 2384), and `pops://`, which is PopShell's own: TLS
+from the first octet, port 995. A host alone means port 995 with TLS; on any other port STLS is required (sec-T1). On
+loopback, on any port but 995, the default is clear text.
 
 Traps: `urlsplit` leaves `user;AUTH=+APOP` whole, and unquoting before splitting would let a name bring its own `@`.
-What is quoted may hold CR, LF, NUL and escapes, so it is looked at once more when it is unquoted (sec-P8).
+What is quoted may hold CR, LF, NUL and escapes, so it is checked again when it is unquoted (sec-P8).
+`loop.getaddrinfo` works in the default executor, and leaving `asyncio.run` waits for that thread: with a dead name
+server a Ctrl-C would hang for half a minute. So a name is looked up in a daemon thread of its own, and a numeric
+address needs no thread at all.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import enum
 import re
+import socket
+import threading
 from typing import NamedTuple
 
-from popshell.net.client import TlsMode
-from popshell.net.names import is_localhost, is_loopback_name
 from popshell.protocol.secrets import without_password
 
 TLS_PORT = 995
 PORT = 110
+
+
+class TlsMode(enum.Enum):
+    """When TLS begins: with the connection (RFC 8314), after STLS (RFC 2595), or not at all."""
+
+    IMPLICIT = "implicit"
+    STLS = "stls"
+    NONE = "none"
+
 
 #: RFC 2384 §8: what may stand in a user name or mechanism; the rest is quoted (`achar`, `%` with two digits).
 _QUOTED = re.compile(r"(?:[A-Za-z0-9$\-_.+!*'(),&=~]|%[0-9A-Fa-f]{2})+\Z")
@@ -126,3 +141,76 @@ def _split(place: str, text: str) -> tuple[str, int | None]:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and 0 < int(digits) <= 65535):
         raise AddressError(text)
     return host, int(digits)
+
+
+# -- looked up --------------------------------------------------------------------------------------------------------
+
+#: What `getaddrinfo` gives: (family, address) is all that is kept. An address is (host, port) or IPv6's four.
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+Found = tuple[socket.AddressFamily, SocketAddress]
+
+
+async def resolve(host: str, port: int) -> list[Found]:
+    """The addresses of `host`, in the system's order. Raises OSError; UnicodeError for what cannot be a name."""
+    try:
+        # Digits only: no name server is asked, so this never blocks. As octets, or the codec for names is loaded: 2 ms.
+        return _look_up(host.encode(), port, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[Found]] = loop.create_future()
+
+    def give(found: list[Found] | None, error: Exception | None) -> None:
+        if answer.done():
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(found or [])
+
+    def ask() -> None:
+        found: list[Found] | None = None
+        error: Exception | None = None
+        try:
+            found = _look_up(host, port, 0)
+        except (OSError, ValueError) as caught:  # UnicodeError is a ValueError
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(give, found, error)
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    return await answer
+
+
+def _look_up(host: str | bytes, port: int, flags: int) -> list[Found]:
+    rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    return [(family, (str(address[0]), *address[1:])) for family, _, _, _, address in rows]
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a numeric address, as the system writes it, stays on this machine."""
+    return address.startswith(("127.", "::ffff:127.")) or address == "::1"
+
+
+def is_localhost(host: str) -> bool:
+    return host.rstrip(".").lower() == "localhost"
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether what was typed is this machine, without a name server: `localhost`, or an address in any spelling.
+
+    `127.0.0.1.example.org` is a name like any other; `127.1` is what the system connects to as 127.0.0.1.
+    """
+    if is_localhost(host):
+        return True
+    try:
+        found = _look_up(host.encode(), 0, socket.AI_NUMERICHOST)
+    except (OSError, ValueError):
+        return False
+    return all(is_loopback(address[0]) for _, address in found)
+
+
+def text_of(address: SocketAddress) -> str:
+    """An address as it is shown: `127.0.0.1:110`, `[::1]:110`."""
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,44 +1,121 @@
-"""Transport: the client's end of one connection, TCP, TLS or both by STLS. Bytes in, bytes out; no protocol.
+"""Transport: the client's end of one connection, TCP, TLS or both by STLS; what TLS trusts and what it settled.
 
-An `asyncio.Protocol` of our own on public API. What arrives is handed to `on_data` at once, in the event loop, always:
-somebody who stops waiting for a reply (Ctrl-C) loses only the wait, never the bytes. Failures before the connection
+An `asyncio.Protocol` on public API. What arrives is handed to `on_data` at once, in the event loop, always: who stops
+waiting for a reply (Ctrl-C) loses only the wait, never the octets. Failures before the connection
 stands are raised, what ends it later goes to `on_close`; both are NetError (net/errors.py), unless it is a bug.
 
 Traps, each met by a test:
 
-- STLS: bytes in clear text behind `+OK` would be read as if they came over TLS (CVE-2021-22947 and its family).
-  Whether asyncio keeps such bytes depends on the version of Python, so nothing is left to it: the caller says at which
+- STLS: octets in clear text after `+OK` would be read as if they came over TLS (CVE-2021-22947 and its family).
+  Whether asyncio keeps such octets depends on the version of Python, so nothing is left to it: the caller says at which
   octet the reply ended, and one octet more aborts (sec-T2). What the system still holds spoils the handshake.
 - asyncio delivers what came in the packet that ended the handshake *before* `start_tls` returns. It is kept until the
   facts are there and the caller has gone on.
 - A handshake that times out or is aborted never calls `connection_lost`, and `start_tls` then returns None.
+- `create_default_context` reads the system's store, which costs 23-37 ms: a connection that trusts one given
+  certificate (the practice server's) does without.
+- TLS facts are taken right after the handshake; later asyncio has thrown them away.
+
+The client always makes its own context: verification on, TLS 1.2 and up, SNI and host check (sec-T1). `--insecure`
+switches verification off and nothing else; the fingerprint is reported so that it can be compared by eye.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
+import hashlib
 import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from popshell.net.errors import Fact, NetError, dialling, ending, handshaking, looking_up, symbol
-from popshell.net.names import Address, is_loopback, resolve, text_of
-from popshell.net.tls import TlsFacts, client_context, facts_of
+from popshell.net.address import SocketAddress, TlsMode, is_loopback, resolve, text_of
+from popshell.net.errors import Fact, NetError, connecting, ending, handshaking, looking_up, symbol
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
-class TlsMode(enum.Enum):
-    """When TLS begins: with the connection (RFC 8314), after STLS (RFC 2595), or not at all."""
+class TlsFacts(NamedTuple):
+    """What a handshake settled. Texts come from the peer's certificate: show them through `popshell.visible` only.
 
-    IMPLICIT = "implicit"
-    STLS = "stls"
-    NONE = "none"
+    Of a certificate that was not verified Python tells nothing but the fingerprint: the other fields are then empty.
+    """
+
+    version: str
+    cipher: str
+    #: `commonName=..., organizationName=...`, in the certificate's order
+    subject: str
+    issuer: str
+    #: the DNS names and IP addresses that the certificate is for
+    names: tuple[str, ...]
+    not_after: datetime | None
+    #: SHA-256 over the certificate, 64 hexadecimal digits in lower case
+    fingerprint: str
+    verified: bool
+
+
+def client_context(ca_file: Path | None, ca_data: str, insecure: bool) -> ssl.SSLContext:
+    """What a client trusts. `ca_data` alone is trusted alone; `ca_file` is trusted *besides* the system's store.
+
+    Raises NetError: `ca-file-unreadable`, `ca-file-no-certificate`; also when `insecure` would not need the file.
+    """
+    if insecure or (ca_data and ca_file is None):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    else:
+        context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_data:
+        context.load_verify_locations(cadata=ca_data)
+    if ca_file is not None:
+        _add_file(context, ca_file)
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _add_file(context: ssl.SSLContext, path: Path) -> None:
+    try:
+        # Read by ourselves, so that "cannot be read" and "no certificate in it" are told apart; and DER is taken, too.
+        octets = path.read_bytes()
+    except OSError as error:
+        raise NetError("ca-file-unreadable", path=str(path), reason=symbol(error)) from error
+    try:
+        context.load_verify_locations(cadata=octets.decode("ascii", "ignore") if b"-----BEGIN" in octets else octets)
+    except (ssl.SSLError, ValueError) as error:
+        raise NetError("ca-file-no-certificate", path=str(path)) from error
+
+
+def facts_of(transport: asyncio.BaseTransport, *, verified: bool) -> TlsFacts:
+    """What the handshake on `transport` settled."""
+    from datetime import UTC, datetime  # no other start pays for it
+
+    session: ssl.SSLObject = transport.get_extra_info("ssl_object")
+    # A dictionary of nested tuples, empty for a certificate that was not verified; typeshed cannot say it better.
+    certificate: dict[str, Any] = session.getpeercert() or {}
+    octets = session.getpeercert(binary_form=True) or b""
+    cipher = session.cipher()
+    end = certificate.get("notAfter")
+    return TlsFacts(
+        version=session.version() or "",
+        cipher=cipher[0] if cipher else "",
+        subject=_name(certificate.get("subject", ())),
+        issuer=_name(certificate.get("issuer", ())),
+        names=tuple(value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")),
+        not_after=datetime.fromtimestamp(ssl.cert_time_to_seconds(end), UTC) if end else None,
+        fingerprint=hashlib.sha256(octets).hexdigest(),
+        verified=verified,
+    )
+
+
+def _name(rows: tuple[tuple[tuple[str, str], ...], ...]) -> str:
+    return ", ".join(f"{key}={value}" for row in rows for key, value in row)
 
 
 class Target(NamedTuple):
-    """Where to connect and whom to trust. `ca_data` is PEM text; alone it is the only thing trusted (tls.py)."""
+    """Where to connect and whom to trust. `ca_data` is PEM text; alone it is the only thing trusted."""
 
     host: str
     port: int
@@ -46,13 +123,11 @@ class Target(NamedTuple):
     ca_file: Path | None = None
     ca_data: str = ""
     insecure: bool = False
-    #: the name that the certificate has to bear, and SNI; "" for `host`
-    server_name: str = ""
 
     @property
     def name(self) -> str:
-        """The name that is checked. The dot of a fully qualified name is not part of it."""
-        return (self.server_name or self.host).rstrip(".")
+        """The name that the certificate has to bear, and SNI. The dot of a fully qualified name is not part of it."""
+        return self.host.rstrip(".")
 
 
 class Deadlines(NamedTuple):
@@ -71,9 +146,9 @@ OnClose = Callable[[Exception | None], None]
 async def connect(
     target: Target, *, on_data: OnData, on_close: OnClose, deadlines: Deadlines | None = None
 ) -> Transport:
-    """Connect, and shake hands if TLS comes first. Raises NetError; nothing is left open then, `on_close` not called.
+    """Connect, with a TLS handshake if TLS comes first. Raises NetError: then nothing is open, `on_close` not called.
 
-    Once this has returned, `on_close` is called exactly once, whoever ends the connection and however: with None for
+    Once this has returned, `on_close` is called exactly once, whichever side ends the connection: with None for
     an orderly end, else with what went wrong. `on_data` is not called before this has returned to its awaiter.
     """
     transport = Transport(target, on_data, on_close, deadlines or Deadlines())
@@ -81,7 +156,7 @@ async def connect(
     return transport
 
 
-async def _reach(family: socket.AddressFamily, address: Address, seconds: float) -> socket.socket:
+async def _connected(family: socket.AddressFamily, address: SocketAddress, seconds: float) -> socket.socket:
     # Named as TCP: only then does asyncio set TCP_NODELAY, without which 23 small commands a second are answered.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -97,25 +172,6 @@ async def _reach(family: socket.AddressFamily, address: Address, seconds: float)
 class Transport(asyncio.Protocol):
     """One connection. Attributes without underscore are for reading; `on_data` and `on_close` may be re-pointed."""
 
-    __slots__ = (
-        "_context",
-        "_deadlines",
-        "_early",
-        "_ended",
-        "_line",
-        "_opened",
-        "_paused",
-        "_waiters",
-        "bytes_in",
-        "bytes_out",
-        "loopback",
-        "on_close",
-        "on_data",
-        "peer",
-        "target",
-        "tls",
-    )
-
     def __init__(self, target: Target, on_data: OnData, on_close: OnClose, deadlines: Deadlines) -> None:
         self.target = target
         self.on_data = on_data
@@ -124,19 +180,16 @@ class Transport(asyncio.Protocol):
         self.tls: TlsFacts | None = None
         #: `127.0.0.1:110`, `[::1]:110`
         self.peer = ""
-        #: whether the peer is this machine: clear text to it is seen by nobody else (sec-T5)
+        #: whether the peer is this machine: clear text to it leaves no cable (sec-T5)
         self.loopback = False
-        #: octets handed to `on_data`, octets written; as POP3 sees them, without what TLS adds
+        #: octets handed to `on_data`; as POP3 sees them, without what TLS adds
         self.bytes_in = 0
-        self.bytes_out = 0
         self._deadlines = deadlines
         self._context: ssl.SSLContext | None = None
-        self._line: asyncio.Transport | None = None
-        self._early: list[bytes] | None = None  # what arrived while nobody may hear it yet
+        self._transport: asyncio.Transport | None = None
+        self._early: list[bytes] | None = None  # what arrived before it may be handed over
         self._opened = False
-        self._paused = False
         self._ended = False
-        self._waiters: list[asyncio.Future[None]] = []
 
     # -- for the owner -----------------------------------------------------------------------------------------------
 
@@ -146,65 +199,41 @@ class Transport(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send `data`, at once as far as the system takes it. Raises NetError `closed` after the end."""
-        if self._ended or self._line is None or self._line.is_closing():
+        if self._ended or self._transport is None or self._transport.is_closing():
             raise NetError("closed", host=self.target.host, port=self.target.port)
-        self.bytes_out += len(data)
-        self._line.write(data)
-
-    def pause(self) -> None:
-        """Let nothing more arrive until `resume()`: TCP tells the peer to wait."""
-        self._paused = True
-        if self._line is not None:
-            self._line.pause_reading()
-
-    def resume(self) -> None:
-        self._paused = False
-        if self._line is not None and self._early is None:
-            self._line.resume_reading()
+        self._transport.write(data)
 
     async def start_tls(self, *, after: int) -> TlsFacts:
-        """Shake hands; the reply to STLS said `+OK`. `after` is `bytes_in` as it stood where that reply ended.
+        """Do the TLS handshake; the reply to STLS said `+OK`. `after` is `bytes_in` as it stood where that reply ended.
 
-        Take it in `on_data`, where the reply is seen to be whole. If one octet arrived behind it, the connection is
+        Take it in `on_data`, where the reply is seen to be whole. If one octet arrived after it, the connection is
         aborted: NetError `stls-injection`. On any failure the connection is aborted: nothing goes on in clear text.
         """
-        assert self._line is not None
+        assert self._transport is not None
         assert self.tls is None
-        self._line.pause_reading()
+        self._transport.pause_reading()
         if self.bytes_in != after or self._early is not None:
             await self._fail(NetError("stls-injection", octets=self.bytes_in - after, **self._where()))
-        await self._shake_hands()
+        await self._handshake()
         assert self.tls is not None
         return self.tls
 
     def close(self) -> None:
         """End the connection when all is written; `on_close` comes later."""
-        if self._line is not None:
-            self._line.close()
-
-    def abort(self) -> None:
-        """End the connection now, whatever is unsent; `on_close` comes later."""
-        if self._line is not None:
-            self._line.abort()
-
-    async def wait_closed(self) -> None:
-        """Until the connection has ended."""
-        if not self._ended:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+        if self._transport is not None:
+            self._transport.close()
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
         if self.target.tls is not TlsMode.NONE:
-            # A mistyped --ca must not look like trouble of the network, so it is read before anything is sent.
+            # A mistyped --ca must not look like a failure of the network, so it is read before anything is sent.
             self._context = self._make_context()
-        await self._dial()
+        await self._connect()
         if self.target.tls is TlsMode.IMPLICIT:
-            await self._shake_hands()
+            await self._handshake()
         self._opened = True
-        asyncio.get_running_loop().call_soon(self._hear)
+        asyncio.get_running_loop().call_soon(self._deliver_early)
 
     def _make_context(self) -> ssl.SSLContext:
         return client_context(self.target.ca_file, self.target.ca_data, self.target.insecure)
@@ -213,9 +242,9 @@ class Transport(asyncio.Protocol):
         host = self.target.host
         return {"host": f"[{host}]" if ":" in host else host, "port": self.target.port}
 
-    async def _dial(self) -> None:
-        """Try the host's addresses in turn. Each gets its share of the time that is left, so that one that swallows
-        packets (IPv6 that goes nowhere) does not use up all."""
+    async def _connect(self) -> None:
+        """Try the host's addresses in turn. Each gets its share of the time that is left, so that one that drops
+        packets (IPv6 without a route) does not use up all."""
         loop = asyncio.get_running_loop()
         seconds = self._deadlines.connect
         end = loop.time() + seconds
@@ -228,7 +257,7 @@ class Transport(asyncio.Protocol):
         for tried, (family, address) in enumerate(found):
             share = (end - loop.time()) / (len(found) - tried)
             try:
-                sock = await _reach(family, address, share)
+                sock = await _connected(family, address, share)
             except OSError as error:
                 errors.append(error)
                 continue
@@ -236,7 +265,7 @@ class Transport(asyncio.Protocol):
             self.peer, self.loopback = text_of(address), is_loopback(address[0])
             return
         # The most telling failure names the code: a machine that refuses is at least there.
-        codes = [dialling(error) for error in errors]
+        codes = [connecting(error) for error in errors]
         code = next(code for code in ("refused", "timeout", "unreachable") if code in codes)
         raise NetError(
             code,
@@ -246,8 +275,8 @@ class Transport(asyncio.Protocol):
             **self._where(),
         ) from errors[codes.index(code)]
 
-    async def _shake_hands(self) -> None:
-        line = self._line
+    async def _handshake(self) -> None:
+        line = self._transport
         assert line is not None
         self._early = []
         upgraded: asyncio.Transport | None = None
@@ -274,12 +303,10 @@ class Transport(asyncio.Protocol):
             self._end(None)
             raise
         else:
-            if self._paused:
-                upgraded.pause_reading()
-            self._line = upgraded
+            self._transport = upgraded
             self.tls = facts_of(upgraded, verified=not self.target.insecure)
             if self._opened:
-                asyncio.get_running_loop().call_soon(self._hear)
+                asyncio.get_running_loop().call_soon(self._deliver_early)
 
     def _handshake_error(self, error: Exception) -> NetError:
         code = handshaking(error)
@@ -299,20 +326,20 @@ class Transport(asyncio.Protocol):
         return NetError(code, **facts)
 
     async def _fail(self, error: NetError, cause: BaseException | None = None) -> NoReturn:
-        """Abort, and raise `error` when the line is really gone."""
-        assert self._line is not None
-        self._line.abort()
+        """Abort, and raise `error` when the connection is really closed."""
+        assert self._transport is not None
+        self._transport.abort()
         self._end(error)
         await asyncio.sleep(0)  # the system's socket is closed in the next turn of the loop
         raise error from cause
 
-    def _hear(self) -> None:
-        """Hand over what had to wait, then let all come as it comes."""
+    def _deliver_early(self) -> None:
+        """Hand over what arrived early; from now on everything is handed over as it arrives."""
         early, self._early = self._early, None
         for data in early or ():
             self._deliver(data)
-        if not self._paused and self._line is not None and not self._ended:
-            self._line.resume_reading()
+        if self._transport is not None and not self._ended:
+            self._transport.resume_reading()
 
     def _deliver(self, data: bytes) -> None:
         self.bytes_in += len(data)
@@ -322,9 +349,6 @@ class Transport(asyncio.Protocol):
         if self._ended:
             return
         self._ended = True
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
         if self._opened:
             self.on_close(error)
 
@@ -332,7 +356,7 @@ class Transport(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._line = transport
+        self._transport = transport
         transport.pause_reading()  # until connect() has returned
 
     def data_received(self, data: bytes) -> None:
@@ -343,7 +367,7 @@ class Transport(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._early:
-            self._hear()  # what came before the end is told before the end
+            self._deliver_early()  # what came before the end is handed over before it
         if isinstance(exc, OSError):
             self._end(NetError(ending(exc), peer=self.peer, reason=symbol(exc), **self._where()))
         else:

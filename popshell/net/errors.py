@@ -80,7 +80,7 @@ def symbol(error: BaseException) -> str:
     return errno.errorcode.get(number or 0, type(error).__name__)
 
 
-def dialling(error: OSError) -> str:
+def connecting(error: OSError) -> str:
     """The code for one address that could not be reached."""
     if isinstance(error, TimeoutError):
         return "timeout"

@@ -1,12 +1,11 @@
-"""The practice server on a port: Listener. What happens on one connection is Peer's, in peer.py.
+"""The practice server on a port, and its certificate. What happens on one connection is Peer's, in peer.py.
 
-Time is the MailServer's clock. One timer per listener sleeps until the earliest thing that is due and then asks every
+Time is each session's clock. One timer per listener sleeps until the earliest thing that is due and then asks every
 connection; activity only puts things off, so it is re-armed lazily. `check_timers()` is what it calls.
 
-Connections over a limit get `-ERR [SYS/TEMP]` and are closed, on an implicit-TLS port without a word: a handshake would
-cost more than the refusal saves. The words are `too-many-connections` of replies.toml, if it has them.
+Connections over a limit get `-ERR [SYS/TEMP]` and are closed, on an implicit-TLS port without a reply.
 
-Trap: all connections share one input buffer. What one is given in it is copied before anything else can read.
+Trap: trustme costs 66 ms to import: it is imported when TLS is first used.
 """
 
 from __future__ import annotations
@@ -14,36 +13,78 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
+import ssl
 from collections import Counter
+from typing import TYPE_CHECKING
 
+from popshell.net.address import is_loopback, resolve
 from popshell.net.errors import NetError, listening, symbol
-from popshell.net.names import is_loopback, resolve
-from popshell.net.peer import Peer
-from popshell.net.tls import PracticeCertificate
-from popshell.server.mailserver import MailServer
+from popshell.net.peer import NewSession, Peer
+from popshell.server.settings import Limits
+
+if TYPE_CHECKING:
+    import trustme
 
 #: How much is read at a time. Commands are short; more would only be memory that a flood can fill.
 _READ = 16 * 1024
 _BACKLOG = 1024
 #: What the system may hold of one connection's output. By itself it takes up to 4 MB for a peer that reads slowly, and
-#: tells us nothing until a third of that is through: a slow peer could not be told from one that takes nothing.
+#: reports progress only when a third of that is through: a slow peer could not be told from one that takes nothing.
 _SEND_BUFFER = 128 * 1024
 #: A timer is never armed for less: a clock that stands still (a lesson's) must not turn it into a loop.
 _SOONEST = 0.001
 
 
-class Listener:
-    """Serves one MailServer on any number of ports. The owner must `close()` it."""
+#: Who the practice server's certificate says it is.
+_OWNER = "PopShell practice server"
 
-    def __init__(self, server: MailServer) -> None:
-        self.server = server
+
+class PracticeCertificate:
+    """A certificate authority and one server certificate, made for this run and kept in memory.
+
+    The client trusts `pem`, the authority's certificate, and checks the name like any other.
+    """
+
+    __slots__ = ("_authority", "_context", "_names")
+
+    def __init__(self, names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")) -> None:
+        import trustme
+
+        self._names = names
+        self._authority: trustme.CA = trustme.CA(organization_name=_OWNER)
+        self._context: ssl.SSLContext | None = None
+
+    @property
+    def pem(self) -> str:
+        return self._authority.cert_pem.bytes().decode("ascii")
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """For the server's end."""
+        if self._context is None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            # Python's ssl takes a key from a file only: trustme writes one of mode 0600 and removes it at once.
+            # The common name is obsolete (RFC 6125 §2.3), but fetchmail 6.4 refuses a certificate without one.
+            certificate = self._authority.issue_cert(*self._names, common_name=self._names[0], organization_name=_OWNER)
+            certificate.configure_cert(context)
+            self._context = context
+        return self._context
+
+
+class Listener:
+    """Serves sessions on any number of ports. The owner must `close()` it."""
+
+    def __init__(self, new_session: NewSession, limits: Limits = Limits()) -> None:  # noqa: B008 (frozen)
+        """`new_session` makes the session of each connection; `limits` says how many connections there may be."""
+        self.new_session = new_session
+        self.limits = limits
         self.input = memoryview(bytearray(_READ))
         self._ports: list[asyncio.Server] = []
         self._peers: set[Peer] = set()
         self._addresses: Counter[str] = Counter()
         self._certificate: PracticeCertificate | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_due = math.inf
         self._emptied: asyncio.Future[None] | None = None
         self._closed = False
 
@@ -82,7 +123,7 @@ class Listener:
         return str(bound[0]), int(bound[1])
 
     async def close(self) -> None:
-        """Close all ports and connections. Sessions end as if the line were cut: nothing is deleted (RFC 1939 §6)."""
+        """Close all ports and connections. Sessions end as if cut off: nothing is deleted (RFC 1939 §6)."""
         self._closed = True
         for port in self._ports:
             port.close()
@@ -100,8 +141,14 @@ class Listener:
             self._timer.cancel()
             self._timer = None
 
+    def certificate(self) -> PracticeCertificate:
+        """The certificate of this run, made when first asked for."""
+        if self._certificate is None:
+            self._certificate = PracticeCertificate()
+        return self._certificate
+
     def certificate_pem(self) -> str:
-        """The certificate that a client has to trust (`Target.ca_data`). Made when first asked for, for this run."""
+        """The certificate that a client has to trust (`Target.ca_data`)."""
         return self.certificate().pem
 
     @property
@@ -110,49 +157,53 @@ class Listener:
         return len(self._peers)
 
     @property
-    def busy(self) -> bool:
-        """Whether at least half of the connections that there may be are in use: a slow one is then in others' way."""
-        return 2 * len(self._peers) >= self.server.limits.connections
+    def next_check(self) -> float:
+        """Seconds until `check_timers()` is called; infinite if nothing is due."""
+        return math.inf if self._timer is None else self._timer.when() - asyncio.get_running_loop().time()
 
     def check_timers(self) -> None:
-        """Do what is due by the server's clock: autologout, delayed replies, peers that take nothing."""
+        """Do what is due by the sessions' clocks: autologout, delayed replies, peers that take nothing."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._timer_due = None, math.inf
+            self._timer = None
         for peer in tuple(self._peers):
             peer.check_timers()
-        self.remind(min((peer.due() for peer in self._peers), default=math.inf))
+        self.remind(min((peer.seconds_left() for peer in self._peers), default=math.inf))
 
-    # -- for the connections -----------------------------------------------------------------------------------------
+    # -- for the connections (peer.PeerOwner) ------------------------------------------------------------------------
 
-    def certificate(self) -> PracticeCertificate:
-        if self._certificate is None:
-            self._certificate = PracticeCertificate()
-        return self._certificate
+    def tls_context(self) -> ssl.SSLContext:
+        return self.certificate().context
 
-    def remind(self, due: float) -> None:
-        """Something is due at `due` by the server's clock. What is put off needs no reminder: the timer looks again."""
-        if due >= self._timer_due:
+    @property
+    def crowded(self) -> bool:
+        """Whether at least half of the connections that there may be are in use: a slow one is then in others' way."""
+        return 2 * len(self._peers) >= self.limits.connections
+
+    def remind(self, seconds: float) -> None:
+        """Call `check_timers()` in so many seconds, or before."""
+        if seconds == math.inf:
             return
+        loop = asyncio.get_running_loop()
+        when = loop.time() + max(seconds, _SOONEST)
         if self._timer is not None:
+            if when >= self._timer.when():
+                return
             self._timer.cancel()
-        self._timer_due = due
-        delay = max(due - self.server.clock(), _SOONEST)
-        self._timer = asyncio.get_running_loop().call_later(delay, self.check_timers)
+        self._timer = loop.call_at(when, self.check_timers)
 
     def admit(self, peer: Peer) -> bool:
         """Count a connection in; False if it is one too many."""
-        limits = self.server.limits
-        if self._closed or len(self._peers) >= limits.connections:
+        if self._closed or len(self._peers) >= self.limits.connections:
             return False
-        if self._addresses[peer.address] >= limits.connections_an_address:
+        if self._addresses[peer.address] >= self.limits.connections_an_address:
             return False
         self._peers.add(peer)
         self._addresses[peer.address] += 1
         return True
 
     def forget(self, peer: Peer) -> None:
-        """The connection is gone."""
+        """The connection has ended."""
         if peer in self._peers:
             self._peers.remove(peer)
             self._addresses[peer.address] -= 1

@@ -1,19 +1,19 @@
-"""One connection of the practice server: an `asyncio.BufferedProtocol` that keeps a ServerSession's contract.
+"""One connection of the practice server: an `asyncio.BufferedProtocol` between a transport and a session.
 
 Pull model: a session is asked for the next piece of output only when the last one could be written, so the peer's pace
 bounds the memory: per connection at most `Limits.output` and one piece in the transport, and one read of input. (Under
 TLS asyncio adds a buffer of 256 KiB of its own.) While output is held up nothing is read. A turn is bounded, so that
-neither 10,000 pipelined commands nor a mail of 20 MB keep the others waiting. asyncio sets TCP_NODELAY.
+neither 10,000 pipelined commands nor a mail of 20 MB keep other connections waiting. asyncio sets TCP_NODELAY.
 
-A peer that takes nothing of a reply for `Limits.write_stall` is cut off, and when the listener is busy, so is one that
-took less than `Limits.slowest` a second meanwhile. What counts as taken is what the other side's system acknowledged,
-where ours tells: asyncio sees progress in steps of some 80 KiB only, which a slow peer may need minutes for.
+A peer that takes nothing of a reply for `Limits.write_stall` is cut off, and while the listener is crowded, so is one
+that took less than `Limits.slowest` a second. What counts as taken is what the other side's system acknowledged, where
+ours reports it: asyncio sees progress in steps of some 80 KiB only, which a slow peer may need minutes for.
 
 Traps, each met by a test:
 
 - STLS: reading is paused *before* `+OK` is written, or the ClientHello is read as a command and the handshake hangs.
 - A command in the packet that ends the handshake arrives before `start_tls` returns; it must not be thrown away with
-  what came in clear.
+  what came in clear text.
 - A handshake that times out never calls `connection_lost`.
 - A transport that is closed within `resume_writing` calls `connection_lost` twice.
 """
@@ -22,66 +22,150 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 import sys
+from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from popshell.net.listener import Listener
+from popshell.net.address import text_of
+from popshell.server.settings import Limits
 
-#: How much one connection may say before the others get a turn, in octets; a piece counts for _PIECE more than it has.
+#: How much one connection may write before others get a turn, in octets; a piece counts for _PIECE more than it has.
 _TURN = 1024 * 1024
 _PIECE = 2 * 1024
-#: Seconds from when output is held up until it is noted what was taken: the other side's system takes its fill first.
+#: Seconds from when output is held up until it is noted what was taken: the other side's system fills its buffer first.
 _SETTLE = 1.0
 #: Linux, tcp(7): how much of the send queue the other side has not acknowledged.
 _SIOCOUTQ = 0x5411
 
 
+class PeerSession(Protocol):
+    """What a Peer serves, and what it owes it: `server.session.ServerSession` is one.
+
+    1. What arrives goes to `feed()`.
+    2. Every `next_chunk()` is written, in order, until it gives None; it is asked again after each `feed()`, and at
+       `wake`. While output is held up it is not asked.
+    3. With `starts_tls`, when all is written: a TLS handshake as the server, nothing read before it, then
+       `tls_started()`.
+    4. With `closing`, when all is written: `lost()`, and the connection is closed.
+    5. `expire()` is called at `deadline()`, unless a reply is on its way; if it gives True, the connection is closed.
+    6. `lost()` is called when the connection has ended, however that came about, and may be called again.
+    """
+
+    #: seconds, from any start: the clock of `wake` and `deadline()`
+    clock: Callable[[], float]
+    limits: Limits
+    closing: bool
+    starts_tls: bool
+    #: when `next_chunk()` has to be asked again although nothing arrived: a delayed reply; 0 if never
+    wake: float
+
+    def feed(self, data: bytes) -> None: ...
+
+    def next_chunk(self) -> bytes | None: ...
+
+    def deadline(self) -> float: ...
+
+    def expire(self) -> bool: ...
+
+    def tls_started(self) -> None: ...
+
+    def lost(self) -> None: ...
+
+    def refuse(self) -> None:
+        """Say that there are too many connections, in place of the greeting; then `closing` is set."""
+
+
+class NewSession(Protocol):
+    """Makes a session for a new connection, whose client is at `client`, `127.0.0.1:49152`."""
+
+    def __call__(self, *, tls: bool, client: str) -> PeerSession: ...
+
+
+class PeerOwner(Protocol):
+    """What a Peer needs of the listener that accepted it."""
+
+    #: shared by all connections: what is read is copied out of it before anything else can be read
+    input: memoryview
+    new_session: NewSession
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a slow peer is in others' way."""
+
+    def admit(self, peer: Peer) -> bool:
+        """Count the connection in; False if it is one too many."""
+
+    def forget(self, peer: Peer) -> None:
+        """The connection has ended."""
+
+    def remind(self, seconds: float) -> None:
+        """Call `check_timers()` in so many seconds, or before."""
+
+    def tls_context(self) -> ssl.SSLContext: ...
+
+
 class _Phase(Enum):
-    TALKING = 0
-    SHAKING_HANDS = 1
-    ENDING = 2  # closed by us, what is unsent goes out
-    GONE = 3
+    OPEN = 0
+    HANDSHAKE = 1
+    CLOSING = 2  # closed by us, what is unsent goes out
+    CLOSED = 3
+
+
+_OPEN = _Phase.OPEN
+
+
+class Pace:
+    """How fast a peer takes what is written to it; looked at while output is held up. Times are the session's clock."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.due = math.inf  # when `keeps_up` is asked
+        self._limits = limits
+        self._since = 0.0
+        self._taken: int | None = None  # octets taken in all at `_since`; None before they are noted
+
+    def begin(self, now: float) -> None:
+        """Output is held up from now on."""
+        self._taken, self._since = None, now
+        self.due = now + min(_SETTLE, self._limits.write_stall)
+
+    def end(self) -> None:
+        self.due = math.inf
+
+    def keeps_up(self, now: float, taken: int, crowded: bool) -> bool:
+        """Whether a peer that has taken so many octets may stay; `crowded`: while others may wait for its place."""
+        limits = self._limits
+        if self._taken is None:
+            self._taken, self.due, self._since = taken, self._since + limits.write_stall, now
+            if now < self.due:
+                return True
+        least = limits.slowest * (now - self._since) if crowded else 0
+        if taken - self._taken < max(least, 1):
+            return False
+        self._taken, self._since, self.due = taken, now, now + limits.write_stall
+        return True
 
 
 class Peer(asyncio.BufferedProtocol):
-    """One connection: moves bytes between a transport and a ServerSession, and keeps the session's contract."""
-
-    __slots__ = (
-        "_busy",
-        "_early",
-        "_implicit_tls",
-        "_listener",
-        "_patience",
-        "_phase",
-        "_session",
-        "_since",
-        "_stalled",
-        "_taken",
-        "_task",
-        "_transport",
-        "_waiting",
-        "_wire",
-        "_written",
-        "address",
-    )
+    """One connection: moves octets between a transport and a PeerSession."""
 
     _transport: asyncio.Transport
-    _wire: asyncio.Transport  # below TLS
+    _tcp: asyncio.Transport  # below TLS
+    _session: PeerSession
+    _limits: Limits
+    _pace: Pace
 
-    def __init__(self, listener: Listener, implicit_tls: bool) -> None:
-        self._listener = listener
+    def __init__(self, owner: PeerOwner, implicit_tls: bool) -> None:
+        self._owner = owner
         self._implicit_tls = implicit_tls
-        self._session = listener.server.session(tls=implicit_tls)
-        self._phase = _Phase.TALKING
-        self._stalled = False  # the transport holds more than it should
-        self._busy = False  # a reply is going out
-        self._waiting = False  # a reply is delayed until session.wake
-        self._patience = math.inf  # when it is looked at how much the peer has taken
+        self._phase = _Phase.OPEN
+        self._paused = False  # the transport holds more than it should
+        self._deaf = False  # nothing is read
+        self._replying = False  # a reply is going out
+        self._delayed = False  # a reply waits for session.wake
+        self._reminded = math.inf  # what the owner knows of _due()
         self._written = 0  # octets given to the transport in all
-        self._taken: int | None = None  # those of them that had been taken at _since; None before it is noted
-        self._since = 0.0
         self._early = b""  # came over TLS before start_tls returned
         self._task: asyncio.Task[None] | None = None
         self.address = ""
@@ -90,165 +174,166 @@ class Peer(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._transport = self._wire = transport
-        peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if peer else ""  # it may have gone already
-        if not self._listener.admit(self):
-            self._refuse()
-            return
-        transport.set_write_buffer_limits(high=self._listener.server.limits.output)
+        self._transport = self._tcp = transport
+        peer = transport.get_extra_info("peername")  # None if it has gone already
+        self.address = str(peer[0]) if peer else ""
+        self._session = self._owner.new_session(tls=self._implicit_tls, client=text_of(peer) if peer else "")
+        self._limits = self._session.limits
+        self._pace = Pace(self._limits)
+        if not self._owner.admit(self):
+            if self._implicit_tls:  # a handshake would cost more than the refusal saves
+                self._end()
+                return
+            self._session.refuse()
+        transport.set_write_buffer_limits(high=self._limits.output)
         if self._implicit_tls:
-            transport.pause_reading()
+            self._read(False)
             self._begin_tls()
         else:
             self._pump()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._listener.input
+        return self._owner.input
 
     def buffer_updated(self, nbytes: int) -> None:
-        data = bytes(self._listener.input[:nbytes])
-        if self._phase is _Phase.SHAKING_HANDS:
-            self._early += data
-        elif self._phase is _Phase.TALKING:
+        data = bytes(self._owner.input[:nbytes])
+        if self._phase is _OPEN:
             self._session.feed(data)
             self._pump()
+        elif self._phase is _Phase.HANDSHAKE:
+            self._early += data
 
     def eof_received(self) -> None:
-        """The peer says no more. Nothing is read while output is held up, so all that it asked has been answered."""
-        if self._phase is _Phase.TALKING:
+        """The peer sends no more. Nothing is read while output is held up, so all that it asked has been answered."""
+        if self._phase is _Phase.OPEN:
             self._session.lost()
             self._linger()
 
     def pause_writing(self) -> None:
-        self._stalled = True
-        if self._patience == math.inf:
-            self._be_patient()
-        else:
-            self._listener.remind(self._patience)
+        self._paused = True
+        if self._pace.due == math.inf:
+            self._pace.begin(self._session.clock())
+        self._remind()
 
     def resume_writing(self) -> None:
-        self._stalled = False
+        self._paused = False
         # Not from in here, where it may not be closed (3.11 to 3.13).
         asyncio.get_running_loop().call_soon(self._pump)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._phase = _Phase.GONE
+        self._phase = _Phase.CLOSED
         self._session.lost()
-        self._listener.forget(self)
+        self._owner.forget(self)
 
     # -- for the listener --------------------------------------------------------------------------------------------
 
     def abort(self) -> None:
         self._transport.abort()
 
-    def due(self) -> float:
-        """When, by the server's clock, `check_timers` has something to do here."""
-        if self._phase is _Phase.ENDING or self._stalled:
-            return self._patience
-        if self._phase is not _Phase.TALKING or self._busy:
-            return math.inf  # asyncio watches over the handshake; a reply on its way is no silence
-        return self._session.wake if self._waiting else self._session.deadline()
+    def seconds_left(self) -> float:
+        """How long until `check_timers` has something to do here."""
+        self._reminded = self._due()
+        return self._reminded - self._session.clock()
 
     def check_timers(self) -> None:
-        now = self._listener.server.clock()
-        if now < self.due():
+        """Do what is due by the session's clock: autologout, delayed replies, cutting off what takes nothing."""
+        now = self._session.clock()
+        if now < self._due():
             return
-        if self._phase is _Phase.ENDING or self._stalled:
-            self._look_at_pace(now)
-        elif self._waiting:
+        if self._phase is _Phase.CLOSING or self._paused:
+            if not self._pace.keeps_up(now, self._written - self._unacknowledged(), self._owner.crowded):
+                self._transport.abort()
+        elif self._delayed:
             self._pump()
         elif self._session.expire():
             self._end()
 
-    def _look_at_pace(self, now: float) -> None:
-        """Cut off a peer that takes nothing, or too little while others may be waiting for its place."""
-        limits, taken = self._listener.server.limits, self._written - self._held()
-        if self._taken is None:
-            self._taken, self._patience = taken, self._since + limits.write_stall
-            self._since = now
-            if now < self._patience:
-                return
-        least = limits.slowest * (now - self._since) if self._listener.busy else 0
-        if taken - self._taken < max(least, 1):
-            self._transport.abort()
-        else:
-            self._taken, self._since, self._patience = taken, now, now + limits.write_stall
+    def _due(self) -> float:
+        if self._phase is _Phase.CLOSING or self._paused:
+            return self._pace.due
+        if self._phase is not _Phase.OPEN or self._replying:
+            return math.inf  # asyncio watches over the handshake; a reply on its way is no silence
+        return self._session.wake if self._delayed else self._session.deadline()
 
-    # -- talking -----------------------------------------------------------------------------------------------------
+    def _remind(self) -> None:
+        """Tell the owner what is due, if that is sooner than it knows; what is put off it finds out by itself."""
+        due = self._due()
+        if due < self._reminded:
+            self._reminded = due
+            self._owner.remind(due - self._session.clock())
+
+    # -- serving -----------------------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        """Write what the session has to say, until it falls silent, the peer is slow or the turn is over."""
-        if self._phase is not _Phase.TALKING:
+        """Write what the session has to say, until there is no more, the peer is slow or the turn is over."""
+        if self._phase is not _OPEN:
             return
+        session = self._session
         try:
-            silent = self._speak()
+            done = self._write_output()
         except Exception as error:
-            self._blunder(error)
+            self._internal_error(error)
             return
-        session, transport = self._session, self._transport
-        if transport.is_closing():
+        if self._transport.is_closing():
             return  # a write failed: connection_lost is on its way
-        self._busy = not silent
-        if silent:
-            self._patience = math.inf  # the reply is out of our hands; the next one is measured anew
-        self._waiting = silent and session.wake > self._listener.server.clock()
-        if silent and not self._waiting:
-            if session.closing:
+        self._replying = not done
+        if done:
+            if not self._paused:
+                self._pace.end()  # the next reply is measured anew
+            self._delayed = session.wake > 0
+            if not self._delayed and session.closing:
                 self._end()
                 return
-            if session.starts_tls:
+            if not self._delayed and session.starts_tls:
                 # With output held up the old transport would call the TLS layer's resume_writing, which asserts.
-                if not self._stalled:
+                if not self._paused:
                     self._begin_tls()
                 return
-        if silent and not self._waiting and not self._stalled:
-            transport.resume_reading()
+        elif not self._paused:
+            asyncio.get_running_loop().call_soon(self._pump)
+        if done and not self._delayed and not self._paused:
+            self._read(True)
+            if session.deadline() < self._reminded:
+                self._remind()
         else:
-            transport.pause_reading()
-            if not silent and not self._stalled:
-                asyncio.get_running_loop().call_soon(self._pump)
-        self._listener.remind(self.due())
+            self._read(False)
+            self._remind()
 
-    def _speak(self) -> bool:
+    def _write_output(self) -> bool:
         """Write for one turn. True if the session has nothing more to say now."""
         session, transport = self._session, self._transport
-        batch = self._listener.server.limits.output
         left = _TURN
-        while left > 0 and not self._stalled and not transport.is_closing():
+        while left > 0 and not self._paused and not transport.is_closing():
             pieces: list[bytes] = []
             size = 0
-            while size < batch:
-                piece = session.next_chunk()
-                if session.starts_tls:
-                    transport.pause_reading()
-                if piece is None:
-                    self._write(b"".join(pieces))
-                    return True
+            while size < self._limits.output and (piece := session.next_chunk()) is not None:
                 pieces.append(piece)
                 size += len(piece) + _PIECE
-            self._write(b"".join(pieces))
+            if session.starts_tls:
+                self._read(False)
+            if pieces:
+                data = b"".join(pieces)
+                self._written += len(data)
+                transport.write(data)
+            if piece is None:
+                return True
             left -= size
         return False
 
-    def _write(self, data: bytes) -> None:
-        self._written += len(data)
-        self._transport.write(data)
+    def _read(self, wanted: bool) -> None:
+        if wanted is self._deaf:
+            self._deaf = not wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
-    def _blunder(self, error: Exception) -> None:
-        """A bug of ours: tell it to whoever watches the loop; the peer gets no reply rather than a wrong one."""
+    def _internal_error(self, error: Exception) -> None:
+        """A bug of ours: the loop's exception handler gets it; the peer gets no reply rather than a wrong one."""
         self._transport.abort()
         asyncio.get_running_loop().call_exception_handler(
             {"message": "practice server session failed", "exception": error, "protocol": self}
         )
-
-    def _refuse(self) -> None:
-        self._phase = _Phase.ENDING
-        if not self._implicit_tls:
-            server = self._listener.server
-            words = server.texts(self._session.language).get("too-many-connections", "")
-            self._transport.write(f"-ERR [SYS/TEMP] {words}".rstrip().encode() + b"\r\n")
-        self._transport.close()
 
     # -- ending ------------------------------------------------------------------------------------------------------
 
@@ -259,43 +344,36 @@ class Peer(asyncio.BufferedProtocol):
         self._transport.close()
 
     def _linger(self) -> None:
-        self._phase = _Phase.ENDING
-        if self._transport.get_extra_info("ssl_object") is None:
-            self._be_patient()
-        else:
-            self._patience = math.inf  # asyncio watches over TLS's shutdown
+        self._phase = _Phase.CLOSING
+        self._pace.end()
+        # asyncio watches over TLS's shutdown.
+        if self._transport.get_write_buffer_size() and self._transport.get_extra_info("ssl_object") is None:
+            self._pace.begin(self._session.clock())
+            self._remind()
 
-    def _be_patient(self) -> None:
-        server = self._listener.server
-        self._taken, self._since = None, server.clock()
-        unsent = self._transport.get_write_buffer_size()
-        self._patience = self._since + min(_SETTLE, server.limits.write_stall) if unsent else math.inf
-        self._listener.remind(self._patience)
-
-    def _held(self) -> int:
+    def _unacknowledged(self) -> int:
         """How much of what was written has not left this machine. Under TLS it counts what TLS adds."""
-        held = self._wire.get_write_buffer_size() + _in_system(self._wire)
-        return held if self._transport is self._wire else held + self._transport.get_write_buffer_size()
+        held = self._tcp.get_write_buffer_size() + _in_system(self._tcp)
+        return held if self._transport is self._tcp else held + self._transport.get_write_buffer_size()
 
     # -- TLS ---------------------------------------------------------------------------------------------------------
 
     def _begin_tls(self) -> None:
-        self._phase = _Phase.SHAKING_HANDS
-        self._task = asyncio.get_running_loop().create_task(self._shake_hands())
+        self._phase = _Phase.HANDSHAKE
+        self._task = asyncio.get_running_loop().create_task(self._start_tls())
 
-    async def _shake_hands(self) -> None:
+    async def _start_tls(self) -> None:
         upgraded: asyncio.Transport | None = None
-        limits = self._listener.server.limits
         if not self._transport.is_closing():
             try:
                 upgraded = await asyncio.get_running_loop().start_tls(
                     self._transport,
                     self,
-                    self._listener.certificate().context,
+                    self._owner.tls_context(),
                     server_side=True,
-                    ssl_handshake_timeout=limits.handshake,
+                    ssl_handshake_timeout=self._limits.handshake,
                     # When this is over, what is unsent is thrown away; so it is as long as we wait for any slow peer.
-                    ssl_shutdown_timeout=limits.write_stall,
+                    ssl_shutdown_timeout=self._limits.write_stall,
                 )
             except OSError:  # ssl.SSLError is one
                 pass
@@ -304,16 +382,16 @@ class Peer(asyncio.BufferedProtocol):
                 self.connection_lost(None)
                 if not isinstance(error, Exception):
                     raise
-                self._blunder(error)
+                self._internal_error(error)
                 return
         self._task = None
-        if upgraded is None or self._phase is _Phase.GONE:
+        if upgraded is None or self._phase is _Phase.CLOSED:
             self._transport.abort()
             self.connection_lost(None)  # asyncio does not always
             return
-        self._transport = upgraded
-        upgraded.set_write_buffer_limits(high=limits.output)
-        self._phase = _Phase.TALKING
+        self._transport, self._deaf = upgraded, False
+        upgraded.set_write_buffer_limits(high=self._limits.output)
+        self._phase = _Phase.OPEN
         self._session.tls_started()
         if self._early:
             self._session.feed(self._early)
@@ -322,7 +400,7 @@ class Peer(asyncio.BufferedProtocol):
 
 
 def _in_system(transport: asyncio.Transport) -> int:
-    """How many octets the system holds that the other side has not acknowledged; 0 where it does not tell."""
+    """How many octets the system holds that the other side has not acknowledged; 0 where it does not report it."""
     try:
         import fcntl
 

@@ -256,7 +256,7 @@ def _judge(text: str, spec: CommandSpec | None, context: Context, tokens: list[T
     def object_to(code: str, token: Token = verb, *, mild: bool = False) -> None:
         notes.append(Diagnostic(code, token.start, token.end, mild))
 
-    if any(ch in "\r\n\0" for ch in text):
+    if "\r" in text or "\n" in text or "\0" in text:
         notes.append(Diagnostic("control", 0, len(text)))
     if _octets(text) + 2 > LONGEST_LINE:
         notes.append(Diagnostic("too-long", 0, len(text)))

@@ -176,6 +176,8 @@ class LineReader:
 
     def next_line(self) -> bytes | bool | None:
         """The next line without CRLF; False if none is whole yet; None for one that was too long."""
+        if not self._buffer:
+            return False
         end = self._buffer.find(CRLF, max(0, self._scanned - 1))
         if end < 0:
             if len(self._buffer) > self._limit:

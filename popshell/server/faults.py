@@ -1,60 +1,163 @@
-"""How a practice server is set: its limits, the faults that a lesson wants, and where it departs from RFCs' advice."""
+"""FAULTS: what can be made to go wrong at the practice server, by name; never set over the protocol (sec-V12).
+
+A fault is one entry: how its parameter is read, and what it does at which point of a session (`session.Hooks`). Each
+function gets an Active first: the parameter, and what the fault remembers in this session. Lessons (`conditions`) and
+the command line use the names of this table.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from popshell.protocol.line import CommandLine, upper
+from popshell.protocol.sasl import MECHANISMS
+from popshell.server.replies import Reply, error
+from popshell.server.session import NO_HOOKS, Hooks, ServerSession
+
+if TYPE_CHECKING:
+    from random import Random
 
 
-class Limits(NamedTuple):
-    """Limits in seconds and octets (docs/reference-limits.md). The default is the embedded server's: patient."""
+class Active:
+    """A fault in one session: its parameter, and its memory, which no other session sees."""
 
-    #: an answer to AUTH's challenge; a command may have LONGEST_LINE octets (RFC 2449 §4), also AUTH (RFC 5034 §4)
-    line: int = 8192
-    autologout: float = 600.0
-    line_time: float = 60.0
-    handshake: float = 15.0
-    write_stall: float = 60.0
-    #: octets a second, over `write_stall`, that a peer must take while half of `connections` or more are in use
-    slowest: int = 500
-    output: int = 64 * 1024
-    bad_commands: int | None = None
-    login_wait: float = 0.0
-    login_wait_most: float = 15.0
-    connections: int = 64
-    connections_an_address: int = 10
+    def __init__(self, value: Any, seed: str | None) -> None:
+        self.value = value
+        self.counts: Counter[str] = Counter()
+        self._seed = seed
+
+    @cached_property
+    def random(self) -> Random:
+        """Random numbers, the same ones for the same seed, session and fault."""
+        from random import Random  # imports much; only a fault that draws needs it
+
+        return Random(self._seed)
 
 
-#: For a server that others reach: it does not wait for ever for a client that errs.
-SERVED = Limits(bad_commands=20, login_wait=2.0)
+class Fault(NamedTuple):
+    """One fault. `read` checks the parameter and raises ValueError, in words for an author; see `session.Hooks`."""
+
+    read: Callable[[object], object]
+    on_line: Callable[[Active, ServerSession, CommandLine | None], Reply | None] | None = None
+    on_login: Callable[[Active, ServerSession, str], Reply | None] | None = None
+    on_reply: Callable[[Active, ServerSession, CommandLine | None, Reply], Reply] | None = None
+    on_octets: Callable[[Active, ServerSession, bytes], bytes] | None = None
+    withholds: Callable[[Active, ServerSession, str, str], bool] | None = None
 
 
-class Conditions(NamedTuple):
-    """Faults and strictness, a closed table; set in the process only (sec-V12)."""
-
-    in_use: bool = False
-    login_delay: int | None = None
-    temp_failure: bool = False
-    perm_failure: bool = False
-    update_fails: bool = False
-    require_tls: bool = False
-    without: frozenset[str] = frozenset()
-    #: after so many commands the line goes dead: no reply, no close by QUIT, no UPDATE
-    line_goes_dead_after: int | None = None
+def true_or_false(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false is wanted")
+    return value
 
 
-class Deviation(NamedTuple):
-    """Where the server departs from an RFC's advice so that a learner can try; `page` says it, and lint looks there."""
-
-    name: str
-    rfc: int
-    section: str
-    page: str
+def number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("a number is wanted")
+    return value
 
 
-DEVIATIONS = (
-    Deviation("USER with PASS, and APOP, for one account", 1939, "13", "commands/APOP"),
-    Deviation("USER with PASS, and APOP, for one account", 1939, "13", "commands/USER"),
-    # RFC 4616 replaces RFC 2595 §6, which had defined PLAIN and forbidden it in clear text.
-    Deviation("PLAIN in clear text", 4616, "5", "commands/AUTH"),
-    Deviation("PLAIN in clear text", 4616, "5", "capabilities/SASL"),
+def tags(value: object) -> frozenset[str]:
+    if not isinstance(value, list | tuple | frozenset) or not all(isinstance(tag, str) for tag in value):
+        raise ValueError("`without` is a list of capabilities")
+    return frozenset(value)
+
+
+def _go_dead(active: Active, session: ServerSession, line: CommandLine | None) -> None:
+    session.dead = active.counts["lines"] >= active.value
+    active.counts["lines"] += 1
+
+
+def _without(active: Active, session: ServerSession, line: CommandLine | None) -> Reply | None:
+    served = line is None or line.spec is None or line.spec.capability not in active.value
+    return None if served else error("unknown-command")
+
+
+def _require_tls(active: Active, session: ServerSession, line: CommandLine | None) -> Reply | None:
+    if session.tls or line is None or line.spec is None or line.objection is not None:
+        return None
+    if line.name == "USER":
+        return error("tls-required")
+    mechanism = MECHANISMS.get(upper(line.arguments[0])) if line.name == "AUTH" else None
+    if line.name == "PASS" or (mechanism is not None and mechanism.clear_text):
+        return error("tls-required", "AUTH")  # against policy is a fault of credentials, too (RFC 3206 §5)
+    return None
+
+
+def _in_clear_text(active: Active, session: ServerSession, tag: str, argument: str) -> bool:
+    clear_text = MECHANISMS[argument].clear_text if tag == "SASL" and argument else tag == "USER"
+    return clear_text and not session.tls
+
+
+def _login_delay(active: Active, session: ServerSession, name: str) -> Reply | None:
+    last = session.settings.accounts.maildrop_of(name).last_login
+    left = 0.0 if last is None else last + active.value - session.clock()
+    return error("login-delay", "LOGIN-DELAY", seconds=math.ceil(left)) if left > 0 else None
+
+
+def _update_fails(active: Active, session: ServerSession, line: CommandLine | None) -> Reply | None:
+    if (
+        line is None
+        or line.name != "QUIT"
+        or line.objection is not None
+        or not (session.opened and session.opened.marks)
+    ):
+        return None
+    session.closing = True
+    session.opened.release()
+    session.opened = None
+    # RFC 1939 §6: "-ERR some deleted messages not removed"; the server closes all the same.
+    return error("update-fails", "SYS/TEMP")
+
+
+#: The order is that in which they act.
+FAULTS: Mapping[str, Fault] = MappingProxyType(
+    {
+        #: after so many lines: no reply, no close by QUIT, no UPDATE
+        "line_goes_dead_after": Fault(number, on_line=_go_dead),
+        #: capabilities that are neither announced nor served
+        "without": Fault(tags, on_line=_without, withholds=lambda active, _, tag, argument: tag in active.value),
+        "require_tls": Fault(true_or_false, on_line=_require_tls, withholds=_in_clear_text),
+        "temp_failure": Fault(true_or_false, on_login=lambda *_: error("temp-failure", "SYS/TEMP")),
+        "perm_failure": Fault(true_or_false, on_login=lambda *_: error("perm-failure", "SYS/PERM")),
+        #: seconds between two logins to one maildrop (RFC 2449 §6.5)
+        "login_delay": Fault(number, on_login=_login_delay),
+        "in_use": Fault(true_or_false, on_login=lambda *_: error("in-use", "IN-USE")),
+        "update_fails": Fault(true_or_false, on_line=_update_fails),
+    }
 )
+
+
+def read_faults(raw: Mapping[str, object]) -> Mapping[str, object]:
+    """Parameters by fault, checked; one that is switched off by `false` is left out. Raises ValueError."""
+    found: dict[str, object] = {}
+    for name, value in raw.items():
+        if name not in FAULTS:
+            raise ValueError(f"there is no fault `{name}`; there are {', '.join(sorted(FAULTS))}")
+        try:
+            found[name] = FAULTS[name].read(value)
+        except ValueError as wrong:
+            raise ValueError(f"fault `{name}`: {wrong}") from None
+    return MappingProxyType({name: value for name, value in found.items() if value is not False})
+
+
+def bind(faults: Mapping[str, object], seed: str | None = None) -> Hooks:
+    """What the faults of one new session do. Raises ValueError."""
+    if not faults:
+        return NO_HOOKS
+    read = read_faults(faults)
+    active = [
+        (fault, Active(read[name], None if seed is None else f"{seed}/{name}"))
+        for name, fault in FAULTS.items()
+        if name in read
+    ]
+
+    def all_of(point: str) -> tuple[Any, ...]:
+        return tuple(partial(hook, it) for fault, it in active if (hook := getattr(fault, point)) is not None)
+
+    return Hooks(*(all_of(point) for point in Hooks._fields))

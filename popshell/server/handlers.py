@@ -1,18 +1,18 @@
 """What the practice server does for each command: one function each, and the table HANDLERS.
 
-A handler gets the session and a line that the command table has found legal and well-formed; it returns a Reply. State
-moves by the table alone, after the handler says `+OK`. Nothing that the peer sent stands in a reply (sec-V3).
+A handler gets the session and a line that the command table has found legal and well-formed; it returns a Reply or
+raises Refused. State moves by the table alone, after the handler says `+OK`. Nothing that the peer sent
+stands in a reply (sec-V3).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
 
 from popshell.protocol.commands import CAPABILITIES, COMMANDS
-from popshell.protocol.line import NUMBER, CommandLine, upper
+from popshell.protocol.line import CommandLine, upper
 from popshell.protocol.sasl import (
     MECHANISMS,
     Run,
@@ -23,33 +23,13 @@ from popshell.protocol.sasl import (
 )
 from popshell.protocol.secrets import CANCEL
 from popshell.server.maildrop import Message, stuffed_slices, stuffed_whole
-
-if TYPE_CHECKING:
-    from popshell.server.mailserver import ServerSession
-
-
-class Reply(NamedTuple):
-    """A reply before it has words: `key` names a text of `replies.toml`; `raw` is a text that no language changes."""
-
-    ok: bool
-    key: str = ""
-    facts: Mapping[str, object] = MappingProxyType({})
-    code: str = ""
-    content: Iterator[bytes] | None = None
-    raw: str | None = None
-    challenge: bytes | None = None
-
-
-def error(key: str, code: str = "", **facts: object) -> Reply:
-    return Reply(False, key, facts, code)
-
+from popshell.server.replies import Refused, Reply, error
+from popshell.server.session import Handler, ServerSession
 
 # -- AUTHORIZATION ---------------------------------------------------------------------------------------------------
 
 
 def user(session: ServerSession, line: CommandLine) -> Reply:
-    if session.needs_tls:
-        return error("tls-required")
     session.name = line.arguments[0]
     # The same answer for every name, so that none is given away (RFC 1939 §7, USER).
     return Reply(True, "user")
@@ -57,30 +37,24 @@ def user(session: ServerSession, line: CommandLine) -> Reply:
 
 def pass_(session: ServerSession, line: CommandLine) -> Reply:
     name, session.name = session.name, ""
-    if session.needs_tls:
-        return error("tls-required", "AUTH")  # against policy is a fault of credentials, too (RFC 3206 §5)
-    return _log_in(session, verify_password(name, line.arguments[0], session.server.secret_of))
+    return _log_in(session, verify_password(name, line.arguments[0], session.settings.accounts.secret_of))
 
 
 def apop(session: ServerSession, line: CommandLine) -> Reply:
     name, digest = line.arguments
-    return _log_in(session, verify_apop(session.stamp, name, digest, session.server.secret_of))
+    return _log_in(session, verify_apop(session.stamp, name, digest, session.settings.accounts.secret_of))
 
 
 def auth(session: ServerSession, line: CommandLine) -> Reply:
     mechanism = MECHANISMS.get(upper(line.arguments[0]))
     if mechanism is None or mechanism not in session.mechanisms:
-        if mechanism is not None and session.needs_tls:
-            return error("tls-required", "AUTH")
         return error("unknown-mechanism")
-    run = mechanism.as_server(session.server.secret_of, session.stamp)
+    run = mechanism.as_server(session.settings.accounts.secret_of, session.stamp)
     return _sasl_step(session, run, line.arguments[1] if len(line.arguments) > 1 else None)
 
 
-def auth_answer(session: ServerSession, text: str) -> Reply:
+def _answer(session: ServerSession, run: Run, text: str) -> Reply:
     """The line that answers a challenge; `*` cancels (RFC 5034 §4)."""
-    assert session.awaiting is not None
-    run, session.awaiting = session.awaiting, None
     return error("cancelled") if text == CANCEL else _sasl_step(session, run, text)
 
 
@@ -92,39 +66,30 @@ def _sasl_step(session: ServerSession, run: Run, text: str | None) -> Reply:
         return error(wrong.code)
     if step.done:
         return _log_in(session, step.proved)
-    session.awaiting = run
+    session.answer_auth = partial(_answer, session, run)
     return Reply(True, challenge=step.reply or b"")
 
 
 def _log_in(session: ServerSession, name: str | None) -> Reply:
     """Open the maildrop of the name that was proved, or say why not: the codes are RFC 2449 §8.1's and RFC 3206's."""
-    server = session.server
     if name is None:
         session.failed_logins += 1
         session.wait_after_failure()
         return error("credentials", "AUTH")
-    faults = server.conditions
-    if faults.temp_failure:
-        return error("temp-failure", "SYS/TEMP")
-    if faults.perm_failure:
-        return error("perm-failure", "SYS/PERM")
-    maildrop = server.maildrop_of(name)
-    now = server.clock()
-    if faults.login_delay is not None and maildrop.last_login is not None:
-        left = maildrop.last_login + faults.login_delay - now
-        if left > 0:
-            return error("login-delay", "LOGIN-DELAY", seconds=math.ceil(left))
-    opened = None if faults.in_use else maildrop.open()
+    if (refusal := session.refuse_login(name)) is not None:
+        return refusal
+    maildrop = session.settings.accounts.maildrop_of(name)
+    opened = maildrop.open()
     if opened is None:
         return error("in-use", "IN-USE")
-    maildrop.last_login = now
+    maildrop.last_login = session.clock()
     session.opened = opened
     count, octets = opened.drop_listing()
     return Reply(True, "logged-in", {"count": count, "octets": octets})
 
 
 def stls(session: ServerSession, line: CommandLine) -> Reply:
-    if not session.server.offers_tls:
+    if not session.settings.offers_tls:
         return error("not-supported")
     session.name = ""  # stricter than RFC 2595 §4 asks: what came in clear is forgotten (sec-V8)
     return Reply(True, "stls")
@@ -139,7 +104,7 @@ def utf8(session: ServerSession, line: CommandLine) -> Reply:
 
 def capa(session: ServerSession, line: CommandLine) -> Reply:
     rows = "".join(f"{row}\r\n" for row in capability_rows(session))
-    return Reply(True, "capa", content=iter((stuffed_whole(rows.encode()),)))
+    return Reply(True, "capa", content=stuffed_whole(rows.encode()))
 
 
 def capability_rows(session: ServerSession) -> Iterator[str]:
@@ -152,21 +117,21 @@ def capability_rows(session: ServerSession) -> Iterator[str]:
 
 _ARGUMENTS: Mapping[str, Callable[[ServerSession], str]] = {
     "SASL": lambda session: " ".join(mechanism.name for mechanism in session.mechanisms),
-    "LOGIN-DELAY": lambda session: str(session.server.conditions.login_delay),
+    "LOGIN-DELAY": lambda session: str(session.settings.faults["login_delay"]),
     "EXPIRE": lambda session: "NEVER",
-    "IMPLEMENTATION": lambda session: session.server.implementation,
-    "UTF8": lambda session: "USER" if session.server.takes_utf8_names else "",
+    "IMPLEMENTATION": lambda session: session.settings.implementation,
+    "UTF8": lambda session: "USER" if session.settings.accounts.need_utf8 else "",
 }
 
 
 def lang(session: ServerSession, line: CommandLine) -> Reply:
-    languages = session.server.languages
+    languages = session.settings.languages
     if not line.arguments:
         rows = "".join(f"{tag} {name}\r\n" for tag, name in languages.items())
-        return Reply(True, "lang-list", content=iter((stuffed_whole(rows.encode()),)))
+        return Reply(True, "lang-list", content=stuffed_whole(rows.encode()))
     wanted = line.arguments[0].lower()
     for tag in languages:
-        # Basic filtering: a range matches a tag that it equals, or that goes on behind it with "-" (RFC 4647 §3.3.1).
+        # Basic filtering: a range matches a tag that it equals, or that goes on with "-" (RFC 4647 §3.3.1).
         if wanted == "*" or tag.lower() == wanted or tag.lower().startswith(wanted + "-"):
             session.language = tag
             return Reply(True, "lang", {"tag": tag})
@@ -180,10 +145,6 @@ def quit_(session: ServerSession, line: CommandLine) -> Reply:
         return Reply(True, "quit")
     session.opened = None
     marked = len(opened.marks)
-    if marked and session.server.conditions.update_fails:
-        opened.release()
-        # RFC 1939 §6: "-ERR some deleted messages not removed"; the server closes all the same.
-        return error("update-fails", "SYS/TEMP")
     opened.update()
     return Reply(True, "quit-update", {"count": marked})
 
@@ -199,7 +160,7 @@ def stat(session: ServerSession, line: CommandLine) -> Reply:
 def list_(session: ServerSession, line: CommandLine) -> Reply:
     if line.arguments:
         number, message = _message(session, line)
-        return message if isinstance(message, Reply) else Reply(True, raw=f"{number} {message.octets}")
+        return Reply(True, raw=f"{number} {message.octets}")
     count, octets = session.maildrop.drop_listing()
     rows = (f"{number} {message.octets}\r\n".encode() for number, message in session.maildrop.unmarked())
     return Reply(True, "list", {"count": count, "octets": octets}, content=_batched(rows))
@@ -208,29 +169,22 @@ def list_(session: ServerSession, line: CommandLine) -> Reply:
 def uidl(session: ServerSession, line: CommandLine) -> Reply:
     if line.arguments:
         number, message = _message(session, line)
-        return message if isinstance(message, Reply) else Reply(True, raw=f"{number} {message.unique_id}")
+        return Reply(True, raw=f"{number} {message.unique_id}")
     rows = (f"{number} {message.unique_id}\r\n".encode() for number, message in session.maildrop.unmarked())
     return Reply(True, "uidl", content=_batched(rows))
 
 
 def retr(session: ServerSession, line: CommandLine) -> Reply:
-    _, message = _readable(session, line)
-    if isinstance(message, Reply):
-        return message
-    return Reply(True, "octets", {"octets": message.octets}, content=stuffed_slices(message.content))
+    message = _readable(session, line)
+    return Reply(True, "octets", {"octets": message.octets}, content=message.stuffed())
 
 
 def top(session: ServerSession, line: CommandLine) -> Reply:
-    _, message = _readable(session, line)
-    if isinstance(message, Reply):
-        return message
-    return Reply(True, "top", content=stuffed_slices(message.top(int(line.arguments[1]))))
+    return Reply(True, "top", content=stuffed_slices(_readable(session, line).top(int(line.arguments[1]))))
 
 
 def dele(session: ServerSession, line: CommandLine) -> Reply:
-    number, message = _message(session, line)
-    if isinstance(message, Reply):
-        return message
+    number, _ = _message(session, line)
     session.maildrop.marks.add(number)
     return Reply(True, "dele", {"number": number})
 
@@ -245,25 +199,23 @@ def rset(session: ServerSession, line: CommandLine) -> Reply:
     return Reply(True, "rset", {"count": count, "octets": octets})
 
 
-def _message(session: ServerSession, line: CommandLine) -> tuple[int, Message | Reply]:
-    """The message that the line names, if it is there and not marked (RFC 1939 §5)."""
-    assert NUMBER.match(line.arguments[0])
+def _message(session: ServerSession, line: CommandLine) -> tuple[int, Message]:
+    """The message that the line names, with its number. Raises Refused if there is none or it is marked."""
     number = int(line.arguments[0])
     message = session.maildrop.get(number)
     if message is None:
-        return number, error("no-such-message", count=len(session.maildrop.messages))
+        raise Refused(error("no-such-message", count=len(session.maildrop.messages)))
     if number in session.maildrop.marks:
-        return number, error("marked", number=number)
+        raise Refused(error("marked", number=number))
     return number, message
 
 
-def _readable(session: ServerSession, line: CommandLine) -> tuple[int, Message | Reply]:
-    number, message = _message(session, line)
-    if not session.serves("UTF8"):
-        return number, message  # it knows nothing of RFC 6856 and sends what it has
-    if isinstance(message, Message) and message.needs_utf8 and "UTF8" not in session.context.done:
-        return number, error("needs-utf8", "UTF8")
-    return number, message
+def _readable(session: ServerSession, line: CommandLine) -> Message:
+    """The same, unless it may be sent in UTF-8 mode only; a server that does not serve UTF8 sends what it has."""
+    _, message = _message(session, line)
+    if message.needs_utf8 and "UTF8" not in session.context.done and session.serves("UTF8"):
+        raise Refused(error("needs-utf8", "UTF8"))
+    return message
 
 
 def _batched(rows: Iterator[bytes]) -> Iterator[bytes]:
@@ -276,8 +228,6 @@ def _batched(rows: Iterator[bytes]) -> Iterator[bytes]:
             block.clear()
     yield bytes(block) + b".\r\n"
 
-
-Handler = Callable[["ServerSession", CommandLine], Reply]
 
 #: Every command that is served; the keys are rows of the command table.
 HANDLERS: Mapping[str, Handler] = MappingProxyType(

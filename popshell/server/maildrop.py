@@ -1,4 +1,4 @@
-"""Messages and maildrops of the practice server: numbers, octets, marks, the lock, and what UPDATE removes.
+"""Messages, maildrops and accounts of the practice server: octets, marks, the lock, and what UPDATE removes.
 
 A Maildrop outlives sessions; an OpenMaildrop is one session's frozen view of it: message-numbers are given when it is
 opened and never change (RFC 1939 §5). Files are read once and never written: a deletion lasts as long as the process.
@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
+from popshell.protocol.sasl import prepared
 from popshell.protocol.wire import CRLF, stuff
-from popshell.server.mimeheads import body_start, has_utf8_header
 
-#: How much of a message is prepared at a time, in octets: a long one must not hold up the others.
+#: How much of a long message is prepared at a time, in octets, so that it does not hold up other sessions.
 SLICE = 256 * 1024
 #: What a maildrop may hold (docs/reference-limits.md), in octets and messages.
 LARGEST_MESSAGE = 25 * 1024 * 1024
@@ -25,21 +28,48 @@ LARGEST_MAILDROP = 256 * 1024 * 1024
 MOST_MESSAGES = 10_000
 
 
-class Message(NamedTuple):
+@dataclass(slots=True)
+class Message:
     """One message as octets with CRLF line ends, and its unique-id (RFC 1939 §7: 1 to 70 characters 0x21 to 0x7E)."""
 
     content: bytes
     unique_id: str
+    #: prepared when first needed: a short content as it is sent; whether a long one has nothing to stuff
+    _stuffed: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    _unstuffed: bool = field(default=False, init=False, repr=False, compare=False)
+    _needs_utf8: bool | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def octets(self) -> int:
-        """Its size as LIST tells it: CRLF counted as two octets, no byte-stuffing (RFC 1939 §11)."""
+        """Its size as LIST gives it: CRLF counted as two octets, no byte-stuffing (RFC 1939 §11)."""
         return len(self.content)
 
     @property
     def needs_utf8(self) -> bool:
         """Whether a header, its own or a part's, is in UTF-8 (RFC 6532 §3): for UTF-8 mode only (RFC 6856 §2.1)."""
-        return has_utf8_header(self.content)
+        if self._needs_utf8 is None:
+            self._needs_utf8 = has_utf8_header(self.content)
+        return self._needs_utf8
+
+    def stuffed(self) -> bytes | Iterator[bytes]:
+        """The content as it is sent: stuffed and terminated (RFC 1939 §3); a long one in slices."""
+        if len(self.content) > SLICE:
+            return self._slices()
+        if self._stuffed is None:
+            self._stuffed = stuffed_whole(self.content)
+        return self._stuffed
+
+    def _slices(self) -> Iterator[bytes]:
+        if self._unstuffed:
+            for start in range(0, len(self.content), SLICE):
+                yield self.content[start : start + SLICE]
+            yield _terminator(self.content)
+            return
+        sent = 0
+        for piece in stuffed_slices(self.content):
+            sent += len(piece)
+            yield piece
+        self._unstuffed = sent == len(self.content) + len(_terminator(self.content))
 
     def top(self, lines: int) -> bytes:
         """Header, empty line and the first `lines` lines of the body (RFC 1939 §7, TOP)."""
@@ -110,21 +140,27 @@ def stuffed_slices(content: bytes) -> Iterator[bytes]:
         at_line_start = piece.endswith(CRLF)
         start = end
         yield stuffed
-    yield b".\r\n" if at_line_start else b"\r\n.\r\n"
+    yield _terminator(content)
 
 
 def stuffed_whole(content: bytes) -> bytes:
-    """`content` byte-stuffed and terminated, at once: for short listings."""
-    return stuff(content) + b".\r\n"
+    """`content` byte-stuffed and terminated, at once: for what is short."""
+    return stuff(content) + _terminator(content)
+
+
+def _terminator(content: bytes) -> bytes:
+    return b".\r\n" if content.endswith(CRLF) or not content else b"\r\n.\r\n"
 
 
 class Maildrop:
     """All messages of one account, and the lock: one session at a time (RFC 1939 §4)."""
 
-    __slots__ = ("_holder", "last_login", "messages")
+    __slots__ = ("_holder", "last_login", "messages", "octets")
 
-    def __init__(self, messages: Iterable[Message] = ()) -> None:
+    def __init__(self, messages: Iterable[Message] = (), octets: int | None = None) -> None:
+        """`octets`: the sizes of all messages, if their sum is known already."""
         self.messages = tuple(messages)
+        self.octets = sum(message.octets for message in self.messages) if octets is None else octets
         self.last_login: float | None = None
         self._holder: OpenMaildrop | None = None
 
@@ -162,15 +198,17 @@ class Maildrop:
 
     def remove(self, unique_ids: frozenset[str]) -> None:
         self.messages = tuple(m for m in self.messages if m.unique_id not in unique_ids)
+        self.octets = sum(message.octets for message in self.messages)
 
 
 class OpenMaildrop:
     """One session's maildrop: numbered from 1, with marks."""
 
-    __slots__ = ("_maildrop", "marks", "messages")
+    __slots__ = ("_maildrop", "_octets", "marks", "messages")
 
     def __init__(self, maildrop: Maildrop) -> None:
         self._maildrop = maildrop
+        self._octets = maildrop.octets
         self.messages = maildrop.messages
         self.marks: set[int] = set()
 
@@ -183,13 +221,114 @@ class OpenMaildrop:
 
     def drop_listing(self) -> tuple[int, int]:
         """Count and octets, marked messages left out (RFC 1939 §5, STAT)."""
-        sizes = [message.octets for _, message in self.unmarked()]
-        return len(sizes), sum(sizes)
+        if not self.marks:
+            return len(self.messages), self._octets
+        marked = sum(self.messages[number - 1].octets for number in self.marks)
+        return len(self.messages) - len(self.marks), self._octets - marked
 
     def update(self) -> None:
         """UPDATE: remove what is marked and give the lock back (RFC 1939 §6)."""
-        self._maildrop.remove(frozenset(self.messages[n - 1].unique_id for n in self.marks))
+        if self.marks:
+            self._maildrop.remove(frozenset(self.messages[n - 1].unique_id for n in self.marks))
         self.release()
 
     def release(self) -> None:
         self._maildrop.release(self)
+
+
+class Accounts:
+    """Names with their secrets, and a maildrop for each, which begins with the same messages."""
+
+    def __init__(self, secrets: Mapping[str, str], messages: Iterable[Message] = ()) -> None:
+        self.secrets = secrets
+        self.messages = tuple(messages)
+        self.maildrops: dict[str, Maildrop] = {}
+        self._octets = sum(message.octets for message in self.messages)
+
+    @cached_property
+    def _prepared(self) -> dict[str | None, str]:
+        return {prepared(name, stored=True): secret for name, secret in self.secrets.items()}
+
+    def secret_of(self, name: str) -> str | None:
+        """The secret of the account `name`, prepared for comparison (RFC 4013); None if there is none."""
+        return self._prepared.get(name)
+
+    @cached_property
+    def need_utf8(self) -> bool:
+        """Whether a name or a secret is not ASCII, so that CAPA has to say `UTF8 USER` (RFC 6856 §2.2)."""
+        return not all(text.isascii() for account in self.secrets.items() for text in account)
+
+    def maildrop_of(self, name: str) -> Maildrop:
+        """The maildrop of an account."""
+        if name not in self.maildrops:
+            self.maildrops[name] = Maildrop(self.messages, self._octets)
+        return self.maildrops[name]
+
+
+# -- UTF-8 in headers --------------------------------------------------------------------------------------------------
+
+#: How much of a header is searched for its Content-Type, in octets, and how many headers and delimiter lines are read.
+LARGEST_HEADER = 64 * 1024
+MOST_HEADERS = 1000
+MOST_DELIMITERS = 10_000
+
+# Compiled by `re` when first used, and kept. A field goes on in lines that begin with a blank (RFC 5322 §2.2.3).
+_TYPE = rb"(?i)(?:\A|\r\n)content-type:((?:[^\r\n]|\r\n[ \t])*)"
+_ENCODING = rb"(?i)(?:\A|\r\n)content-transfer-encoding:[ \t]*(?:\r\n[ \t]+)*(base64|quoted-printable)"
+_BOUNDARY = rb'(?i);\s*boundary\s*=\s*(?:"([^"\r\n]{1,70})"|([^\s;"]{1,70}))'
+_DELIMITER = rb"\r\n--([^\r\n]{1,100})(?=\r\n|\Z)"
+_PLAIN, _MESSAGE = b"text/plain", b"message/rfc822"
+
+
+def body_start(content: bytes, start: int = 0) -> int:
+    """The offset after the empty line that ends the header at `start`; the end of `content` if there is none."""
+    if content.startswith(CRLF, start):
+        return start + 2  # no header at all
+    found = content.find(CRLF + CRLF, start)
+    return found + 4 if found >= 0 else len(content)
+
+
+def has_utf8_header(content: bytes) -> bool:
+    """Whether the header of a message, of a MIME part or of a message within is not ASCII (RFC 6532 §3).
+
+    A body in 8bit is no header: every server sends it (RFC 2045 §2.8). One pass, without nesting: a delimiter line
+    counts if a header before it declared its boundary and no closing delimiter took it back (RFC 2046 §5.1.1). What is
+    beyond the limits counts as body. The standard library's parser has no limits and recurses.
+    """
+    if content.isascii():
+        return False
+    declared: dict[bytes, bytes] = {}  # boundary -> the type of a part that names none
+    delimiters = itertools.islice(re.finditer(_DELIMITER, content), MOST_DELIMITERS)
+    start, usual = 0, _PLAIN
+    for _ in range(MOST_HEADERS):
+        end = body_start(content, start)
+        header = content[start:end]
+        if not header.isascii():
+            return True
+        kind, boundary = _content_type(header[:LARGEST_HEADER], usual)
+        if boundary:
+            declared[boundary] = _MESSAGE if kind == b"multipart/digest" else _PLAIN  # RFC 2046 §5.1.5
+        if kind in (_MESSAGE, b"message/global") and not re.search(_ENCODING, header[:LARGEST_HEADER]):
+            start, usual = end, _PLAIN
+            continue
+        for found in delimiters:
+            name = found[1].rstrip(b" \t")
+            if found.start() < end - 2:
+                continue  # within the header; the first delimiter may follow the empty line at once
+            if name in declared:
+                start, usual = found.end() + 2, declared[name]
+                break
+            declared.pop(name.removesuffix(b"--"), None)
+        else:
+            return False
+    return False
+
+
+def _content_type(header: bytes, usual: bytes) -> tuple[bytes, bytes]:
+    """Type and subtype in lower case, and the boundary of a multipart, else b"" (RFC 2045 §5.1)."""
+    field = re.search(_TYPE, header)
+    if field is None:
+        return usual, b""
+    kind = field[1].partition(b";")[0].strip().lower()
+    found = re.search(_BOUNDARY, field[1]) if kind.startswith(b"multipart/") else None
+    return kind, (found[1] or found[2]) if found else b""

@@ -37,7 +37,7 @@ _TASK_ROWS = 18
 
 
 class Stage(Protocol):
-    """The practice server of this process as a lesson needs it: `net.dial.Dialer`."""
+    """The practice server of this process as a lesson needs it: `net.connector.Connector`."""
 
     @property
     def clock(self) -> Callable[[], float]:

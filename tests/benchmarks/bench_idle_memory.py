@@ -54,9 +54,11 @@ async def serve(kind: str, count: int) -> None:
         streams = await asyncio.start_server(greet, "127.0.0.1", 0, backlog=1024)
         port = streams.sockets[0].getsockname()[1]
     else:
-        server: MailServer = mail_server(limits=Limits(connections=count, connections_an_address=count))
-        server.accounts = {str(number): "secret" for number in range(count)}
-        listener = Listener(server)
+        accounts = {str(number): "secret" for number in range(count)}
+        server: MailServer = mail_server(
+            accounts=accounts, limits=Limits(connections=count, connections_an_address=count)
+        )
+        listener = Listener(server.session, server.limits)
         _, port = await listener.start(implicit_tls=kind == "under TLS")
         if kind == "under TLS":
             pem = listener.certificate_pem()

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from popshell.net.listener import Listener
-from popshell.server.faults import Limits
+from popshell.net.peer import NewSession
 from popshell.server.maildrop import Message, from_files
 from popshell.server.mailserver import MailServer
+from popshell.server.settings import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 MAILDROP = ROOT / "lessons" / "maildrops" / "default"
@@ -57,20 +58,24 @@ def texts(language: str) -> dict[str, str]:
 
 def mail_server(messages: tuple[Message, ...] | None = None, **more: Any) -> MailServer:
     """The server of the lessons: account learner, password secret, the default maildrop."""
-    more.setdefault("new_stamp", lambda: STAMP)
-    return MailServer(
-        {USER: PASSWORD},
-        {"en": "English", "zh-Hant": "繁體中文"},
-        texts,
-        default_messages() if messages is None else messages,
-        **more,
-    )
+    settings: dict[str, Any] = {
+        "accounts": {USER: PASSWORD},
+        "languages": {"en": "English", "zh-Hant": "繁體中文"},
+        "texts": texts,
+        "messages": default_messages() if messages is None else messages,
+        "new_stamp": lambda: STAMP,
+    }
+    return MailServer(**settings | more)
 
 
 @asynccontextmanager
-async def listening(server: MailServer, **how: Any) -> AsyncIterator[tuple[Listener, int]]:
-    """The server on a loopback port; `how` goes to `Listener.start`."""
-    listener = Listener(server)
+async def listening(
+    served: MailServer | NewSession, *, limits: Limits | None = None, **how: Any
+) -> AsyncIterator[tuple[Listener, int]]:
+    """A server, or what makes sessions, on a loopback port; `how` goes to `Listener.start`."""
+    if isinstance(served, MailServer):
+        served, limits = served.session, served.limits
+    listener = Listener(served, limits or Limits())
     _, port = await listener.start(**how)
     try:
         yield listener, port
@@ -198,6 +203,11 @@ class Wire:
         rest = bytes(self.got)
         self.got.clear()
         return rest
+
+    async def rest_after(self, line: str) -> bytes:
+        """Send a line after which the server closes; everything up to the end of the stream."""
+        await self.send(line.encode() + b"\r\n")
+        return await self.rest()
 
     def half_close(self) -> None:
         self.sock.shutdown(socket.SHUT_WR)

@@ -36,7 +36,7 @@ class Talk:
         if self.connection.wants_tls and not self._stls_end:
             self._stls_end = self.transport.bytes_in
         if self.connection.broken:
-            self.transport.abort()
+            self.transport.close()
 
     def _closed(self, error: Exception | None) -> None:
         self.ended.append(error)
@@ -87,5 +87,6 @@ async def talking(
     try:
         yield talk
     finally:
-        talk.transport.abort()
-        await talk.transport.wait_closed()
+        talk.transport.close()
+        while not talk.transport.closed:
+            await asyncio.sleep(0)

@@ -18,7 +18,6 @@ import pytest
 
 from interop.practice import PASSWORD, USER, default_messages, mail_server, serving, trusting
 from interop.programs import call, need
-from popshell.server.faults import Conditions
 
 ALL = default_messages()
 #: the number of the first message that needs UTF8
@@ -87,7 +86,7 @@ def test_curl_with_an_initial_response(tmp_path: Path) -> None:
 
 
 def test_curl_with_user_and_pass(tmp_path: Path) -> None:
-    server = mail_server(PLAIN, new_stamp=lambda: "", conditions=Conditions(without=frozenset({"SASL"})))
+    server = mail_server(PLAIN, new_stamp=lambda: "", faults={"without": frozenset({"SASL"})})
     with serving(server) as (port, _):
         got = curl(tmp_path, f"pop3://127.0.0.1:{port}/2")
         assert got.stdout == PLAIN[1].content

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from interop.dovecot import Dovecot, dovecot
-from interop.practice import listening, mail_server, run
+from interop.practice import listening, mail_server, run, until
 from interop.talk import Talk, talking
-from popshell.net.client import Target, TlsMode
+from popshell.net import client
+from popshell.net.address import TlsMode
+from popshell.net.client import Target
 from popshell.net.errors import NetError
 from popshell.protocol.commands import State
 from popshell.protocol.maildrop_view import scan_listing
@@ -72,7 +75,7 @@ def test_a_session(server: Dovecot, mode: TlsMode) -> None:
             [bye] = await talk.ask_all("QUIT")
             assert (bye.ok, bye.after) == (True, State.UPDATE)
             assert talk.transport is not None
-            await talk.transport.wait_closed()
+            await until(lambda: talk.transport.closed)
             assert talk.ended == [None]
             assert not [event for event in talk.events if isinstance(event, Exchange) and event.problem]
 
@@ -90,9 +93,14 @@ def test_a_certificate_that_nobody_vouches_for(server: Dovecot, mode: TlsMode) -
     run(body())
 
 
-def test_a_certificate_for_another_name(server: Dovecot) -> None:
+def test_a_certificate_for_another_name(server: Dovecot, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def here(host: str, port: int) -> object:
+        return [(socket.AF_INET, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(client, "resolve", here)
+
     async def body() -> None:
-        where = target(server, TlsMode.IMPLICIT, ca_file=server.ca_file, server_name="pop.example.org")
+        where = Target("pop.example.org", server.tls_port, TlsMode.IMPLICIT, server.ca_file)
         with pytest.raises(NetError) as caught:
             async with talking(where):
                 pass
@@ -237,8 +245,7 @@ def test_the_practice_server_says_what_dovecot_says(server: Dovecot, name: str) 
 
     async def body() -> None:
         theirs = await play(target(server, TlsMode.NONE), len(server.files))
-        practice = mail_server()
-        practice.accounts = {"user4": "secret", "user5": "secret"}
+        practice = mail_server(accounts={"user4": "secret", "user5": "secret"})
         async with listening(practice) as (_, port):
             ours = await play(Target("127.0.0.1", port, TlsMode.NONE), len(server.files))
         assert ours == theirs

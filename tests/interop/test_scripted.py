@@ -18,7 +18,8 @@ import trustme
 from interop.practice import run, until
 from interop.scripted import Act, Answer, Piecemeal, playing
 from interop.talk import Event, Talk, talking
-from popshell.net.client import Target, TlsMode
+from popshell.net.address import TlsMode
+from popshell.net.client import Target
 from popshell.net.errors import NetError
 from popshell.protocol.connection import Challenge
 from popshell.protocol.records import Exchange

@@ -24,8 +24,8 @@ from support import NAME, SECRET, Clock, default_messages, drain, plain, practic
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.records import Exchange
-from popshell.server.faults import Conditions, Limits
 from popshell.server.maildrop import Message
+from popshell.server.settings import Limits
 
 _WORDS = (
     *(name.encode() for name in COMMANDS), NAME.encode(), SECRET.encode(), plain().encode(), "信".encode(),
@@ -90,19 +90,21 @@ def serve(rng: random.Random) -> None:
     """One connection of a practice server. Raises if it does not keep what docs/security.md promises (sec-V)."""
     clock = Clock()
     accounts = rng.choice(({NAME: SECRET}, {NAME: "信\udcff"}, {"海": SECRET, NAME: SECRET}))
-    conditions = Conditions(
-        in_use=rng.random() < 0.05,
-        login_delay=rng.choice((None, None, 60)),
-        temp_failure=rng.random() < 0.05,
-        update_fails=rng.random() < 0.1,
-        require_tls=rng.random() < 0.2,
-        without=frozenset(rng.sample(["USER", "SASL", "UTF8", "LANG", "RESP-CODES", "STLS"], rng.choice((0, 0, 0, 2)))),
-        line_goes_dead_after=rng.choice((None, None, None, 3)),
-    )
+    faults: dict[str, object] = {
+        "in_use": rng.random() < 0.05,
+        "temp_failure": rng.random() < 0.05,
+        "update_fails": rng.random() < 0.1,
+        "require_tls": rng.random() < 0.2,
+        "without": rng.sample(["USER", "SASL", "UTF8", "LANG", "RESP-CODES", "STLS"], rng.choice((0, 0, 0, 2))),
+    }
+    if rng.random() < 0.3:
+        faults["login_delay"] = 60
+    if rng.random() < 0.25:
+        faults["line_goes_dead_after"] = 3
     limits = Limits(bad_commands=rng.choice((None, 3)), login_wait=rng.choice((0.0, 2.0)), line=rng.choice((60, 8192)))
     tls, offers_tls = rng.random() < 0.2, rng.random() < 0.8
     server = practice_server(
-        accounts=accounts, messages=_MAIL, conditions=conditions, limits=limits, clock=clock, offers_tls=offers_tls
+        accounts=accounts, messages=_MAIL, faults=faults, limits=limits, clock=clock, offers_tls=offers_tls
     )
     session = server.session(tls=tls)
     out = drain(session)

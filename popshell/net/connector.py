@@ -1,7 +1,7 @@
-"""Dialer: opens a shell's connections, to the practice server of this process or to a real one.
+"""Connector: opens a shell's connections, to the practice server of this process or to a real one.
 
-It joins a Transport to a Session: bytes go up, lines go down, and where STLS was asked for the octet is noted at which
-its reply ended (sec-T2).
+It joins a Transport to a Session: octets go up, lines go down, and after STLS the octet is noted at which its reply
+ended (sec-T2).
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from popshell.net.address import Address, AddressError, parse_address
-from popshell.net.client import Target, TlsMode, Transport, connect
+from popshell.net.address import Address, AddressError, TlsMode, parse_address
+from popshell.net.client import Target, Transport
+from popshell.net.client import connect as open_transport
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.server.mailserver import MailServer
+from popshell.server.session import ServerSession
 from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session
 
 
@@ -28,8 +30,8 @@ class Clock:
         return time.monotonic() + self.ahead
 
 
-class Dialer:
-    """Opens connections for the Shell: to the practice server inside, or to a real one."""
+class Connector:
+    """Opens connections for the Shell."""
 
     def __init__(
         self,
@@ -45,7 +47,8 @@ class Dialer:
         self.tls = tls
         self.ca = ca
         self.insecure = insecure
-        self.clock = server.clock = Clock()
+        self.clock = Clock()
+        server.settings = server.settings._replace(clock=self.clock)
         self.listener: Listener | None = None
         self.practice: tuple[str, int] | None = None
 
@@ -56,7 +59,7 @@ class Dialer:
     async def open_practice(self) -> tuple[str, int]:
         """Start the practice server, once. Raises NetError."""
         if self.practice is None:
-            self.listener = Listener(self.server)
+            self.listener = Listener(self._new_session)
             self.practice = await self.listener.start("127.0.0.1", 0)
         return self.practice
 
@@ -67,8 +70,9 @@ class Dialer:
     def use(self, server: MailServer) -> None:
         """Let new connections of the practice server meet `server`."""
         self.server = server
-        if self.listener is not None:
-            self.listener.server = server
+
+    def _new_session(self, *, tls: bool, client: str) -> ServerSession:
+        return self.server.session(tls=tls, client=client)
 
     def pass_time(self, seconds: float) -> None:
         self.clock.ahead += seconds
@@ -76,13 +80,13 @@ class Dialer:
             self.listener.check_timers()
 
     def fork(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """What the open maildrop would hold after QUIT, and after the line going dead."""
+        """The messages that the open maildrop would hold after QUIT, and after a lost connection."""
         return next(m for m in self.server.maildrops.values() if m.in_use).fork()
 
-    def dial(
+    def connect(
         self, where: str | None, on_event: Callable[[Event, bool], None], on_end: Callable[[Exception | None], None]
     ) -> Awaitable[OpenConnection]:
-        """Connect to `where`: None is where one was, "practice" the server inside.
+        """Connect to `where`: None for the same endpoint again, "practice" for the server of this process.
 
         Raises ConnectError `bad-address` at once; what is awaited raises what the network says (net/errors.py).
         """
@@ -94,9 +98,9 @@ class Dialer:
                 address = parse_address(where, self.tls)
             except AddressError as error:
                 raise ConnectError(error.code, address=error.shown) from None
-        return self._dial(address, on_event, on_end)
+        return self._connect(address, on_event, on_end)
 
-    async def _dial(
+    async def _connect(
         self,
         address: Address | None,
         on_event: Callable[[Event, bool], None],
@@ -108,11 +112,11 @@ class Dialer:
         else:
             target = Target(address.host, address.port, address.tls, self.ca, insecure=self.insecure)
         self.address = address
-        line = _Line(self.listener if address is None else None)
-        transport = await connect(target, on_data=line.data, on_close=line.closed)
+        wire = _SessionWire(self.listener if address is None else None)
+        transport = await open_transport(target, on_data=wire.received, on_close=wire.closed)
         session = Session(self.clock, on_event, on_end, tls=transport.tls is not None)
-        line.take(transport, session)
-        place = Endpoint(
+        wire.join(transport, session)
+        endpoint = Endpoint(
             address.label if address else self.practice_label,
             practice=address is None,
             loopback=transport.loopback,
@@ -120,11 +124,11 @@ class Dialer:
             autologout=self.server.limits.autologout if address is None else None,
             stls=target.tls is TlsMode.STLS,
         )
-        return OpenConnection(session, place, line.facts)
+        return OpenConnection(session, endpoint, wire.facts)
 
 
-class _Line:
-    """Joins a Transport and a Session; the Session's Wire."""
+class _SessionWire:
+    """Joins a Transport and a Session, as the Session's Wire."""
 
     def __init__(self, listener: Listener | None) -> None:
         self._listener = listener
@@ -132,12 +136,12 @@ class _Line:
         self._session: Session | None = None
         self._stls_end: int | None = None
 
-    def take(self, transport: Transport, session: Session) -> None:
+    def join(self, transport: Transport, session: Session) -> None:
         self._transport = transport
         self._session = session
         session.attach(self)
 
-    def data(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         assert self._session is not None
         assert self._transport is not None
         self._session.received(data)

@@ -1,0 +1,389 @@
+"""One connection of the practice server, without a socket: octets in, octets out.
+
+A ServerSession *pulls*: `feed()` only stores octets, `next_chunk()` gives the next piece of output and serves the next
+line only when the last reply has gone out. So the peer's pace bounds the memory, and a reply of 20 MB does not hold up
+other sessions. `net.peer.PeerSession` says what its owner has to do.
+
+What is legal is judged by the same `parse` that the client's prompt uses; a reply's words come from `replies.toml`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, Context, Kind, State
+from popshell.protocol.connection import Challenge, Connection
+from popshell.protocol.line import CommandLine, advance, parse, tls_on
+from popshell.protocol.records import Exchange
+from popshell.protocol.sasl import MECHANISMS, Mechanism, encode_line
+from popshell.protocol.wire import CRLF, LineReader
+from popshell.server.maildrop import OpenMaildrop
+from popshell.server.replies import Refused, Reply, error
+from popshell.server.settings import Settings
+
+#: A line of HTTP: a method and its target, or the version at the end (RFC 9112 §3). A message-number is no target:
+#: `DELETE 1` is a learner's slip. Compiled by `re` when first used, and kept: no start pays for it.
+_HTTP = rb"(?is)(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE)[ \t](?![ \t]*[0-9]+[ \t]*\Z)|.*[ \t]HTTP/"
+
+#: The commands that each CAPA tag announces.
+_ANNOUNCED = {tag: tuple(spec for spec in COMMANDS.values() if spec.capability == tag) for tag in CAPABILITIES}
+
+
+class Hooks(NamedTuple):
+    """What the faults of one session do, in the order of the table FAULTS; each function has its own state bound."""
+
+    #: before a line is judged; None in place of it for one that is too long or answers AUTH. May answer it.
+    on_line: tuple[Callable[[ServerSession, CommandLine | None], Reply | None], ...] = ()
+    #: when a name is proved, before its maildrop is opened. May refuse.
+    on_login: tuple[Callable[[ServerSession, str], Reply | None], ...] = ()
+    #: when a reply is decided. Gives the reply that is sent.
+    on_reply: tuple[Callable[[ServerSession, CommandLine | None, Reply], Reply], ...] = ()
+    #: each piece of output, the greeting included. Gives the octets that are sent.
+    on_octets: tuple[Callable[[ServerSession, bytes], bytes], ...] = ()
+    #: whether a capability is withheld, or one argument of it (a SASL mechanism)
+    withholds: tuple[Callable[[ServerSession, str, str], bool], ...] = ()
+
+
+NO_HOOKS = Hooks()
+Handler = Callable[["ServerSession", CommandLine], Reply]
+
+
+class _Judged:
+    """A line as it is judged in one Context, and where its reply leads."""
+
+    __slots__ = ("_after", "line", "refusal")
+
+    def __init__(self, line: CommandLine, refusal: Reply | None, after: dict[bool, Context]) -> None:
+        self.line = line
+        #: what the table answers in place of a handler
+        self.refusal = refusal
+        self._after = after
+
+    def after(self, ok: bool) -> Context:
+        if ok not in self._after:
+            self._after[ok] = advance(self.line.context, self.line, ok)
+        return self._after[ok]
+
+
+def _judge(text: str, context: Context) -> _Judged:
+    line = parse(text, context)
+    objection = line.objection
+    return _Judged(line, error(objection.code) if objection is not None else None, {})
+
+
+@lru_cache(maxsize=2048)
+def _judged_once(text: str, state: State, follows: str, tls: bool, done: frozenset[str]) -> _Judged:
+    return _judge(text, Context(state, follows, tls, done))
+
+
+#: Commands whose lines cannot hold a secret, and those whose only argument is one.
+_WITHOUT_SECRET = tuple(
+    spec.name
+    for spec in COMMANDS.values()
+    if not any(param.kind in (Kind.SECRET, Kind.DIGEST, Kind.INITIAL) for param in spec.params)
+)
+_SECRET_ONLY = tuple(f"{spec.name} " for spec in COMMANDS.values() if [p.kind for p in spec.params] == [Kind.SECRET])
+
+
+def _judged(text: str, context: Context) -> _Judged:
+    """The same as `_judge`, remembered for short lines. No secret is remembered: `x` is judged in its place."""
+    if len(text) >= 64 or not text.isascii() or not text.isprintable():
+        return _judge(text, context)
+    if text.startswith(_WITHOUT_SECRET):
+        return _judged_once(text, *context[:4])
+    verb, _, secret = text.partition(" ")
+    if not secret or not text.startswith(_SECRET_ONLY):
+        return _judge(text, context)
+    like = _judged_once(f"{verb} x", *context[:4])
+    token, argument = like.line.tokens
+    tokens = (token, argument._replace(end=len(text), text=secret))
+    return _Judged(like.line._replace(text=text, tokens=tokens), like.refusal, like._after)
+
+
+class ServerSession:
+    """One connection. Attributes without underscore are for handlers, faults and the owner."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        handlers: Mapping[str, Handler],
+        hooks: Hooks = NO_HOOKS,
+        *,
+        tls: bool = False,
+        client: str = "",
+        observer: Callable[[ServerSession, Exchange | None], None] | None = None,
+    ) -> None:
+        """`observer` gets each Exchange as the client sees it, None at the end; without one no Connection is made."""
+        self.settings = settings
+        #: where the client is, `127.0.0.1:49152`; "" without a socket
+        self.client = client
+        self.clock = settings.clock
+        self.limits = settings.limits
+        #: where the session stands; `advance` moves it
+        self.context = Context(tls=tls)
+        self.stamp = settings.new_stamp()
+        self.language = next(iter(settings.languages))
+        #: the name that USER gave, for PASS
+        self.name = ""
+        #: takes the next line in place of the commands: the answer to AUTH's challenge
+        self.answer_auth: Callable[[str], Reply] | None = None
+        self.opened: OpenMaildrop | None = None
+        self.failed_logins = 0
+        self.closing = False
+        self.starts_tls = False
+        #: nothing is served or sent any more, and the connection is not closed either
+        self.dead = False
+        self.wake = 0.0
+        self._handlers = handlers
+        self._hooks = hooks
+        self._lines = LineReader(self.limits.line)
+        self._judged: _Judged | None = None  # the command under way: an answer to a challenge is part of it
+        self._errors = 0  # in a row
+        self._first = True  # no line was served yet
+        self._last_activity = self.clock()
+        self._line_since: float | None = None  # when an unfinished line was first seen
+        self._status: bytes | None = settings.words.greeting(self.language, self.stamp)
+        self._content: Iterator[bytes] | None = None
+        self._replying = True  # until the reply has gone out
+        self._observer = observer
+        self._watch: Connection | None = None
+        if observer is not None:
+            self._watch = Connection(self._last_activity, longest_line=self.limits.line, tls=tls)
+
+    # -- for the owner -----------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Store what the peer sent; nothing is served yet."""
+        if self.closing or self.dead:
+            return
+        if self._watch is not None:
+            self._report(self._watch.sent(data, self.clock()))
+        self._lines.feed(data)
+        if self._first and self._lines.head == b"\x16\x03":
+            self.closing = True  # a TLS hello on a clear-text port: no reply would be understood
+
+    def next_chunk(self) -> bytes | None:
+        """The next piece to write; None if there is nothing to write now."""
+        piece = self._next_piece()
+        if piece is None or not (self._hooks.on_octets or self._watch):
+            return piece
+        for alter in self._hooks.on_octets:
+            piece = alter(self, piece)
+        if self._watch is not None:
+            self._report(self._watch.received(piece, self.clock()))
+        return piece
+
+    def deadline(self) -> float:
+        """When `expire()` is due: autologout, in every state (RFC 1939 §3), or a line that is never finished."""
+        due = self._last_activity + self.limits.autologout
+        if self._line_since is not None:
+            due = min(due, self._line_since + self.limits.line_time)
+        return due
+
+    def expire(self) -> bool:
+        """Autologout without a reply and without UPDATE (RFC 1939 §3). True if it was due."""
+        if self.clock() < self.deadline():
+            return False
+        self.lost()
+        return True
+
+    def lost(self) -> None:
+        """The connection has ended: the lock is given back, every message stays (RFC 1939 §6)."""
+        self.hang_up()
+        if self.opened is not None:
+            self.opened.release()
+            self.opened = None
+        if self._watch is not None and self._observer is not None:
+            self._report(self._watch.close(self.clock()))
+            self._watch = None
+            self._observer(self, None)
+
+    def tls_started(self) -> None:
+        """TLS is on. Nothing that came in clear text is kept (sec-V8)."""
+        self.starts_tls = False
+        self.context = tls_on(self.context)
+        self.name = ""
+        self._lines.clear()
+        if self._watch is not None:
+            self._watch.tls_started()
+
+    def refuse(self) -> None:
+        """In place of the greeting: too many connections. No command is served."""
+        self._status = self._words(error("too-many-connections", "SYS/TEMP"))
+        self.closing = True
+
+    # -- for handlers and faults -------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        return self.context.state
+
+    @property
+    def tls(self) -> bool:
+        return self.context.tls
+
+    @property
+    def maildrop(self) -> OpenMaildrop:
+        assert self.opened is not None
+        return self.opened
+
+    @property
+    def mechanisms(self) -> tuple[Mechanism, ...]:
+        """The SASL mechanisms that may be used here and now."""
+        return tuple(row for row in MECHANISMS.values() if not self.withholds("SASL", row.name))
+
+    def withholds(self, tag: str, argument: str = "") -> bool:
+        """Whether a fault keeps back the capability `tag`, or one argument of it."""
+        return any(hook(self, tag, argument) for hook in self._hooks.withholds)
+
+    def serves(self, tag: str) -> bool:
+        """Whether capability `tag` holds here and now."""
+        row = CAPABILITIES[tag]
+        if self.withholds(tag) or (row.within and not self.serves(row.within)):
+            return False
+        if tag == "LOGIN-DELAY":
+            return "login_delay" in self.settings.faults
+        return all(self._may_serve(spec) for spec in _ANNOUNCED.get(tag, ()))
+
+    def _may_serve(self, spec: CommandSpec) -> bool:
+        """Whether a command can lead anywhere in this session, whatever its state."""
+        if spec.starts_tls and (self.tls or not self.settings.offers_tls):
+            return False
+        if spec.continues and not self.mechanisms:
+            return False
+        return not self.context.done.intersection(spec.not_after)
+
+    def refuse_login(self, name: str) -> Reply | None:
+        """What a fault answers to a login as `name`, whose secret was right; None to let it in."""
+        return next((reply for hook in self._hooks.on_login if (reply := hook(self, name)) is not None), None)
+
+    def wait_after_failure(self) -> None:
+        """Delay the reply to a failed login: `login_wait`, doubled by each failure, up to `login_wait_most`."""
+        limits = self.limits
+        if limits.login_wait:
+            doublings = min(self.failed_logins - 1, 30)  # without a bound it overflows a float at the 1,025th
+            self.wake = self.clock() + min(limits.login_wait * 2**doublings, limits.login_wait_most)
+
+    def hang_up(self) -> None:
+        """Close at once: what was not given out by `next_chunk()` is dropped."""
+        self.closing = True
+        self._status = self._content = None
+
+    # -- serving -----------------------------------------------------------------------------------------------------
+
+    def _next_piece(self) -> bytes | None:
+        if self.wake:
+            if self.clock() < self.wake:
+                return None
+            self.wake = 0.0
+        while True:
+            if self._status is not None:
+                status, self._status = self._status, None
+                return status
+            if self._content is not None:
+                piece = next(self._content, None)
+                if piece is not None:
+                    return piece
+                self._content = None
+            if self._replying:
+                # A reply that took long on a slow connection is no silence of the client.
+                self._replying = False
+                self._last_activity = self.clock()
+            if self.closing or self.starts_tls or self.dead:
+                return None
+            line = self._lines.next_line()
+            if line is False:
+                if not self._lines.pending:
+                    self._line_since = None
+                elif self._line_since is None:
+                    self._line_since = self.clock()
+                return None
+            self._line_since = None
+            self._last_activity = self.clock()
+            self._serve(line if isinstance(line, bytes) else None)
+            if self.wake:
+                return None
+
+    def _serve(self, raw: bytes | None) -> None:
+        """Serve one line, None for one that was too long; `_next_piece` gives the reply next."""
+        first, self._first = self._first, self._first and raw is not None and not raw.strip()
+        answer, self.answer_auth = self.answer_auth, None
+        text = raw.decode("utf-8", "surrogateescape") if raw is not None else ""
+        if answer is None or raw is None:
+            self._judged = _judged(text, self.context)
+        reply = None
+        judged = self._judged
+        assert judged is not None
+        line = judged.line if raw is not None and answer is None else None
+        for on_line in self._hooks.on_line:
+            reply = reply or on_line(self, line)
+        if self.dead:
+            return
+        if reply is not None:
+            pass
+        elif raw is None:
+            # As a first line it may be HTTP with a long path: what follows would be served (sec-V11).
+            self.closing = first
+            reply = error("too-long")
+        elif first and (judged.line.spec is None or b"HTTP/" in raw.upper()) and re.match(_HTTP, raw):
+            # A web page in a browser connects to this port: no conversation (sec-V11).
+            self.closing = True
+            reply = error("http")
+        else:
+            reply = answer(text) if answer is not None else self._handle(judged)
+        for on_reply in self._hooks.on_reply:
+            reply = on_reply(self, line, reply)
+        self._replying = True
+        if reply.challenge is not None:
+            self._status = b"+ " + encode_line(reply.challenge).encode() + CRLF
+            return
+        self._move(judged, reply.ok)
+        if self.starts_tls and self._lines.pending:
+            # Commands after STLS in the same flight: an injection, or a client that did not wait (RFC 2595 §4).
+            self.starts_tls = False
+            self.closing = True
+            reply = error("stls-pipelined")
+        self._status, content = self._words(reply), reply.content
+        if isinstance(content, bytes):
+            self._status += content
+        else:
+            self._content = content
+
+    def _handle(self, judged: _Judged) -> Reply:
+        """Refuse what the table refuses, else let the handler serve it."""
+        spec = judged.line.spec
+        handler = self._handlers.get(spec.name) if spec is not None else None
+        if spec is not None and handler is None:
+            return error("historic" if spec.historic else "unknown-command")
+        if judged.refusal is not None or handler is None:
+            return judged.refusal or error("unknown-command")
+        try:
+            return handler(self, judged.line)
+        except Refused as refused:
+            return refused.reply
+
+    def _move(self, judged: _Judged, ok: bool) -> None:
+        """Move the state by the table, and count errors in a row."""
+        self.context = judged.after(ok)
+        if ok:
+            spec = judged.line.spec
+            self.starts_tls = spec is not None and spec.starts_tls
+            self._errors = 0
+            return
+        self._errors += 1
+        if self.limits.bad_commands is not None and self._errors >= self.limits.bad_commands:
+            self.closing = True
+
+    def _words(self, reply: Reply) -> bytes:
+        """The status line in the session's language; the response code only where CAPA promises it."""
+        code = reply.code if reply.code and self.serves(RESPONSE_CODES[reply.code].capability) else ""
+        return self.settings.words.status_line(self.language, reply, code)
+
+    def _report(self, events: list[Exchange | Challenge]) -> None:
+        assert self._observer is not None
+        for event in events:
+            if isinstance(event, Exchange):
+                self._observer(self, event)
