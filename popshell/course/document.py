@@ -10,7 +10,6 @@ else.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -29,12 +28,12 @@ FENCE = "+++"
 #: one of Markdown silently leaves out what lies deeper. A quote counts 1, a list 2 (the list and its item).
 DEEPEST = 20
 #: A key of more dots than that nests as deep; the parser would take quadratic time for it.
-_DOTTED = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){20}""")
+_DOTTED = r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){20}"""
 #: A text with one of these may hold what the raw file does not show.
-_ESCAPED = re.compile(r"\\[uUbfex]")
-_TABLE = re.compile(r"\s*(\[\[?)\s*([\w.-]+)\s*\]")
-_KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
-_STRING_OR_COMMENT = re.compile(r"""\"((?:\\.|[^"\\])*)\"|'([^']*)'|\#.*""")
+_ESCAPED = r"\\[uUbfex]"
+_TABLE = r"\s*(\[\[?)\s*([\w.-]+)\s*\]"
+_KEY = r"""\s*["']?([\w-]+)["']?\s*="""
+_STRING_OR_COMMENT = r"""\"((?:\\.|[^"\\])*)\"|'([^']*)'|\#.*"""
 # A row of a plain table; control characters are left to tomllib, which refuses them.
 _TEXT = r'[^"\\\x00-\x08\x0a-\x1f\x7f]*'
 _PLAIN = re.compile(rf'([\w-]+) = "({_TEXT}(?:\\"{_TEXT})*)"', re.ASCII)
@@ -145,7 +144,7 @@ class Document:
         table: tuple[Key, ...] = ()
         rows = self.rows if self.path.endswith(".toml") else self.rows[: self.body_line - 2]
         for at, row in enumerate(rows, 1):
-            if name := _TABLE.match(row):
+            if name := re.match(_TABLE, row):
                 *outer, last = name[2].split(".")
                 table = ()
                 for part in outer:
@@ -156,7 +155,7 @@ class Document:
                     found.setdefault(table, at)
                     table += (counts[table] - 1,)
                 found.setdefault(table, at)
-            elif key := _KEY.match(row):
+            elif key := re.match(_KEY, row):
                 found.setdefault((*table, key[1]), at)
         return found
 
@@ -170,11 +169,13 @@ class Document:
         """The line on which a string below `path` is `value` for the nth time, or holds it; else that of `path`."""
         start = self.line(*path)
         after = (line for key, line in self._positions.items() if line > start and len(key) <= len(path))
+        import json  # only a fault of an author needs it
+
         wanted = json.dumps(value, ensure_ascii=False)[1:-1]
         strings = [
             (at, match[1] or match[2] or "")
             for at in range(start, min(after, default=self.body_line))
-            for match in _STRING_OR_COMMENT.finditer(self.rows[at - 1])
+            for match in re.finditer(_STRING_OR_COMMENT, self.rows[at - 1])
         ]
         lines = [at for at, text in strings if text == wanted] or [at for at, text in strings if wanted in text]
         return lines[nth - 1] if len(lines) >= nth else self.line(*path, "id")
@@ -268,7 +269,7 @@ def too_deep(rows: list[str]) -> int | None:
     """The first of `rows`, from 1, where brackets are nested deeper than DEEPEST: a parser would run out of stack."""
     depth = 0
     for at, row in enumerate(rows, 1):
-        if "." in row and _DOTTED.search(row):
+        if "." in row and re.search(_DOTTED, row):
             return at
         if depth + row.count("[") + row.count("{") <= DEEPEST:
             depth += row.count("[") + row.count("{") - row.count("]") - row.count("}")
@@ -316,7 +317,7 @@ def safe(table: Mapping[str, Any], text: str) -> Mapping[str, Any]:
 
     Most files hold nothing of the kind, which one look at the whole tells.
     """
-    if _ESCAPED.search(text) is None and (harmless(text) or tame(text) == text):
+    if re.search(_ESCAPED, text) is None and (harmless(text) or tame(text) == text):
         return table
     made: Mapping[str, Any] = _tamed(dict(table))
     return made

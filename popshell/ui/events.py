@@ -1,13 +1,13 @@
 """Events: what a shell publishes about its connections, for the screen, JSON records, the exit code and a course.
 
 `late` events may come while a line is being typed: no call waits for them, or it cannot be known whether one does.
+Named tuples: to define a frozen dataclass takes seven times as long, and all are defined before the first prompt.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import NamedTuple
 
 from popshell.course.explain import Note
 from popshell.protocol.commands import State
@@ -41,20 +41,17 @@ class End(Enum):
     LEFT = "left"
 
 
-@dataclass(frozen=True, slots=True)
 class Connecting:
     """A connection is being opened."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(NamedTuple):
     """A connection was opened; its greeting is still to come."""
 
     endpoint: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """A line went out. `line` is None for an answer to a challenge; `cancels` if that answer is `*`."""
 
     line: CommandLine | None
@@ -62,8 +59,7 @@ class Sent:
     by_shell: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Greeted:
+class Greeted(NamedTuple):
     """The greeting came, or what came instead. `late`: it was no longer waited for."""
 
     exchange: Exchange
@@ -71,8 +67,7 @@ class Greeted:
     late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Replied:
+class Replied(NamedTuple):
     """A reply came, or octets that are no reply to any line. `late`: no call waits for it."""
 
     exchange: Exchange
@@ -80,40 +75,41 @@ class Replied:
     late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Challenged:
+class Challenged(NamedTuple):
     """The server asks for one more line of an AUTH dialogue."""
 
     challenge: Challenge
     late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A reply takes long. `rate` in octets a second if it comes slowly, None if it does not come at all."""
 
     due: Due
     rate: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Overdue:
+class Overdue(NamedTuple):
     """A reply is no longer waited for; it may still come."""
 
     due: Due | None
-    late: ClassVar[bool] = True
+
+    @property
+    def late(self) -> bool:
+        return True
 
 
-@dataclass(frozen=True, slots=True)
-class TlsStarted:
+class TlsStarted(NamedTuple):
     """TLS is on; `facts` are what `:tls` shows."""
 
     facts: dict[str, object]
-    late: ClassVar[bool] = True
+
+    @property
+    def late(self) -> bool:
+        return True
 
 
-@dataclass(frozen=True, slots=True)
-class Unanswered:
+class Unanswered(NamedTuple):
     """An exchange that this side cut off: it is recorded, and there is no reply to show. `error` if TLS failed."""
 
     exchange: Exchange
@@ -121,8 +117,7 @@ class Unanswered:
     error: ConnectError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The connection is closed. `before` is the state that the end met, `error` what the network reported."""
 
     how: End
@@ -133,19 +128,23 @@ class Ended:
     quit_sent: bool = False
     #: whether the connection had got past its greeting
     stood: bool = True
-    late: ClassVar[bool] = True
+
+    @property
+    def late(self) -> bool:
+        return True
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """QUIT is done with, and the end was reported: the state goes from `before` to CLOSED."""
 
     before: State
-    late: ClassVar[bool] = True
+
+    @property
+    def late(self) -> bool:
+        return True
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """A connection could not be opened, or what was wanted of it could not be had."""
 
     error: ConnectError

@@ -10,8 +10,8 @@ A "real" server is every connection that was not opened to this program's own pr
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from popshell.course.catalog import LANGUAGES, Catalog, Words
 from popshell.course.explain import Note, explain
@@ -76,8 +76,7 @@ class Misused(Exception):
     """The argument of a meta command is missing or makes no sense: its usage is shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(NamedTuple):
     """One of the shell's own commands. `choices` are the words that its parameter can be; `also` are further names.
 
     What it does in words stands in `messages.toml`, `[meta]`.
@@ -107,8 +106,7 @@ class MetaCommands(Protocol):
         """Run one line that begins with a colon. Raises Leave."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(NamedTuple):
     """What `:more` goes on with: the rows of a page that were not shown, or a reply from its content line `start`."""
 
     rows: tuple[str, ...] = ()
@@ -226,9 +224,9 @@ class Shell:
     def _hand_out(self, event: ShellEvent) -> None:
         if isinstance(event, Greeted | Replied):
             notes = tuple(explain(event.exchange, self.catalog, self.options.language))
-            event = replace(event, notes=notes[:1] if self.options.notes == "brief" else notes)
+            event = event._replace(notes=notes[:1] if self.options.notes == "brief" else notes)
         elif isinstance(event, Unanswered) and event.error is not None:
-            event = replace(event, notes=(Note("err", self.net_words(event.error)),))
+            event = event._replace(notes=(Note("err", self.net_words(event.error)),))
         for heard in tuple(self.subscribers):  # a copy: a subscriber may subscribe another
             try:
                 heard(event)
