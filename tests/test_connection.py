@@ -54,7 +54,7 @@ def moves(*steps: str | Move, start: list[Move] = LOGIN) -> list[Move]:
     return out
 
 
-def told(outcome: Outcome, skip: int = 0) -> list[str]:
+def in_words(outcome: Outcome, skip: int = 0) -> list[str]:
     """Each event in a few words: command, status or problem, state after."""
     words = []
     for event in outcome.events[skip:]:
@@ -67,7 +67,7 @@ def told(outcome: Outcome, skip: int = 0) -> list[str]:
     return words
 
 
-#: name -> (moves, limits, what comes of it behind the greeting and, where there is one, the login)
+#: name -> (moves, limits, what comes of it after the greeting and, where there is one, the login)
 DIALOGUES: dict[str, tuple[list[Move], ReplyLimits | None, list[str]]] = {
     "greeting": (moves(start=[GREETING]), None, ["- +OK A"]),
     "greeting -ERR": (moves("S: -ERR busy", start=[]), None, ["- -ERR C"]),
@@ -80,7 +80,7 @@ DIALOGUES: dict[str, tuple[list[Move], ReplyLimits | None, list[str]]] = {
     "greeting nothing known": (moves("S: hello", start=[]), None, ["- not-pop3 C"]),
     "greeting lower case": (moves("S: +ok", start=[]), None, ["- lower-case C"]),
     "greeting mixed case": (moves("S: -Err x", start=[]), None, ["- lower-case C"]),
-    "tab behind +OK": (moves("S: +OK\tx", start=[]), None, ["- not-pop3 C"]),
+    "tab after +OK": (moves("S: +OK\tx", start=[]), None, ["- not-pop3 C"]),
     "space before +OK": (moves("S:  +OK", start=[]), None, ["- not-pop3 C"]),
     "+OKAY": (moves("S: +OKAY", start=[]), None, ["- not-pop3 C"]),
     "empty status line": (moves("S: ", start=[]), None, ["- not-pop3 C"]),
@@ -177,7 +177,7 @@ DIALOGUES: dict[str, tuple[list[Move], ReplyLimits | None, list[str]]] = {
         None,
         ["- +OK A", "STLS +OK A", "- stls-injection A"],
     ),
-    "STLS, commands behind it": (
+    "STLS, commands after it": (
         moves("C: STLS", "C: CAPA", "S: +OK", TLS, "S: -ERR", "C: NOOP", "S: +OK", start=[GREETING]),
         None,
         ["- +OK A", "STLS +OK A", "CAPA -ERR A", "NOOP +OK A"],
@@ -201,7 +201,7 @@ DIALOGUES: dict[str, tuple[list[Move], ReplyLimits | None, list[str]]] = {
     "QUIT, update fails": (moves("C: QUIT", "S: -ERR some deleted messages not removed", CLOSE), None, ["QUIT -ERR U"]),
     "QUIT x": (moves("C: QUIT x", "S: -ERR", "C: NOOP", "S: +OK"), None, ["QUIT -ERR T", "NOOP +OK T"]),
     "QUIT in AUTHORIZATION": (moves("C: QUIT", "S: +OK", CLOSE, start=[GREETING]), None, ["- +OK A", "QUIT +OK C"]),
-    "behind QUIT": (moves("C: QUIT", "C: NOOP", "S: +OK", CLOSE), None, ["QUIT +OK U", "NOOP no-reply C"]),
+    "after QUIT": (moves("C: QUIT", "C: NOOP", "S: +OK", CLOSE), None, ["QUIT +OK U", "NOOP no-reply C"]),
     "unknown command, +OK": (moves("C: HELP", "S: +OK", "S: line", "S: ."), None, ["HELP +OK T", *["- unasked T"] * 2]),
     "empty line": (moves("C: ", "S: -ERR"), None, ["- -ERR T"]),
     "accepted although illegal": (
@@ -223,7 +223,7 @@ DIALOGUES: dict[str, tuple[list[Move], ReplyLimits | None, list[str]]] = {
 def test_what_comes_of_each_dialogue() -> None:
     def check(name: str) -> None:
         steps, limits, wanted = DIALOGUES[name]
-        assert told(replay(steps, whole, limits), skip=2 if steps[:3] == LOGIN else 0) == wanted
+        assert in_words(replay(steps, whole, limits), skip=2 if steps[:3] == LOGIN else 0) == wanted
 
     each(((name,) for name in DIALOGUES), check)
 
@@ -240,16 +240,16 @@ def test_the_same_comes_of_it_however_it_is_cut() -> None:
     each(((name,) for name in DIALOGUES), check)
 
 
-def test_the_same_comes_of_it_with_octets_behind() -> None:
-    def check(name: str, behind: bytes) -> None:
+def test_the_same_comes_of_it_with_octets_after_it() -> None:
+    def check(name: str, after: bytes) -> None:
         steps, limits, _ = DIALOGUES[name]
-        steps = [*steps, ("S", behind), CLOSE]
+        steps = [*steps, ("S", after), CLOSE]
         wanted, found = replay(steps, whole, limits), replay(steps, chunks_of(1), limits)
         assert found == wanted, first_difference(wanted, found)
 
     open_ones = [name for name, (steps, _, _) in DIALOGUES.items() if steps[-1] != CLOSE]
-    behind = [b"+OK more\r\n", b"half", b"\n", b".\r\n", b"+ \r\n", b"\x16\x03"]
-    each(itertools.product(open_ones, behind), check)
+    after = [b"+OK more\r\n", b"half", b"\n", b".\r\n", b"+ \r\n", b"\x16\x03"]
+    each(itertools.product(open_ones, after), check)
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -23,7 +23,7 @@ def after(view: MaildropView, line: str, text: str = "", content: bytes | None =
     return view.after(parsed.name, parsed.message, text, content)
 
 
-def told(view: MaildropView) -> tuple[object, ...]:
+def facts(view: MaildropView) -> tuple[object, ...]:
     return view.count, view.octets, dict(view.sizes), sorted(view.marks), view.last
 
 
@@ -32,7 +32,7 @@ LIST = b"1 120\r\n2 200\r\n3 5\r\n"
 
 class TestWhatAReplyTells:
     def test_nothing_is_known_at_first(self) -> None:
-        assert told(MaildropView()) == (None, None, {}, [], None)
+        assert facts(MaildropView()) == (None, None, {}, [], None)
         assert not MaildropView().open
         assert list(MaildropView().numbers) == []
 
@@ -44,18 +44,18 @@ class TestWhatAReplyTells:
         assert dele.maildrop.marks == {1}
 
     def test_stat(self) -> None:
-        assert told(after(OPEN, "STAT", "2 320")) == (2, 320, {}, [], 2)
+        assert facts(after(OPEN, "STAT", "2 320")) == (2, 320, {}, [], 2)
         assert after(OPEN, "STAT", "two messages") is OPEN
 
     def test_list(self) -> None:
         view = after(OPEN, "LIST", "", LIST)
-        assert told(view) == (3, 325, {1: 120, 2: 200, 3: 5}, [], 3)
+        assert facts(view) == (3, 325, {1: 120, 2: 200, 3: 5}, [], 3)
         assert list(view.numbers) == [1, 2, 3]
-        assert told(after(OPEN, "LIST", "", b"")) == (0, 0, {}, [], 0)
+        assert facts(after(OPEN, "LIST", "", b"")) == (0, 0, {}, [], 0)
 
     def test_list_of_one(self) -> None:
-        assert told(after(OPEN, "LIST 2", "2 200")) == (None, None, {2: 200}, [], None)  # there may be more
-        assert told(after(after(OPEN, "STAT", "2 320"), "LIST 2", "2 200")) == (2, 320, {2: 200}, [], 2)
+        assert facts(after(OPEN, "LIST 2", "2 200")) == (None, None, {2: 200}, [], None)  # there may be more
+        assert facts(after(after(OPEN, "STAT", "2 320"), "LIST 2", "2 200")) == (2, 320, {2: 200}, [], 2)
         assert after(OPEN, "LIST 2", "what") is OPEN
 
     def test_uidl(self) -> None:
@@ -82,7 +82,7 @@ class TestWhatAReplyTells:
         assert (dict(view.unique_ids), view.count, view.last) == ({1: "a"}, None, 1)
 
     def test_the_highest_number_that_was_seen(self) -> None:
-        assert told(after(OPEN, "STAT", "0 0")) == (0, 0, {}, [], 0)
+        assert facts(after(OPEN, "STAT", "0 0")) == (0, 0, {}, [], 0)
         assert after(after(OPEN, "STAT", "2 320"), "LIST 3", "3 5").last == 3
         assert after(after(OPEN, "STAT", "9 325"), "LIST", "", LIST).last == 9
         assert after(after(OPEN, "DELE 7"), "LIST", "", LIST).last == 7
@@ -96,17 +96,17 @@ class TestWhatAReplyTells:
 class TestMarks:
     def test_a_mark_takes_its_message_off(self) -> None:
         view = after(after(OPEN, "LIST", "", LIST), "DELE 2")
-        assert told(view) == (2, 125, {1: 120, 2: 200, 3: 5}, [2], 3)
+        assert facts(view) == (2, 125, {1: 120, 2: 200, 3: 5}, [2], 3)
         assert after(view, "DELE 2") is view  # mailutils says +OK to a second DELE
 
     def test_without_sizes_the_octets_are_unknown(self) -> None:
         view = after(after(OPEN, "STAT", "3 325"), "DELE 2")
-        assert told(view) == (2, None, {}, [2], 3)
-        assert told(after(OPEN, "DELE 2")) == (None, None, {}, [2], None)
+        assert facts(view) == (2, None, {}, [2], 3)
+        assert facts(after(OPEN, "DELE 2")) == (None, None, {}, [2], None)
 
     def test_what_a_mark_hides_stays_known(self) -> None:
         view = after(after(after(OPEN, "LIST", "", LIST), "DELE 3"), "LIST", "", b"1 120\r\n2 200\r\n")
-        assert told(view) == (2, 320, {1: 120, 2: 200, 3: 5}, [3], 3)
+        assert facts(view) == (2, 320, {1: 120, 2: 200, 3: 5}, [3], 3)
         ids = after(after(after(OPEN, "UIDL", "", b"1 a\r\n2 b\r\n"), "DELE 2"), "UIDL", "", b"1 a\r\n")
         assert (dict(ids.unique_ids), ids.count, ids.last) == ({1: "a", 2: "b"}, 1, 2)
 
@@ -115,13 +115,13 @@ class TestMarks:
 
     def test_rset_brings_them_back(self) -> None:
         full = after(OPEN, "LIST", "", LIST)
-        assert told(after(after(full, "DELE 2"), "RSET")) == told(full)
+        assert facts(after(after(full, "DELE 2"), "RSET")) == facts(full)
         assert after(full, "RSET") is full
-        assert told(after(after(after(OPEN, "STAT", "3 325"), "DELE 2"), "RSET")) == (3, None, {}, [], 3)
-        assert told(after(after(OPEN, "DELE 2"), "RSET")) == (None, None, {}, [], None)
-        assert told(after(after(after(OPEN, "LIST 2", "2 200"), "DELE 2"), "RSET")) == (None, None, {2: 200}, [], None)
+        assert facts(after(after(after(OPEN, "STAT", "3 325"), "DELE 2"), "RSET")) == (3, None, {}, [], 3)
+        assert facts(after(after(OPEN, "DELE 2"), "RSET")) == (None, None, {}, [], None)
+        assert facts(after(after(after(OPEN, "LIST 2", "2 200"), "DELE 2"), "RSET")) == (None, None, {2: 200}, [], None)
         empty = after(OPEN, "LIST", "", b"1 0\r\n")
-        assert told(after(after(empty, "DELE 1"), "RSET")) == (1, 0, {1: 0}, [], 1)
+        assert facts(after(after(empty, "DELE 1"), "RSET")) == (1, 0, {1: 0}, [], 1)
 
 
 def test_it_cannot_be_changed() -> None:

@@ -102,7 +102,7 @@ class TestPassword:
                 ("mei", "IX", ("mei", "\u2168"), "mei"),
                 ("e\u0301", "x", ("é", "x"), "é"),
                 ("海", "信\u3000箱", ("海", "信 箱"), "海"),
-                ("海", "信箱 ", ("海", "信箱"), None),  # a blank counts behind any character (RFC 1939 §7)
+                ("海", "信箱 ", ("海", "信箱"), None),  # a blank counts after any character (RFC 1939 §7)
                 ("mei", "a\tb", ("mei", "a\tb"), "mei"),  # ASCII is RFC 1939's
                 ("mei", "\u0221", ("mei", "\u0221"), None),  # not assigned in Unicode 3.2: may be asked, not stored
                 ("mei", "\udcff", ("mei", "\udcff"), None),  # no UTF-8: "MUST reject" (RFC 6856 §2.2)

@@ -44,7 +44,7 @@ SECRETS = [
     (CANARY, AFTER_USER, MASK),  # the password alone
     (f"{CANARY} {CANARY}", AFTER_USER, MASK),
     (f"pa\xdf {CANARY}", AFTER_USER, f"pa\xdf {MASK}"),
-    # without USER before them: whoever slips here meant to log in
+    # without USER before them: a slip here was meant to log in
     (f"PAS {CANARY}", Context(A), f"PAS {MASK}"),
     (f"PASSS {CANARY} x", Context(A), f"PASS{MASK}"),
     (f"pssa {CANARY}", Context(A), f"pssa {MASK}"),
@@ -92,7 +92,7 @@ def test_words_like_a_login_are_not_masked_in_transaction() -> None:
 
 
 def test_what_resembles_a_login() -> None:
-    """One letter too many, missing, wrong, or in another order; or more letters behind the whole word."""
+    """One letter too many, missing, wrong, or in another order; or more letters after the whole word."""
 
     def check(word: str, resembles: bool) -> None:
         assert (parse(f"{word} x", Context(A)).redacted() != f"{word} x") is resembles

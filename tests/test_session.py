@@ -9,11 +9,11 @@ from support import Clock
 from popshell.protocol.connection import Challenge
 from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange, Problem
-from popshell.session import Event, Session, Unsendable, transcript_lines
+from popshell.session import ConnectError, Event, Session, Unsendable, transcript_lines
 
 
 class Parts:
-    """A Session on a scripted wire, with what it hands to nobody."""
+    """A Session on a scripted wire, with the events that no caller awaited."""
 
     def __init__(self, answers: dict[str, bytes | None] | None = None, greeting: bytes | None = b"+OK hi\r\n") -> None:
         self.late: list[Event] = []
@@ -117,7 +117,7 @@ def test_challenge_answers_its_command_and_the_response_gets_the_end() -> None:
     run(go())
 
 
-def test_unasked_line_answers_nobody() -> None:
+def test_an_unasked_line_answers_no_waiter() -> None:
     async def go() -> None:
         parts = Parts({"NOOP": None})
         await parts.session.greeting
@@ -133,15 +133,15 @@ def test_unasked_line_answers_nobody() -> None:
     run(go())
 
 
-def test_line_that_closes_wakes_all_who_wait() -> None:
+def test_a_closed_connection_ends_every_wait() -> None:
     async def go() -> None:
         parts = Parts({"STAT": None, "NOOP": None})
         await parts.session.greeting
         first, second = parts.session.submit("STAT"), parts.session.submit("NOOP")
         parts.wire.say(CLOSE)
-        told = await first
-        assert isinstance(told, Exchange)
-        assert told.problem is not None
+        record = await first
+        assert isinstance(record, Exchange)
+        assert record.problem is not None
         unanswered = await second
         assert isinstance(unanswered, Exchange)
         assert unanswered.problem == Problem("no-reply"), "each line that went out has its record"
@@ -149,7 +149,7 @@ def test_line_that_closes_wakes_all_who_wait() -> None:
         with pytest.raises(ConnectionError):
             parts.session.submit("STAT")
         parts.session.end()
-        assert parts.ends == [None], "told once"
+        assert parts.ends == [None], "reported once"
 
     run(go())
 
@@ -157,9 +157,9 @@ def test_line_that_closes_wakes_all_who_wait() -> None:
 def test_broken_session_hangs_up_and_reads_no_more() -> None:
     async def go() -> None:
         parts = Parts(greeting=b"* OK IMAP4\r\n")
-        told = await parts.session.greeting
-        assert isinstance(told, Exchange)
-        assert told.problem is not None
+        record = await parts.session.greeting
+        assert isinstance(record, Exchange)
+        assert record.problem is not None
         assert parts.wire.closed
         assert parts.session.ended
 
@@ -175,6 +175,76 @@ def test_clock_of_the_last_line_sent() -> None:
         parts.clock.now = 99.0
         assert parts.session.last_sent == 42.0
         assert parts.session.now() == 99.0
+
+    run(go())
+
+
+def test_tls_begins_after_its_handshake() -> None:
+    async def go() -> None:
+        parts = Parts({"STLS": b"+OK\r\n", "CAPA": b"+OK\r\n.\r\n"})
+        await parts.session.greeting
+        await parts.session.submit("STLS")
+        assert not parts.session.connection.tls
+        await parts.session.start_tls()
+        assert parts.session.connection.tls
+        answer = await parts.session.submit("CAPA")
+        assert isinstance(answer, Exchange)
+        assert answer.tls
+
+    run(go())
+
+
+def test_an_unfinished_reply_that_is_no_longer_awaited_is_recorded() -> None:
+    async def go() -> None:
+        parts = Parts({"STAT": None})
+        await parts.session.greeting
+        parts.session.submit("STAT").cancel()
+        parts.wire.say(b"+OK 1")
+        parts.session.close()
+        assert [event.problem for event in parts.late if isinstance(event, Exchange)] == [Problem("cut")]
+        assert parts.wire.closed
+        parts.session.close()
+        assert parts.ends == [None]
+
+    run(go())
+
+
+def test_what_an_error_says_of_itself() -> None:
+    error = ConnectError("refused", host="h", port=995)
+    assert (error.code, error.facts) == ("refused", {"host": "h", "port": 995})
+    assert repr(error) == "ConnectError('refused', {'host': 'h', 'port': 995})"
+
+
+def test_transcript_without_masks_and_with_a_remark_before_mail() -> None:
+    async def go() -> None:
+        parts = Parts(
+            {
+                "PASS": b"+OK C4n4ry\r\n",
+                "AUTH": b"+ C4n4ry\r\n",
+                "C4n4ry": b"+OK\r\n",
+                "RETR": b"+OK\r\nC4n4ry\tx\r\n.\r\n",
+            }
+        )
+        await parts.session.greeting
+        for text in ("USER a", "PASS C4n4ry", "AUTH PLAIN", "C4n4ry", "RETR 1"):
+            await parts.session.submit(text)
+        open_lines = list(transcript_lines(parts.session.transcript, masked=False, private="mail follows"))
+        assert open_lines[3:] == [
+            "C: PASS C4n4ry",
+            "S: +OK C4n4ry",
+            "C: AUTH PLAIN",
+            "S: + C4n4ry",
+            "C: C4n4ry",
+            "S: +OK",
+            "C: RETR 1",
+            "S: +OK",
+            "# mail follows",
+            "S: C4n4ry\tx",
+            "S: .",
+        ]
+        masked = list(transcript_lines(parts.session.transcript))
+        assert masked[3:7] == ["C: PASS ••••", "S: +OK ••••", "C: AUTH PLAIN", "S: + ••••"]
+        assert "S: C4n4ry\tx" in masked, "the text of a message is not changed"
 
     run(go())
 

@@ -1,4 +1,4 @@
-"""Lines, limits and byte-stuffing: each case is read whole, in pieces, and with octets behind it."""
+"""Lines, limits and byte-stuffing: each case is read whole, in pieces, and with octets after it."""
 
 from __future__ import annotations
 
@@ -78,15 +78,15 @@ def read(reader: ReplyReader, data: bytes, cut: Cutter, take: str, *args: object
     return None
 
 
-BEHIND = [b"", b"+OK\r\n", b"\n", b".\r\n"]
+AFTER = [b"", b"+OK\r\n", b"\n", b".\r\n"]
 
 
 def check_every_cut(data: bytes, wanted: object, take: str, *args: object, limits: ReplyLimits = SMALL) -> None:
     """`data` is read as `wanted` however it is cut and whatever follows it; what is not whole stays."""
     for cut in CUTTERS:
-        for behind in BEHIND if wanted is not None else [b""]:  # what follows the unfinished belongs to it
+        for after in AFTER if wanted is not None else [b""]:  # what follows the unfinished belongs to it
             reader = ReplyReader(limits)
-            assert read(reader, data + behind, cut, take, *args) == wanted, (cut, behind)
+            assert read(reader, data + after, cut, take, *args) == wanted, (cut, after)
             if wanted is None:
                 assert reader.held == data
 

@@ -335,8 +335,8 @@ class Connection:
 
     def _most_rows(self, line: CommandLine | None) -> int | None:
         """How many lines the content may have; mail is bounded by octets alone."""
-        if line is None or line.spec is None:
-            return None
+        assert line is not None  # only a reply that the table knows has content
+        assert line.spec is not None
         if line.spec.content is Content.CAPABILITIES:
             return self._limits.capability_lines
         if line.spec.multi_line is MultiLine.WITHOUT_ARGUMENT:
