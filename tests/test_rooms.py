@@ -30,7 +30,7 @@ def room(ours: str = "", third: str = "") -> Room:
     return Room(frozenset(ours.split()), frozenset(third.split()))
 
 
-EVERYTHING = "arguments protocol server session batch course lint net ui"
+EVERYTHING = "arguments conformance protocol server session batch course lint net ui"
 ROOMS = {
     "visible": room(),
     "words": room(),
@@ -38,6 +38,7 @@ ROOMS = {
     "server": room("protocol"),
     "session": room("protocol"),
     "batch": room("protocol session course.explain course.catalog"),
+    "conformance": room("protocol", "msgspec"),
     "course": room("protocol server.faults", "markdown_it msgspec"),
     "lint": room("protocol course server", "markdown_it msgspec"),
     "net": room("protocol server session", "trustme cryptography"),

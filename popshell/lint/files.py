@@ -23,7 +23,7 @@ from popshell.course.lesson import TEMPLATE
 from popshell.visible import show
 
 PAGES = frozenset(pages())
-_TABLES = ("messages.toml", "replies.toml")
+_TABLES = ("messages.toml", "replies.toml", "conformance.toml")
 #: What a lesson is called, without a language and `.md`.
 LESSON = re.compile(r"[0-9]{2}-[a-z0-9-]+")
 _LESSON_FILE = re.compile(r"[^/]+/[0-9]{2}-[a-z0-9-]+\.md")
@@ -109,7 +109,8 @@ def read_tree(root: Traversable) -> Tree:
     course, sound = _course(sources.get("course.toml"))
     named = [*course, *([TEMPLATE] if any(f"{tag}/{TEMPLATE}.md" in nodes for tag in LANGUAGES) else ())]
     lessons = {f"{tag}/{name}.md" for tag in LANGUAGES for name in named}
-    base = {"rfc.toml", *(f"{tag}/{name}" for tag in LANGUAGES for name in (*_TABLES, *(f"{p}.md" for p in PAGES)))}
+    words = (*_TABLES, *(f"{page}.md" for page in PAGES))
+    base = {"rfc.toml", "conformance.toml", *(f"{tag}/{name}" for tag in LANGUAGES for name in words)}
     known = lessons | base
     findings += (Finding(path, 0, "missing-file") for path in (known if whole else lessons) - nodes)
     if whole and not any(path.startswith("maildrops/default/") for path in nodes):

@@ -1,0 +1,182 @@
+"""One connection to the server that is examined: Channel is what the caller gives, Session reads and remembers."""
+
+from __future__ import annotations
+
+import base64
+import re
+import unicodedata
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple, Protocol
+
+from popshell.conformance.matching import Seen
+from popshell.protocol.commands import State
+from popshell.protocol.connection import Connection
+from popshell.protocol.records import Exchange
+from popshell.protocol.sasl import apop_digest
+from popshell.protocol.wire import CRLF
+
+#: The longest command that a server with CAPA has to take, in octets with CRLF (RFC 2449 §4).
+_LONGEST_COMMAND = 255
+#: How many octets may come unasked before the session is given up.
+_MOST_UNASKED = 4 * 1024
+_PLACE = re.compile(r"\{(\w+)\}")
+#: Commands after which QUIT may cost mail: some servers count what was fetched as done with.
+_TOUCHES = re.compile(rb"(?i)(RETR|TOP|DELE)\b")
+
+
+class Channel(Protocol):
+    """One connection to a server, `tls` when it is under TLS. Its methods may raise OSError."""
+
+    tls: bool
+
+    def send(self, data: bytes) -> None: ...
+
+    def receive(self, due: bool) -> bytes | None:
+        """Octets; b"" when the server has closed; None when nothing more comes, as far as one waits.
+
+        Something is `due`: a reply, or a close. Otherwise it is only looked whether more has come than was asked for.
+        """
+
+    def start_tls(self) -> None: ...
+
+    def close(self) -> None:
+        """Cut the line, without QUIT."""
+
+
+class Account(NamedTuple):
+    name: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Account({self.name!r}, ...)"
+
+
+class Session:
+    """One connection, what was said on it, and whether QUIT would make anything final. It has the greeting by now."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.connection = Connection(tls=channel.tls)
+        self.said: list[Exchange] = []
+        self.closed = False
+        self._touched = False
+        self._replies: deque[Exchange] = deque()
+        self._unasked = b""
+        self.entered = self._reply(1)
+
+    def say(self, *lines: bytes, closes: bool = False) -> list[Seen]:
+        """Send lines in one piece; what each of them got. What came behind the last reply is with the last.
+
+        With `closes` the server is waited for to close.
+        """
+        self._touched |= any(_TOUCHES.match(line) for line in lines)
+        if not self.closed:
+            data = b"".join(line + CRLF for line in lines)
+            self._keep(self.connection.sent(data))
+            self.channel.send(data)
+        out = [self._reply(len(lines) - at) for at in range(len(lines))]
+        came = self.listen(closes)
+        return [*out[:-1], out[-1]._replace(closed=self.closed, came=came)]
+
+    def _reply(self, due: int) -> Seen:
+        """The next reply while `due` of them are to come; a challenge is one, too."""
+        connection = self.connection
+        while not (self._replies or self.closed or connection.broken or connection.challenged):
+            if connection.pending < due or not self._receive(True):
+                break
+        if self._replies:
+            return Seen(self._replies.popleft(), self.closed)
+        return Seen(connection.under_way() if connection.challenged else None, self.closed)
+
+    def _receive(self, due: bool) -> bool:
+        """Read once more; False if nothing more comes."""
+        data = self.channel.receive(due)
+        if data is None:
+            return False
+        self.closed = not data
+        self._keep(self.connection.received(data) if data else self.connection.close())
+        return bool(data)
+
+    def _keep(self, events: Sequence[object]) -> None:
+        for event in events:
+            if isinstance(event, Exchange):
+                self.said.append(event)
+                if event.problem is not None and event.problem.code == "unasked":
+                    self._unasked += event.received
+                else:
+                    self._replies.append(event)
+
+    def listen(self, closes: bool = False) -> bytes:
+        """What came without having been asked for, since the last time; notices a close, or waits for it."""
+        while not (self.closed or self.connection.broken or self.connection.wants_tls) and self._receive(closes):
+            if len(self._unasked) > _MOST_UNASKED:
+                self.cut()
+        came, self._unasked = self._unasked, b""
+        return came
+
+    def start_tls(self) -> None:
+        self.channel.start_tls()
+        self.connection.tls_started()
+
+    def cut(self) -> None:
+        """Close without QUIT."""
+        with suppress(OSError):
+            self.channel.close()
+        self.closed = True
+
+    @property
+    def evidence(self) -> list[Exchange]:
+        """All that was said, with what is under way."""
+        under_way = None if self.closed else self.connection.under_way()
+        return [*self.said, under_way] if under_way is not None else self.said
+
+    @property
+    def sound(self) -> bool:
+        """Whether another row can be played on it."""
+        connection = self.connection
+        return not (self.closed or connection.broken or connection.pending or connection.wants_tls)
+
+    def finish(self) -> None:
+        """Leave without making anything final: QUIT only where nothing was fetched or marked."""
+        if self.sound and not self._touched and self.connection.state is not State.CLOSED:
+            with suppress(OSError):
+                self.say(b"QUIT")
+        self.cut()
+
+
+def line(text: str, session: Session, account: Account | None, numbers: dict[str, int]) -> bytes:
+    """A line of a row with its places filled; `numbers` are message-numbers by the name of their place."""
+    places = _places(session.connection.stamp or "", account or Account("", ""))
+    places |= {name: str(number) for name, number in numbers.items()}
+    made = _PLACE.sub(lambda found: places.get(found[1], found[0]), text).encode()
+    return made.replace(b"{fill}", b"x" * (_LONGEST_COMMAND - len(made) + len("{fill}") - len(CRLF)))
+
+
+def _places(stamp: str, account: Account) -> dict[str, str]:
+    name, secret = account
+    wrong = secret + "-wrong"
+    # SASLprep makes the same of both ways to write an accented letter (RFC 4013 §2.2).
+    name_nfd, secret_nfd = (unicodedata.normalize("NFD", text) for text in account)
+    return {
+        "name": name,
+        "secret": secret,
+        "digest": apop_digest(stamp, secret),
+        "plain": _plain(name, secret),
+        "wrong": wrong,
+        "wrong_digest": apop_digest(stamp, wrong),
+        "wrong_plain": _plain(name, wrong),
+        "plain_for_prohibited": _plain(name, secret, "\ue000"),
+        "name_nfd": name_nfd,
+        "secret_nfd": secret_nfd,
+        "plain_nfd": _plain(name_nfd, secret_nfd),
+        "nobody": "no-such-mailbox",
+        "plain_large": _plain("no-such-mailbox", "x" * 255, "x" * 255),
+        "argument40": "x" * 40,
+    }
+
+
+def _plain(name: str, secret: str, authorize_as: str = "") -> str:
+    """The one message of PLAIN in base64 (RFC 4616 §2)."""
+    return base64.b64encode(f"{authorize_as}\0{name}\0{secret}".encode()).decode()
