@@ -1,26 +1,41 @@
-"""A simulated learner: `popshell learn --plain` as a program of its own, spoken to through pipes, line by line.
+"""Simulated learners: `popshell learn --plain` as a program of its own, and the same shell in this process.
 
-After each line a harmless meta command is sent; when its answer is there, so is everything before it. Nothing sleeps.
-Placeholders of a solution are worked out as a learner would, from the greeting that was shown.
+The program is spoken to through pipes, line by line: after each line a harmless meta command is sent; when its answer
+is there, so is everything before it. Nothing sleeps. Placeholders of a solution are worked out as a learner would, from
+the greeting that was shown.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import functools
 import hashlib
+import io
 import os
 import re
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+
+from stage import PracticeWire
+from support import Clock
 
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.lesson import Exercise, Lesson, read_lesson
-from popshell.course.progress import Course, read_course
+from popshell.course.progress import Course as CourseOrder
+from popshell.course.progress import Lessons, Progress, read_course
+from popshell.server.mailserver import MailServer
+from popshell.session import Endpoint, Event, OpenConnection, Session
+from popshell.ui.course_metas import Course
+from popshell.ui.display import new_shell
+from popshell.ui.metas import Metas
+from popshell.ui.screen import PlainScreen
+from popshell.ui.shell import Options
+from popshell.ui.tutor import Tutor
 
 ROOT = Path(__file__).resolve().parents[1]
 TAGS = tuple(LANGUAGES)
@@ -34,12 +49,8 @@ def catalog() -> Catalog:
 
 
 @functools.cache
-def course() -> Course:
-    """The course as far as it is written; all of it where CI is set, so that a missing lesson fails there."""
-    found = read_course(catalog())
-    if os.environ.get("CI"):
-        return found
-    return Course(found.id, tuple(name for name in found.lessons if (ROOT / f"lessons/en/{name}.md").is_file()))
+def course() -> CourseOrder:
+    return read_course(catalog())
 
 
 @functools.cache
@@ -65,6 +76,17 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 def progress_file(home: Path) -> Path:
     return home / ".local" / "share" / "popshell" / "progress.json"
+
+
+def filled(text: str, exercise: Exercise, shown: str) -> str:
+    """A lesson's line as it is typed: placeholders worked out by hand, from what was shown; a block is a flight."""
+    name, password = exercise.account
+    stamps = _STAMP.findall(shown)
+    stamp = stamps[-1] if stamps else ""
+    digest = hashlib.md5((stamp + password).encode()).hexdigest()
+    plain = base64.b64encode(f"\0{name}\0{password}".encode()).decode()
+    line = f":flight {' | '.join(text.split(chr(10)))}" if "\n" in text else text
+    return line.replace("<stamp>", stamp).replace("<apop>", digest).replace("<auth-plain>", plain)
 
 
 class Learner:
@@ -106,20 +128,7 @@ class Learner:
 
     def do(self, exercise: Exercise, lines: Iterable[str]) -> str:
         """Type what a lesson lists, one line after the other, placeholders worked out; a block goes as a flight."""
-        shown = ""
-        for text in lines:
-            flight = f":flight {' | '.join(text.split(chr(10)))}" if "\n" in text else text
-            shown += self.say(self.filled(flight, exercise))
-        return shown
-
-    def filled(self, text: str, exercise: Exercise) -> str:
-        """The line with its placeholders worked out, by hand and not by popshell."""
-        name, password = exercise.account
-        stamps = _STAMP.findall(self.text)
-        stamp = stamps[-1] if stamps else ""
-        digest = hashlib.md5((stamp + password).encode()).hexdigest()
-        plain = base64.b64encode(f"\0{name}\0{password}".encode()).decode()
-        return text.replace("<stamp>", stamp).replace("<apop>", digest).replace("<auth-plain>", plain)
+        return "".join(self.say(filled(text, exercise, self.text)) for text in lines)
 
     def leave(self) -> int:
         """Ctrl-D; the exit code."""
@@ -152,3 +161,77 @@ class Learner:
             data += more
         self.text += data.decode().replace(f"  {self._mark}\n", "")
         return self.text[start:]
+
+
+class InProcess:
+    """A learner at a shell in this process: `--plain` without keyboard, the practice server without sockets."""
+
+    def __init__(self, home: Path, tag: str = "en") -> None:
+        self.tag = tag
+        self._loop = asyncio.new_event_loop()
+        self._stage = _Server()
+        self._out = io.StringIO()
+        shell = new_shell(catalog(), PlainScreen(self._out), self._stage.dial, Options(language=tag), self._metas)
+        self._shell = shell
+        self._course = Course(shell, lambda: self._tutor(home))
+        self._loop.run_until_complete(self._course.begin(""))
+        self.text = self._out.getvalue()
+
+    def _metas(self) -> Metas:
+        return Metas(self._course.rows())
+
+    def _tutor(self, home: Path) -> Tutor:
+        lessons = Lessons(catalog(), read_course(catalog()))
+        return Tutor(self._shell, lessons, Progress(progress_file(home)), self._stage)
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shell.close()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+    def say(self, *lines: str) -> str:
+        """Type `lines`; what was shown because of them."""
+        before = len(self._out.getvalue())
+        for line in lines:
+            self._loop.run_until_complete(self._shell.run(line))
+        self.text = self._out.getvalue()
+        return self.text[before:]
+
+    def do(self, exercise: Exercise, lines: Iterable[str]) -> str:
+        """Type what a lesson lists, one line after the other, placeholders worked out; a block goes as a flight."""
+        return "".join(self.say(filled(text, exercise, self.text)) for text in lines)
+
+    def leave(self) -> int:
+        return self._shell.tally.exit_code()
+
+
+class _Server:
+    """The practice server of a course, without sockets (`ui.tutor.Stage`)."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self._server: MailServer | None = None
+        self._wire: PracticeWire | None = None
+
+    def use(self, server: MailServer) -> None:
+        self._server = server
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+        wire = self._wire
+        if wire is not None and not wire.closed and wire.peer.expire():
+            wire.lose()
+
+    async def dial(
+        self, where: str | None, on_event: Callable[[Event, bool], None], on_end: Callable[[Exception | None], None]
+    ) -> OpenConnection:
+        assert self._server is not None
+        session = Session(self.clock, on_event, on_end)
+        self._wire = PracticeWire(self._server)
+        self._wire.session = session
+        session.attach(self._wire)
+        autologout = self._server.limits.autologout
+        return OpenConnection(session, Endpoint("127.0.0.1:1", practice=True, loopback=True, autologout=autologout))

@@ -133,6 +133,12 @@ class PracticeWire:
         self.closed = True
         self.peer.lost()
 
+    def lose(self) -> None:
+        """The server closes, here and now."""
+        assert self.session is not None
+        self.close()
+        self.session.end()
+
 
 class ScriptedWire:
     """A peer that answers a line by the table, whole line first, then keyword; None or nothing is silence.

@@ -91,7 +91,8 @@ class Course:
 
 
 def lessons(tutor: Tutor, argument: str) -> None:
-    course_pages.list_lessons(tutor)
+    here = tutor.lesson.name if tutor.lesson else ""
+    course_pages.list_lessons(tutor.shell, tutor.all_lessons(), here, tutor.standing)
 
 
 async def lesson(tutor: Tutor, argument: str) -> None:
@@ -132,7 +133,7 @@ def _answer(tutor: Tutor, attempt: Attempt, text: str) -> None:
     elif not attempt.words.is_answer(attempt.exercise.answers, text):
         tutor.shell.say("tutor.not-right", style="warn")
     elif attempt.missing() is not None:
-        course_pages.say_missing(tutor, attempt)
+        course_pages.say_missing(tutor.shell, attempt)
     else:
         tutor.shell.say("tutor.not-asked", style="warn")
 
@@ -275,6 +276,6 @@ async def wait(tutor: Tutor, argument: str) -> None:
 
 
 def certificate(tutor: Tutor, argument: str) -> None:
-    lines = course_pages.certificate(tutor)
+    lines = course_pages.certificate(tutor.shell, tutor.course_id, list(tutor.all_lessons()), tutor.standing)
     if lines is not None and write_new(tutor.shell, argument, lambda: lines):
         tutor.shell.say("tutor.certificate-written", path=show(argument))

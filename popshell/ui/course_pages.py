@@ -1,13 +1,12 @@
 """What the course shows: a lesson's text, a task, what is missing, the end of a lesson, all lessons, the certificate.
 
-It reads a course under way and changes nothing. All words are of lessons, so they pass `visible.show` (sec-D5).
+It changes nothing. All words are of lessons, so they pass `visible.show` (sec-D5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from typing import Protocol
 
 from popshell import __version__
 from popshell.course.attempt import Attempt
@@ -16,7 +15,7 @@ from popshell.course.checks import Check, Replied
 from popshell.course.explain import citation
 from popshell.course.lesson import Exercise, ExerciseKind, Lesson, Prose, Translation
 from popshell.course.player import Rehearsal
-from popshell.course.progress import Lessons, Standing
+from popshell.course.progress import Standing
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, State, known_code
 from popshell.session import transcript_lines
 from popshell.ui import layout, pages
@@ -24,31 +23,7 @@ from popshell.ui.layout import Line
 from popshell.ui.shell import Shell
 from popshell.visible import show
 
-
-class CourseView(Protocol):
-    """What these pages read of a course under way: a Tutor."""
-
-    @property
-    def shell(self) -> Shell: ...
-
-    @property
-    def lessons(self) -> Lessons: ...
-
-    @property
-    def lesson(self) -> Lesson | None: ...
-
-    @property
-    def attempt(self) -> Attempt | None: ...
-
-    @property
-    def paused(self) -> bool: ...
-
-    @property
-    def prose(self) -> Prose: ...
-
-    def all_lessons(self) -> Iterator[Lesson]: ...
-
-    def standing(self, lesson: Lesson, exercise: Exercise) -> Standing: ...
+Standings = Callable[[Lesson, Exercise], Standing]
 
 
 def laid_out(shell: Shell, text: str) -> list[Line]:
@@ -56,26 +31,9 @@ def laid_out(shell: Shell, text: str) -> list[Line]:
     return list(pages.layout(text, shell.screen.look.within(pages.WIDEST), shell.words))
 
 
-def toolbar(tutor: CourseView) -> Line:
-    """Task and progress, for the toolbar."""
-    lesson, attempt = tutor.lesson, tutor.attempt
-    if lesson is None or attempt is None:
-        return []
-    words, at = tutor.shell.words, lesson.exercises.index(attempt.exercise) + 1
-    number = tutor.lessons.course.lessons.index(lesson.name) + 1
-    place = words("tutor.place", lesson=number, exercise=at, count=len(lesson.exercises))
-    if attempt.solved:
-        mark = "*" if tutor.shell.screen.ascii else "✔"
-        return [("", " "), ("ok", f"{place} {mark} {words('tutor.go-on')}")]
-    if attempt.overshot and not tutor.paused:
-        return [("", " "), ("emphasis", place), ("", " "), ("warn", words("tutor.overshot"))]
-    task = words("tutor.paused") if tutor.paused else show(tutor.prose.headline.replace("`", ""), keep="")
-    return [("", " "), ("emphasis", place), ("", f" {task}")]
-
-
-def say_missing(tutor: CourseView, attempt: Attempt) -> None:
+def say_missing(shell: Shell, attempt: Attempt) -> None:
     """What is missing, from the state that was reached."""
-    evidence, words = attempt.evidence(), tutor.shell.words
+    evidence, words = attempt.evidence(), shell.words
     if (check := attempt.missing()) is None:
         return
     wanted, key = _wanted(check, words), check.name
@@ -86,7 +44,7 @@ def say_missing(tutor: CourseView, attempt: Attempt) -> None:
     differs = words.listed(words(f"field.{name}") for name in attempt.nearly(check))
     if differs:
         key = "replied-nearly"
-    tutor.shell.say(
+    shell.say(
         f"missing.{key}",
         style="warn",
         differs=differs,
@@ -117,9 +75,8 @@ def _named(step: Replied) -> str:
     return f"{step.command or ''} {status}".strip() or "?"
 
 
-def lesson_text(tutor: CourseView, lesson: Lesson) -> list[Line]:
-    """A lesson's title and text; a translation that is older than its English text says so."""
-    shell, names = tutor.shell, tutor.lessons.course.lessons
+def lesson_text(shell: Shell, names: Sequence[str], lesson: Lesson) -> list[Line]:
+    """A lesson's title and text; `names` are all lessons. A translation that is older than its English text says so."""
     title = shell.words(
         "tutor.title", number=names.index(lesson.name) + 1, total=len(names), title=show(lesson.title, keep="")
     )
@@ -176,16 +133,18 @@ def taught(name: str) -> tuple[str, str]:
     return (f"codes/{row.page}", citation(row.rfc, row.section)) if row else ("", "")
 
 
-def list_lessons(tutor: CourseView) -> None:
-    """All lessons with what is done of each."""
-    shell, lines = tutor.shell, []
-    for number, lesson in enumerate(tutor.all_lessons(), 1):
-        standings = [tutor.standing(lesson, exercise) for exercise in lesson.exercises]
+def list_lessons(shell: Shell, lessons: Iterable[Lesson], here: str, standing: Standings) -> None:
+    """All lessons with what is done of each; `here` is the name of the one that is open."""
+    lines = []
+    for number, lesson in enumerate(lessons, 1):
+        standings = [standing(lesson, exercise) for exercise in lesson.exercises]
         solved = sum(s.state == "solved" for s in standings)
-        here = tutor.lesson is not None and lesson.name == tutor.lesson.name
+        is_here = lesson.name == here
         whole = solved == len(standings)
-        mark = ("*" if shell.screen.ascii else "✔") if whole else (">" if shell.screen.ascii else "▸") if here else " "
-        style = "ok" if whole else "emphasis" if here else ""
+        mark = (
+            ("*" if shell.screen.ascii else "✔") if whole else (">" if shell.screen.ascii else "▸") if is_here else " "
+        )
+        style = "ok" if whole else "emphasis" if is_here else ""
         skipped = sum(s.state == "skipped" for s in standings)
         line: Line = [
             (style, f"  {mark} {number:>2}  "),
@@ -199,27 +158,27 @@ def list_lessons(tutor: CourseView) -> None:
     shell.page(shell.screen.drawn(lines))
 
 
-def certificate(tutor: CourseView) -> Iterable[str] | None:
+def certificate(shell: Shell, course: str, lessons: Sequence[Lesson], standing: Standings) -> Iterable[str] | None:
     """The lines of the certificate; None, and it is said, while exercises are open."""
-    words, open_ones, rows = tutor.shell.words, 0, []
-    for lesson in tutor.all_lessons():
+    words, open_ones, rows = shell.words, 0, []
+    for lesson in lessons:
         rows += ["", show(lesson.title, keep="")]
         for exercise in lesson.exercises:
-            standing = tutor.standing(lesson, exercise)
-            open_ones += not standing.done
+            reached = standing(lesson, exercise)
+            open_ones += not reached.done
             row = words(
                 "tutor.certificate-row",
                 exercise=show(exercise.id, keep=""),
-                state=words(f"tutor.certified-{standing.state or 'open'}"),
-                tries=standing.tries,
-                hints=standing.hints,
-                solution=words("tutor.solution-seen" if standing.solution else "tutor.solution-unseen"),
+                state=words(f"tutor.certified-{reached.state or 'open'}"),
+                tries=reached.tries,
+                hints=reached.hints,
+                solution=words("tutor.solution-seen" if reached.solution else "tutor.solution-unseen"),
             )
             rows.append(f"  {row}")
     if open_ones:
-        tutor.shell.say("tutor.certificate-open", style="warn", count=open_ones)
+        shell.say("tutor.certificate-open", style="warn", count=open_ones)
         return None
-    everything = [tutor.standing(lesson, e) for lesson in tutor.all_lessons() for e in lesson.exercises]
+    everything = [standing(lesson, e) for lesson in lessons for e in lesson.exercises]
     totals = words(
         "tutor.certificate-totals",
         solved=sum(s.state == "solved" for s in everything),
@@ -228,4 +187,4 @@ def certificate(tutor: CourseView) -> Iterable[str] | None:
         seen=sum(s.solution for s in everything),
     )
     made = words("tutor.certificate-made", date=date.today().isoformat(), version=__version__)
-    return [words("tutor.certificate-title", course=show(tutor.lessons.course.id, keep="")), made, totals, *rows]
+    return [words("tutor.certificate-title", course=show(course, keep="")), made, totals, *rows]

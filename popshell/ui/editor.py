@@ -2,7 +2,7 @@
 
 One asyncio loop, one writer. Traps, measured. patch_stdout reorders output, so we print when no prompt is live and use
 run_in_terminal when one is. prompt_toolkit removes our SIGINT handler unless told not to (`handle_sigint=False`). Keys
-that arrive in one packet behind Enter are a paste, whatever the terminal calls them: they stay in the buffer and are
+that arrive in one packet after Enter are a paste, whatever the terminal calls them: they stay in the buffer and are
 asked about, never run (sec-U3).
 """
 
@@ -195,8 +195,8 @@ class Editor:
         """Ctrl-Z: give the terminal back as it was found, stop, and take it again."""
         loop = asyncio.get_running_loop()
         self._terminal.restore()
-        # Its default action, on the whole job, as the kernel would: nobody could wake us if no shell controls this job,
-        # and then it does nothing.
+        # Its default action, on the whole job, as the kernel would; where no shell controls this job and could continue
+        # it, it does nothing.
         loop.remove_signal_handler(signal.SIGTSTP)
         os.kill(0, signal.SIGTSTP)
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
@@ -278,7 +278,7 @@ class Editor:
             self._terminal.quiet()
 
     async def page_out(self, rows: Iterable[str]) -> bool:
-        """Give the terminal to the user's pager, and take it again. What happens meanwhile is told afterwards."""
+        """Give the terminal to the user's pager, and take it again. What happens meanwhile is shown afterwards."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is the pager's, Ctrl-Z stops both
         loop.remove_signal_handler(signal.SIGTSTP)
@@ -357,7 +357,7 @@ def _prompt_keys(suspend: Callable[[], object]) -> KeyBindings:
 
     @keys.add("enter", filter=has_focus(DEFAULT_BUFFER))
     def enter(event: KeyPressEvent) -> None:
-        """Enter runs; but with keys of the same packet behind it, it is a line end of a paste."""
+        """Enter runs; but followed by keys of the same packet, it is a line end of a paste."""
         if any(press.key == Keys.ControlM or len(press.key) == 1 for press in event.key_processor.input_queue):
             event.current_buffer.insert_text("\n")
         else:

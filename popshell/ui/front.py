@@ -264,7 +264,7 @@ class ScriptSource:
         self._shell.say("shell.not-sent", style="warn")
 
     def last_minute(self, begins: bool) -> None:
-        """No person is there to be told."""
+        """There is no person to announce it to."""
 
 
 class PersonSource(ScriptSource):

@@ -59,7 +59,7 @@ def _table(shell: Shell) -> MetaCommands:
 
 
 def not_found(shell: Shell, name: str, known: list[Meta]) -> None:
-    """Say what else it may be; only the name is repeated, since a password may stand behind it."""
+    """Say what else it may be; only the name is repeated, since a password may follow it."""
     from difflib import get_close_matches  # only a slip needs it
 
     if known:
@@ -287,7 +287,7 @@ async def tls(shell: Shell, argument: str) -> None:
     labels = {name: shell.words.get(f"tls.{name}") or name for name in known}
     widest = max(map(columns, labels.values())) + 2
     for name, value in known.items():
-        # A certificate is its maker's text: each of its rows stands behind our label.
+        # A certificate is its maker's text: each of its rows follows our label.
         text = show(str(value), keep="")
         for start, end in fold(text, max(shell.screen.columns - widest - 5, 16)):
             label = pad(labels[name] if not start else "", widest)

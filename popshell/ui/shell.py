@@ -1,7 +1,7 @@
 """Shell: what happens between a typed line and the connection, without keyboard or terminal.
 
-A front end (front.py) calls `run()` with each line. What happens is published (events.py), and whoever subscribed shows
-it, records it or judges it: the Shell knows none of them. Nowhere is a line refused for being wrong: its `-ERR` is the
+A front end (front.py) calls `run()` with each line. What happens is published (events.py); subscribers show it,
+record it or judge it, and the Shell knows none of them. Nowhere is a line refused for being wrong: its `-ERR` is the
 lesson. What may destroy mail or give a password away is held by a gate (safety.py).
 
 A "real" server is every connection that was not opened to this program's own practice server.

@@ -27,6 +27,7 @@ from popshell.protocol.secrets import masked_answer
 from popshell.session import ConnectError
 from popshell.ui import course_pages, layout
 from popshell.ui.events import End, Ended, Greeted, Replied, ShellEvent
+from popshell.ui.layout import Line
 from popshell.ui.shell import Shell
 from popshell.visible import show
 
@@ -68,7 +69,7 @@ class Tutor:
         shell = self.shell
         shell.subscribe(self.heard)
         shell.gates.append(self.gate)
-        shell.toolbar.append(lambda: course_pages.toolbar(self))
+        shell.toolbar.append(self.toolbar)
         shell.announces_practice = False
 
     # -- where we are --------------------------------------------------------------------------------------------------
@@ -109,6 +110,22 @@ class Tutor:
 
     def standing(self, lesson: Lesson, exercise: Exercise) -> Standing:
         return self.progress.standing(self.course_id, lesson.id, exercise.id)
+
+    def toolbar(self) -> Line:
+        """Task and progress, for the toolbar."""
+        lesson, attempt = self.lesson, self.attempt
+        if lesson is None or attempt is None:
+            return []
+        words, at = self.shell.words, lesson.exercises.index(attempt.exercise) + 1
+        number = self.lessons.course.lessons.index(lesson.name) + 1
+        place = words("tutor.place", lesson=number, exercise=at, count=len(lesson.exercises))
+        if attempt.solved:
+            mark = "*" if self.shell.screen.ascii else "✔"
+            return [("", " "), ("ok", f"{place} {mark} {words('tutor.go-on')}")]
+        if attempt.overshot and not self.paused:
+            return [("", " "), ("emphasis", place), ("", " "), ("warn", words("tutor.overshot"))]
+        task = words("tutor.paused") if self.paused else show(self.prose.headline.replace("`", ""), keep="")
+        return [("", " "), ("emphasis", place), ("", f" {task}")]
 
     # -- entering ------------------------------------------------------------------------------------------------------
 
@@ -184,7 +201,7 @@ class Tutor:
         """The lesson's text, in today's language. Returns how many lines it has."""
         if self.lesson is None:
             return 0
-        lines = course_pages.lesson_text(self, self.in_language(self.lesson.name))
+        lines = course_pages.lesson_text(self.shell, self.lessons.course.lessons, self.in_language(self.lesson.name))
         self.shell.page(self.shell.screen.drawn(lines))
         return len(lines)
 
@@ -236,7 +253,7 @@ class Tutor:
             case Greeted(exchange=exchange) | Replied(exchange=exchange):
                 self.saw(exchange)
             case Ended(how=how):
-                self._server_is_told()
+                self._complete_evidence()
                 if (attempt := self.judged) is None or how in (End.REPLACED, End.LEFT):
                     return
                 if how not in (End.QUIT, End.QUIT_CLOSED_HERE):
@@ -261,8 +278,8 @@ class Tutor:
             return
         self.weigh(attempt)
 
-    def _server_is_told(self) -> None:
-        """The connection is closed on this side: what the server saw of it is complete now, not when it notices."""
+    def _complete_evidence(self) -> None:
+        """The connection has ended: let the server end its session now, so that all is recorded before it is judged."""
         opened = self.shell.link.connection if self.shell.link else None
         if opened is not None and self.attempt is not None and self.attempt.collector is not None:
             self.attempt.collector.lost(opened.session.connection.stamp)
@@ -319,11 +336,11 @@ class Tutor:
             if not attempt.overshot:
                 attempt.overshot = True
                 self.count_try()
-                course_pages.say_missing(self, attempt)
+                course_pages.say_missing(self.shell, attempt)
                 self.shell.say("tutor.again")
         elif ended or (beyond > 0 and beyond % PATIENCE == 0):
             self.count_try()
-            course_pages.say_missing(self, attempt)
+            course_pages.say_missing(self.shell, attempt)
             if ended:
                 self.shell.say("tutor.again")
 
