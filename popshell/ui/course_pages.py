@@ -141,9 +141,8 @@ def list_lessons(shell: Shell, lessons: Iterable[Lesson], here: str, standing: S
         solved = sum(s.state == "solved" for s in standings)
         is_here = lesson.name == here
         whole = solved == len(standings)
-        mark = (
-            ("*" if shell.screen.ascii else "✔") if whole else (">" if shell.screen.ascii else "▸") if is_here else " "
-        )
+        signs = "*>" if shell.screen.ascii else "✔▸"
+        mark = signs[0] if whole else signs[1] if is_here else " "
         style = "ok" if whole else "emphasis" if is_here else ""
         skipped = sum(s.state == "skipped" for s in standings)
         line: Line = [
