@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from popshell import __version__
 from popshell.net.address import TlsMode
+from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES
 from popshell.visible import width
 
 if TYPE_CHECKING:
@@ -41,10 +42,11 @@ COMMANDS: Mapping[str, tuple[Place, ...]] = MappingProxyType(
         "learn": (Place("lesson", "LESSON", "which-lesson"),),
         "serve": (),
         "lint": (Place("directory", "DIR", "language"),),
+        "config": (Place("what", "connections", "names-only", choices=("connections",)),),
         "lesson": (Place("action", "new", "new", True, ("new",)), Place("name", "NAME", "name", True)),
     }
 )
-SUBCOMMANDS = tuple(name for name in COMMANDS if name)
+assert tuple(COMMANDS)[1:] == SUBCOMMANDS
 
 
 class Option(NamedTuple):
@@ -80,10 +82,19 @@ def _option(*names: str, heading: str = "general", commands: tuple[str, ...] | N
     return Option(names, settings or _FLAG, heading, commands)
 
 
+def _seconds(text: str) -> float:
+    """Seconds above 0, a day at the most. Raises ValueError."""
+    seconds = float(text)
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise ValueError(text)
+    return seconds
+
+
 OPTIONS = (
     _option("--tls", choices=[mode.value for mode in TlsMode], heading="connection", commands=_CONNECTS),
     _option("--ca", type=Path, metavar="FILE", heading="connection", commands=_CONNECTS),
     _option("--insecure", heading="connection", commands=_CONNECTS),
+    _option("--timeout", type=_seconds, metavar="SECONDS", heading="connection", commands=_CONNECTS),
     _option("--port", type=int, metavar="P", heading="practice", commands=("serve",)),
     _option("--maildrop", type=Path, metavar="DIR", heading="practice", commands=_PRACTICE),
     _option("--account", action="append", metavar="NAME:PASSWORD", heading="practice", commands=_PRACTICE),
@@ -95,6 +106,8 @@ OPTIONS = (
     _option("--json", heading="output"),
     _option("--stop-on-err", heading="output"),
     _option("--yes", heading="output"),
+    _option("--notes", choices=NOTES, heading="output"),
+    _option("--theme", choices=THEMES, heading="output"),
     _option("--vi"),
     _option("--lang", metavar="LANG"),
     _option("--lessons", type=Path, metavar="DIR"),
@@ -133,9 +146,13 @@ class Arguments:
     lesson: str | None = None
     directory: str | None = None
     name = ""
+    what: str | None = None
     tls: str | None = None
     ca: Path | None = None
     insecure = False
+    timeout: float | None = None
+    notes: str | None = None
+    theme: str | None = None
     lang: str | None = None
     plain = False
     ascii = False

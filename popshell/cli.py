@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from popshell import __version__
 from popshell.arguments import Arguments, Usage, parse_arguments, peek, usage
+from popshell.config import Config, ConfigError, Value, config_path, read_config, rows_of
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled, choose_language
 from popshell.course.document import LessonError
 from popshell.net.address import Address, AddressError, TlsMode, parse_address
@@ -32,7 +33,7 @@ from popshell.server.mailserver import MailServer
 from popshell.server.settings import SERVED, Limits
 from popshell.ui.display import new_shell
 from popshell.ui.shell import MetaCommands, Options, Shell
-from popshell.visible import fault_of, show
+from popshell.visible import fault_of, show, width
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -50,8 +51,13 @@ def run(argv: list[str]) -> int:
     for out in (sys.stdout, sys.stderr):
         if isinstance(out, TextIOWrapper):  # a terminal that is not UTF-8 is shown escapes, never an exception
             out.reconfigure(errors="backslashreplace")
-    language = choose_language(peek(argv, "--lang"), os.environ)
-    own = peek(argv, "--lessons") or os.environ.get("POPSHELL_LESSONS")
+    path, wrong = config_path(os.environ), None
+    try:
+        config = read_config(path, os.environ)
+    except ConfigError as error:
+        config, wrong = read_config(None, os.environ), error
+    language = choose_language(peek(argv, "--lang") or config.get("language"), os.environ)
+    own = peek(argv, "--lessons") or config.get("lessons")
     try:
         catalog = _catalog(own)
     except FileNotFoundError as error:
@@ -68,7 +74,10 @@ def run(argv: list[str]) -> int:
             _complain(words("cli.bad-lessons", reason=str(error)))
             return USAGE
     try:
-        return _dispatch(parse_arguments(argv, words), catalog, language)
+        arguments = parse_arguments(argv, words)
+        if wrong is not None:
+            raise Usage(_config_words(wrong, words))
+        return _dispatch(arguments, config.with_options(_given(arguments)), catalog, language)
     except Usage as error:
         _complain(f"popshell: {error}\n{usage(error.command, words)}")
         return USAGE
@@ -89,6 +98,43 @@ def run(argv: list[str]) -> int:
         return FAILED
 
 
+def _given(arguments: Arguments) -> dict[str, object]:
+    """The options that overrule settings, by the settings' names; None is not given."""
+    return {
+        "language": choose_language(arguments.lang, {}) if arguments.lang else None,
+        "notes": arguments.notes,
+        "theme": arguments.theme,
+        "editing": "vi" if arguments.vi else None,
+        "plain": arguments.plain or None,
+        "ascii": arguments.ascii or None,
+        "lessons": str(arguments.lessons) if arguments.lessons else None,
+        "timeout": arguments.timeout,
+    }
+
+
+def _config_words(error: ConfigError, words: Words) -> str:
+    what = words(f"config.{error.code}", **error.facts)
+    return words("config.error" if error.facts["line"] else "config.error-whole", **error.facts, what=what)
+
+
+def _show_config(config: Config, what: str | None, words: Words) -> int:
+    """`popshell config`: what holds and where it comes from; `connections` alone for completion of their names."""
+    if what == "connections":
+        sys.stdout.write("".join(f"{name}\n" for name in config.connections))
+        return OK
+    if not config.get("language"):  # the locale decided
+        config = config._replace(values={**config.values, "language": Value(words.language, "locale")})
+    sys.stdout.write(show(f"# {config_path(os.environ)}", keep="") + "\n")
+    rows = [
+        (f"{name} = {value}", words("config.default") if source == "default" else source)
+        for name, value, source in rows_of(config)
+    ]
+    widest = max(width(row) for row, _ in rows)
+    for row, source in rows:
+        sys.stdout.write(show(f"{row}{' ' * (widest - width(row))}  # {source}", keep="") + "\n")
+    return OK
+
+
 def _catalog(own: str | None) -> Catalog:
     roots: list[Traversable] = [Path(own)] if own else []
     return Catalog((*roots, bundled()))
@@ -98,16 +144,18 @@ def _complain(text: str) -> None:
     sys.stderr.write(show(text) + "\n")
 
 
-def _dispatch(arguments: Arguments, catalog: Catalog, language: str) -> int:
+def _dispatch(arguments: Arguments, config: Config, catalog: Catalog, language: str) -> int:
     words = catalog.words(language)
     if arguments.lang and choose_language(arguments.lang, {}) == "en" and not arguments.lang.lower().startswith("en"):
         raise Usage(words("cli.bad-lang", lang=arguments.lang, languages=words.listed(LANGUAGES)))
-    own = arguments.lessons or (Path(named) if (named := os.environ.get("POPSHELL_LESSONS")) else None)
+    own = Path(config.get("lessons")) if config.get("lessons") else None
     if own and not own.is_dir():
         raise Usage(words("cli.no-lessons", path=str(own)))
     if not 0 <= (arguments.port or 0) <= 65535:
         raise Usage(words("cli.bad-port-number", port=arguments.port))
     command = arguments.command
+    if command == "config":
+        return _show_config(config, arguments.what, words)
     if command == "lint":
         from popshell.lint.lint import run_lint
 

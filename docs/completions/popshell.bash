@@ -1,0 +1,38 @@
+# bash completion for popshell
+_popshell() {
+    local cur=$2 prev=$3 command= word
+    COMPREPLY=()
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case $word in
+            learn|serve|lint|config|lesson) command=$word; break ;;
+        esac
+    done
+    case $prev in
+        --tls) COMPREPLY=($(compgen -W 'implicit stls none' -- "$cur")); return ;;
+        --ca) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --timeout) return ;;
+        --port) return ;;
+        --maildrop) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --account) return ;;
+        --notes) COMPREPLY=($(compgen -W 'full brief off' -- "$cur")); return ;;
+        --theme) COMPREPLY=($(compgen -W 'auto dark light none' -- "$cur")); return ;;
+        --lang) return ;;
+        --lessons) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    esac
+    if [[ $cur == -* ]]; then
+        case $command in
+            learn) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            serve) COMPREPLY=($(compgen -W '--port --maildrop --account --require-tls --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            lint) COMPREPLY=($(compgen -W '--fix-dialogues --mark-translated --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            config) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            lesson) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            *) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --maildrop --account --require-tls --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+        esac
+    elif [[ -z $command ]]; then
+        word='learn serve lint config lesson '$(popshell config connections 2>/dev/null)
+        COMPREPLY=($(compgen -W "$word" -- "$cur"))
+    elif [[ $command == lint ]]; then
+        COMPREPLY=($(compgen -d -- "$cur"))
+    fi
+}
+complete -F _popshell popshell

@@ -1,0 +1,242 @@
+"""The user's configuration: config.toml, the environment and the options, in rising order; each value knows its source.
+
+One table of settings. A file that is not there costs nothing; one that cannot be read, or holds a name or value that
+means nothing, is refused with its line. It has no place for passwords.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+#: The program's commands (arguments.py has their parsers): no connection may be named like one.
+SUBCOMMANDS = ("learn", "serve", "lint", "config", "lesson")
+#: What `editing = "..."` can be.
+EDITING = ("emacs", "vi")
+NOTES = ("full", "brief", "off")
+THEMES = ("auto", "dark", "light", "none")
+LANGUAGE_TAGS = ("en", "zh-Hant")
+TLS_MODES = ("implicit", "stls", "none")
+
+
+Kind = tuple[str, ...] | type[str] | type[bool] | type[float]
+
+
+class Setting(NamedTuple):
+    """One setting: what it may be, what it is by itself, and the variable and the option that overrule the file.
+
+    `kind` is a tuple of choices, or str, bool or float (seconds, above 0 and at most a day).
+    """
+
+    name: str
+    kind: Kind
+    default: object
+    variable: str = ""
+    option: str = ""
+
+
+SETTINGS = (
+    Setting("language", LANGUAGE_TAGS, "", "POPSHELL_LANG", "--lang"),
+    Setting("notes", NOTES, "full", "", "--notes"),
+    Setting("theme", THEMES, "auto", "", "--theme"),
+    Setting("editing", EDITING, "emacs", "", "--vi"),
+    Setting("plain", bool, False, "", "--plain"),
+    Setting("ascii", bool, False, "", "--ascii"),
+    Setting("lessons", str, "", "POPSHELL_LESSONS", "--lessons"),
+    Setting("timeout", float, 60.0, "", "--timeout"),
+)
+_NAMES = {setting.name: setting for setting in SETTINGS}
+#: The longest timeout, in seconds: a day.
+LONGEST_TIMEOUT = 86_400.0
+#: A key of the keyboard as prompt_toolkit names it: f1 to f24, c-x, escape, s-tab.
+_KEY = re.compile(r"(?:f(?:[1-9]|1\d|2[0-4])|c-[a-z]|s-(?:tab|up|down|left|right))\Z")
+_CONNECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+
+
+class Value(NamedTuple):
+    """A value that holds, and where it comes from: "default", a variable, an option, or `config.toml:LINE`."""
+
+    value: Any
+    source: str
+
+
+class Connection(NamedTuple):
+    """A named connection: `popshell NAME` goes to it. `tls` is "" where the port decides."""
+
+    name: str
+    host: str
+    port: int | None = None
+    tls: str = ""
+    user: str = ""
+    ca: str = ""
+
+
+class Config(NamedTuple):
+    """What holds: `values` by the names of SETTINGS, the named connections, and lines that keys type."""
+
+    values: Mapping[str, Value]
+    connections: Mapping[str, Connection]
+    keys: Mapping[str, str]
+
+    def get(self, name: str) -> Any:
+        return self.values[name].value
+
+    def with_options(self, given: Mapping[str, object]) -> Config:
+        """The same with options of the command line over it, by the settings' names; None is not given."""
+        over = {s.name: Value(given[s.name], s.option) for s in SETTINGS if given.get(s.name) is not None}
+        return self._replace(values={**self.values, **over})
+
+
+class ConfigError(ValueError):
+    """config.toml means nothing at `line` (0: all of it). `code` names words in `messages.toml`, `[config]`."""
+
+    def __init__(self, path: Path, line: int, code: str, **facts: object) -> None:
+        super().__init__(code)
+        self.code = code
+        self.facts: dict[str, object] = {"path": str(path), "line": line, **facts}
+
+
+def config_path(environ: Mapping[str, str]) -> Path:
+    """Where config.toml lies. On Linux without platformdirs, whose import would cost every start 15 ms."""
+    if sys.platform == "linux":
+        return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "popshell" / "config.toml"
+    import platformdirs
+
+    return Path(platformdirs.user_config_path("popshell")) / "config.toml"
+
+
+def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """What holds without options: `environ` over the file (None: no file) over the defaults. Raises ConfigError."""
+    values = {setting.name: Value(setting.default, "default") for setting in SETTINGS}
+    connections: dict[str, Connection] = {}
+    keys: dict[str, str] = {}
+    if path is not None and os.path.lexists(path):
+        for name, value, line in _settings(_File(path)):
+            if isinstance(value, Connection):
+                connections[name] = value
+            elif name.startswith("keys."):
+                keys[name.removeprefix("keys.")] = value
+            else:
+                values[name] = Value(value, f"{path.name}:{line}")
+    for setting in SETTINGS:
+        if setting.variable and (given := environ.get(setting.variable)):
+            values[setting.name] = Value(given, setting.variable)
+    return Config(values, connections, keys)
+
+
+class _File:
+    """config.toml as read, with the lines of its keys."""
+
+    def __init__(self, path: Path) -> None:
+        import tomllib  # 4 ms, for those who have a file
+
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self.text = file.read(1024 * 1024).decode("utf-8")
+            self.data = tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            found = re.search(r"line (\d+)", str(error))
+            at = int(found[1]) if found else self.text.count("\n") + 1
+            raise ConfigError(path, at, "syntax", reason=str(error).partition(" (at")[0]) from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(path, error.object[: error.start].count(b"\n") + 1, "not-utf-8") from None
+        except (OSError, RecursionError) as error:
+            raise ConfigError(path, 0, "unreadable", reason=getattr(error, "strerror", "") or str(error)) from None
+
+    def wrong(self, table: str, key: str, code: str, **facts: object) -> ConfigError:
+        return ConfigError(self.path, self.line(table, key), code, key=f"{table}.{key}".strip("."), **facts)
+
+    def line(self, table: str, key: str) -> int:
+        """The line of a key of a table, or of the table's head; a key within an inline table is on its owner's line."""
+        here, head, rows = "", 0, self.text.split("\n")
+        for number, row in enumerate(rows, 1):
+            if match := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", row):
+                here = match[1].replace('"', "").replace("'", "")
+                if here == table or here == f"{table}.{key}":
+                    head = number
+            elif (match := re.match(r"""\s*["']?([\w. -]+?)["']?\s*=""", row)) and f"{here}.{match[1]}".strip(".") in (
+                f"{table}.{key}".strip("."),
+                table,
+            ):
+                return number
+        return head
+
+
+def _settings(file: _File) -> Iterator[tuple[str, Any, int]]:
+    """Each setting of the file, checked: (name, value, line); `keys.f1` for a key, a Connection for a connection."""
+    for key, value in file.data.items():
+        if key == "connections":
+            for name, rows in _table(file, "", key, value).items():
+                yield name, _connection(file, name, rows), 0
+        elif key == "keys":
+            for name, line in _table(file, "", key, value).items():
+                if not _KEY.match(name):
+                    raise file.wrong("keys", name, "no-key")
+                yield f"keys.{name}", _checked(file, "keys", name, line, str), 0
+        elif key in _NAMES:
+            yield key, _checked(file, "", key, value, _NAMES[key].kind), file.line("", key)
+        else:
+            raise file.wrong("", key, "unknown", known=", ".join((*_NAMES, "connections", "keys")))
+
+
+def _table(file: _File, table: str, key: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise file.wrong(table, key, "no-table")
+    return value
+
+
+def _checked(file: _File, table: str, key: str, value: Any, kind: Kind) -> Any:
+    if isinstance(kind, tuple):
+        if value not in kind:
+            raise file.wrong(table, key, "choice", choices=", ".join(kind))
+    elif kind is float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
+            raise file.wrong(table, key, "seconds")
+        return float(value)
+    elif not isinstance(value, kind) or (isinstance(value, str) and any(ch < " " for ch in value)):
+        raise file.wrong(table, key, "flag" if kind is bool else "text")
+    return value
+
+
+def _connection(file: _File, name: str, value: object) -> Connection:
+    rows, table = _table(file, "connections", name, value), f"connections.{name}"
+    if not _CONNECTION.match(name):
+        raise file.wrong("connections", name, "connection-name")
+    if name in SUBCOMMANDS:
+        raise file.wrong("connections", name, "connection-subcommand")
+    for key, given in rows.items():
+        if key in ("password", "secret", "pass"):
+            raise file.wrong(table, key, "password")
+        if key not in Connection._fields[1:]:
+            raise file.wrong(table, key, "unknown", known=", ".join(Connection._fields[1:]))
+        if key == "port":
+            if isinstance(given, bool) or not isinstance(given, int) or not 0 < given <= 65535:
+                raise file.wrong(table, key, "port")
+        else:
+            _checked(file, table, key, given, TLS_MODES if key == "tls" else str)
+    if not rows.get("host"):
+        raise file.wrong("connections", name, "connection-host")
+    return Connection(name, **rows)
+
+
+def rows_of(config: Config) -> Iterator[tuple[str, str, str]]:
+    """What `popshell config` lists: name, value as TOML writes it, source."""
+    for name, (value, source) in config.values.items():
+        yield name, _toml(value), source
+    for connection in config.connections.values():
+        for field in connection._fields[1:]:
+            if value := getattr(connection, field):
+                yield f"connections.{connection.name}.{field}", _toml(value), "config.toml"
+    for key, line in config.keys.items():
+        yield f"keys.{key}", _toml(line), "config.toml"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else '"' + str(value).replace("\\", "\\\\") + '"'

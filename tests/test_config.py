@@ -1,0 +1,148 @@
+"""The configuration: what overrules what, where a value comes from, and what a file that means nothing is told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from popshell import cli, config
+from popshell.config import Config, ConfigError, Connection, Value, config_path, read_config
+from popshell.course.catalog import LANGUAGES
+
+FILE = """
+language = "zh-Hant"
+notes = "brief"
+timeout = 5
+ascii = true
+
+[keys]
+f1 = ":help"
+
+[connections.work]
+host = "pop.example.org"
+port = 1110
+tls = "stls"
+user = "mei"
+ca = "ca.pem"
+"""
+
+
+def written(folder: Path, text: str | bytes) -> Path:
+    path = folder / "config.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_options_overrule_variables_overrule_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, FILE)
+    assert read_config(None, {}).values["language"] == Value("", "default")
+    assert read_config(path, {}).values["language"] == Value("zh-Hant", "config.toml:2")
+    held = read_config(path, {"POPSHELL_LANG": "en"})
+    assert held.values["language"] == Value("en", "POPSHELL_LANG")
+    assert held.with_options({"language": "zh-Hant"}).values["language"] == Value("zh-Hant", "--lang")
+    assert held.values["timeout"] == Value(5.0, "config.toml:4")
+    assert held.with_options({"timeout": 7.0, "notes": None}).values["notes"] == Value("brief", "config.toml:3")
+
+
+def test_connections_and_keys(tmp_path: Path) -> None:
+    held = read_config(written(tmp_path, FILE), {})
+    assert held.keys == {"f1": ":help"}
+    assert held.connections["work"] == Connection("work", "pop.example.org", 1110, "stls", "mei", "ca.pem")
+
+
+def test_a_file_that_means_nothing_is_refused_with_its_line(tmp_path: Path) -> None:
+    cases: list[tuple[str | bytes, str, int]] = [
+        ("language = 'klingon'", "choice", 1),
+        ("\n\nlanguage = 3", "choice", 3),
+        ("colour = 'x'", "unknown", 1),
+        ("notes = 'full'\ntimeout = 0", "seconds", 2),
+        ("timeout = true", "seconds", 1),
+        ("timeout = 86401", "seconds", 1),
+        ("timeout = nan", "seconds", 1),
+        ("ascii = 'yes'", "flag", 1),
+        ("lessons = 3", "text", 1),
+        ('lessons = "a\\u001b[2J"', "text", 1),
+        ("keys = 3", "no-table", 1),
+        ("[keys]\nenter = ':help'", "no-key", 2),
+        ("[keys]\nf25 = ':help'", "no-key", 2),
+        ("[keys]\nf1 = 3", "text", 2),
+        ("connections = 3", "no-table", 1),
+        ("[connections.learn]\nhost = 'h'", "connection-subcommand", 1),
+        ("[connections.'a b']\nhost = 'h'", "connection-name", 1),
+        ("[connections.a]\nport = 110", "connection-host", 1),
+        ("[connections.a]\nhost = 'h'\nport = 0", "port", 3),
+        ("[connections.a]\nhost = 'h'\nport = true", "port", 3),
+        ("[connections.a]\nhost = 'h'\ntls = 'ssl'", "choice", 3),
+        ("[connections.a]\nhost = 'h'\npassword = 'C4n4ry'", "password", 3),
+        ("[connections.a]\nhost = 'h'\nname = 'x'", "unknown", 3),
+        ("language = ", "syntax", 1),
+        ("notes = 'full'\nnotes = 'off'", "syntax", 2),
+        (b"notes = 'full'\n# \xff", "not-utf-8", 2),
+        ("a = " + "[" * 5000, "unreadable", 0),
+    ]
+    wrong = []
+    for text, code, line in cases:
+        with pytest.raises(ConfigError) as refused:
+            read_config(written(tmp_path, text), {})
+        if (refused.value.code, refused.value.facts["line"]) != (code, line):
+            wrong.append((text[:40], refused.value.code, refused.value.facts["line"]))
+        if "C4n4ry" in str(refused.value.facts):
+            wrong.append((text[:40], "the password is repeated", 0))
+    assert not wrong
+
+
+def test_a_directory_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").mkdir()
+    with pytest.raises(ConfigError, match="unreadable"):
+        read_config(tmp_path / "config.toml", {})
+
+
+def test_every_reason_has_words_in_both_languages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "linux")
+    (tmp_path / "popshell").mkdir()
+    for tag in LANGUAGES:
+        written(tmp_path / "popshell", "[connections.a]\nhost = 'h'\nport = 'C4n4ry'")
+        assert cli.run(["config", "--lang", tag]) == 2
+        said = capsys.readouterr().err
+        assert "config.toml" in said
+        assert "3" in said
+        assert "connections.a.port" in said
+        assert "C4n4ry" not in said
+
+
+def test_config_shows_what_holds_and_whence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("POPSHELL_LANG", raising=False)
+    monkeypatch.setenv("LC_ALL", "C")
+    (tmp_path / "popshell").mkdir()
+    written(tmp_path / "popshell", 'notes = "brief"\n[connections.work]\nhost = "pop.example.org"\n')
+    assert cli.run(["config", "--theme", "light"]) == 0
+    rows = [row.split() for row in capsys.readouterr().out.splitlines()]
+    assert ["notes", "=", '"brief"', "#", "config.toml:1"] in rows
+    assert ["theme", "=", '"light"', "#", "--theme"] in rows
+    assert ["language", "=", '"en"', "#", "locale"] in rows
+    assert ["connections.work.host", "=", '"pop.example.org"', "#", "config.toml"] in rows
+    assert cli.run(["config", "connections"]) == 0
+    assert capsys.readouterr().out == "work\n"
+
+
+def test_the_place_is_the_one_of_platformdirs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for home in (str(tmp_path), ""):
+        monkeypatch.setenv("XDG_CONFIG_HOME", home)
+        assert config_path({"XDG_CONFIG_HOME": home}) == platformdirs.user_config_path("popshell") / "config.toml"
+
+
+def test_settings_of_the_program_and_of_its_tables_are_the_same() -> None:
+    from popshell.net.client import TlsMode
+
+    assert set(config.LANGUAGE_TAGS) == set(LANGUAGES)
+    assert {mode.value for mode in TlsMode} == set(config.TLS_MODES)
+    assert isinstance(read_config(None, {}), Config)
