@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from popshell import __version__
-from popshell.net.address import TlsMode
 from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES
+from popshell.net.address import TlsMode
 from popshell.visible import width
 
 if TYPE_CHECKING:

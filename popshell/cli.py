@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from popshell import __version__
 from popshell.arguments import Arguments, Usage, parse_arguments, peek, usage
-from popshell.config import Config, ConfigError, Value, config_path, read_config, rows_of
+from popshell.config import Config, ConfigError, config_path, read_config, rows_of
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled, choose_language
 from popshell.course.document import LessonError
 from popshell.net.address import Address, AddressError, TlsMode, parse_address
@@ -77,7 +77,7 @@ def run(argv: list[str]) -> int:
         arguments = parse_arguments(argv, words)
         if wrong is not None:
             raise Usage(_config_words(wrong, words))
-        return _dispatch(arguments, config.with_options(_given(arguments)), catalog, language)
+        return _dispatch(arguments, config.with_options(_given(arguments)).in_language(language), catalog)
     except Usage as error:
         _complain(f"popshell: {error}\n{usage(error.command, words)}")
         return USAGE
@@ -122,8 +122,6 @@ def _show_config(config: Config, what: str | None, words: Words) -> int:
     if what == "connections":
         sys.stdout.write("".join(f"{name}\n" for name in config.connections))
         return OK
-    if not config.get("language"):  # the locale decided
-        config = config._replace(values={**config.values, "language": Value(words.language, "locale")})
     sys.stdout.write(show(f"# {config_path(os.environ)}", keep="") + "\n")
     rows = [
         (f"{name} = {value}", words("config.default") if source == "default" else source)
@@ -144,8 +142,8 @@ def _complain(text: str) -> None:
     sys.stderr.write(show(text) + "\n")
 
 
-def _dispatch(arguments: Arguments, config: Config, catalog: Catalog, language: str) -> int:
-    words = catalog.words(language)
+def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
+    words = catalog.words(config.get("language"))
     if arguments.lang and choose_language(arguments.lang, {}) == "en" and not arguments.lang.lower().startswith("en"):
         raise Usage(words("cli.bad-lang", lang=arguments.lang, languages=words.listed(LANGUAGES)))
     own = Path(config.get("lessons")) if config.get("lessons") else None
@@ -174,13 +172,20 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog, language: 
         return asyncio.run(_serve(server, arguments.port or 0, words))
     address = None
     if command == "learn":
-        return _start(arguments, catalog, language, server, None, learn=arguments.lesson or "")
+        return _start(arguments, config, catalog, server, None, learn=arguments.lesson or "")
     if arguments.host is not None:
+        known = config.connections.get(arguments.host)
+        tls = arguments.tls or (known.tls if known else "")
         try:
-            address = parse_address(arguments.host, TlsMode(arguments.tls) if arguments.tls else None)
+            address = parse_address(known.address if known else arguments.host, TlsMode(tls) if tls else None)
         except AddressError as error:
             raise Usage(words(f"net.{error.code}", address=error.shown)) from None
-    return _start(arguments, catalog, language, server, address)
+        if known is not None:
+            address = address._replace(user=known.user)
+            arguments.ca = arguments.ca or (Path(known.ca).expanduser() if known.ca else None)
+            if arguments.ca is not None:
+                _check_ca(arguments.ca, words)
+    return _start(arguments, config, catalog, server, address)
 
 
 def _check_ca(path: Path, words: Words) -> None:
@@ -248,40 +253,38 @@ async def _serve(server: MailServer, port: int, words: Words) -> int:
 
 def _start(
     arguments: Arguments,
+    config: Config,
     catalog: Catalog,
-    language: str,
     server: MailServer,
     address: Address | None,
     learn: str | None = None,
 ) -> int:
     """Choose a front end and run the shell; `learn` names a lesson, "" is where the learner left."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    plain = arguments.plain or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
-    options = Options(language=language, yes=arguments.yes)
+    plain = config.get("plain") or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
+    options = Options(config.get("language"), config.get("notes"), yes=arguments.yes)
     tls = TlsMode(arguments.tls) if arguments.tls else None
     connector = Connector(server, address, tls=tls, ca=arguments.ca, insecure=arguments.insecure)
     if not plain and os.name == "nt":
-        _complain(catalog.words(language)("shell.windows"))
+        _complain(catalog.words(options.language)("shell.windows"))
         plain = True
     if plain:
-        return asyncio.run(_plain(arguments, catalog, options, connector, terminal, learn))
-    return asyncio.run(_interactive(arguments, catalog, options, connector, learn))
+        return asyncio.run(_plain(arguments, config, catalog, options, connector, terminal, learn))
+    return asyncio.run(_interactive(config, catalog, options, connector, learn))
 
 
-async def _interactive(
-    arguments: Arguments, catalog: Catalog, options: Options, connector: Connector, learn: str | None
-) -> int:
+async def _interactive(config: Config, catalog: Catalog, options: Options, connector: Connector, learn: str | None) -> int:
     gc.disable()
     asyncio.get_running_loop().call_later(1.0, _collect)
     from popshell.ui.editor import Editor, TerminalScreen
     from popshell.ui.layout import Look
     from popshell.ui.theme import colour_allowed
 
-    ascii = arguments.ascii or not _draws(sys.stdout.encoding)
-    screen = TerminalScreen(Look(colour_allowed(os.environ, True)), ascii=ascii)
+    ascii = config.get("ascii") or not _draws(sys.stdout.encoding)
+    screen = TerminalScreen(Look(colour_allowed(os.environ, True) and config.get("theme") != "none"), ascii=ascii)
     shell, course = _shell(catalog, screen, connector, options)
     name = connector.address.user if connector.address else next(iter(connector.server.accounts))
-    editor = Editor(shell, catalog, _history_path, name, vi=arguments.vi)
+    editor = Editor(shell, catalog, _history_path, name, vi=config.get("editing") == "vi")
     screen.editor = editor
     shell.say("shell.banner", version=__version__, style="emphasis")
     if learn is None and connector.address is None:
@@ -359,6 +362,7 @@ def _tutor(shell: Shell, catalog: Catalog, connector: Connector) -> Tutor:
 
 async def _plain(
     arguments: Arguments,
+    config: Config,
     catalog: Catalog,
     options: Options,
     connector: Connector,
@@ -370,7 +374,7 @@ async def _plain(
     from popshell.ui.front import Front, PersonSource, ScriptSource
     from popshell.ui.screen import JsonRecords, JsonScreen, PlainScreen
 
-    ascii = arguments.ascii or not _draws(sys.stdout.encoding)
+    ascii = config.get("ascii") or not _draws(sys.stdout.encoding)
     screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal, ascii=ascii)
     shell, course = _shell(catalog, screen, connector, options)
     if terminal:

@@ -53,8 +53,8 @@ _NAMES = {setting.name: setting for setting in SETTINGS}
 #: The longest timeout, in seconds: a day.
 LONGEST_TIMEOUT = 86_400.0
 #: A key of the keyboard as prompt_toolkit names it: f1 to f24, c-x, escape, s-tab.
-_KEY = re.compile(r"(?:f(?:[1-9]|1\d|2[0-4])|c-[a-z]|s-(?:tab|up|down|left|right))\Z")
-_CONNECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_KEY = r"(?:f(?:[1-9]|1\d|2[0-4])|c-[a-z]|s-(?:tab|up|down|left|right))\Z"
+_CONNECTION = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"
 
 
 class Value(NamedTuple):
@@ -74,6 +74,12 @@ class Connection(NamedTuple):
     user: str = ""
     ca: str = ""
 
+    @property
+    def address(self) -> str:
+        """Host and port as net/address.py reads them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" if self.port else self.host
+
 
 class Config(NamedTuple):
     """What holds: `values` by the names of SETTINGS, the named connections, and lines that keys type."""
@@ -89,6 +95,10 @@ class Config(NamedTuple):
         """The same with options of the command line over it, by the settings' names; None is not given."""
         over = {s.name: Value(given[s.name], s.option) for s in SETTINGS if given.get(s.name) is not None}
         return self._replace(values={**self.values, **over})
+
+    def in_language(self, tag: str) -> Config:
+        """The same, in the language `tag` of the locale where nothing else chose one."""
+        return self if self.get("language") else self._replace(values={**self.values, "language": Value(tag, "locale")})
 
 
 class ConfigError(ValueError):
@@ -175,7 +185,7 @@ def _settings(file: _File) -> Iterator[tuple[str, Any, int]]:
                 yield name, _connection(file, name, rows), 0
         elif key == "keys":
             for name, line in _table(file, "", key, value).items():
-                if not _KEY.match(name):
+                if not re.match(_KEY, name):
                     raise file.wrong("keys", name, "no-key")
                 yield f"keys.{name}", _checked(file, "keys", name, line, str), 0
         elif key in _NAMES:
@@ -205,7 +215,7 @@ def _checked(file: _File, table: str, key: str, value: Any, kind: Kind) -> Any:
 
 def _connection(file: _File, name: str, value: object) -> Connection:
     rows, table = _table(file, "connections", name, value), f"connections.{name}"
-    if not _CONNECTION.match(name):
+    if not re.match(_CONNECTION, name):
         raise file.wrong("connections", name, "connection-name")
     if name in SUBCOMMANDS:
         raise file.wrong("connections", name, "connection-subcommand")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import platformdirs
 import pytest
+from support import ROOT
+from terminal.driver import Peer
 
 from popshell import cli, config
 from popshell.config import Config, ConfigError, Connection, Value, config_path, read_config
@@ -134,6 +138,25 @@ def test_config_shows_what_holds_and_whence(
     assert capsys.readouterr().out == "work\n"
 
 
+def test_a_named_connection_is_connected_to_as_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "popshell").mkdir()
+    server = Peer()
+    rows = f'[connections.work]\nhost = "127.0.0.1"\nport = {server.port}\nuser = "mei"\n'
+    written(tmp_path / "popshell", rows)
+    done = subprocess.run(
+        [sys.executable, "-m", "popshell", "--plain", "--lang", "en", "work"],
+        input=b"QUIT\n", capture_output=True, timeout=30, env={**os.environ, "HOME": str(tmp_path)}, cwd=ROOT,
+    )  # fmt: skip
+    server.close()
+    assert server.heard == ["QUIT"]
+    assert done.returncode == 0
+    assert cli.run(["--ca", "/no/such", "work"]) == 2
+    capsys.readouterr()
+
+
 def test_the_place_is_the_one_of_platformdirs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for home in (str(tmp_path), ""):
         monkeypatch.setenv("XDG_CONFIG_HOME", home)
@@ -141,7 +164,7 @@ def test_the_place_is_the_one_of_platformdirs(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_settings_of_the_program_and_of_its_tables_are_the_same() -> None:
-    from popshell.net.client import TlsMode
+    from popshell.net.address import TlsMode
 
     assert set(config.LANGUAGE_TAGS) == set(LANGUAGES)
     assert {mode.value for mode in TlsMode} == set(config.TLS_MODES)
