@@ -273,7 +273,9 @@ def _start(
     return asyncio.run(_interactive(config, catalog, options, connector, learn))
 
 
-async def _interactive(config: Config, catalog: Catalog, options: Options, connector: Connector, learn: str | None) -> int:
+async def _interactive(
+    config: Config, catalog: Catalog, options: Options, connector: Connector, learn: str | None
+) -> int:
     gc.disable()
     asyncio.get_running_loop().call_later(1.0, _collect)
     from popshell.ui.editor import Editor, TerminalScreen

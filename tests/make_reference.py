@@ -605,39 +605,6 @@ def warned(code: str) -> str:
     return words()(f"warn.{code}")
 
 
-def rooms() -> str:
-    """Who imports whom, read from the source: packages of ours, then third parties."""
-    ours: dict[str, set[str]] = {}
-    others: dict[str, set[str]] = {}
-    for path in sorted((ROOT / "popshell").rglob("*.py")):
-        room = room_of(path.relative_to(ROOT).with_suffix("").parts)
-        if room == "popshell":
-            continue
-        mine, foreign = ours.setdefault(room, set()), others.setdefault(room, set())
-        for name in imports(path):
-            head = name.split(".")[0]
-            if head == "popshell":
-                mine.add(room_of(tuple(name.split("."))))
-            elif head not in sys.stdlib_module_names:
-                foreign.add(head)
-        mine.discard(room)
-    real = {room: sorted(names & ours.keys()) for room, names in ours.items()}
-
-    def depth(room: str) -> int:
-        return 1 + max(map(depth, real[room]), default=0)
-
-    def listed(names: Iterable[str], none: str) -> str:
-        return ", ".join(f"`{name}`" for name in names) or none
-
-    return table(
-        ("room", "imports of ours", "third parties"),
-        (
-            (f"`{room}`", listed(real[room], "nothing"), listed(sorted(others[room]), "none"))
-            for room in sorted(real, key=lambda room: (depth(room), room))
-        ),
-    )
-
-
 def house() -> str:
     """The files of the program, each with the first sentence that it says of itself."""
     out = []
@@ -697,7 +664,6 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "usage": usage,
     "options": options,
     "states": mermaid,
-    "rooms": rooms,
     "house": house,
     "benchmarks": lambda: programs("benchmarks"),
     "soak": lambda: programs("soak"),
