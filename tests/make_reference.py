@@ -639,21 +639,6 @@ def first_sentence(text: str) -> str:
     return re.sub(r":? `python tests/[^`]*`", "", sentence)
 
 
-def room_of(parts: tuple[str, ...]) -> str:
-    """`popshell/ui/shell` is in the room `ui`; a module at the top is a room of its own."""
-    return parts[1] if len(parts) > 1 and parts[1] != "__init__" else "popshell"
-
-
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (
-                f"{node.module}.{alias.name}" if node.module == "popshell" else node.module for alias in node.names
-            )
-
-
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference-commands.md": commands,
     "docs/reference-meta.md": meta_commands,
