@@ -36,6 +36,7 @@ from support import (
 from popshell.protocol import sasl
 from popshell.protocol.commands import Context, State
 from popshell.protocol.connection import Challenge, Connection
+from popshell.protocol.line import advance
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import unstuff
@@ -129,7 +130,7 @@ class TestLines:
         line = f"AUTH PLAIN {plain(secret='s' * length)}"[: length - 2].encode()
         assert converse(session, line + b"\r\nNOOP\r\n").startswith(b"-ERR " + words("too-long") + b"\r\n-ERR ")
         assert session.answer_auth is None
-        assert session.state is State.AUTHORIZATION
+        assert session.context.state is State.AUTHORIZATION
 
     def test_an_answer_to_a_challenge_may_be_longer(self) -> None:
         """RFC 5034 §4: "independent of any line-length limitations"; sec-V9: 8,192."""
@@ -295,7 +296,7 @@ class TestLock:
         drain(second)
         attempt = f"USER {NAME}\r\nPASS {SECRET}\r\n".encode()
         assert converse(second, attempt).endswith(b"-ERR [IN-USE] " + words("in-use") + b"\r\n")
-        assert second.state is State.AUTHORIZATION
+        assert second.context.state is State.AUTHORIZATION
         assert converse(second, b"USER mei\r\nPASS secret\r\n").count(b"+OK") == 2  # another maildrop
         third = server.session()
         drain(third)
@@ -446,7 +447,7 @@ class TestStls:
         session.tls_started()
         assert not session._lines.pending
         assert converse(session, b"PASS secret\r\n") == b"-ERR " + words("must-follow") + b"\r\n"
-        assert session.state is State.AUTHORIZATION
+        assert session.context.state is State.AUTHORIZATION
 
     @pytest.mark.parametrize("behind", [b"N", b"NOOP\r\n", b"\r", b"USER x\r\nPASS y\r\n"])
     def test_commands_in_the_same_flight(self, behind: bytes) -> None:
@@ -658,7 +659,7 @@ def test_every_reply_is_sound(part: int) -> None:
             events += watcher.received(converse(session, line))
         assert all(isinstance(event, Challenge) or event.problem is None for event in events), data
         if not session.closing:
-            assert (watcher.pending, watcher.state) == (watcher.challenged, session.state)
+            assert (watcher.pending, watcher.state) == (watcher.challenged, session.context.state)
             assert watcher.here.done == session.context.done
         for event in events:
             if isinstance(event, Exchange):
@@ -703,11 +704,11 @@ def test_a_line_is_judged_alike_when_it_is_remembered(text: str, state: State, f
     for _ in range(2):
         remembered, anew = session_module._judged(text, context), session_module._judge(text, context)
         assert (remembered.line, remembered.refusal) == (anew.line, anew.refusal)
-        assert [remembered.after(ok) for ok in (True, False)] == [anew.after(ok) for ok in (True, False)]
+        assert advance(context, remembered.line, True) == advance(context, anew.line, True)
 
 
 def test_no_secret_is_remembered() -> None:
-    session_module._judged_once.cache_clear()
+    session_module._judge_once.cache_clear()
     statuses("USER learner", "PASS C4n4ry", f"APOP learner {'0' * 32}", "AUTH PLAIN C4n4ry", "PASSC4n4ry", "PAS C4n4ry")
     texts = [cell for cell in gc.get_objects() if type(cell) is session_module._Judged]
     assert texts
@@ -741,7 +742,9 @@ class TestRehearse:
 
     def test_then_sees_the_session(self) -> None:
         seen: list[tuple[State, set[int]]] = []
-        rehearse([*LOGIN, "DELE 2"], practice_server(), then=lambda s: seen.append((s.state, set(s.maildrop.marks))))
+        rehearse(
+            [*LOGIN, "DELE 2"], practice_server(), then=lambda s: seen.append((s.context.state, set(s.maildrop.marks)))
+        )
         assert seen == [(State.TRANSACTION, {2})]
 
     def test_stls_and_after(self) -> None:

@@ -79,7 +79,7 @@ def _without(active: Active, session: ServerSession, line: CommandLine | None) -
 
 
 def _require_tls(active: Active, session: ServerSession, line: CommandLine | None) -> Reply | None:
-    if session.tls or line is None or line.spec is None or line.objection is not None:
+    if session.context.tls or line is None or line.spec is None or line.objection is not None:
         return None
     if line.name == "USER":
         return error("tls-required")
@@ -91,7 +91,7 @@ def _require_tls(active: Active, session: ServerSession, line: CommandLine | Non
 
 def _in_clear_text(active: Active, session: ServerSession, tag: str, argument: str) -> bool:
     clear_text = MECHANISMS[argument].clear_text if tag == "SASL" and argument else tag == "USER"
-    return clear_text and not session.tls
+    return clear_text and not session.context.tls
 
 
 def _login_delay(active: Active, session: ServerSession, name: str) -> Reply | None:

@@ -110,7 +110,7 @@ def capa(session: ServerSession, line: CommandLine) -> Reply:
 def capability_rows(session: ServerSession) -> Iterator[str]:
     """The CAPA list, computed from what is served here and now."""
     for tag, row in CAPABILITIES.items():
-        if session.state in row.announced and session.serves(tag):
+        if session.context.state in row.announced and session.serves(tag):
             arguments = _ARGUMENTS.get(tag)
             yield f"{tag} {arguments(session)}".rstrip() if arguments else tag
 

@@ -273,11 +273,10 @@ MOST_HEADERS = 1000
 MOST_DELIMITERS = 10_000
 
 # Compiled by `re` when first used, and kept. A field goes on in lines that begin with a blank (RFC 5322 §2.2.3).
-_TYPE = rb"(?i)(?:\A|\r\n)content-type:((?:[^\r\n]|\r\n[ \t])*)"
-_ENCODING = rb"(?i)(?:\A|\r\n)content-transfer-encoding:[ \t]*(?:\r\n[ \t]+)*(base64|quoted-printable)"
+_TYPE = rb"(?i)(?:\A|\r\n)content-type:[ \t]*(?:\r\n[ \t]+)*([^\s;]*)((?:[^\r\n]|\r\n[ \t])*)"
 _BOUNDARY = rb'(?i);\s*boundary\s*=\s*(?:"([^"\r\n]{1,70})"|([^\s;"]{1,70}))'
 _DELIMITER = rb"\r\n--([^\r\n]{1,100})(?=\r\n|\Z)"
-_PLAIN, _MESSAGE = b"text/plain", b"message/rfc822"
+_MESSAGES = (b"message/rfc822", b"message/global")
 
 
 def body_start(content: bytes, start: int = 0) -> int:
@@ -299,36 +298,28 @@ def has_utf8_header(content: bytes) -> bool:
         return False
     declared: dict[bytes, bytes] = {}  # boundary -> the type of a part that names none
     delimiters = itertools.islice(re.finditer(_DELIMITER, content), MOST_DELIMITERS)
-    start, usual = 0, _PLAIN
+    start, kind = 0, b""
     for _ in range(MOST_HEADERS):
         end = body_start(content, start)
         header = content[start:end]
         if not header.isascii():
             return True
-        kind, boundary = _content_type(header[:LARGEST_HEADER], usual)
-        if boundary:
-            declared[boundary] = _MESSAGE if kind == b"multipart/digest" else _PLAIN  # RFC 2046 §5.1.5
-        if kind in (_MESSAGE, b"message/global") and not re.search(_ENCODING, header[:LARGEST_HEADER]):
-            start, usual = end, _PLAIN
+        if (field := re.search(_TYPE, header[:LARGEST_HEADER])) is not None:
+            kind = field[1].lower()
+            if kind.startswith(b"multipart/") and (found := re.search(_BOUNDARY, field[2])):
+                # RFC 2046 §5.1.5
+                declared[found[1] or found[2]] = _MESSAGES[0] if kind == b"multipart/digest" else b""
+        if kind in _MESSAGES:
+            start, kind = end, b""
             continue
         for found in delimiters:
             name = found[1].rstrip(b" \t")
             if found.start() < end - 2:
                 continue  # within the header; the first delimiter may follow the empty line at once
             if name in declared:
-                start, usual = found.end() + 2, declared[name]
+                start, kind = found.end() + 2, declared[name]
                 break
             declared.pop(name.removesuffix(b"--"), None)
         else:
             return False
     return False
-
-
-def _content_type(header: bytes, usual: bytes) -> tuple[bytes, bytes]:
-    """Type and subtype in lower case, and the boundary of a multipart, else b"" (RFC 2045 §5.1)."""
-    field = re.search(_TYPE, header)
-    if field is None:
-        return usual, b""
-    kind = field[1].partition(b";")[0].strip().lower()
-    found = re.search(_BOUNDARY, field[1]) if kind.startswith(b"multipart/") else None
-    return kind, (found[1] or found[2]) if found else b""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, Context, Kind, State
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, Context, Kind
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import CommandLine, advance, parse, tls_on
 from popshell.protocol.records import Exchange
@@ -51,33 +51,21 @@ NO_HOOKS = Hooks()
 Handler = Callable[["ServerSession", CommandLine], Reply]
 
 
-class _Judged:
-    """A line as it is judged in one Context, and where its reply leads."""
+class _Judged(NamedTuple):
+    """A line as it is judged in one Context; `refusal` is what the table answers in place of a handler."""
 
-    __slots__ = ("_after", "line", "refusal")
-
-    def __init__(self, line: CommandLine, refusal: Reply | None, after: dict[bool, Context]) -> None:
-        self.line = line
-        #: what the table answers in place of a handler
-        self.refusal = refusal
-        self._after = after
-
-    def after(self, ok: bool) -> Context:
-        if ok not in self._after:
-            self._after[ok] = advance(self.line.context, self.line, ok)
-        return self._after[ok]
+    line: CommandLine
+    refusal: Reply | None
+    #: where `+OK` and `-ERR` lead, once one was given
+    after: dict[bool, Context]
 
 
 def _judge(text: str, context: Context) -> _Judged:
     line = parse(text, context)
-    objection = line.objection
-    return _Judged(line, error(objection.code) if objection is not None else None, {})
+    return _Judged(line, error(line.objection.code) if line.objection is not None else None, {})
 
 
-@lru_cache(maxsize=2048)
-def _judged_once(text: str, state: State, follows: str, tls: bool, done: frozenset[str]) -> _Judged:
-    return _judge(text, Context(state, follows, tls, done))
-
+_judge_once = lru_cache(maxsize=2048)(lambda text, *context: _judge(text, Context(*context)))
 
 #: Commands whose lines cannot hold a secret, and those whose only argument is one.
 _WITHOUT_SECRET = tuple(
@@ -90,17 +78,15 @@ _SECRET_ONLY = tuple(f"{spec.name} " for spec in COMMANDS.values() if [p.kind fo
 
 def _judged(text: str, context: Context) -> _Judged:
     """The same as `_judge`, remembered for short lines. No secret is remembered: `x` is judged in its place."""
-    if len(text) >= 64 or not text.isascii() or not text.isprintable():
-        return _judge(text, context)
-    if text.startswith(_WITHOUT_SECRET):
-        return _judged_once(text, *context[:4])
-    verb, _, secret = text.partition(" ")
-    if not secret or not text.startswith(_SECRET_ONLY):
-        return _judge(text, context)
-    like = _judged_once(f"{verb} x", *context[:4])
-    token, argument = like.line.tokens
-    tokens = (token, argument._replace(end=len(text), text=secret))
-    return _Judged(like.line._replace(text=text, tokens=tokens), like.refusal, like._after)
+    if len(text) < 64 and text.isascii() and text.isprintable():
+        if text.startswith(_WITHOUT_SECRET):
+            return _judge_once(text, *context[:4])
+        verb, _, secret = text.partition(" ")
+        if secret and text.startswith(_SECRET_ONLY):
+            line, refusal, after = _judge_once(f"{verb} x", *context[:4])
+            tokens = (line.tokens[0], line.tokens[1]._replace(end=len(text), text=secret))
+            return _Judged(line._replace(text=text, tokens=tokens), refusal, after)
+    return _judge(text, context)
 
 
 class ServerSession:
@@ -218,14 +204,6 @@ class ServerSession:
     # -- for handlers and faults -------------------------------------------------------------------------------------
 
     @property
-    def state(self) -> State:
-        return self.context.state
-
-    @property
-    def tls(self) -> bool:
-        return self.context.tls
-
-    @property
     def maildrop(self) -> OpenMaildrop:
         assert self.opened is not None
         return self.opened
@@ -250,7 +228,7 @@ class ServerSession:
 
     def _may_serve(self, spec: CommandSpec) -> bool:
         """Whether a command can lead anywhere in this session, whatever its state."""
-        if spec.starts_tls and (self.tls or not self.settings.offers_tls):
+        if spec.starts_tls and (self.context.tls or not self.settings.offers_tls):
             return False
         if spec.continues and not self.mechanisms:
             return False
@@ -367,7 +345,9 @@ class ServerSession:
 
     def _move(self, judged: _Judged, ok: bool) -> None:
         """Move the state by the table, and count errors in a row."""
-        self.context = judged.after(ok)
+        if ok not in judged.after:
+            judged.after[ok] = advance(self.context, judged.line, ok)
+        self.context = judged.after[ok]
         if ok:
             spec = judged.line.spec
             self.starts_tls = spec is not None and spec.starts_tls

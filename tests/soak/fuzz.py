@@ -118,7 +118,7 @@ def serve(rng: random.Random) -> None:
             clock.now += rng.choice((1.0, 30.0, 700.0))
             session.expire()
         assert session.deadline() > 0
-    quitted = session.state is State.UPDATE
+    quitted = session.context.state is State.UPDATE
     session.lost()
     assert out.startswith(b"+OK ")
     assert out.endswith(b"\r\n")
