@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import inspect
 import itertools
 import random
 import tomllib
@@ -49,6 +50,25 @@ def each(rows: Iterable[tuple[Any, ...]], check: Callable[..., object]) -> None:
             failed.append(f"{row!r}:\n    {type(error).__name__}: {error}")
     assert many, "the table is empty"
     assert not failed, f"{len(failed)} of {many} rows fail:\n" + "\n".join(failed)
+
+
+def over(names: str, rows: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Like `pytest.mark.parametrize`, in one test: it checks every row and reports all that fail."""
+    keys = [name.strip() for name in names.split(",")]
+    table = [row if len(keys) > 1 else (row,) for row in rows]
+
+    def decorate(check: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(check)
+
+        def test(*owner: Any, **fixtures: Any) -> None:
+            each(table, lambda *row: check(*owner, **fixtures, **dict(zip(keys, row, strict=True))))
+
+        left = [one for name, one in signature.parameters.items() if name not in keys]
+        functools.update_wrapper(test, check)
+        test.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]
+        return test
+
+    return decorate
 
 
 # -- the practice server -----------------------------------------------------------------------------------------------

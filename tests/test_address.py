@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import over
 
 from popshell.net.address import Address, AddressError, TlsMode, is_loopback_name, parse_address
 
@@ -60,18 +61,18 @@ ADDRESSES: dict[str, Address] = {
 }
 
 
-@pytest.mark.parametrize("text", ADDRESSES)
+@over("text", ADDRESSES)
 def test_what_it_means(text: str) -> None:
     assert parse_address(text) == ADDRESSES[text]
 
 
-@pytest.mark.parametrize("text", ADDRESSES)
-@pytest.mark.parametrize("tls", list(TlsMode))
+@over("text", ADDRESSES)
+@over("tls", list(TlsMode))
 def test_tls_on_the_command_line_overrules(text: str, tls: TlsMode) -> None:
     assert parse_address(text, tls) == ADDRESSES[text]._replace(tls=tls)
 
 
-@pytest.mark.parametrize(
+@over(
     "text",
     [
         "", ":", ":110", "h:", "h:0", "h:65536", "h:99999", "h:１１０", "h:+1", "h:1 ", "h:1x", "h/x", "h ", " h",
@@ -90,15 +91,15 @@ def test_what_is_no_address(text: str) -> None:
     assert caught.value.code == "bad-address"
 
 
-@pytest.mark.parametrize("text", ["pop://mei:secret@h", "pop://mei:@h", "pops://mei:secret;AUTH=*@h"])
+@over("text", ["pop://mei:secret@h", "pop://mei:@h", "pops://mei:secret;AUTH=*@h"])
 def test_a_password_has_no_place_in_an_address(text: str) -> None:
     with pytest.raises(AddressError) as caught:
         parse_address(text)
     assert caught.value.code == "address-password"
 
 
-@pytest.mark.parametrize(
-    ("text", "draft"),
+@over(
+    "text, draft",
     [
         ("pop.example.org", ""),
         ("pop://h", ""),
@@ -114,9 +115,7 @@ def test_the_line_that_logs_in_as_the_address_asks(text: str, draft: str) -> Non
     assert parse_address(text).draft == draft
 
 
-@pytest.mark.parametrize(
-    ("text", "label"), [("h", "h:995"), ("[::1]:110", "[::1]:110"), ("pop://mei@h", "h:110"), ("::1", "[::1]:995")]
-)
+@over("text, label", [("h", "h:995"), ("[::1]:110", "[::1]:110"), ("pop://mei@h", "h:110"), ("::1", "[::1]:995")])
 def test_label(text: str, label: str) -> None:
     assert parse_address(text).label == label
     assert parse_address(label, NONE) == parse_address(text, NONE)._replace(user="", auth="")
@@ -133,6 +132,6 @@ def test_any_text_is_an_address_or_none(text: str) -> None:
         assert not any(ch in "\r\n\0\x1b" for ch in found.draft + found.host)
 
 
-@pytest.mark.parametrize("host", ["", "example.org", "128.0.0.1", "::2", "127.0.0.1.", "1::", "\udcff", "x" * 300])
+@over("host", ["", "example.org", "128.0.0.1", "::2", "127.0.0.1.", "1::", "\udcff", "x" * 300])
 def test_who_is_somebody_else(host: str) -> None:
     assert not is_loopback_name(host)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from support import (
     LOGIN,
     NAME,
@@ -12,6 +11,7 @@ from support import (
     default_messages,
     logged_in,
     message,
+    over,
     plain,
     play,
     practice_server,
@@ -41,8 +41,8 @@ def test_every_command_that_is_no_history_is_served() -> None:
     assert SOUND[A].keys() | SOUND[T].keys() | BOTH.keys() | {"PASS"} == HANDLERS.keys()
 
 
-@pytest.mark.parametrize("state", [A, T])
-@pytest.mark.parametrize("name", HANDLERS)
+@over("state", [A, T])
+@over("name", HANDLERS)
 def test_every_command_in_every_state(name: str, state: State) -> None:
     """RFC 1939 §3: "-ERR" to a command in an incorrect state; what is legal is served."""
     line = (SOUND[A] | SOUND[T] | BOTH | {"PASS": f"PASS {SECRET}"})[name]
@@ -79,7 +79,7 @@ class TestCapa:
         assert before.keys() - after.keys() == {"STLS"}
         assert after.keys() <= before.keys()
 
-    @pytest.mark.parametrize("state", [A, T])
+    @over("state", [A, T])
     def test_each_announced_command_works(self, state: State) -> None:
         before = [] if state is A else [*LOGIN]
         announced = self.rows(*before)
@@ -137,8 +137,8 @@ class TestLogin:
         assert play("USER e\u0301", "PASS IX", "DELE 1", "QUIT", server=server)[-1].ok
         assert statuses("AUTH PLAIN " + plain("é", "I\u00adX"), "STAT", server=server)[-1].startswith("+OK 6 ")
 
-    @pytest.mark.parametrize("account", [(NAME, "\udcff"), ("\udcff", SECRET)])
-    @pytest.mark.parametrize("lines", [LOGIN, (f"USER {NAME}", "PASS \udcff"), ("USER \udcff", f"PASS {SECRET}")])
+    @over("account", [(NAME, "\udcff"), ("\udcff", SECRET)])
+    @over("lines", [LOGIN, (f"USER {NAME}", "PASS \udcff"), ("USER \udcff", f"PASS {SECRET}")])
     def test_an_account_that_is_no_utf8_cannot_be_used_and_harms_nobody(
         self, account: tuple[str, str], lines: tuple[str, ...]
     ) -> None:
@@ -158,7 +158,7 @@ class TestLogin:
         assert play("AUTH PLAIN", plain(secret="wrong"), f"AUTH PLAIN {plain()}")[-1].ok
         assert play(f"USER {NAME}", "PASS wrong", f"APOP {NAME} {DIGEST}")[-1].ok
 
-    @pytest.mark.parametrize("name", MECHANISMS)
+    @over("name", MECHANISMS)
     def test_every_mechanism(self, name: str) -> None:
         client = ClientLines(MECHANISMS[name], NAME, SECRET)
         assert play(client.command())[-1].ok
@@ -251,8 +251,8 @@ class TestUtf8:
 class TestLang:
     """RFC 6856 §3.2; ranges of RFC 4647 §3.3.1."""
 
-    @pytest.mark.parametrize(
-        ("wanted", "tag"),
+    @over(
+        "wanted, tag",
         [
             ("en", "en"),
             ("EN", "en"),
@@ -295,7 +295,7 @@ class TestDele:
         converse(session, b"RSET\r\n")
         assert session.maildrop.marks == set()
 
-    @pytest.mark.parametrize("number", ["0", "8", "4294967297", "4294967296", "-1", "١", "１", "1x", "1 2", ""])
+    @over("number", ["0", "8", "4294967297", "4294967296", "-1", "١", "１", "1x", "1 2", ""])
     def test_nothing_is_marked(self, number: str) -> None:
         session = logged_in()
         assert converse(session, f"DELE {number}\r\n".encode()).startswith(b"-ERR")

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import trustme
 from interop.practice import Clock, Limits, TlsWire, Wire, listening, mail_server, run, texts, trusting, until
+from support import over
 
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener, PracticeCertificate
@@ -41,7 +42,7 @@ def drop(server: MailServer) -> Any:
 # The port
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "224.0.0.1"])
+@over("host", ["0.0.0.0", "::", "192.0.2.1", "224.0.0.1"])
 def test_others_are_let_in_only_on_demand(host: str) -> None:
     async def body() -> None:
         with pytest.raises(ValueError, match="not-loopback"):
@@ -173,7 +174,7 @@ def test_only_crlf_ends_a_line() -> None:
     run(body())
 
 
-@pytest.mark.parametrize("half", [b"QUIT", b"QUIT\n", b"QUIT\r"])
+@over("half", [b"QUIT", b"QUIT\n", b"QUIT\r"])
 def test_a_partial_line_at_the_end_is_nothing(half: bytes) -> None:
     async def body() -> None:
         server = mail_server((SMALL,))
@@ -206,7 +207,7 @@ def test_a_half_closed_client_gets_all_its_answers() -> None:
     run(body())
 
 
-@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1", b"POST /x HTTP/1.0", b"OPTIONS * HTTP/1.1"])
+@over("request_line", [b"GET / HTTP/1.1", b"POST /x HTTP/1.0", b"OPTIONS * HTTP/1.1"])
 def test_a_web_page_gets_no_conversation(request_line: bytes) -> None:
     async def body() -> None:
         async with listening(mail_server()) as (_, port):
@@ -266,7 +267,7 @@ async def _server_closes(wire: Wire, listener: Listener, clock: Clock) -> None:
     await listener.close()
 
 
-@pytest.mark.parametrize("end", [_fin, _half_close, _rst, _autologout, _half_a_line, _server_closes])
+@over("end", [_fin, _half_close, _rst, _autologout, _half_a_line, _server_closes])
 def test_every_end_but_quit_keeps_mail_and_gives_the_lock_back(end: Any) -> None:
     async def body() -> None:
         clock = Clock()
@@ -284,7 +285,7 @@ def test_every_end_but_quit_keeps_mail_and_gives_the_lock_back(end: Any) -> None
     run(body())
 
 
-@pytest.mark.parametrize("how", ["reset", "close"])
+@over("how", ["reset", "close"])
 def test_the_lock_is_given_back_in_the_middle_of_a_reply(how: str) -> None:
     async def body() -> None:
         server = mail_server((LARGE,))
@@ -323,7 +324,7 @@ def test_quit_deletes_and_frees_the_maildrop_for_the_next() -> None:
 # Time
 
 
-@pytest.mark.parametrize("logged_in", [True, False])
+@over("logged_in", [True, False])
 def test_autologout_is_silent_and_not_early(logged_in: bool) -> None:
     async def body() -> None:
         clock = Clock()
@@ -486,7 +487,7 @@ def test_20_megabytes_in_slices_to_a_slow_reader() -> None:
     run(body())
 
 
-@pytest.mark.parametrize("tls", [False, True])
+@over("tls", [False, True])
 def test_a_hundred_stalled_readers(tls: bool) -> None:
     count = 100
 
@@ -553,7 +554,7 @@ async def one_held_up(*, tls: bool = False, limits: Limits = Limits()) -> AsyncI
         yield HeldUp(clock, recorded.server, listener, recorded, wire)
 
 
-@pytest.mark.parametrize("tls", [False, True])
+@over("tls", [False, True])
 def test_a_peer_that_takes_nothing_for_a_minute_is_cut_off(tls: bool) -> None:
     async def body() -> None:
         async with one_held_up(tls=tls) as it:
@@ -825,7 +826,7 @@ async def upgraded(wire: Wire, listener: Listener) -> TlsWire:
     return tls
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "::1"])
+@over("name", ["localhost", "127.0.0.1", "::1"])
 def test_stls(name: str) -> None:
     async def body() -> None:
         async with listening(mail_server((SMALL,))) as (listener, port):
@@ -850,7 +851,7 @@ def test_stls(name: str) -> None:
     run(body())
 
 
-@pytest.mark.parametrize("behind", [b"USER learner\r\n", b"x", b"\r\n", bytes.fromhex("1603010005")])
+@over("behind", [b"USER learner\r\n", b"x", b"\r\n", bytes.fromhex("1603010005")])
 def test_what_comes_behind_stls_in_clear_is_refused(behind: bytes) -> None:
     """sec-V8: in one packet with STLS. The reply is -ERR and the end; nothing of it is ever served."""
 
@@ -882,7 +883,7 @@ def test_what_comes_in_clear_after_the_reply_to_stls_spoils_the_handshake() -> N
     run(body())
 
 
-@pytest.mark.parametrize("implicit", [False, True])
+@over("implicit", [False, True])
 def test_a_command_in_the_packet_that_ends_the_handshake_is_served(implicit: bool) -> None:
     async def body() -> None:
         async with listening(mail_server(), implicit_tls=implicit) as (listener, port):
@@ -948,8 +949,8 @@ def test_stls_while_output_is_held_up() -> None:
     run(body())
 
 
-@pytest.mark.parametrize("implicit", [False, True])
-@pytest.mark.parametrize("end", ["silence", "fin", "rst", "nonsense"])
+@over("implicit", [False, True])
+@over("end", ["silence", "fin", "rst", "nonsense"])
 def test_a_handshake_that_fails_leaves_nothing(implicit: bool, end: str) -> None:
     async def body() -> None:
         limits = Limits(handshake=0.05 if end == "silence" else 15)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import default_messages, message
+from support import default_messages, message, over
 
 from popshell.protocol.wire import ReplyLimits, ReplyReader, stuff, unstuff
 from popshell.server import maildrop as module
@@ -20,8 +20,8 @@ PROFILE = settings(max_examples=400, deadline=None, derandomize=True, database=N
 class TestFromFiles:
     """RFC 1939 §11: CRLF line ends, counted as two octets."""
 
-    @pytest.mark.parametrize(
-        ("raw", "content"),
+    @over(
+        "raw, content",
         [
             (b"A: b\n\nbody\n", b"A: b\r\n\r\nbody\r\n"),
             (b"A: b\r\n\r\nbody\r\n", b"A: b\r\n\r\nbody\r\n"),
@@ -88,8 +88,8 @@ class TestReadDirectory:
 class TestTop:
     """RFC 1939 §7: header, empty line, n lines of the body; all of it if there are fewer."""
 
-    @pytest.mark.parametrize(
-        ("lines", "wanted"),
+    @over(
+        "lines, wanted",
         [
             (0, b"A: b\r\n\r\n"),
             (1, b"A: b\r\n\r\n1\r\n"),
@@ -111,8 +111,8 @@ class TestTop:
     def test_without_empty_line(self) -> None:
         assert Message(b"A: b\r\n", "u").top(0) == b"A: b\r\n"
 
-    @pytest.mark.parametrize(
-        ("content", "needs"),
+    @over(
+        "content, needs",
         [
             ("A: b\r\n\r\né\r\n", False),
             ("A: é\r\n\r\nb\r\n", True),
@@ -144,8 +144,8 @@ def test_slices_are_what_stuffing_at_once_gives(content: bytes, size: int) -> No
     assert reader.content(None) == sent
 
 
-@pytest.mark.parametrize("content", [b"a\r\r\n.b\r\n", b"\r\r\r\n.\r\n", b".\r\n", b"..\r\n.\r\n", b"a\r\n"])
-@pytest.mark.parametrize("size", range(1, 7))
+@over("content", [b"a\r\r\n.b\r\n", b"\r\r\r\n.\r\n", b".\r\n", b"..\r\n.\r\n", b"a\r\n"])
+@over("size", range(1, 7))
 def test_a_dot_behind_any_border_is_stuffed(content: bytes, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SLICE", size)
     assert unstuff(b"".join(stuffed_slices(content))) == content
@@ -156,7 +156,7 @@ def test_content_without_a_last_crlf_gets_one() -> None:
     assert b"".join(stuffed_slices(b"")) == b".\r\n"
 
 
-@pytest.mark.parametrize("pattern", [b"x" * 70 + b"\r\n", b".\r\n", b"\r", b"."])
+@over("pattern", [b"x" * 70 + b"\r\n", b".\r\n", b"\r", b"."])
 def test_a_long_message_comes_in_slices(pattern: bytes) -> None:
     content = pattern * (20 * 1024 * 1024 // len(pattern)) + b"\r\n"
     size = most = 0

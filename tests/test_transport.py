@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from interop.practice import listening, mail_server, run, until
 from interop.scripted import Act, Answer, ScriptedServer, playing
+from support import over
 
 from popshell.net import client, errors
 from popshell.net.client import Deadlines, Target, TlsMode, Transport, client_context, connect
@@ -129,7 +130,7 @@ def test_small_writes_are_not_held_back() -> None:
     run(body())
 
 
-@pytest.mark.parametrize("mode", [TlsMode.IMPLICIT, TlsMode.STLS])
+@over("mode", [TlsMode.IMPLICIT, TlsMode.STLS])
 def test_tls_facts(mode: TlsMode) -> None:
     async def body() -> None:
         async with listening(mail_server(), implicit_tls=mode is TlsMode.IMPLICIT) as (listener, port):
@@ -824,7 +825,7 @@ def test_stls_typed_by_hand_needs_no_promise_beforehand() -> None:
     run(body())
 
 
-@pytest.mark.parametrize("mode", [TlsMode.IMPLICIT, TlsMode.STLS])
+@over("mode", [TlsMode.IMPLICIT, TlsMode.STLS])
 def test_what_comes_with_the_end_of_the_handshake_is_told_after_it(mode: TlsMode) -> None:
     """A server may speak in the packet that ends the handshake; asyncio delivers that before start_tls returns."""
     context = leaf()
@@ -871,10 +872,15 @@ def test_what_comes_with_the_end_of_the_handshake_is_told_after_it(mode: TlsMode
     run(body())
 
 
-# Flow, endings, cancelling
+# Endings, cancelling
 
 
-@pytest.mark.parametrize("stage", ["connecting", "shaking hands", "upgrading"])
+def test_deadlines() -> None:
+    """Seconds, as docs/reference-limits.md has them."""
+    assert Deadlines() == (10.0, 15.0, 2.0)
+
+
+@over("stage", ["connecting", "shaking hands", "upgrading"])
 def test_cancelling_leaves_nothing_open(stage: str) -> None:
     async def body() -> None:
         if stage == "connecting":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import over
 
 from popshell.server import maildrop
 from popshell.server.maildrop import LARGEST_HEADER, MOST_HEADERS, body_start, has_utf8_header
@@ -59,12 +60,12 @@ NEED_NOT = {
 }
 
 
-@pytest.mark.parametrize("name", NEED)
+@over("name", NEED)
 def test_needs_utf8(name: str) -> None:
     assert has_utf8_header(octets(NEED[name]))
 
 
-@pytest.mark.parametrize("name", NEED_NOT)
+@over("name", NEED_NOT)
 def test_needs_no_utf8(name: str) -> None:
     assert not has_utf8_header(octets(NEED_NOT[name]))
 
@@ -82,7 +83,7 @@ class TestBounds:
     def test_depth(self) -> None:
         assert has_utf8_header(octets(nested(500)))
 
-    @pytest.mark.parametrize("parts", [MOST_HEADERS, 100_000])
+    @over("parts", [MOST_HEADERS, 100_000])
     def test_parts(self, parts: int) -> None:
         assert has_utf8_header(octets(multipart(*["\n"] * (MOST_HEADERS - 2), UTF8_PART)))
         assert not has_utf8_header(octets(multipart(UTF8_PART.replace("信", "x"), *["\n"] * parts, UTF8_PART)))
@@ -100,7 +101,7 @@ class TestBounds:
         assert not has_utf8_header(octets(multipart("A: b\n\nbody")))
 
 
-@pytest.mark.parametrize(
+@over(
     "hostile",
     [
         b'Content-Type: multipart/x; boundary="' * 20_000 + b"\xff",
