@@ -354,7 +354,7 @@ class TestTime:
             "connections": 64,
             "connections_an_address": 10,
         }
-        assert SERVED == Limits(bad_commands=20, login_wait=2.0)
+        assert Limits(bad_commands=20, login_wait=2.0) == SERVED
         mail = (maildrop.LARGEST_MESSAGE, maildrop.LARGEST_MAILDROP, maildrop.MOST_MESSAGES, maildrop.SLICE)
         assert mail == (26_214_400, 268_435_456, 10_000, 262_144)
 

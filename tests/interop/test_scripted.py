@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 import trustme
+from support import over
 
 from interop.practice import run, until
 from interop.scripted import Act, Answer, Piecemeal, playing
@@ -491,7 +492,7 @@ ROWS = (
 )
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.name.replace(" ", "-") for row in ROWS])
+@over("row", ROWS)
 def test_row(row: Row) -> None:
     async def body() -> None:
         async with (
