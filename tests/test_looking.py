@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from stage import LOCAL, FakeScreen, Stage, cancelled, run
+from support import each
 
 LOGIN = {"USER": b"+OK\r\n", "PASS": b"+OK\r\n", "DELE": b"+OK\r\n"}
 
 
-@pytest.mark.parametrize("line", [":mailbox", ":fork", ":tls", ":help"])
-def test_without_connection_the_first_advice_is_to_connect(line: str) -> None:
-    async def go() -> None:
+def test_without_connection_the_first_advice_is_to_connect() -> None:
+    async def go(line: str) -> None:
         said = await Stage().run(line)
         assert ":connect" in said
         assert "Log in" not in said
         assert "STLS" not in said
         assert "in CLOSED" not in said
 
-    run(go())
+    each([(one,) for one in [":mailbox", ":fork", ":tls", ":help"]], lambda *row: run(go(*row)))
 
 
-@pytest.mark.parametrize("line", ["STAT", "USER a"])
-def test_explain_without_connection_says_so(line: str) -> None:
-    async def go() -> None:
+def test_explain_without_connection_says_so() -> None:
+    async def go(line: str) -> None:
         said = await Stage().run(f":explain {line}")
         assert ":connect first" in said
         assert "not in CLOSED" not in said
 
-    run(go())
+    each([(one,) for one in ["STAT", "USER a"]], lambda *row: run(go(*row)))
 
 
 def test_fork_is_for_the_practice_server_only() -> None:
@@ -107,9 +105,8 @@ def test_mailbox_all_has_a_way_to_every_message() -> None:
     run(go())
 
 
-@pytest.mark.parametrize(("rows", "whole"), [(24, True), (8, False)])
-def test_drawings_are_whole_where_one_can_scroll_back_and_else_paged(rows: int, whole: bool) -> None:
-    async def go() -> None:
+def test_drawings_are_whole_where_one_can_scroll_back_and_else_paged() -> None:
+    async def go(rows: int, whole: bool) -> None:
         stage = Stage(screen=FakeScreen(rows=rows))
         await stage.log_in("STAT", "LIST", *["NOOP"] * 8)
         shown = await stage.run(":ladder")
@@ -118,10 +115,10 @@ def test_drawings_are_whole_where_one_can_scroll_back_and_else_paged(rows: int, 
             assert len((await stage.run(":more")).splitlines()) < 8
             assert "TRANSACTION" in await stage.run(":more all")
 
-    run(go())
+    each([(24, True), (8, False)], lambda *row: run(go(*row)))
 
 
-def test_ladder_knows_the_end() -> None:
+def test_ladder_shows_how_the_connection_ended() -> None:
     async def go() -> None:
         stage = Stage()
         await stage.log_in("QUIT")
@@ -152,7 +149,7 @@ def test_explain_is_the_line_once_then_what_is_wrong_then_what_it_would_do() -> 
     run(go())
 
 
-def test_explain_knows_the_shell_s_own_commands() -> None:
+def test_explain_explains_meta_commands() -> None:
     async def go() -> None:
         stage = Stage()
         await stage.begin()

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from stage import METAS, Stage, metas_of, run
+from support import each
 
 from popshell.ui.shell import Leave
 
@@ -28,38 +29,23 @@ def test_help_lists_what_can_be_given_just_now() -> None:
     run(go())
 
 
-@pytest.mark.parametrize("line", [":?", ":h", ":help", ":", ":he"])
-def test_names_of_help(line: str) -> None:
-    async def go() -> None:
+def test_names_of_help() -> None:
+    async def go(line: str) -> None:
         assert "What you type goes to the server" in await Stage().run(line)
 
-    run(go())
+    each([(one,) for one in [":?", ":h", ":help", ":", ":he"]], lambda *row: run(go(*row)))
 
 
-@pytest.mark.parametrize("line", [":q", ":exit", ":quit", ":QUIT"])
-def test_names_of_quit(line: str) -> None:
-    async def go() -> None:
+def test_names_of_quit() -> None:
+    async def go(line: str) -> None:
         with pytest.raises(Leave):
             await Stage().run(line)
 
-    run(go())
+    each([(one,) for one in [":q", ":exit", ":quit", ":QUIT"]], lambda *row: run(go(*row)))
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        (":mailbx", "Did you mean :mailbox?"),
-        (":explian STAT", "Did you mean :explain?"),
-        (":zzz", "There is no :zzz. :help lists"),
-        (":s", ":s could be :state, :save"),
-        (":CAPA", "CAPA is POP3: type it without the colon"),
-        (":PASS hunter2", "PASS is POP3"),
-        (":pass hunter2", "PASS is POP3"),
-        (":p\u0430ss", "There is no"),
-    ],
-)
-def test_what_is_no_meta_command_is_told_apart(line: str, said: str) -> None:
-    async def go() -> None:
+def test_an_unknown_meta_command_gets_the_nearest_advice() -> None:
+    async def go(line: str, said: str) -> None:
         stage = Stage()
         await stage.begin()
         shown = " ".join((await stage.run(line)).split())
@@ -68,19 +54,30 @@ def test_what_is_no_meta_command_is_told_apart(line: str, said: str) -> None:
         assert stage.shell.tally.usage
         assert not stage.wire.sent
 
-    run(go())
+    each(
+        [
+            (":mailbx", "Did you mean :mailbox?"),
+            (":explian STAT", "Did you mean :explain?"),
+            (":zzz", "There is no :zzz. :help lists"),
+            (":s", ":s could be :state, :save"),
+            (":CAPA", "CAPA is POP3: type it without the colon"),
+            (":PASS hunter2", "PASS is POP3"),
+            (":pass hunter2", "PASS is POP3"),
+            (":p\u0430ss", "There is no"),
+        ],
+        lambda *row: run(go(*row)),
+    )
 
 
-@pytest.mark.parametrize("name", [meta.name for meta in METAS.values() if not meta.param])
-def test_words_that_nothing_is_done_with_are_refused(name: str) -> None:
-    async def go() -> None:
+def test_an_argument_is_refused_where_there_is_no_parameter() -> None:
+    async def go(name: str) -> None:
         stage = Stage()
         await stage.begin()
         assert f"Usage: :{name}\n" in await stage.run(f":{name} now")
         assert stage.shell.session is not None, "nothing was done"
         assert stage.shell.tally.usage
 
-    run(go())
+    each([(one,) for one in [meta.name for meta in METAS.values() if not meta.param]], lambda *row: run(go(*row)))
 
 
 def test_no_name_means_two_things() -> None:

@@ -145,7 +145,7 @@ def test_password_that_a_server_repeats_is_masked_in_the_pager() -> None:
     run(go())
 
 
-def test_no_pager_is_said() -> None:
+def test_a_missing_pager_is_reported() -> None:
     async def go() -> None:
         stage = Stage()
         await stage.log_in("LIST")

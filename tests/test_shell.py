@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from stage import CLOSE, LOCAL, REMOTE, FakeScreen, Stage, cancelled, run, turns, until
-from support import plain, practice_server
+from support import each, plain, practice_server
 
 from popshell.protocol.commands import COMMANDS, Context, State
 from popshell.session import ConnectError, Endpoint
@@ -66,9 +66,8 @@ def test_refusal_says_why_and_what_to_do() -> None:
     run(go())
 
 
-@pytest.mark.parametrize(("notes", "count"), [("full", 2), ("brief", 1), ("off", 0)])
-def test_notes_are_as_many_as_wanted(notes: str, count: int) -> None:
-    async def go() -> None:
+def test_notes_are_as_many_as_wanted() -> None:
+    async def go(notes: str, count: int) -> None:
         stage = Stage()
         await stage.log_in(f":notes {notes}")
         shown = await stage.run("RETR 2")
@@ -76,7 +75,7 @@ def test_notes_are_as_many_as_wanted(notes: str, count: int) -> None:
         assert ("byte-stuffed" in shown) == (count > 1)
         assert ("RFC 1939" in shown) == (count > 1), "brief notes have no source"
 
-    run(go())
+    each([("full", 2), ("brief", 1), ("off", 0)], lambda *row: run(go(*row)))
 
 
 def test_every_state_change_is_drawn_with_the_command_taken() -> None:
@@ -101,16 +100,15 @@ def test_unknown_line_is_sent_byte_for_byte() -> None:
     run(go())
 
 
-@pytest.mark.parametrize("line", ["a\0b", "a\rb", "a\nb"])
-def test_line_that_cannot_be_one_line_is_not_sent(line: str) -> None:
-    async def go() -> None:
+def test_line_that_cannot_be_one_line_is_not_sent() -> None:
+    async def go(line: str) -> None:
         stage = Stage()
         await stage.begin(line)
         assert not stage.wire.sent
         assert "nothing was sent" in stage.text
         assert stage.shell.tally.exit_code() == 2
 
-    run(go())
+    each([(one,) for one in ["a\0b", "a\rb", "a\nb"]], lambda *row: run(go(*row)))
 
 
 def test_long_reply_is_cut_and_more_goes_on() -> None:
@@ -203,7 +201,7 @@ def test_the_record_of_a_connection_is_kept_once() -> None:
     run(go())
 
 
-def test_connecting_anew_tells_that_the_old_line_is_gone() -> None:
+def test_connecting_anew_reports_that_the_old_connection_ended_without_update() -> None:
     async def go() -> None:
         stage = Stage()
         await stage.log_in("DELE 1")
@@ -214,7 +212,7 @@ def test_connecting_anew_tells_that_the_old_line_is_gone() -> None:
     run(go())
 
 
-def test_what_follows_a_reply_is_shown_behind_it() -> None:
+def test_octets_after_a_reply_in_the_same_packet_are_shown_after_it() -> None:
     async def go() -> None:
         for interactive in (True, False):
             stage = real(NOOP=b"+OK right\r\n+OK extra\r\n")
@@ -253,7 +251,7 @@ def test_a_line_that_cannot_be_sent_is_not_shown_as_sent() -> None:
     run(go())
 
 
-def test_who_closed_is_told_truly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_on_an_end_names_the_side_that_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
         monkeypatch.setattr(link, "CLOSING_TIME", 0.01)
         stage = real(QUIT=b"+OK bye\r\n")
@@ -274,7 +272,7 @@ def test_who_closed_is_told_truly(monkeypatch: pytest.MonkeyPatch) -> None:
     run(go())
 
 
-def test_every_change_of_state_is_drawn_the_last_one_too() -> None:
+def test_the_change_to_closed_after_quit_is_drawn() -> None:
     async def go() -> None:
         stage = Stage()
         await stage.log_in()
@@ -341,7 +339,7 @@ def test_bytes_between_stls_and_tls_are_shown() -> None:
 # -- the end of the line -----------------------------------------------------------------------------------------------
 
 
-def test_quit_on_the_practice_server_names_what_it_erases_and_tells_the_end_once() -> None:
+def test_quit_on_the_practice_server_names_what_it_erases_and_reports_the_end_once() -> None:
     async def go() -> None:
         stage = Stage()
         await stage.log_in("DELE 2", "DELE 5")
@@ -369,19 +367,18 @@ def test_quit_that_is_answered_and_closed_in_one_packet_is_no_loss() -> None:
     run(go())
 
 
-@pytest.mark.parametrize("answer", [CLOSE, b"+OK 3 3" + CLOSE], ids=["no reply", "cut"])
-def test_what_came_is_told_before_that_the_line_closed(answer: bytes) -> None:
-    async def go() -> None:
+def test_a_cut_reply_is_shown_before_the_end_of_the_connection() -> None:
+    async def go(answer: bytes) -> None:
         stage = real(STAT=answer)
         await stage.begin("USER a", "PASS b")
         shown = " ".join((await stage.run("STAT")).split())
         assert shown.index("STAT was due") < shown.index(":connect opens a new one")
         assert shown.count("line lost") == 1
 
-    run(go())
+    each([(one,) for one in [CLOSE, b"+OK 3 3" + CLOSE]], lambda *row: run(go(*row)))
 
 
-def test_server_closing_while_nothing_is_due_is_told_and_drawn() -> None:
+def test_server_closing_while_no_reply_is_due_is_reported_and_drawn() -> None:
     async def go() -> None:
         stage = real()
         await stage.begin("USER a", "PASS b", "DELE 1")
@@ -427,7 +424,7 @@ def test_drop_while_a_reply_is_due_does_not_say_that_the_server_closed() -> None
     run(go())
 
 
-def test_line_that_dies_while_the_shell_asks_is_told() -> None:
+def test_connection_that_ends_during_a_question_sends_nothing() -> None:
     async def go() -> None:
         stage = real()
         await stage.begin("USER a")
@@ -439,7 +436,7 @@ def test_line_that_dies_while_the_shell_asks_is_told() -> None:
     run(go())
 
 
-def test_connect_that_fails_says_why_and_leaves_a_closed_shell() -> None:
+def test_a_failed_connect_reports_why_and_leaves_the_state_closed() -> None:
     async def go() -> None:
         stage = Stage()
         await stage.log_in("DELE 3")
@@ -500,23 +497,22 @@ def test_late_reply_to_stls_starts_tls() -> None:
     run(go())
 
 
-@pytest.mark.parametrize(
-    ("so_far", "words"),
-    [
-        (None, "Waiting for the reply to RETR"),
-        (b"+OK follo", "the lone dot is missing"),
-        (b"+OK\r\nfrom\r\nme\r\n", "the lone dot is missing"),
-        (b"+OK\r\nfrom\nme\n.\n", "bare LF"),
-    ],
-)
-def test_hang_watch_says_what_is_missing(so_far: bytes | None, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def go() -> None:
+def test_hang_watch_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go(so_far: bytes | None, words: str) -> None:
         monkeypatch.setattr(link, "HANG_TIME", 0.01)
         stage = real(RETR=so_far)
         await stage.begin()
         await cancelled(stage.shell.run("RETR 1"), lambda: words in stage.screen.flat)
 
-    run(go())
+    each(
+        [
+            (None, "Waiting for the reply to RETR"),
+            (b"+OK follo", "the lone dot is missing"),
+            (b"+OK\r\nfrom\r\nme\r\n", "the lone dot is missing"),
+            (b"+OK\r\nfrom\nme\n.\n", "bare LF"),
+        ],
+        lambda *row: run(go(*row)),
+    )
 
 
 def test_no_reply_ends_a_batch_and_gives_a_person_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -535,7 +531,7 @@ def test_no_reply_ends_a_batch_and_gives_a_person_the_prompt(monkeypatch: pytest
     run(go())
 
 
-def test_a_reply_that_drips_is_said_to_be_slow_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_reply_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
         monkeypatch.setattr(link, "HANG_TIME", 0.01)
         stage = real(RETR=b"+OK\r\nx")
@@ -649,22 +645,8 @@ def test_batch_needs_yes_for_what_erases() -> None:
 # -- passwords (sec-T5, sec-K) -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("lines", "asks"),
-    [
-        (["PASS x"], True),
-        (["pass x"], True),
-        (["  PASS x"], True),
-        (["USER a", "PAS x"], True),
-        (["USER a", "PASSx"], True),
-        (["AUTH PLAIN"], True),
-        (["AUTH PLAIN AGEAYg=="], True),
-        (["APOP a c4c9334bac560ecc979e58001b3e22fb"], False),
-        (["USER a"], False),
-    ],
-)
-def test_clear_text_password_to_another_host_needs_typed_consent(lines: list[str], asks: bool) -> None:
-    async def go() -> None:
+def test_clear_text_password_to_another_host_needs_typed_consent() -> None:
+    async def go(lines: list[str], asks: bool) -> None:
         for place, tls in ((REMOTE, False), (LOCAL, False), (REMOTE, True)):
             stage = real(place)
             await stage.begin()
@@ -675,7 +657,20 @@ def test_clear_text_password_to_another_host_needs_typed_consent(lines: list[str
             assert bool(stage.screen.asked) == wanted
             assert (lines[-1] in stage.wire.heard) != wanted
 
-    run(go())
+    each(
+        [
+            (["PASS x"], True),
+            (["pass x"], True),
+            (["  PASS x"], True),
+            (["USER a", "PAS x"], True),
+            (["USER a", "PASSx"], True),
+            (["AUTH PLAIN"], True),
+            (["AUTH PLAIN AGEAYg=="], True),
+            (["APOP a c4c9334bac560ecc979e58001b3e22fb"], False),
+            (["USER a"], False),
+        ],
+        lambda *row: run(go(*row)),
+    )
 
 
 def test_pasted_login_is_asked_about_as_well() -> None:
@@ -715,26 +710,8 @@ def canary_forms() -> list[bytes]:
     return [secret, base64.b64encode(secret), plain(secret=CANARY).encode(), *inner]
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        ["USER learner", f"PASS {CANARY}"],
-        ["USER learner", f"pass {CANARY}"],
-        ["USER learner", f"  PASS {CANARY}"],
-        ["USER learner", f"PAS {CANARY}"],
-        ["USER learner", f"PASS{CANARY}"],
-        [f"APOP learner {CANARY}"],
-        [f"AUTH PLAIN {plain(secret=CANARY)}"],
-        ["AUTH PLAIN", plain(secret=CANARY)],
-        ["AUTH PLAIN", CANARY],
-        [f":explain PASS {CANARY}"],
-        [f":explain AUTH PLAIN {plain(secret=CANARY)}"],
-        ["USER learner", f"PASS {CANARY}", "NOOP"],
-    ],
-    ids=lambda lines: lines[-1].replace(CANARY, "…")[:24],
-)
-def test_no_secret_reaches_screen_record_or_file(lines: list[str], tmp_path: Path) -> None:
-    async def go() -> None:
+def test_no_secret_reaches_screen_record_or_file(tmp_path: Path) -> None:
+    async def go(lines: list[str]) -> None:
         echo = f"-ERR {lines[-1].split()[-1]} is wrong, {CANARY} too\r\n".encode()
         stage = real(PASS=echo, AUTH=echo, APOP=echo, PAS=echo, NOOP=b"+OK hello " + CANARY.encode() + b"\r\n")
         if len(lines) == 2 and lines[0] == "AUTH PLAIN":
@@ -749,7 +726,26 @@ def test_no_secret_reaches_screen_record_or_file(lines: list[str], tmp_path: Pat
             for form in canary_forms():
                 assert form.decode() not in records + saved + one.text + repr(one.screen.records)
 
-    run(go())
+    each(
+        [
+            (one,)
+            for one in [
+                ["USER learner", f"PASS {CANARY}"],
+                ["USER learner", f"pass {CANARY}"],
+                ["USER learner", f"  PASS {CANARY}"],
+                ["USER learner", f"PAS {CANARY}"],
+                ["USER learner", f"PASS{CANARY}"],
+                [f"APOP learner {CANARY}"],
+                [f"AUTH PLAIN {plain(secret=CANARY)}"],
+                ["AUTH PLAIN", plain(secret=CANARY)],
+                ["AUTH PLAIN", CANARY],
+                [f":explain PASS {CANARY}"],
+                [f":explain AUTH PLAIN {plain(secret=CANARY)}"],
+                ["USER learner", f"PASS {CANARY}", "NOOP"],
+            ]
+        ],
+        lambda *row: run(go(*row)),
+    )
 
 
 def test_reveal_shows_secrets_on_the_practice_server_only() -> None:
@@ -788,12 +784,8 @@ def test_apop_puts_the_finished_line_at_the_prompt_unsent() -> None:
 MUST_STLS = Endpoint("pop.example.org:110", practice=False, loopback=False, stls=True)
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [(b"-ERR no\r\n", "TLS could not be set up"), (b"+NO\r\n", "TLS could not be set up"), (CLOSE, "TLS could not")],
-)
-def test_stls_that_is_refused_ends_with_the_reason_and_sends_nothing_else(answer: bytes, reason: str) -> None:
-    async def go() -> None:
+def test_stls_that_is_refused_ends_with_the_reason_and_sends_nothing_else() -> None:
+    async def go(answer: bytes, reason: str) -> None:
         stage = Stage(place=MUST_STLS, script={**OKAY, "STLS": answer})
         assert not await stage.shell.connect()
         assert stage.wire.heard == ["STLS"]
@@ -802,7 +794,14 @@ def test_stls_that_is_refused_ends_with_the_reason_and_sends_nothing_else(answer
         assert stage.wire.heard == ["STLS"]
         assert stage.shell.tally.exit_code() == 3
 
-    run(go())
+    each(
+        [
+            (b"-ERR no\r\n", "TLS could not be set up"),
+            (b"+NO\r\n", "TLS could not be set up"),
+            (CLOSE, "TLS could not"),
+        ],
+        lambda *row: run(go(*row)),
+    )
 
 
 def test_stls_is_shown_as_sent_by_the_shell() -> None:
@@ -815,9 +814,8 @@ def test_stls_is_shown_as_sent_by_the_shell() -> None:
     run(go())
 
 
-@pytest.mark.parametrize("greeting", [b"+OK ready\r\n", None], ids=["before STLS's reply", "before the greeting"])
-def test_interrupt_before_tls_leaves_no_clear_text_session(greeting: bytes | None) -> None:
-    async def go() -> None:
+def test_interrupt_before_tls_leaves_no_clear_text_session() -> None:
+    async def go(greeting: bytes | None) -> None:
         stage = Stage(place=MUST_STLS, script={**OKAY, "STLS": None}, greeting=greeting)
 
         def ready() -> object:
@@ -828,7 +826,7 @@ def test_interrupt_before_tls_leaves_no_clear_text_session(greeting: bytes | Non
         await stage.run("USER a", "PASS b")
         assert stage.wire.heard == (["STLS"] if greeting else [])
 
-    run(go())
+    each([(one,) for one in [b"+OK ready\r\n", None]], lambda *row: run(go(*row)))
 
 
 def test_stls_typed_forgets_capabilities_and_says_so() -> None:
@@ -845,7 +843,7 @@ def test_stls_typed_forgets_capabilities_and_says_so() -> None:
     run(go())
 
 
-def test_handshake_that_fails_is_told_and_the_line_is_gone() -> None:
+def test_a_failed_handshake_is_reported_and_closes_the_connection() -> None:
     async def go() -> None:
         stage = Stage()
         await stage.begin()
@@ -881,20 +879,20 @@ def test_block_goes_one_by_one_until_capa_offers_pipelining() -> None:
     run(go())
 
 
-@pytest.mark.parametrize(
-    "line", [*sorted(name for name, spec in COMMANDS.items() if spec.ends_pipeline), "DELE 1", ":x"]
-)
-def test_nothing_flies_together_with_a_line_whose_reply_decides(line: str) -> None:
-    async def go() -> None:
+def test_a_line_whose_reply_decides_is_not_pipelined() -> None:
+    async def go(line: str) -> None:
         stage = Stage()
         await stage.log_in("CAPA")
         assert together(["NOOP", "NOOP", line, "NOOP"]) == 2
         assert together([line, "NOOP"]) == 1
 
-    run(go())
+    each(
+        [(one,) for one in [*sorted(name for name, spec in COMMANDS.items() if spec.ends_pipeline), "DELE 1", ":x"]],
+        lambda *row: run(go(*row)),
+    )
 
 
-def test_block_stops_where_the_line_dies_and_its_rest_goes_back_to_the_prompt() -> None:
+def test_block_stops_where_the_connection_ends_and_its_rest_goes_back_to_the_prompt() -> None:
     async def go() -> None:
         for capa in (b"-ERR\r\n", b"+OK\r\nPIPELINING\r\n.\r\n"):
             stage = real(NOOP=CLOSE, CAPA=capa)
@@ -907,7 +905,7 @@ def test_block_stops_where_the_line_dies_and_its_rest_goes_back_to_the_prompt() 
     run(go())
 
 
-def test_a_flight_on_a_line_that_is_ending_sends_nothing_and_keeps_the_lines() -> None:
+def test_lines_for_a_connection_that_is_ending_are_kept_unsent() -> None:
     """The wire refuses although the end was not heard of yet; nothing may count as sent, and nothing may spin."""
 
     async def go() -> None:
@@ -963,9 +961,8 @@ def test_auth_asks_for_one_more_line_and_star_cancels() -> None:
 # -- leaving -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("answer", "leaves"), [("y", True), ("yes", True), ("n", False), ("", False), (None, False)])
-def test_leaving_with_marks_names_them_and_asks_and_never_sends_quit(answer: str | None, leaves: bool) -> None:
-    async def go() -> None:
+def test_leaving_with_marks_names_them_and_asks_and_never_sends_quit() -> None:
+    async def go(answer: str | None, leaves: bool) -> None:
         stage = Stage()
         await stage.log_in("DELE 2", "DELE 3")
         stage.screen.answers = [answer]
@@ -978,7 +975,7 @@ def test_leaving_with_marks_names_them_and_asks_and_never_sends_quit(answer: str
         assert "2, 3" in stage.screen.asked[0]
         assert b"QUIT" not in stage.wire.sent
 
-    run(go())
+    each([("y", True), ("yes", True), ("n", False), ("", False), (None, False)], lambda *row: run(go(*row)))
 
 
 def test_leaving_without_marks_just_leaves() -> None:

@@ -144,7 +144,7 @@ def test_a_lesson_that_is_done_but_for_what_was_skipped_begins_there(learn: Call
     assert EN("tutor.task", number=1, total=5) in learner.say(":lesson greeting")
 
 
-def test_a_right_prediction_elsewhere_is_told_to_prove_nothing(tmp_path: Path, learn: Callable[..., Learner]) -> None:
+def test_a_right_prediction_in_another_state_does_not_solve(tmp_path: Path, learn: Callable[..., Learner]) -> None:
     learner = learn("states")
     read = lesson("02-states")
     first = read.exercises[0]
@@ -157,7 +157,7 @@ def test_a_right_prediction_elsewhere_is_told_to_prove_nothing(tmp_path: Path, l
     assert stands(tmp_path, first.id, read.id)[1] == 0, "nor does it count as a try"
 
 
-def test_what_came_but_not_as_asked_for_is_named(learn: Callable[..., Learner]) -> None:
+def test_the_fields_in_which_a_reply_differs_are_named(learn: Callable[..., Learner]) -> None:
     learner = learn("counting")
     learner.say(":lesson counting/the-gap")
     shown = learner.say("LIST 1", "LIST 3", *["NOOP"] * 4)
@@ -179,7 +179,7 @@ def test_a_prediction_broken_off_leaves_the_exercise_open() -> None:
     assert not attempt.solved
 
 
-def test_progress_of_a_newer_version_is_called_so(tmp_path: Path, learn: Callable[..., Learner]) -> None:
+def test_progress_of_a_newer_version_is_reported(tmp_path: Path, learn: Callable[..., Learner]) -> None:
     progress_file(tmp_path).parent.mkdir(parents=True)
     progress_file(tmp_path).write_text('{"version": 2, "courses": {}}')
     assert "newer PopShell" in learn().began
@@ -192,7 +192,7 @@ def with_start(own: Path, start: str) -> None:
     )
 
 
-def test_a_start_that_ends_the_line_is_told_and_the_shell_goes_on(own: Path, learn: Callable[..., Learner]) -> None:
+def test_a_start_that_ends_the_connection_is_reported(own: Path, learn: Callable[..., Learner]) -> None:
     with_start(own, '["QUIT", "NOOP"]')
     learner = learn(lessons=own)
     assert words(EN("tutor.start-failed")) in words(learner.began)
@@ -254,7 +254,7 @@ def test_the_next_run_goes_on_at_the_same_exercise(tmp_path: Path, learn: Callab
         assert catalog().words("zh-Hant")("tutor.task", number=3, total=5) in third.began
 
 
-def test_a_lesson_by_name_by_number_and_one_that_is_not_there(learn: Callable[..., Learner]) -> None:
+def test_a_lesson_by_name_by_number_and_an_unknown_one(learn: Callable[..., Learner]) -> None:
     assert lesson("06-dots").title in learn("dots").began
     assert lesson("06-dots").title in learn("6").began
     assert lesson("06-dots").title in learn("06-dots").began
@@ -265,7 +265,7 @@ def test_a_lesson_by_name_by_number_and_one_that_is_not_there(learn: Callable[..
     assert "C: NOOP" in nowhere, "and everything goes on"
 
 
-def test_a_lesson_that_is_not_there_ends_a_run_that_nobody_watches(tmp_path: Path) -> None:
+def test_an_unknown_lesson_ends_a_run_from_a_pipe(tmp_path: Path) -> None:
     """What was piped in was meant for that lesson, and for no other place."""
     done = subprocess.run(
         [sys.executable, "-m", "popshell", "learn", "no\x1b[2Jwhere", "--plain", "--lang", "en"],
@@ -439,7 +439,7 @@ def test_an_own_course_over_the_bundled_pages(way: str, own: Path, learn: Callab
     assert "7 messages" in learner.say(":next", ":skip", ":lesson", "STAT")
 
 
-def test_a_stale_translation_is_told(own: Path, learn: Callable[..., Learner]) -> None:
+def test_a_stale_translation_is_reported(own: Path, learn: Callable[..., Learner]) -> None:
     zh = catalog().words("zh-Hant")
     assert zh("tutor.stale") in learn(tag="zh-Hant", lessons=own).began  # `own` changed the English text
     (own / "zh-Hant" / "01-first.md").unlink()
@@ -466,7 +466,7 @@ def test_courses_keep_their_progress_apart(own: Path, tmp_path: Path, learn: Cal
         ("en/01-first.md", "+++\nid = 3\n+++\n", "cannot be read"),
     ],
 )
-def test_a_course_that_cannot_be_read_is_said(path: str, text: str, said: str, own: Path, tmp_path: Path) -> None:
+def test_a_course_that_cannot_be_read_is_reported(path: str, text: str, said: str, own: Path, tmp_path: Path) -> None:
     (own / path).write_text(text)
     done = subprocess.run(
         [sys.executable, "-m", "popshell", "learn", "--plain", "--lessons", str(own)],

@@ -44,7 +44,7 @@ def first_of(text: str) -> str:
 
 
 @pytest.mark.parametrize("tag", ["en", "zh-Hant"])
-def test_the_newcomer(tag: str, tmux: Callable[..., Tmux], tmp_path: Path) -> None:
+def test_a_beginner_takes_the_first_lesson(tag: str, tmux: Callable[..., Tmux], tmp_path: Path) -> None:
     say, read = CATALOG.words(tag), read_lesson(CATALOG, "01-greeting", tag)
     word = {key: say(f"tutor.{key}") for key in ("solved", "go-on", "enter", "not-right")}
     terminal = tmux("learn", "--lang", tag)

@@ -115,7 +115,7 @@ sys.exit(run([]))
 """
 
 
-def test_fault_of_ours_in_a_line_is_said_without_its_values_and_the_shell_goes_on(terminal: Terminals) -> None:
+def test_an_internal_error_in_a_line_is_reported_without_values_and_the_shell_goes_on(terminal: Terminals) -> None:
     shell = terminal(command=[sys.executable, "-c", FAULT.format(module="shell", name="Shell.send")])
     shell.prompt()
     shell.type("STAT\r")
@@ -127,7 +127,7 @@ def test_fault_of_ours_in_a_line_is_said_without_its_values_and_the_shell_goes_o
     left_clean(shell)
 
 
-def test_fault_of_ours_in_the_loop_leaves_the_terminal_whole(terminal: Terminals) -> None:
+def test_an_internal_error_in_the_loop_restores_the_terminal(terminal: Terminals) -> None:
     shell = terminal(command=[sys.executable, "-c", FAULT.format(module="editor", name="Editor.read")])
     assert shell.exit_code() == 3
     assert "ZeroDivisionError" in shell.scroll()
@@ -199,7 +199,7 @@ def test_ctrl_z_and_fg_while_a_reply_is_due(terminal: Terminals, peer: Peers, tm
 
 
 @needs_tmux()
-def test_ctrl_z_with_nobody_to_wake_us_does_nothing(tmux: Callable[..., Tmux]) -> None:
+def test_ctrl_z_without_job_control_does_nothing(tmux: Callable[..., Tmux]) -> None:
     """popshell as the only program of a window: stopped it would be stopped for ever."""
     shell = tmux()
     shell.prompt()

@@ -39,7 +39,7 @@ def test_certificate_is_refused_without_its_ca(
     assert shell.restored()
 
 
-def test_certificate_is_taken_with_its_ca_and_tls_tells_of_it(
+def test_certificate_is_accepted_with_its_ca_and_tls_shows_it(
     terminal: Terminals, peer: Peers, authority: tuple[ssl.SSLContext, Path]
 ) -> None:
     server = peer(tls=authority[0])
@@ -115,7 +115,7 @@ def test_seat_belt(terminal: Terminals, peer: Peers) -> None:
     assert server.heard[-1] == "QUIT"
 
 
-def test_user_of_the_address_stands_at_the_prompt_unsent(terminal: Terminals, peer: Peers) -> None:
+def test_the_user_of_an_address_is_put_at_the_prompt_unsent(terminal: Terminals, peer: Peers) -> None:
     server = peer()
     shell = terminal(f"pop://me%40home@127.0.0.1:{server.port}")
     shell.wait("AUTHORIZATION ▸ USER me@home")
