@@ -262,9 +262,10 @@ def _start(
     """Choose a front end and run the shell; `learn` names a lesson, "" is where the learner left."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     plain = config.get("plain") or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
-    options = Options(config.get("language"), config.get("notes"), yes=arguments.yes)
+    timeout = config.get("timeout") if config.values["timeout"].source != "default" else None
+    options = Options(config.get("language"), config.get("notes"), yes=arguments.yes, timeout=timeout)
     tls = TlsMode(arguments.tls) if arguments.tls else None
-    connector = Connector(server, address, tls=tls, ca=arguments.ca, insecure=arguments.insecure)
+    connector = Connector(server, address, tls=tls, ca=arguments.ca, insecure=arguments.insecure, timeout=timeout)
     if not plain and os.name == "nt":
         _complain(catalog.words(options.language)("shell.windows"))
         plain = True
@@ -286,7 +287,7 @@ async def _interactive(
     screen = TerminalScreen(Look(colour_allowed(os.environ, True) and config.get("theme") != "none"), ascii=ascii)
     shell, course = _shell(catalog, screen, connector, options)
     name = connector.address.user if connector.address else next(iter(connector.server.accounts))
-    editor = Editor(shell, catalog, _history_path, name, vi=config.get("editing") == "vi")
+    editor = Editor(shell, catalog, _history_path, name, vi=config.get("editing") == "vi", keys=config.keys)
     screen.editor = editor
     shell.say("shell.banner", version=__version__, style="emphasis")
     if learn is None and connector.address is None:

@@ -41,9 +41,10 @@ class Held:
         endpoint: Endpoint = LOCAL,
         patient: bool = True,
         greeting: bytes | None = b"+OK ready\r\n",
+        timeout: float | None = None,
     ) -> None:
         self.events: list[ShellEvent] = []
-        self.link = Link(self.events.append, patient=patient)
+        self.link = Link(self.events.append, patient=patient, timeout=timeout)
         self._script = answers, greeting
         self._endpoint = endpoint
 
@@ -277,6 +278,20 @@ def test_gates_are_asked_in_order_and_the_first_that_holds_ends_it() -> None:
         await stage.begin("NOOP", ":state")
         assert asked == [("first", "NOOP"), ("second", "NOOP")]
         assert not stage.wire.sent
+
+    run(go())
+
+
+def test_a_timeout_of_the_user_holds_for_replies_and_the_greeting() -> None:
+    async def go() -> None:
+        held = Held({"STAT": b"+OK 1"}, timeout=0.01)
+        await held.open()
+        await held.send("STAT")
+        assert held.kinds[3:] == [Waiting, Overdue]
+        held.link.close()
+        silent = Held({}, greeting=None, timeout=0.01, patient=False, endpoint=PRACTICE)
+        with pytest.raises(ConnectError, match="reply-timeout"):
+            await silent.open()
 
     run(go())
 

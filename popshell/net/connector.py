@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from popshell.net.address import Address, AddressError, TlsMode, parse_address
-from popshell.net.client import Target, Transport
+from popshell.net.client import Deadlines, Target, Transport
 from popshell.net.client import connect as open_transport
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
@@ -41,12 +41,14 @@ class Connector:
         tls: TlsMode | None = None,
         ca: Path | None = None,
         insecure: bool = False,
+        timeout: float | None = None,
     ) -> None:
         self.server = server
         self.address = address
         self.tls = tls
         self.ca = ca
         self.insecure = insecure
+        self.deadlines = Deadlines(timeout, timeout) if timeout else Deadlines()
         self.clock = Clock()
         server.settings = server.settings._replace(clock=self.clock)
         self.listener: Listener | None = None
@@ -113,7 +115,7 @@ class Connector:
             target = Target(address.host, address.port, address.tls, self.ca, insecure=self.insecure)
         self.address = address
         wire = _SessionWire(self.listener if address is None else None)
-        transport = await open_transport(target, on_data=wire.received, on_close=wire.closed)
+        transport = await open_transport(target, on_data=wire.received, on_close=wire.closed, deadlines=self.deadlines)
         session = Session(self.clock, on_event, on_end, tls=transport.tls is not None)
         wire.join(transport, session)
         endpoint = Endpoint(

@@ -12,11 +12,13 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from prompt_toolkit.application.run_in_terminal import run_in_terminal
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -63,7 +65,13 @@ class Editor:
     """The line editor of one Shell, as a source of its front end."""
 
     def __init__(
-        self, shell: Shell, catalog: Catalog, history: Callable[[], Path] | None, name: str = "", vi: bool = False
+        self,
+        shell: Shell,
+        catalog: Catalog,
+        history: Callable[[], Path] | None,
+        name: str = "",
+        vi: bool = False,
+        keys: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.shell = shell
         self._typing = Typing(shell)
@@ -83,7 +91,7 @@ class Editor:
             enable_history_search=False,
             bottom_toolbar=self._draw_toolbar,
             input_processors=[Mask(shell, self._typing), AfterInput(self._hint)],
-            key_bindings=_prompt_keys(lambda: run_in_terminal(self._suspend)),
+            key_bindings=_prompt_keys(lambda: run_in_terminal(self._suspend), self._run_line, keys),
             erase_when_done=True,
             enable_suspend=False,
             style=self._style,
@@ -94,6 +102,11 @@ class Editor:
             if isinstance(control, BufferControl) and control.buffer is self._session.default_buffer:
                 control.lexer = ShellLexer(self._typing)
         self._asking: PromptSession[str] | None = None
+
+    def _run_line(self, buffer: Buffer, line: str) -> None:
+        """Run the line of a key; what was being typed comes back to the next prompt."""
+        self.shell.draft, buffer.text = buffer.text, line
+        buffer.validate_and_handle()
 
     # -- the source of lines -------------------------------------------------------------------------------------------
 
@@ -345,9 +358,13 @@ class Interruptions:
                 tell()
 
 
-def _prompt_keys(suspend: Callable[[], object]) -> KeyBindings:
-    """The bindings of the prompt; `suspend` is called at Ctrl-Z."""
+def _prompt_keys(
+    suspend: Callable[[], object], run: Callable[[Buffer, str], None], lines: Mapping[str, str]
+) -> KeyBindings:
+    """The bindings of the prompt; `suspend` is called at Ctrl-Z, `run` with the line that a key of `lines` types."""
     keys = KeyBindings()
+    for key, line in lines.items():
+        keys.add(key)(lambda event, line=line: run(event.current_buffer, line))
 
     @keys.add(Keys.BracketedPaste)
     def paste(event: KeyPressEvent) -> None:

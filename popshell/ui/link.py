@@ -70,15 +70,24 @@ class Link:
     """One connection of a shell.
 
     `patient`: a person can stop waiting; if not, a reply that does not come ends it. `silent`: replies that are waited
-    for are not published, and nothing is done for them, while a course plays the beginning of an exercise.
+    for are not published, and nothing is done for them, while a course plays the beginning of an exercise. `timeout`:
+    seconds until a reply is no longer waited for; None for the usual limits.
     """
 
-    def __init__(self, publish: Callable[[ShellEvent], None], *, patient: bool = True, silent: bool = False) -> None:
+    def __init__(
+        self,
+        publish: Callable[[ShellEvent], None],
+        *,
+        patient: bool = True,
+        silent: bool = False,
+        timeout: float | None = None,
+    ) -> None:
         self.phase = Phase.CONNECTING
         self.connection: OpenConnection | None = None
         self.silent = silent
         self._publish = publish
         self._patient = patient
+        self._timeout = timeout
         self._stood = False
         self._closed = asyncio.Event()
         #: the handshake after STLS, or the end after QUIT
@@ -142,13 +151,9 @@ class Link:
         None if it did not come. Cancelling stops the waiting, not the reply. Raises ConnectError for a reply that does
         not come where no person can decide.
         """
-        limit = REPLY_TIME
-        if self.connection is not None and self.connection.session.greeting is awaited:
-            limit = GREETING_TIME
-        if self.connection is not None and self.connection.endpoint.practice and not self._patient:
-            limit = PRACTICE_TIME
+        limit = self._time_for(awaited)
         try:
-            done, _ = await asyncio.wait({awaited}, timeout=HANG_TIME)
+            done, _ = await asyncio.wait({awaited}, timeout=min(HANG_TIME, limit))
             if not done:
                 await self._watch(awaited, limit - HANG_TIME)
         except asyncio.CancelledError:
@@ -164,6 +169,14 @@ class Link:
         if self._next is not None and not self._next.done():
             await self._next
         return awaited.result()
+
+    def _time_for(self, awaited: asyncio.Future[Event | None]) -> float:
+        """How long a reply is waited for, in seconds: what the user set, or the limit of its kind."""
+        if self._timeout is not None or self.connection is None:
+            return self._timeout or REPLY_TIME
+        if self.connection.endpoint.practice and not self._patient:
+            return PRACTICE_TIME
+        return GREETING_TIME if self.connection.session.greeting is awaited else REPLY_TIME
 
     def due(self) -> Due | None:
         """The reply that is under way, as far as it has come."""

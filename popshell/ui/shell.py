@@ -43,6 +43,8 @@ class Options:
     notes: str = "full"
     reveal: bool = False
     yes: bool = False
+    #: seconds that a reply is waited for; None for the usual limits (docs/reference-limits.md)
+    timeout: float | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -291,7 +293,7 @@ class Shell:
 
     def new_link(self, *, silent: bool = False) -> Link:
         """A link that publishes to this shell's subscribers; it is not the shell's own yet."""
-        return Link(self.publish, patient=self.screen.interactive, silent=silent)
+        return Link(self.publish, patient=self.screen.interactive, silent=silent, timeout=self.options.timeout)
 
     async def take(self, link: Link, connecting: Awaitable[OpenConnection]) -> bool:
         """Make `link` the shell's own, and open it by the connection that is being made."""

@@ -313,3 +313,18 @@ def test_bracketed_paste_of_a_real_terminal(tmux: Callable[..., Tmux], peer: Pee
     shell.wait("Send these 3 lines?")
     assert server.heard == []
     assert "C4n4ry" not in shell.scroll()
+
+
+def test_a_key_of_the_configuration_types_its_line_and_what_was_typed_comes_back(
+    terminal: Terminals, tmp_path: Path
+) -> None:
+    folder = tmp_path / "config" / "popshell"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text('[keys]\nf2 = ":state"\n', "utf-8")
+    shell = terminal(env={"XDG_CONFIG_HOME": str(tmp_path / "config")})
+    shell.prompt("AUTHORIZATION ▸")
+    shell.type("CAP")
+    shell.wait("▸ CAP")
+    shell.type("\x1bOQ")
+    shell.wait(":state")
+    shell.wait("AUTHORIZATION ▸ CAP")
