@@ -442,7 +442,7 @@ def test_how_to_add_a_command(tmp_path: Path) -> None:
     how_to.put("popshell/server/handlers.py", how_to.block("python", 2), behind='        "RSET": rset,')
     for number, tag in enumerate(("en", "zh-Hant")):
         how_to.put(f"lessons/{tag}/replies.toml", how_to.block("toml", number), before="noop =")
-    how_to.put("popshell/course/keys.py", how_to.block("python", 3), behind='        "rset":')
+    how_to.put("popshell/course/notes.py", how_to.block("python", 3), behind='        "rset":')
     said = how_to.talk()
     assert "C: MARK\n[OK] S: +OK 1 message is marked" in said
 

@@ -15,8 +15,7 @@ from support import rehearse
 
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.explain import Note, citation, explain, explain_line, facts, pages, suggestion, warning
-from popshell.course.keys import REASONS
-from popshell.course.reason import reason
+from popshell.course.notes import REASONS, reason
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import MASK, Context, parse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from popshell.course.now import legal_now, objection
+from popshell.course.explain import legal_now, objection
 from popshell.protocol.commands import COMMANDS, State, legal
 from popshell.protocol.line import Context
 

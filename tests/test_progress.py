@@ -97,12 +97,20 @@ def test_where_one_goes_on(path: Path) -> None:
     progress = Progress(path)
     first = [exercise.id for exercise in lesson("01-greeting").exercises]
     assert lessons.first_open(progress, "en") == ("01-greeting", first[0])
-    progress.leave_at("c", "02-states", "too-early")
-    assert lessons.first_open(progress, "en") == ("02-states", "too-early")
-    progress.record("c", "states", "too-early", state="solved")
     second = [exercise.id for exercise in lesson("02-states").exercises]
-    behind = second[second.index("too-early") + 1 :]
+    assert len(second) > 3
+    left = second[2]
+    progress.leave_at("c", "02-states", left)
+    assert lessons.first_open(progress, "en") == ("02-states", left), "not the lesson's first"
+    progress.record("c", "states", left, state="solved")
+    behind = second[3:]
     assert lessons.first_open(progress, "en") == ("02-states", behind[0])
+    for exercise_id in behind:
+        progress.record("c", "states", exercise_id, state="solved")
+    assert lessons.first_open(progress, "en") == ("02-states", second[0]), "then what is open before it in its lesson"
+    progress.forget("c", "states")
+    for exercise_id in second[:3]:
+        progress.record("c", "states", exercise_id, state="solved")
     progress.leave_at("c", "02-states", second[-1])
     progress.record("c", "states", second[-1], state="skipped")
     assert lessons.first_open(progress, "en") == ("02-states", behind[0]), "what was passed over in this lesson"

@@ -1,22 +1,21 @@
 """Explain: an Exchange or a CommandLine becomes notes in words. Screen, batch and JSON show the same notes.
 
 What a reply means comes from the command's page (`[ok]`, `[err]`), the response code's page, or `messages.toml`,
-`[why]`; which of them, `reason.py` decides. docs/pages.md lists reasons and facts.
+`[why]`; which of them, notes.py decides. docs/pages.md lists reasons and facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 from popshell.course.catalog import Catalog, Words
 from popshell.course.document import Document
-from popshell.course.reason import reason
+from popshell.course.notes import facts, ok_keys, reason
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, CommandSpec, State, known_code
-from popshell.protocol.line import MASK, CommandLine, Role, Token
-from popshell.protocol.records import Exchange, stamp
-from popshell.protocol.wire import stuffed_lines
+from popshell.protocol.line import CommandLine, Context, Role, Token, parse
+from popshell.protocol.records import Exchange
 from popshell.words import fill
 
 
@@ -39,71 +38,6 @@ class Span(NamedTuple):
 def citation(rfc: int, section: str) -> str:
     """`RFC 1939 §5`; the oldest RFCs have headings without numbers."""
     return f"RFC {rfc} §{section}" if section[:1].isdigit() else f"RFC {rfc} “{section}”"
-
-
-def facts(exchange: Exchange, words: Words | None = None) -> dict[str, object]:
-    """What a note may name; a fact that is not known is not there. `words` tell how numbers stand in a row."""
-    line, response = exchange.command, exchange.response
-    known: dict[str, object] = {"state": exchange.before.value, "after": exchange.after.value}
-    if response is not None and response.code:
-        known["code"] = response.code
-    if line is None:
-        if response is not None and (found := stamp(response.text)):
-            known["stamp"] = found
-        return known
-    known["command"] = line.name or MASK
-    public = [token for token in line.tokens[1:] if not token.secret]
-    if public:
-        known["argument"] = public[0].text
-    for token in public:
-        if token.param is not None:
-            known[token.param.name.replace("-", "_")] = token.text
-    if line.message is not None:
-        known["msg"] = line.message
-    before = exchange.maildrop_before
-    if before.last is not None:
-        known["last"] = before.last
-    marks = before.marks if line.name in ("RSET", "QUIT") else exchange.maildrop.marks
-    known["marked"] = len(marks)
-    known["marks"] = words.listed(sorted(marks)) if words else ", ".join(map(str, sorted(marks)))
-    if response is not None and response.ok:
-        known |= _facts_of_ok(exchange, line)
-    return known
-
-
-def _facts_of_ok(exchange: Exchange, line: CommandLine) -> dict[str, object]:
-    response = exchange.response
-    assert response is not None
-    known: dict[str, object] = {}
-    view = exchange.maildrop
-    match line.name:
-        case "STAT" if (listing := response.drop_listing()) is not None:
-            known["count"], known["octets"] = listing
-        case "LIST":
-            if response.content is not None:
-                known["count"], known["octets"] = view.count or 0, view.octets or 0
-            elif row := response.scan_row():
-                known["size"] = row[1]
-        case "UIDL":
-            if response.content is not None:
-                known["count"] = view.count or 0
-            elif unique := response.unique_id_row():
-                known["uid"] = unique[1]
-        case "RETR" | "TOP" if response.content is not None:
-            known["octets"] = len(response.content)
-            known["lines"] = response.content.count(b"\r\n")
-            if many := stuffed_lines(exchange.raw_content()):
-                known["stuffed"] = many
-        case "CAPA":
-            now, before = response.capabilities(), exchange.capabilities_before
-            known["tags"] = len(now)
-            if before is not None:
-                changed = {tag for tag in now if tag in before and now[tag] != before[tag]}
-                known["_added"] = [tag for tag in now if tag not in before] + sorted(changed)
-                known["_gone"] = [tag for tag in before if tag not in now]
-        case "LANG" if line.arguments:
-            known["lang"] = response.text.split(" ", 1)[0]
-    return known
 
 
 def explain(exchange: Exchange, catalog: Catalog, language: str) -> list[Note]:
@@ -152,42 +86,25 @@ def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str
     if line.name == "DELE" and line.message not in exchange.maildrop.marks:
         yield Note("warn", words("why.accepted-no-message", **known), cite)
         return
-    keys = ["ok.note"]
-    match line.name:
-        case "CAPA" if exchange.before is State.TRANSACTION:
-            keys.insert(0, "ok.transaction")
-        case "CAPA" if exchange.tls:
-            keys.insert(0, "ok.tls")
-        case "CAPA" if exchange.response and "STLS" in exchange.response.capabilities():
-            keys.insert(0, "ok.stls")
-        case "LIST" | "UIDL" | "LANG" if line.arguments:
-            keys.insert(0, "ok.one")
-        case "STAT" | "LIST" | "UIDL" if known.get("count") == 0:
-            keys.insert(0, "ok.empty")
-        case "QUIT" if exchange.before is not State.TRANSACTION:
-            keys.insert(0, "ok.authorization")
-        case "QUIT" if known["marked"]:
-            keys.insert(0, "ok.marks")
-        case "RSET" if not known["marked"]:
-            keys.insert(0, "ok.none")
-    text = _filled(page, known, *keys)
+    text = _filled(page, known, *ok_keys(exchange, known))
     if text is None and line.spec is None:
         text = words("why.ok-unknown", **known)
     if text:
         yield Note("ok", text, cite)
-    if line.name == "CAPA" and "_added" in known:
-        yield Note("info", _changes(known, words), citation(2449, "5"))
+    if line.name == "CAPA" and exchange.capabilities_before is not None:
+        yield Note("info", _changes(exchange, exchange.capabilities_before, words), citation(2449, "5"))
     if "stuffed" in known and (more := _filled(page, known, "ok.stuffed")):
         yield Note("info", more, citation(1939, "3"))
     if line.spec and exchange.before not in line.spec.transitions:
         yield Note("warn", words("why.accepted-against-rfc", **known), cite)
 
 
-def _changes(known: dict[str, object], words: Words) -> str:
+def _changes(exchange: Exchange, before: Mapping[str, tuple[str, ...]], words: Words) -> str:
     """How a list of capabilities differs from the one before it on this connection."""
-    added, gone = known["_added"], known["_gone"]
-    assert isinstance(added, list)
-    assert isinstance(gone, list)
+    now = exchange.response.capabilities() if exchange.response else {}
+    changed = {tag for tag in now if tag in before and now[tag] != before[tag]}
+    added = [tag for tag in now if tag not in before] + sorted(changed)
+    gone = [tag for tag in before if tag not in now]
     key = "both" if added and gone else "added" if added else "gone" if gone else "same"
     return words(f"capa.{key}", added=words.listed(added), gone=words.listed(gone))
 
@@ -313,3 +230,24 @@ def pages() -> Iterator[str]:
     from popshell.protocol.commands import RESPONSE_CODES
 
     yield from (f"codes/{row.page}" for row in RESPONSE_CODES.values())
+
+
+# -- what may be given now ---------------------------------------------------------------------------------------------
+
+_AGAINST = ("wrong-state", "must-follow", "already-tls", "not-after")
+
+
+def objection(spec: CommandSpec, context: Context) -> str | None:
+    """The code of what is against giving the command just now; None if nothing is."""
+    return _objection(spec.name, context.state, context.follows, context.tls, context.done)
+
+
+def legal_now(context: Context) -> tuple[CommandSpec, ...]:
+    """The commands that may be given just now, in the table's order; history left out. Arguments do not count."""
+    return tuple(spec for spec in COMMANDS.values() if not spec.historic and objection(spec, context) is None)
+
+
+@lru_cache(maxsize=256)
+def _objection(name: str, state: State, follows: str, tls: bool, done: frozenset[str]) -> str | None:
+    line = parse(name, Context(state, follows, tls, done))
+    return next((found.code for found in line.diagnostics if found.code in _AGAINST), None)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from popshell.course.answers import vocabulary
-from popshell.course.catalog import LANGUAGES, Catalog
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.checks import was_asked
 from popshell.course.document import FENCE, Document, LessonError
-from popshell.course.keys import METAS
 from popshell.course.lesson import TEMPLATE, Exercise, ExerciseKind, Lesson, Prose, fingerprint, read_lesson, read_prose
 from popshell.course.player import PLACEHOLDERS, Rehearsal
 from popshell.course.progress import Course, read_course
@@ -329,6 +329,13 @@ def _odd(here: str, there: str) -> str:
     return ", ".join(sorted(mine ^ others))
 
 
+@cache
+def _metas() -> frozenset[str]:
+    """The names of the shell's own commands: each has its text in `messages.toml`, `[meta]`."""
+    keys = Catalog((bundled(),)).words("en").keys()
+    return frozenset(name for section, _, name in (key.partition(".") for key in keys) if section == "meta")
+
+
 def _commands(text: str) -> set[str]:
     """The lines to type that a text names: POP3 and meta commands. Answers may be words of a language."""
     outside = "\n".join(row for _, row in Document("", f"{FENCE}\n{FENCE}\n{text}").outside_fences())
@@ -343,7 +350,7 @@ def _commands(text: str) -> set[str]:
 def _no_meta(span: str) -> str:
     """The meta command that a span names and that does not exist, "" if there is none."""
     found = _META.match(span)
-    return found[0] if found and found[1] not in METAS else ""
+    return found[0] if found and found[1] not in _metas() else ""
 
 
 def _check_translation(english: Source, source: Source) -> Iterator[Finding]:

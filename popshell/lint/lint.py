@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from popshell.course.catalog import LANGUAGES, Catalog, Refused, Words, bundled
-from popshell.course.keys import REPLIES
 from popshell.course.lesson import fingerprint, is_maildrop
+from popshell.course.notes import REPLIES
 from popshell.lint.citations import Rfc, check_citations, check_tables, read_rfcs
 from popshell.lint.dialogues import Block, Stage, check_dialogue, compare_blocks, fix_text, played, read_blocks
 from popshell.lint.files import Finding, Source, read_tree

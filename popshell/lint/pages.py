@@ -17,7 +17,7 @@ from typing import Any
 
 from popshell.course.catalog import Words
 from popshell.course.document import DEEPEST, Heading
-from popshell.course.keys import REPLIES, facts_of, head_keys, sections
+from popshell.course.notes import REPLIES, facts_of, head_keys, sections
 from popshell.lint.citations import citations
 from popshell.lint.files import Finding, Source
 from popshell.server.settings import DEVIATIONS

@@ -15,8 +15,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from popshell.course.catalog import LANGUAGES, Catalog
-from popshell.course.explain import warning
-from popshell.course.now import objection
+from popshell.course.explain import objection, warning
 from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State
 from popshell.protocol.line import Context, parse
 from popshell.protocol.maildrop_view import MaildropView

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from popshell.course.explain import explain_line, pages
-from popshell.course.now import legal_now
+from popshell.course.explain import explain_line, legal_now, pages
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State, known_code
 from popshell.protocol.line import Context, parse, upper
 from popshell.protocol.secrets import MASK

@@ -16,8 +16,7 @@ from prompt_toolkit.layout.processors import Processor, Transformation, Transfor
 from prompt_toolkit.lexers import Lexer
 
 from popshell.course.catalog import Catalog, Words
-from popshell.course.explain import warning
-from popshell.course.now import legal_now
+from popshell.course.explain import legal_now, warning
 from popshell.protocol import secrets
 from popshell.protocol.commands import COMMANDS, CommandSpec, State, Undo
 from popshell.protocol.line import CommandLine, Context, parse
