@@ -28,10 +28,10 @@ from support import rehearse
 
 from popshell import arguments
 from popshell.course.catalog import Catalog, Words, bundled
-from popshell.course.checks import CHECKS, Replied, read_check, read_conditions
+from popshell.course.checks import CHECKS, Replied, read_check
 from popshell.course.document import Document, LessonError
 from popshell.course.explain import explain, undo_in_words
-from popshell.course.lesson import Lesson, read_lesson
+from popshell.course.lesson import Lesson, read_conditions, read_lesson
 from popshell.course.player import Rehearsal
 from popshell.course.progress import read_course
 from popshell.net.client import Deadlines

@@ -16,7 +16,7 @@ from popshell.course import catalog as catalogs
 from popshell.course.answers import Prediction, normal, vocabulary
 from popshell.course.attempt import is_solved
 from popshell.course.catalog import Catalog, bundled
-from popshell.course.checks import CHECKS, Check, Evidence, Replied, read_check, read_conditions, same_line
+from popshell.course.checks import CHECKS, Check, Evidence, Replied, read_check, same_line
 from popshell.course.document import Document, LessonError
 from popshell.course.lesson import (
     Exercise,
@@ -24,6 +24,7 @@ from popshell.course.lesson import (
     Prose,
     fingerprint,
     new_lesson,
+    read_conditions,
     read_lesson,
     read_prose,
 )

@@ -402,7 +402,7 @@ def test_killed_at_any_moment_it_loses_the_last_exercise_at_the_most(path: Path)
     for told, kept, rights in turns:
         assert int(kept) - int(told) in (0, 1), "saved, and killed before it could be told: no more than one"
         assert rights == "0o600"
-    assert sum(int(told) for told, _, _ in turns) > 80  # they were in the middle of it
+    assert sum(int(told) for told, _, _ in turns) > 40, "more than the first write of each"
     progress = Progress(path)
     assert progress.damaged is None
     progress.record("c", "l", "after", state="solved")

@@ -21,7 +21,6 @@ from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.line import NUMBER
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import stuffed_lines
-from popshell.server.faults import FAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,25 +235,6 @@ CHECKS: Mapping[str, Callable[[Any, Evidence], bool]] = MappingProxyType(
 def read_check(raw: Mapping[str, Any]) -> Check:
     """A check as it stands in a lesson's head. Raises msgspec.ValidationError."""
     return convert(raw, Check)
-
-
-def _true(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false is wanted")
-    return value
-
-
-def _number(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError("a number is wanted")
-    return value
-
-
-def read_conditions(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The conditions of an exercise: faults of the practice server. Raises ValueError, in words for the author."""
-    if stray := sorted(raw.keys() - FAULTS.keys()):
-        raise ValueError(f"there is no condition `{stray[0]}`; there are {', '.join(sorted(FAULTS))}")
-    return MappingProxyType({name: FAULTS[name].read(value) for name, value in raw.items()})
 
 
 def was_asked(answers: tuple[str, ...], evidence: Evidence) -> bool:

@@ -23,9 +23,10 @@ from msgspec import Struct, ValidationError, convert
 from msgspec.structs import replace
 
 from popshell.course.catalog import LANGUAGES, Catalog, Refused, Words, bundled, check_file
-from popshell.course.checks import CHECKS, Check, read_conditions
+from popshell.course.checks import CHECKS, Check
 from popshell.course.document import DEEPEST, Document, LessonError
 from popshell.protocol.commands import CAPABILITIES
+from popshell.server.faults import FAULTS
 
 #: The ids of our own courses. A stranger's course with one of them would mark, and could wipe, a learner's progress.
 BUNDLED = ("pop3",)
@@ -205,6 +206,19 @@ def _read_head(document: Document) -> _Head:
     return head
 
 
+def read_conditions(raw: Mapping[str, object]) -> dict[str, Any]:
+    """The conditions of an exercise: faults of the practice server. Raises ValueError, in words for the author."""
+    made: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name not in FAULTS:
+            raise ValueError(f"there is no condition `{name}`; there are {', '.join(sorted(FAULTS))}")
+        try:
+            made[name] = FAULTS[name].read(value)
+        except ValueError as error:
+            raise ValueError(f"condition `{name}`: {error}") from None
+    return made
+
+
 def _examined(document: Document, index: int, exercise: Exercise, maildrop: str) -> Exercise:
     """An exercise whose names are all known. Raises LessonError."""
     path, here = document.path, ("exercise", index)
@@ -220,11 +234,6 @@ def _examined(document: Document, index: int, exercise: Exercise, maildrop: str)
                 reason = f"exercise {exercise.id}: {stray!r} is no line of a lesson; besides POP3 there are {known}"
                 facts = {"id": exercise.id, "line": stray, "known": known}
                 raise LessonError(path, document.line_with(stray, *here), reason, "no-such-line", facts)
-        for name, value in exercise.conditions.items():
-            try:
-                read_conditions({name: value})
-            except ValueError as error:
-                raise ValueError(f"condition `{name}`: {error}") from None
         conditions = read_conditions(exercise.conditions)
         if unknown := sorted(conditions.get("without", frozenset()) - CAPABILITIES.keys()):
             reason = f"exercise {exercise.id}: `without` names {unknown[0]!r}, which is no capability"
@@ -234,7 +243,7 @@ def _examined(document: Document, index: int, exercise: Exercise, maildrop: str)
         raise
     except ValueError as error:
         raise LessonError(path, document.line(*here, "id"), f"exercise {exercise.id}: {error}") from None
-    return replace(exercise, conditions=dict(conditions))
+    return replace(exercise, conditions=conditions)
 
 
 def is_maildrop(name: str) -> bool:

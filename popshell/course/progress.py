@@ -13,17 +13,17 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, ValidationError, convert, to_builtins
+from msgspec.structs import replace
 
 from popshell.course.catalog import Catalog, check_file
 from popshell.course.document import LessonError
 from popshell.course.lesson import BUNDLED, Exercise, Lesson, read_lesson
 
-VERSION = 1
+VERSION: Literal[1] = 1
 #: No progress file is larger; a course of a hundred exercises takes 20 KB.
 _LARGEST = 1 << 22
 
@@ -72,26 +72,36 @@ def _is_whole(catalog: Catalog) -> bool:
     return catalog.roots[0].joinpath("en").joinpath("messages.toml").is_file()
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True, omit_defaults=True):
     """How an exercise stands: `state` is "", "solved" or "skipped"."""
 
-    state: str = ""
+    state: Literal["", "solved", "skipped"] = ""
     tries: int = 0
     hints: int = 0
     solution: bool = False
+    #: when it changed, in seconds of the clock; 0 in what `standing` gives
+    at: int = 0
 
     @property
     def done(self) -> bool:
         return bool(self.state)
 
 
+class _Course(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    lessons: dict[str, dict[str, Standing]] = {}
+    place: Any = None
+
+
+class _File(Struct, forbid_unknown_fields=True):
+    courses: dict[str, _Course]
+    version: Literal[1] = VERSION
+
+
 class Progress:
     """What a learner has done.
 
-    `damaged` names the file that was set aside because it could not be read, if any, and `newer` tells that it is of a
-    version to come; `unsaved` says why the last change
-    could not be written, "" if it was.
+    `damaged` names the file that was set aside because it could not be read, if any, and `newer` says that it is of a
+    version to come; `unsaved` says why the last change could not be written, "" if it was.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -103,53 +113,44 @@ class Progress:
         self._data = self._begin()
 
     def standing(self, course: str, lesson: str, exercise: str) -> Standing:
-        raw = self._entry(self._data, course, lesson).get(exercise, {})
-        return Standing(
-            str(raw.get("state", "")), int(raw.get("tries", 0)), int(raw.get("hints", 0)), bool(raw.get("solution"))
-        )
+        return replace(self._course(self._data, course).lessons.get(lesson, {}).get(exercise, Standing()), at=0)
 
-    def record(self, course: str, lesson: str, exercise: str, **changes: object) -> None:
+    def record(self, course: str, lesson: str, exercise: str, **changes: Any) -> None:
         """Change one exercise's entry. Numbers in `changes` are written as they are, not added."""
 
-        def change(data: dict[str, Any]) -> None:
-            entry = self._entry(data, course, lesson, make=True).setdefault(exercise, {})
-            entry.update(changes)
-            entry["at"] = int(self._clock())
+        def change(data: _File) -> None:
+            entries = self._course(data, course).lessons.setdefault(lesson, {})
+            entries[exercise] = replace(entries.get(exercise, Standing()), **changes, at=int(self._clock()))
 
         self._write(change)
 
     def place(self, course: str) -> tuple[str, str] | None:
         """Lesson and exercise where the learner left, if they did."""
-        found = self._data.get("courses", {}).get(course, {}).get("place")
+        found = self._course(self._data, course).place
         return (str(found[0]), str(found[1])) if isinstance(found, list) and len(found) == 2 else None
 
     def leave_at(self, course: str, lesson: str, exercise: str) -> None:
-        def change(data: dict[str, Any]) -> None:
-            data.setdefault("courses", {}).setdefault(course, {})["place"] = [lesson, exercise]
+        def change(data: _File) -> None:
+            self._course(data, course).place = [lesson, exercise]
 
         self._write(change)
 
     def forget(self, course: str, lesson: str | None = None) -> None:
         """Forget a lesson's progress, or the course's."""
 
-        def change(data: dict[str, Any]) -> None:
+        def change(data: _File) -> None:
             if lesson is None:
-                data.get("courses", {}).pop(course, None)
+                data.courses.pop(course, None)
             else:
-                data.get("courses", {}).get(course, {}).get("lessons", {}).pop(lesson, None)
+                self._course(data, course).lessons.pop(lesson, None)
 
         self._write(change)
 
     @staticmethod
-    def _entry(data: dict[str, Any], course: str, lesson: str, *, make: bool = False) -> dict[str, Any]:
-        if make:
-            lessons = data.setdefault("courses", {}).setdefault(course, {}).setdefault("lessons", {})
-            found: dict[str, Any] = lessons.setdefault(lesson, {})
-            return found
-        found = data.get("courses", {}).get(course, {}).get("lessons", {}).get(lesson, {})
-        return found if isinstance(found, dict) else {}
+    def _course(data: _File, course: str) -> _Course:
+        return data.courses.setdefault(course, _Course())
 
-    def _begin(self) -> dict[str, Any]:
+    def _begin(self) -> _File:
         """What is on disk. A damaged file is set aside under the lock: another shell may have mended it meanwhile."""
         data = self._read()
         if data is None:
@@ -160,21 +161,21 @@ class Progress:
                         self._set_aside()
             except OSError as error:
                 self.unsaved = error.strerror or type(error).__name__
-        return data or _nothing()
+        return data or _File({})
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> _File | None:
         """The file as data; None if there is one and it is not as we write it."""
         try:
             if not self._path.is_file():
-                return None if os.path.lexists(self._path) else _nothing()
+                return None if os.path.lexists(self._path) else _File({})
             with self._path.open("rb") as file:
                 raw = file.read(_LARGEST + 1)
             data = json.loads(raw.decode("utf-8")) if len(raw) <= _LARGEST else None
+            version = data.get("version") if isinstance(data, dict) else None
+            self.newer = isinstance(version, int) and version > VERSION
+            return convert(data, _File) if version else None
         except (OSError, ValueError, RecursionError):
             return None
-        version = data.get("version") if isinstance(data, dict) else None
-        self.newer = isinstance(version, int) and version > VERSION
-        return data if isinstance(data, dict) and version == VERSION and _sound(data) else None
 
     def _set_aside(self) -> None:
         """A damaged file is kept beside the new one, and said."""
@@ -184,7 +185,7 @@ class Progress:
         os.replace(self._path, aside)
         self.damaged = aside
 
-    def _write(self, change: Callable[[dict[str, Any]], None]) -> None:
+    def _write(self, change: Callable[[_File], None]) -> None:
         """Read anew, change, write whole, replace: under a lock that another shell waits for."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -200,7 +201,7 @@ class Progress:
                     fresh.unlink()
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
                 with os.fdopen(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as file:
-                    json.dump(data, file, ensure_ascii=True, indent=1, sort_keys=True)
+                    json.dump(to_builtins(data), file, ensure_ascii=True, indent=1, sort_keys=True)
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(fresh, self._path)
@@ -209,29 +210,6 @@ class Progress:
             change(self._data)  # it counts as long as this shell runs
         else:
             self._data, self.unsaved = data, ""
-
-
-def _nothing() -> dict[str, Any]:
-    return {"version": VERSION, "courses": {}}
-
-
-def _sound(data: dict[str, Any]) -> bool:
-    """Whether a progress file has the shape that we write."""
-    courses = data.get("courses")
-    if not isinstance(courses, dict):
-        return False
-    for course in courses.values():
-        if not isinstance(course, dict) or not isinstance(course.get("lessons", {}), dict):
-            return False
-        for lesson in course.get("lessons", {}).values():
-            if not isinstance(lesson, dict):
-                return False
-            for entry in lesson.values():
-                if not isinstance(entry, dict) or entry.get("state", "") not in ("", "solved", "skipped"):
-                    return False
-                if not all(isinstance(entry.get(name, 0), int) for name in ("tries", "hints")):
-                    return False
-    return True
 
 
 @contextlib.contextmanager
