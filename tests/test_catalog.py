@@ -344,7 +344,7 @@ def missing_keys(source: str) -> list[tuple[int, str]]:
         if begins and _START.fullmatch(text):
             if not any(key.startswith(text) for key in known):
                 out.append((line, text))
-        elif not begins and _KEY.fullmatch(text) and text not in known:
+        elif not begins and _KEY.fullmatch(text) and text not in known and not text.endswith(".toml"):
             out.append((line, text))
     return sorted(out)
 
