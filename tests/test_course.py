@@ -305,6 +305,10 @@ def test_what_a_prediction_got_wrong() -> None:
     assert Prediction(True, State.TRANSACTION, False).faults(stat) == []
     assert Prediction(False, State.UPDATE, True).faults(stat) == ["status", "state", "lines"]
     assert Prediction(True, State.UPDATE, False).faults(stat) == ["state"]
+    quit_ = play(*LOGIN, "QUIT")[-1]
+    before_login = play("QUIT")[-1]
+    assert [Prediction(True, state, False).faults(quit_) for state in State] == [[], ["state"], ["state"], []]
+    assert [Prediction(True, state, False).faults(before_login) for state in State] == [[], *[["state"]] * 3]
     silent = played(*LOGIN, ":drop", conditions={"line_goes_dead_after": 1}).exchanges[-1]
     assert silent.response is None
     assert Prediction(True, State.UPDATE, False).faults(silent) == ["status", "state", "lines"]

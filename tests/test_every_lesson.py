@@ -142,7 +142,9 @@ def test_only_the_right_prediction_and_an_answer_that_was_asked_for_solve() -> N
                 for lines in ("one", "many")
                 if solves(exercise, [*exercise.solution[:-1], f":answer {status} {state.value} {lines}"])
             ]
-            assert len(right) == 1, right
+            # The reply to QUIT ends UPDATE: both states are right (RFC 1939 §6).
+            assert [state for _, state, _ in right] in ([right[0][1]], ["CLOSED", "UPDATE"]), right
+            assert len({(status, lines) for status, _, lines in right}) == 1, right
             assert not solves(exercise, [":answer"])
             assert not solves(exercise, [exercise.line])
         elif exercise.kind is ExerciseKind.ANSWER:
@@ -173,6 +175,9 @@ OTHER_RIGHT_WAYS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("USER stamp", "PASS fish", "STAT", "USER LEARNER", "PASS x", "USER learner", "PASS x"),
     ),
     ("05-reading", "still-there", ("RETR 2", "RETR 1", "QUIT", *_BACK, "RETR 2", "RETR 01")),
+    # counted by hand
+    ("05-reading", "count-the-cat", (":answer 70",)),
+    ("05-reading", "count-the-cat", ("LIST", ":answer 70 octets")),
     # what was read besides does not count against one, unless the task says so
     ("06-dots", "full-stops", ("RETR 1", "RETR 5")),
     ("06-dots", "comma-and-dot", ("RETR 3", "RETR 2", "RETR 1", ":answer 175")),
@@ -189,6 +194,9 @@ OTHER_RIGHT_WAYS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("11-errors", "bare-words", ("CAPA", "AUTH PLAIN <auth-plain>", ":answer AUTH-RESP-CODE")),
     ("11-errors", "two-languages", (":apop learner", "LANG zh-Hant", "AUTH PLAIN <auth-plain>")),
     ("11-errors", "two-languages", ("LANG zh", "LANG en", *_IN, "LANG ZH-HANT", *_IN)),
+    # any command resets the timer, a refused one too (RFC 1939 §3)
+    ("10-time", "twenty-minutes", (":wait 590", "FROB", ":wait 590", "USER mei", ":wait 20")),
+    ("10-time", "twenty-minutes", (":wait 599", "RETR 99", ":wait 599", "STAT", ":wait 2")),
     # what woke one up, or what one does after
     ("10-time", "asleep", (":wait 600", *_BACK, "STAT", "QUIT", ":answer 7")),
     ("10-time", "asleep", (":wait 600", *_BACK, "QUIT", *_BACK, "LIST", ":answer 7")),
@@ -199,8 +207,14 @@ OTHER_RIGHT_WAYS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # any order, and more than was asked
     ("12-capabilities", "one-flight", ("CAPA", ":flight UIDL 1 | LIST 1 | STAT")),
     ("12-capabilities", "one-flight", ("CAPA", "STAT", "STAT\nNOOP\nLIST 1\nUIDL 01")),
+    # a number in words
+    ("13-apop", "not-in-the-list", ("CAPA", ":answer 一行也沒有")),
+    ("13-apop", "not-in-the-list", ("CAPA", ":answer not one")),
     ("13-apop", "same-stamp", ("CAPA", "APOP learner 00000000000000000000000000000000", "STAT", ":apop learner")),
     ("14-tls", "line-missing", ("CAPA", "STLS", "CAPA", "QUIT")),
+    # without a login one may also hang up, or be hung up on
+    ("14-tls", "line-missing", ("CAPA", ":drop")),
+    ("14-tls", "line-missing", ("CAPA", ":wait 600")),
     ("15-auth-plain", "call-it-off", ("AUTH PLAIN", "*", "CAPA", "AUTH PLAIN", "*", "AUTH PLAIN", "<auth-plain>")),
     ("16-utf8-lang", "the-cats-own", ("LANG MIAOW", "LANG", "LANG zh-Hant", "LANG miaow")),
     ("16-utf8-lang", "the-cats-own", ("LANG en", "LANG miaow", "LANG zh", "LANG zh-Hant", "LANG miaow")),
@@ -231,6 +245,16 @@ OTHER_WRONG_WAYS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("10-time", "asleep", ("STAT", "LIST 7", ":wait 600", ":answer 7")),
     ("10-time", "asleep", ("RSET", ":wait 600", *_BACK, "STAT", ":answer 7")),
     ("10-time", "asleep", ("QUIT", *_BACK, ":wait 600", *_BACK, "STAT", ":answer 7")),
+    # what was counted is something else
+    ("05-reading", "count-the-cat", ("LIST", ":answer 62")),
+    # hung up on, or not long enough, or the mark is gone
+    ("10-time", "twenty-minutes", (":wait 590", "FROB", ":wait 610")),
+    ("10-time", "twenty-minutes", (":wait 590", "FROB", ":wait 590", "FROB")),
+    ("10-time", "twenty-minutes", (":wait 590", "RSET", ":wait 590", "FROB", ":wait 20")),
+    # gone without a look, or after the password was said
+    ("14-tls", "line-missing", (":drop",)),
+    ("14-tls", "line-missing", ("CAPA", ":connect")),
+    ("14-tls", "line-missing", ("CAPA", "USER learner", ":drop")),
     # one name refused, and the other only given
     ("03-user-pass", "two-refusals", ("USER stamp", "USER learner", "PASS fish", "USER learner", "PASS fish")),
     ("03-user-pass", "two-refusals", ("USER stamp", "PASS fish", "USER learner", "STAT", "PASS fish")),

@@ -46,9 +46,12 @@ class Prediction:
         response = exchange.response
         if response is None:
             return ["status", "state", "lines"]
+        after = exchange.after
+        if after is State.UPDATE and self.state is State.CLOSED:
+            after = State.CLOSED  # the reply to QUIT ends UPDATE, so that both are right (RFC 1939 §6)
         seen = {
             "status": (self.ok, response.ok),
-            "state": (self.state, exchange.after),
+            "state": (self.state, after),
             "lines": (self.many, response.content is not None),
         }
         return [name for name, (said, was) in seen.items() if said != was]

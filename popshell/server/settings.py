@@ -68,4 +68,5 @@ DEVIATIONS = (
     # RFC 4616 replaces RFC 2595 §6, which had defined PLAIN and forbidden it in clear text.
     Deviation("PLAIN in clear text", 4616, "5", "commands/AUTH"),
     Deviation("PLAIN in clear text", 4616, "5", "capabilities/SASL"),
+    Deviation("UTF-8 in a body without UTF8", 6856, "2.1", "commands/UTF8"),
 )
