@@ -281,10 +281,10 @@ async def _interactive(
     asyncio.get_running_loop().call_later(1.0, _collect)
     from popshell.ui.editor import Editor, TerminalScreen
     from popshell.ui.layout import Look
-    from popshell.ui.theme import colour_allowed
+    from popshell.ui.theme import chosen
 
     ascii = config.get("ascii") or not _draws(sys.stdout.encoding)
-    screen = TerminalScreen(Look(colour_allowed(os.environ, True) and config.get("theme") != "none"), ascii=ascii)
+    screen = TerminalScreen(Look(chosen(*config.values["theme"], os.environ, True)), ascii=ascii)
     shell, course = _shell(catalog, screen, connector, options)
     name = connector.address.user if connector.address else next(iter(connector.server.accounts))
     editor = Editor(shell, catalog, _history_path, name, vi=config.get("editing") == "vi", keys=config.keys)
@@ -376,9 +376,12 @@ async def _plain(
     from popshell.batch import lines_of
     from popshell.ui.front import Front, PersonSource, ScriptSource
     from popshell.ui.screen import JsonRecords, JsonScreen, PlainScreen
+    from popshell.ui.theme import chosen
 
     ascii = config.get("ascii") or not _draws(sys.stdout.encoding)
-    screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal, ascii=ascii)
+    # `--plain` is without escape sequences; a pipe may be told otherwise (CLICOLOR_FORCE).
+    theme = "none" if config.get("plain") else chosen(*config.values["theme"], os.environ, False)
+    screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal, ascii=ascii, theme=theme)
     shell, course = _shell(catalog, screen, connector, options)
     if terminal:
         shell.say("shell.plain-hint", version=__version__)

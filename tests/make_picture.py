@@ -50,8 +50,9 @@ COLOURS = {
     "34": "#7fb2f0",
     "35": "#cda0f0",
     "36": "#67cfd8",
-    "37": INK,
+    "37": FAINT,
 }
+COLOURS |= {f"9{code[1]}": colour for code, colour in COLOURS.items() if code != "37"}
 _SWITCHES: dict[str, dict[str, Any]] = {
     "1": {"bold": True},
     "2": {"dim": True},
@@ -131,7 +132,7 @@ def take() -> tuple[list[str], tuple[int, int]]:
                 time.sleep(0.1)
 
         size = ["-x", str(COLUMNS), "-y", str(ROWS)]
-        start = [*tmux, "-f", os.devnull, "new-session", "-d", *size, f"{sys.executable} -m popshell"]
+        start = [*tmux, "-f", os.devnull, "new-session", "-d", *size, f"{sys.executable} -m popshell --theme dark"]
         subprocess.run(start, env=environment, check=True)
         try:
             ask("set", "-g", "status", "off")

@@ -16,7 +16,7 @@ from pygments.token import Keyword, Literal, Text
 
 from popshell.protocol.commands import COMMANDS
 from popshell.ui import theme
-from popshell.ui.lexer import TOKENS, Pop3Lexer
+from popshell.ui.lexer import TOKENS, DarkStyle, LightStyle, Pop3Lexer
 
 PROFILE = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 GOLDENS = sorted((Path(__file__).parent / "lexer").glob("*.txt"))
@@ -87,6 +87,13 @@ def test_types_are_plain_pygments_types_below() -> None:
     assert SECRET in Literal.String
     assert TOKENS["command"] is Keyword
     assert set(TOKENS) <= set(theme.STYLES)
+    for style, name in ((DarkStyle, "dark"), (LightStyle, "light")):
+        for style_name, token in TOKENS.items():
+            drawn = style.style_for_token(token)
+            words = theme.words(style_name, name).split()
+            assert drawn["bold"] == ("bold" in words), (name, style_name)
+            colour = next((word[1:] for word in words if word[0] == "#"), None)
+            assert drawn["color"] == colour, (name, style_name)
 
 
 @PROFILE

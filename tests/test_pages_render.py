@@ -74,7 +74,7 @@ def test_colour_comes_from_the_look_alone_and_changes_no_text() -> None:
         assert "\x1b[1m" in coloured
         assert _SGR.sub("", coloured) == drawn(path)
         assert "\x1b" not in drawn(path)
-        assert "\x1b" not in drawn(path, look=Look(colour=True, plain=True))
+        assert "\x1b" not in drawn(path, look=PLAIN)
 
 
 def test_ascii_draws_nothing_but_ascii() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -171,14 +173,16 @@ def test_hostile_lines_take_linear_time(line: str) -> None:
 
 
 def test_colours_are_written_as_escape_sequences() -> None:
-    assert COLOURED.paint("ok", "+OK") == "\x1b[1;32m+OK\x1b[m"
+    assert COLOURED.paint("ok", "+OK") == "\x1b[1;38;5;114m+OK\x1b[m"
+    assert Look(theme="light-16").paint("err", "-ERR") == "\x1b[1;31m-ERR\x1b[m"
+    assert Look(theme="light-16").paint("ok", "+OK") == "\x1b[1m+OK\x1b[m", "its green is too faint on white"
     assert COLOURED.paint("header-value", "x") == "x"
     assert COLOURED.paint("ok", "") == ""
-    assert COLOURED.around("number") == ("\x1b[36m", "\x1b[m")
+    assert COLOURED.around("number") == ("\x1b[38;5;80m", "\x1b[m")
 
 
 def test_without_colour_nothing_is_written() -> None:
-    for look in (Look(), Look(plain=True), Look(colour=True, plain=True)):
+    for look in (Look(), Look(plain=True)):
         assert look.paint("err", "-ERR") == "-ERR"
         assert look.around("err") == ("", "")
 
@@ -188,24 +192,107 @@ def test_an_unknown_style_is_an_error() -> None:
         COLOURED.paint("gaudy", "x")
 
 
-def test_colour_is_decided_once() -> None:
-    for environ, isatty, allowed in (
-        ({}, True, True),
-        ({}, False, False),
-        ({"NO_COLOR": "1"}, True, False),
-        ({"NO_COLOR": ""}, True, True),  # no-color.org: "not an empty string"
-        ({"NO_COLOR": "0"}, True, False),
-        ({"FORCE_COLOR": "1"}, False, True),
-        ({"FORCE_COLOR": "0"}, False, False),
-        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False),
-        ({"TERM": "dumb"}, True, False),
-        ({"TERM": "xterm-256color"}, True, True),
+def test_the_theme_is_decided_once() -> None:
+    good = {"TERM": "xterm-256color"}
+    for setting, environ, isatty, theme_name in (
+        (("auto", "default"), good, True, "auto"),
+        (("auto", "default"), good, False, "none"),
+        (("auto", "default"), {}, True, "none"),
+        (("dark", "config.toml:1"), good, True, "dark"),
+        (("dark", "config.toml:1"), {"TERM": "linux"}, True, "dark-16"),
+        (("light", "--theme"), {"TERM": "screen"}, True, "light-16"),
+        (("light", "--theme"), {"TERM": "screen", "COLORTERM": "truecolor"}, True, "light"),
+        (("dark", "config.toml:1"), good | {"NO_COLOR": "1"}, True, "none"),
+        (("dark", "--theme"), good | {"NO_COLOR": "1"}, True, "dark"),
+        (("none", "--theme"), good | {"CLICOLOR_FORCE": "1"}, True, "none"),
+        (("auto", "default"), good | {"NO_COLOR": ""}, True, "auto"),  # no-color.org: "not an empty string"
+        (("auto", "default"), good | {"NO_COLOR": "0"}, True, "none"),
+        (("auto", "default"), good | {"CLICOLOR_FORCE": "1"}, False, "auto"),
+        (("auto", "default"), good | {"CLICOLOR_FORCE": "0"}, False, "none"),
+        (("auto", "default"), good | {"FORCE_COLOR": "1"}, False, "auto"),
+        (("auto", "default"), good | {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False, "none"),
+        (("auto", "default"), {"TERM": "dumb"}, True, "none"),
     ):
-        assert theme.colour_allowed(environ, isatty) is allowed, environ
+        assert theme.chosen(*setting, environ, isatty) == theme_name, (setting, environ, isatty)
+
+
+def luminance(rgb: tuple[int, ...]) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in rgb))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """Contrast ratio (WCAG 2.2): 1 to 21."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def rgb(text: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(text.removeprefix("#")))
+
+
+def test_every_style_of_a_theme_is_legible_on_its_backgrounds() -> None:
+    assert round(contrast(rgb("#ffffff"), rgb("#000000"))) == 21
+    faint = [
+        (name, style, ground)
+        for name, grounds in theme.BACKGROUNDS.items()
+        for style in theme.STYLES
+        for word in theme.words(style, name).split()
+        if word.startswith("#")
+        for ground in grounds
+        if contrast(rgb(word), rgb(ground)) < 4.5
+    ]
+    assert faint == []
+
+
+#: The named colours 0 to 15 of common terminals.
+NAMED = {
+    "xterm": "000000 cd0000 00cd00 cdcd00 0000ee cd00cd 00cdcd e5e5e5"
+    " 7f7f7f ff0000 00ff00 ffff00 5c5cff ff00ff 00ffff ffffff",
+    "VGA": "000000 aa0000 00aa00 aa5500 0000aa aa00aa 00aaaa aaaaaa"
+    " 555555 ff5555 55ff55 ffff55 5555ff ff55ff 55ffff ffffff",
+    "Windows": "0c0c0c c50f1f 13a10e c19c00 0037da 881798 3a96dd cccccc"
+    " 767676 e74856 16c60c f9f1a5 3b78ff b4009e 61d6d6 f2f2f2",
+    "Tango": "000000 cc0000 4e9a06 c4a000 3465a4 75507b 06989a d3d7cf"
+    " 555753 ef2929 8ae234 fce94f 729fcf ad7fa8 34e2e2 eeeeec",
+    "Solarized": "073642 dc322f 859900 b58900 268bd2 d33682 2aa198 eee8d5"
+    " 002b36 cb4b16 586e75 657b83 839496 6c71c4 93a1a1 fdf6e3",
+}
+#: Colours of these palettes with which no other code does better, and the contrast that they have at least.
+FAINTER = {("dark", "Solarized"): 3.0, ("light", "Solarized"): 3.2, ("dark", "Windows"): 3.1}
+
+
+def test_the_named_colours_are_legible_in_common_palettes() -> None:
+    faint = []
+    for palette, listed in NAMED.items():
+        named = [rgb(text) for text in listed.split()]
+        solarized = palette == "Solarized"
+        grounds = {"dark": named[8 if solarized else 0], "light": named[15]}
+        for name, colours in theme.COLOURS.items():
+            for word, colour in colours.items():
+                if not colour.named:
+                    continue
+                drawn = named[colour.named - 30 if colour.named < 90 else colour.named - 90 + 8]
+                ratio = contrast(drawn, grounds[name])
+                if ratio < FAINTER.get((name, palette), 4.5):
+                    faint.append((name, palette, word, round(ratio, 2)))
+    assert faint == []
+
+
+def test_where_the_background_is_not_known_there_is_no_colour() -> None:
+    """Only the default foreground, bold and underline."""
+    for style in theme.STYLES:
+        assert set(re.findall(r"\d+", theme.begin(style, "auto"))) <= {"1", "4"}, style
+        assert theme.begin(style, "none") == "", style
+    assert theme.begin("warn", "auto") == "\x1b[1m"
 
 
 def test_prompt_toolkit_knows_every_style() -> None:
-    style = theme.prompt_style(True).get_attrs_for_style_str("class:ok")
-    assert (style.color, style.bold) == ("ansigreen", True)
-    for name in theme.STYLES:
-        assert theme.prompt_style(False).get_attrs_for_style_str(f"class:{name}").color == ""
+    for name in theme.THEMES:
+        style = theme.prompt_style(name)
+        for of in theme.STYLES:
+            known = style.get_attrs_for_style_str(f"class:{of}")
+            codes = theme.begin(of, name)
+            assert bool(known.color) == bool(re.search(r"38;5|[39]\dm", codes)), (name, of)
+            assert known.bold == bool(re.search(r"\[1[;m]", codes)), (name, of)

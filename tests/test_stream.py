@@ -15,12 +15,14 @@ from popshell.ui import stream
 from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN, Look
 from popshell.ui.rules import BodyKind, body_spans, sent_runs
 from popshell.ui.stream import Shown, View, client_line, pager, status_line, write_content
+from popshell.ui.theme import begin
 from popshell.visible import width
 
 PROFILE = settings(max_examples=250, deadline=None, derandomize=True, database=None)
 KINDS: tuple[BodyKind, ...] = ("listing", "uids", "mail", "capabilities", "text")
 SEQUENCE = re.compile(r"\x1b\[(?:[0-9;]*m|\?7[lh])")
 BARE = View(COLOURLESS)
+CYAN, RED = (begin(name, "dark") for name in ("number", "err"))
 
 
 class Out(io.StringIO):
@@ -53,27 +55,27 @@ def shown(raw: bytes, kind: BodyKind = "text", view: View = BARE, first: int = 0
 
 def test_a_listing() -> None:
     assert drawn(b"1 120\r\n2 200\r\n.\r\n", "listing") == " S: 1 120\n S: 2 200\n S: .\n"
-    assert drawn(b"1 120\r\n", "listing", View(COLOURED)) == (" \x1b[2mS:\x1b[m \x1b[36m1\x1b[m \x1b[36m120\x1b[m\n")
+    assert drawn(b"1 120\r\n", "listing", View(COLOURED)) == (f" S: {CYAN}1\x1b[m {CYAN}120\x1b[m\n")
 
 
 def test_a_mail_shows_header_stuffing_and_terminator() -> None:
     raw = b"Subject: x\r\n\r\na: b\r\n..\r\n.\r\n"
     assert drawn(raw, "mail") == " S: Subject: x\n S: \n S: a: b\n S: ..\n S: .\n"
     coloured = drawn(raw, "mail", View(COLOURED)).split("\n")
-    gutter = " \x1b[2mS:\x1b[m "
+    gutter = " S: "
     assert coloured == [
-        f"{gutter}\x1b[36mSubject:\x1b[m x",
+        f"{gutter}{CYAN}Subject:\x1b[m x",
         gutter,
         f"{gutter}a: b",
-        f"{gutter}\x1b[4;33m.\x1b[m.",
-        f"{gutter}\x1b[1;33m.\x1b[m",
+        f"{gutter}\x1b[4;38;5;221m.\x1b[m.",
+        f"{gutter}\x1b[1;38;5;221m.\x1b[m",
         "",
     ]
 
 
 def test_a_mail_without_header_has_none() -> None:
-    assert "\x1b[36m" not in drawn(b"\r\na: b\r\n\r\nc: d\r\n.\r\n", "mail", View(COLOURED))
-    assert drawn(b"a: b\r\nc: d\r\n", "mail", View(COLOURED)).count("\x1b[36m") == 2
+    assert CYAN not in drawn(b"\r\na: b\r\n\r\nc: d\r\n.\r\n", "mail", View(COLOURED))
+    assert drawn(b"a: b\r\nc: d\r\n", "mail", View(COLOURED)).count(CYAN) == 2
 
 
 def test_an_empty_content() -> None:
@@ -190,7 +192,7 @@ def test_status_lines() -> None:
 
 def test_status_lines_have_colours_and_rows() -> None:
     assert status_line(b"-ERR [IN-USE] x", COLOURED) == (
-        "\x1b[1;31m✘\x1b[m\x1b[2mS:\x1b[m \x1b[1;31m-ERR\x1b[m \x1b[35m[IN-USE]\x1b[m x"
+        f"{RED}✘\x1b[mS: {RED}-ERR\x1b[m {begin('code', 'dark')}[IN-USE]\x1b[m x"
     )
     rows = status_line(b"+OK " + b"x" * 100, COLOURLESS, 80).split("\n")
     assert rows == ["✔S: +OK " + "x" * 72, " S| " + "x" * 28]
@@ -209,7 +211,9 @@ def test_client_lines() -> None:
     assert client_line(sent_runs(parse("PASS x")), Look(ascii=True)) == " C: PASS ****"
     assert client_line(sent_runs(parse("PASS x"), masked=False), COLOURLESS) == " C: PASS x"
     assert client_line(sent_runs(parse("STAT")), PLAIN) == "C: STAT"
-    assert client_line(sent_runs(parse("RETR 1")), COLOURED) == " \x1b[1;36mC:\x1b[m \x1b[1mRETR\x1b[m \x1b[36m1\x1b[m"
+    assert client_line(sent_runs(parse("RETR 1")), COLOURED) == (
+        f" \x1b[1;38;5;80mC:\x1b[m \x1b[1mRETR\x1b[m {CYAN}1\x1b[m"
+    )
     assert client_line(sent_runs(parse("A\x1b[2J")), COLOURLESS) == " C: A\\x1b[2J"
 
 

@@ -27,6 +27,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.controls import BufferControl
 from prompt_toolkit.layout.processors import AfterInput
+from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
 from popshell.course.catalog import Catalog
@@ -40,6 +41,9 @@ from popshell.ui.prompt import Mask, ShellLexer, Toolbar, Typing, formatted, hin
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Shell
 from popshell.visible import fault_of, show
+
+#: prompt_toolkit's depth for themes with colours of their own; left to itself it goes by NO_COLOR alone.
+_DEPTHS = {"dark": ColorDepth.DEPTH_8_BIT, "light": ColorDepth.DEPTH_8_BIT}
 
 
 class TerminalScreen(Screen):
@@ -79,7 +83,7 @@ class Editor:
         self._task: asyncio.Task[None] | None = None
         self.interruptions = Interruptions(lambda: self._live() is not None)
         self._stopped: int | None = None
-        self._style = theme.prompt_style(shell.screen.look.colour)
+        self._style = theme.prompt_style(shell.screen.look.theme)
         self._toolbar = Toolbar(shell, catalog, self._typing, self._typed)
         self._session: PromptSession[str] = PromptSession(
             message=lambda: formatted(prompt_line(shell)),
@@ -95,6 +99,7 @@ class Editor:
             erase_when_done=True,
             enable_suspend=False,
             style=self._style,
+            color_depth=_DEPTHS.get(shell.screen.look.theme, ColorDepth.DEPTH_4_BIT),
             include_default_pygments_style=False,
             editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
         )

@@ -82,13 +82,14 @@ _AS_IT_IS = frozenset(("peer", "argument", "extra"))
 
 
 class Look(NamedTuple):
-    """How text appears: with colours or without, how signs are spelled, how wide a line may be.
+    """How text appears: in which theme, how signs are spelled, how wide a line may be.
 
-    `plain` (--plain) writes no escape sequence, has words or ASCII for signs and drawings, and puts code into
+    `plain` (--plain) has words or ASCII for signs and drawings, and puts code into
     backticks. `ascii` (--ascii) spells everything of ours in ASCII. What is spelled already stays as it is.
     """
 
-    colour: bool = False
+    #: a name of theme.THEMES
+    theme: str = "none"
     plain: bool = False
     ascii: bool = False
     #: columns that a line may take: one fewer than the window has, because some terminals wrap a full line
@@ -133,11 +134,11 @@ class Look(NamedTuple):
 
     def around(self, name: str) -> tuple[str, str]:
         """What `paint` puts before and after a text, for writers that colour many at once."""
-        before = begin(name) if self.colour and not self.plain else ""
+        before = begin(name, self.theme)
         return before, END if before else ""
 
 
-COLOURED = Look(colour=True)
+COLOURED = Look(theme="dark")
 COLOURLESS = Look()
 PLAIN = Look(plain=True)
 

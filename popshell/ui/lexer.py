@@ -28,13 +28,14 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pygments.lexer import ExtendedRegexLexer, LexerContext
+from pygments.style import Style
 from pygments.token import Comment, Generic, Keyword, Literal, Name, Number, Punctuation, Text, Whitespace
 
 from popshell.protocol.line import CommandLine, Context, parse
-from popshell.ui import rules
+from popshell.ui import rules, theme
 from popshell.ui.rules import BodyKind, Span, Spans
 
-#: Style of the palette -> type of token. `theme.pygments_style` goes the other way.
+#: Style of the palette -> type of token; `DarkStyle` and `LightStyle` colour the tokens by the palette.
 TOKENS: Mapping[str, Any] = MappingProxyType(
     {
         "ok": Generic.Inserted,
@@ -62,6 +63,21 @@ TOKENS: Mapping[str, Any] = MappingProxyType(
 )
 
 Lexed = Iterator[tuple[int, Any, str]]
+
+
+class DarkStyle(Style):  # type: ignore[misc]
+    """The theme `dark` for pygments: `pygmentize -O style=popshell-dark`."""
+
+    background_color = theme.BACKGROUNDS["dark"][0]
+    styles: ClassVar = {token: theme.words(name, "dark") for name, token in TOKENS.items()}
+
+
+class LightStyle(Style):  # type: ignore[misc]
+    """The theme `light` for pygments."""
+
+    background_color = theme.BACKGROUNDS["light"][0]
+    styles: ClassVar = {token: theme.words(name, "light") for name, token in TOKENS.items()}
+
 
 _BLANKS = " \t"
 _ASIDE = re.compile(r"<[^<>@]*>")

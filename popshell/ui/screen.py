@@ -202,12 +202,14 @@ class Screen:
 
 
 class PlainScreen(Screen):
-    """Words instead of signs, no escapes, no cap: for pipes, dumb terminals and screen readers."""
+    """Words instead of signs, no escapes but those of a theme, no cap: for pipes, dumb terminals and screen readers."""
 
     prompts = False
 
-    def __init__(self, out: TextIO | None = None, *, interactive: bool = False, ascii: bool = False) -> None:
-        super().__init__(PLAIN, ascii=ascii, out=out)
+    def __init__(
+        self, out: TextIO | None = None, *, interactive: bool = False, ascii: bool = False, theme: str = "none"
+    ) -> None:
+        super().__init__(PLAIN._replace(theme=theme), ascii=ascii, out=out)
         self.most = self.longest = 1 << 40
         self.interactive = interactive
         #: where answers come from when a person sits at the terminal: the same lines as the commands

@@ -1,22 +1,27 @@
-"""The styles: each a name and a few plain words, given to the terminal and to prompt_toolkit.
+"""The styles and the themes: the one palette for our own escape sequences, prompt_toolkit and pygments.
 
-Theory. Code that colours names a style and nothing else. Only the eight base colours of the terminal are used,
-never a background, white, black or "bright black": those are the ones that themes, light and dark, keep legible.
-Colour is never the only sign: each use has a word or a mark beside it, so `NO_COLOR` takes nothing away.
+Theory. Code that colours names a style and nothing else. A style has attributes and one colour; what the colour is, the
+theme says. Where the background is not known (`auto`) there are no colours: the default foreground, bold and underline
+are legible on every background. `dark` and `light` have colours of the fixed 256-colour cube, each with a contrast of
+4.5:1 at least on `BACKGROUNDS`; their `-16` forms are for terminals that have only the named colours, which each
+terminal defines as it likes: a colour that common palettes draw too faint is left out there. "dim" is not used, since
+its contrast is not known. Colour is never the only sign: each use has a word or a mark beside it.
 
-Traps. prompt_toolkit learned "dim" late, takes unknown words for colours, and does not honour FORCE_COLOR.
+Traps. prompt_toolkit takes unknown words for colours, does not honour FORCE_COLOR, and has names of its own for the
+sixteen colours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import prompt_toolkit.styles
 
-#: Name of a style -> its words, out of `_SGR`. A style without words has the colours of the terminal.
+#: Name of a style -> its attributes and its colour. A style without words has the colours of the terminal.
 STYLES: Mapping[str, str] = {
     # replies
     "ok": "bold green",
@@ -34,80 +39,180 @@ STYLES: Mapping[str, str] = {
     "terminator": "bold yellow",
     # commands
     "command": "bold",
-    "command-unknown": "red",
+    "command-unknown": "underline red",
     "argument": "",
-    "extra": "red",
+    "extra": "underline red",
     "mechanism": "magenta",
-    "secret": "dim",
-    "comment": "dim",
+    "secret": "grey",
+    "comment": "grey",
     # the margin
     "gutter-client": "bold cyan",
-    "gutter-server": "dim",
+    "gutter-server": "",  # it stands on every row: a sequence there would multiply what a hostile reply costs
     # what a peer said, beside words of ours: never changed, not even for --ascii
     "peer": "",
     # words of the shell
-    "note": "dim",
+    "note": "grey",
     "warn": "bold yellow",
     "emphasis": "bold",
     "state": "",
     "state-here": "bold green",
     "arrow": "cyan",
     "lock": "bold green",
-    "rfc": "dim underline",
-    "dim": "dim",
-    "diagram.line": "dim",
+    "rfc": "underline grey",
+    "dim": "grey",
+    "diagram.line": "grey",
     "diagram.state": "",
     "diagram.here": "bold green",
     "diagram.command": "",
     "diagram.legal": "cyan",
     "diagram.taken": "bold cyan",
-    "diagram.note": "dim",
+    "diagram.note": "grey",
 }
 
-_SGR: Mapping[str, str] = {
-    "bold": "1",
-    "dim": "2",
-    "underline": "4",
-    "red": "31",
-    "green": "32",
-    "yellow": "33",
-    "magenta": "35",
-    "cyan": "36",
-}
-_ATTRIBUTES = ("bold", "dim", "underline")
+_ATTRIBUTES = {"bold": "1", "underline": "4"}
+#: prompt_toolkit's names of SGR 30 to 37 and 90 to 97.
+_NAMED = dict(
+    zip(
+        (*range(30, 38), *range(90, 98)),
+        (
+            *("ansiblack", "ansired", "ansigreen", "ansiyellow", "ansiblue", "ansimagenta", "ansicyan", "ansigray"),
+            *("ansibrightblack", "ansibrightred", "ansibrightgreen", "ansibrightyellow", "ansibrightblue"),
+            *("ansibrightmagenta", "ansibrightcyan", "ansiwhite"),
+        ),
+        strict=True,
+    )
+)
+
+
+#: What prompt_toolkit would draw in colours and backgrounds of its own.
+_OVER: Mapping[str, str] = MappingProxyType(
+    {
+        # In reverse, every colour in the toolbar would be a patch of background.
+        "bottom-toolbar": "noreverse",
+        "bottom-toolbar.text": "noreverse",
+        "completion-menu": "noinherit",
+        "completion-menu.completion": "noinherit",
+        "completion-menu.completion.current": "noinherit reverse",
+        "completion-menu.meta.completion": "noinherit",
+        "completion-menu.meta.completion.current": "noinherit underline",
+        "scrollbar.background": "noinherit",
+        "scrollbar.button": "noinherit reverse",
+        "control-character": "noinherit underline",
+        "search": "noinherit underline",
+        "search.current": "noinherit reverse",
+        "incsearch": "noinherit underline",
+        "incsearch.current": "noinherit reverse",
+    }
+)
+
+
+class Colour(NamedTuple):
+    """A colour of the 256 by its number (16 to 255), and the SGR code of the named one; 0 where none is legible."""
+
+    number: int
+    named: int = 0
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Its red, green and blue, 0 to 255: a cube of 6 steps a side, then a ramp of greys."""
+        if self.number >= 232:
+            return (8 + (self.number - 232) * 10,) * 3
+        at = self.number - 16
+        red, green, blue = (0 if step == 0 else 55 + 40 * step for step in (at // 36, at // 6 % 6, at % 6))
+        return red, green, blue
+
+
+COLOURS: Mapping[str, Mapping[str, Colour]] = MappingProxyType(
+    {
+        "dark": {
+            "red": Colour(210, 91),
+            "green": Colour(114, 32),
+            "yellow": Colour(221, 93),
+            "magenta": Colour(176, 95),
+            "cyan": Colour(80, 96),
+            "grey": Colour(250, 37),
+        },
+        "light": {
+            "red": Colour(124, 31),
+            "green": Colour(22),
+            "yellow": Colour(94),
+            "magenta": Colour(90, 35),
+            "cyan": Colour(24, 34),
+            "grey": Colour(240),
+        },
+    }
+)
+#: What the colours of a theme are legible on: white or black, and what editors and terminals have instead.
+BACKGROUNDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "dark": ("#000000", "#1e1e1e", "#002b36", "#282c34", "#300a24"),
+        "light": ("#ffffff", "#fdf6e3", "#f2f2f2", "#eeeeee"),
+    }
+)
+#: What a Look may have as its theme.
+THEMES = ("none", "auto", "dark", "light", "dark-16", "light-16")
 #: The escape sequence that ends every style.
 END = "\x1b[m"
 
 
-@lru_cache(maxsize=len(STYLES))
-def begin(name: str) -> str:
+def _parts(name: str, theme: str) -> Iterator[tuple[str, Colour | None]]:
+    """The words of a style that the theme has: attributes as they are, colours with what they are in it."""
+    colours = COLOURS.get(theme.removesuffix("-16"), {})
+    for word in STYLES[name].split():
+        if word in _ATTRIBUTES:
+            if theme != "none":
+                yield word, None
+        elif (colour := colours.get(word)) and (colour.named or not theme.endswith("-16")):
+            yield word, colour
+
+
+@lru_cache(maxsize=len(STYLES) * 2)
+def begin(name: str, theme: str) -> str:
     """The escape sequence with which the style `name` begins, "" for one without words. Raises KeyError."""
-    codes = ";".join(_SGR[word] for word in STYLES[name].split())
-    return f"\x1b[{codes}m" if codes else ""
+    codes = [
+        _ATTRIBUTES[word] if colour is None else str(colour.named) if theme.endswith("-16") else f"38;5;{colour.number}"
+        for word, colour in _parts(name, theme)
+    ]
+    return f"\x1b[{';'.join(codes)}m" if codes else ""
 
 
-def colour_allowed(environ: Mapping[str, str], isatty: bool) -> bool:
-    """The one decision. NO_COLOR, if not empty, wins (no-color.org); FORCE_COLOR colours what is no terminal."""
-    if environ.get("NO_COLOR"):
-        return False
-    if environ.get("FORCE_COLOR", "0") not in ("", "0"):
-        return True
-    return isatty and environ.get("TERM") != "dumb"
+def words(name: str, theme: str) -> str:
+    """The style as prompt_toolkit and pygments write it: `bold #87d787`, `bold ansigreen`. Raises KeyError."""
+    return " ".join(
+        word
+        if colour is None
+        else _NAMED[colour.named]
+        if theme.endswith("-16")
+        else "#{:02x}{:02x}{:02x}".format(*colour.rgb)
+        for word, colour in _parts(name, theme)
+    )
 
 
-def prompt_style(colour: bool) -> prompt_toolkit.styles.Style:
+def chosen(wanted: str, source: str, environ: Mapping[str, str], isatty: bool) -> str:
+    """The theme of a Look for the setting `theme`, which is `wanted` by `source` (config.Value).
+
+    In falling order: the option `--theme`; NO_COLOR, if not empty (no-color.org), is `none`; CLICOLOR_FORCE and
+    FORCE_COLOR, if neither empty nor 0, style what is no terminal, too; config.toml. TERM=dumb is `none`.
+    """
+    if environ.get("NO_COLOR") and source != "--theme":
+        return "none"
+    forced = any(environ.get(name, "0") not in ("", "0") for name in ("CLICOLOR_FORCE", "FORCE_COLOR"))
+    if not forced and (not isatty or environ.get("TERM", "dumb") == "dumb"):
+        return "none"
+    return f"{wanted}-16" if wanted in COLOURS and not _has_256(environ) else wanted
+
+
+def _has_256(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal has 256 colours: by terminfo's convention for names, COLORTERM, and names that are known."""
+    term = environ.get("TERM", "")
+    known = ("xterm-kitty", "xterm-ghostty", "alacritty", "foot", "wezterm", "contour")
+    return "256color" in term or "direct" in term or term.startswith(known) or bool(environ.get("COLORTERM"))
+
+
+def prompt_style(theme: str) -> prompt_toolkit.styles.Style:
     """The styles as prompt_toolkit classes: `class:header-name`."""
-    from prompt_toolkit.styles import Attrs, Style
+    from prompt_toolkit.styles import Style
 
-    known = set(_ATTRIBUTES) & set(Attrs._fields)
-    rules = [(name, " ".join(_named(words, known)) if colour else "") for name, words in STYLES.items()]
-    # prompt_toolkit draws its toolbar in reverse, which turns every colour in it into a patch of background.
-    return Style([*rules, ("bottom-toolbar", "noreverse"), ("bottom-toolbar.text", "noreverse")])
-
-
-def _named(words: str, known: set[str]) -> Iterator[str]:
-    for word in words.split():
-        if word not in _ATTRIBUTES:
-            yield f"ansi{word}"
-        elif word in known:
-            yield word
+    rules = [(name, words(name, theme)) for name in STYLES]
+    ghost = words("dim", theme) or ("underline" if theme != "none" else "")
+    return Style([*rules, *_OVER.items(), ("auto-suggestion", f"noinherit {ghost}")])

@@ -30,6 +30,8 @@ from typing import Any
 import pyte
 import pytest
 
+from popshell.ui.theme import begin
+
 POPSHELL = [sys.executable, "-m", "popshell"]
 SECONDS = 10.0
 _PAUSE = 0.01
@@ -455,6 +457,11 @@ def painted(coloured: str, word: str) -> list[set[str]]:
     marks += [frozenset(state)] * (len(coloured) - at)
     plain += coloured[at:]
     return [set(marks[found.start()]) for found in re.finditer(re.escape(word), plain)]
+
+
+def codes(style: str) -> set[str]:
+    """The SGR attributes of a style in the theme `dark`."""
+    return set(re.findall(r"\d+", begin(style, "dark")))
 
 
 def _without(state: set[str], code: str) -> set[str]:

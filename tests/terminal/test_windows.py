@@ -120,8 +120,15 @@ def test_dumb_terminal_gets_words_and_no_escape(env: dict[str, str | None], term
 
 def test_no_color_takes_the_colours_and_nothing_else(terminal: Terminals) -> None:
     colours = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-7]|4[0-7]|9\d|10\d|38|48)[;m]")
-    for env, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True)):
-        shell = terminal(env=env)
+    for options, env, coloured in (
+        (("--theme", "dark"), {}, True),
+        (("--theme", "light"), {"NO_COLOR": ""}, True),
+        (("--theme", "light"), {"NO_COLOR": "1"}, True),  # an option is nearer than the environment (no-color.org)
+        ((), {}, False),
+        ((), {"NO_COLOR": "1"}, False),
+        (("--theme", "none"), {}, False),
+    ):
+        shell = terminal(*options, env=env)
         shell.prompt()
         shell.line("STAT", "✘S: -ERR")
         shell.type(":help RETR\r")
@@ -129,7 +136,7 @@ def test_no_color_takes_the_colours_and_nothing_else(terminal: Terminals) -> Non
         shell.prompt()
         shell.type("\t")
         shell.wait("name the maildrop")
-        assert bool(colours.search(shell.raw)) == coloured
+        assert bool(colours.search(shell.raw)) == coloured, (options, env)
 
 
 @pytest.mark.parametrize(
