@@ -413,6 +413,8 @@ _CONDITIONS = {
     "update_fails": ("true", "answers `QUIT` with marks with `-ERR [SYS/TEMP]`, and erases nothing"),
     "require_tls": ("true", "takes passwords under TLS only"),
     "without": ('["TOP", "UIDL"]', "neither announces nor serves these capabilities"),
+    "mechanisms": ('["PLAIN", "CRAM-MD5"]', "serves these mechanisms of AUTH, where they can be used; PLAIN if absent"),
+    "iterations": ("10000", "asks for so many iterations in SCRAM; 4096 if absent"),
     "line_goes_dead_after": ("3", "so many commands are served, then the line is dead: no reply, no close"),
 }
 

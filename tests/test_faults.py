@@ -29,6 +29,9 @@ EACH: list[tuple[dict[str, object], tuple[str, ...], str]] = [
     ({"require_tls": True}, ("STLS", *LOGIN), "+OK"),
     ({"without": ["TOP"]}, (*LOGIN, "TOP 1 0"), "-ERR"),
     ({"without": ["UIDL"]}, (*LOGIN, "TOP 1 0"), "+OK"),
+    ({"mechanisms": ["CRAM-MD5"]}, ("AUTH PLAIN",), "-ERR no such mechanism"),
+    ({"mechanisms": ["LOGIN"], "iterations": 1}, ("AUTH LOGIN",), "+ VXNlcm5hbWU6"),
+    ({"mechanisms": ["LOGIN"], "require_tls": True}, ("AUTH LOGIN",), "-ERR [AUTH]"),
     ({"line_goes_dead_after": 3}, (*LOGIN, "STAT"), "+OK"),
     ({"line_goes_dead_after": 2}, (*LOGIN, "STAT"), ""),
 ]

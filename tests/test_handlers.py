@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from support import (
     LOGIN,
     NAME,
@@ -9,6 +12,7 @@ from support import (
     STAMP,
     converse,
     default_messages,
+    each,
     logged_in,
     message,
     over,
@@ -22,9 +26,12 @@ from support import (
 
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, State
 from popshell.protocol.maildrop_view import scan_listing, unique_id_listing
-from popshell.protocol.sasl import MECHANISMS, ClientLines, apop_digest
+from popshell.protocol.mechanisms import MECHANISMS
+from popshell.protocol.sasl import ClientLines, Credentials, apop_digest, encode_line
 from popshell.server.handlers import HANDLERS
 from popshell.server.maildrop import Message
+from popshell.server.mailserver import practice_token
+from popshell.server.session import ServerSession
 
 A, T = State.AUTHORIZATION, State.TRANSACTION
 DIGEST = apop_digest(STAMP, SECRET)
@@ -90,7 +97,7 @@ class TestCapa:
             assert play(*before, line)[-1].ok, name
 
     def test_sasl_lists_the_mechanisms(self) -> None:
-        assert self.rows()["SASL"] == tuple(MECHANISMS)
+        assert self.rows()["SASL"] == ("PLAIN",)
 
     def test_stls(self) -> None:
         assert "STLS" in self.rows()
@@ -158,11 +165,10 @@ class TestLogin:
         assert play("AUTH PLAIN", plain(secret="wrong"), f"AUTH PLAIN {plain()}")[-1].ok
         assert play(f"USER {NAME}", "PASS wrong", f"APOP {NAME} {DIGEST}")[-1].ok
 
-    @over("name", MECHANISMS)
-    def test_every_mechanism(self, name: str) -> None:
-        client = ClientLines(MECHANISMS[name], NAME, SECRET)
+    def test_an_auth_command_in_either_form(self) -> None:
+        client = ClientLines(MECHANISMS["PLAIN"], Credentials(NAME, SECRET))
         assert play(client.command())[-1].ok
-        client = ClientLines(MECHANISMS[name], NAME, SECRET)
+        client = ClientLines(MECHANISMS["PLAIN"], Credentials(NAME, SECRET))
         assert play(client.command(initial=False).lower(), client.answer(""))[-1].ok
 
     def test_login_tells_count_and_octets(self) -> None:
@@ -305,3 +311,102 @@ class TestDele:
         session = logged_in()
         assert converse(session, b"DELE 0000000002\r\n").startswith(b"+OK")
         assert session.maildrop.marks == {2}
+
+
+class TestMechanisms:
+    """The practice server serves what it is set to, and of that what leads anywhere (RFC 5034 §3)."""
+
+    EVERY: Mapping[str, object] = {"mechanisms": tuple(MECHANISMS), "iterations": 10}
+    TOKEN = practice_token(NAME)
+
+    def session(self, *, tls: bool, binding: bytes | None = None, **options: Any) -> ServerSession:
+        options.setdefault("faults", self.EVERY)
+        session = practice_server(tokens={self.TOKEN: NAME, practice_token(NAME, 1): NAME}, **options).session(tls=tls)
+        if tls:
+            session.tls_started(binding)
+        drained(session)
+        return session
+
+    def listed(self, session: ServerSession) -> list[str]:
+        return [mechanism.name for mechanism in session.mechanisms]
+
+    def test_what_is_listed(self) -> None:
+        bound = [name for name, row in MECHANISMS.items() if row.binds]
+        passwords = [name for name, row in MECHANISMS.items() if not row.only_under_tls]
+        assert self.listed(self.session(tls=True, binding=b"x")) == list(MECHANISMS)
+        assert self.listed(self.session(tls=True)) == [name for name in MECHANISMS if name not in bound]
+        assert self.listed(self.session(tls=False)) == passwords
+        strict = {**self.EVERY, "require_tls": True}
+        assert self.listed(self.session(tls=False, faults=strict)) == [
+            name for name in passwords if not MECHANISMS[name].clear_text
+        ]
+        for name in MECHANISMS:
+            rest = tuple(one for one in MECHANISMS if one != name)
+            session = self.session(tls=True, binding=b"x", faults={"mechanisms": rest})
+            assert self.listed(session) == list(rest), name
+            assert ask(session, f"AUTH {name}") == "-ERR no such mechanism", name
+
+    def test_no_tokens_no_token_mechanisms(self) -> None:
+        session = practice_server(faults=self.EVERY).session(tls=True)
+        assert not {"XOAUTH2", "OAUTHBEARER"}.intersection(self.listed(session))
+
+    def test_what_needs_tls_says_so(self) -> None:
+        for name, row in MECHANISMS.items():
+            said = ask(self.session(tls=False), f"AUTH {name}")
+            assert said.startswith("-ERR [AUTH] passwords are taken under TLS" if row.only_under_tls else "+ "), name
+
+    def log_in(self, session: ServerSession, name: str, secret: str, *, binding: bytes | None = b"x") -> str:
+        plus_offered = binding is not None and f"{name}-PLUS" in self.listed(session)
+        login = Credentials(NAME, secret, binding=binding, plus_offered=plus_offered)
+        client = ClientLines(MECHANISMS[name], login)
+        said = ask(session, client.command())
+        while said.startswith("+ "):
+            said = ask(session, client.answer(said[2:]))
+        assert not (said.startswith("+OK") and client.outcome(True)), name
+        return said
+
+    def test_each_logs_in_and_refuses(self) -> None:
+        def check(name: str) -> None:
+            row = MECHANISMS[name]
+            right = {"password": SECRET, "token": self.TOKEN, "certificate": ""}[row.proof]
+            wrong = practice_token(NAME, 1) if row.proof == "token" else "wrong"
+            session = self.session(tls=True, binding=b"x")
+            if row.proof == "certificate":
+                session.certificate = None
+            assert self.log_in(session, name, wrong).startswith("-ERR [AUTH] wrong name or password")
+            session.certificate = NAME
+            assert self.log_in(session, name, right).startswith("+OK maildrop has")
+
+        each([(name,) for name in MECHANISMS], check)
+
+    def test_another_channel(self) -> None:
+        session = self.session(tls=True, binding=b"x")
+        assert self.log_in(session, "SCRAM-SHA-1-PLUS", SECRET, binding=b"y") == "-ERR channel binding does not match"
+        said = ask(session, "AUTH SCRAM-SHA-1 " + encode_line(b"y,,n=mei,r=x"))
+        assert said.startswith("-ERR channel binding is served here")
+
+    def test_each_can_be_cancelled_and_takes_no_nonsense(self) -> None:
+        for name in MECHANISMS:
+            session = self.session(tls=True, binding=b"x")
+            assert ask(session, f"AUTH {name}").startswith("+ "), name
+            assert ask(session, "*") == "-ERR authentication cancelled", name
+            assert ask(session, f"AUTH {name}").startswith("+ "), name
+            assert ask(session, "=AAA") == "-ERR that is not base64", name
+
+    def test_more_iterations_than_it_computes_itself(self) -> None:
+        many = {"mechanisms": ("SCRAM-SHA-1",), "iterations": 10**9}
+        assert self.log_in(self.session(tls=False, faults=many), "SCRAM-SHA-1", SECRET, binding=None) == (
+            "-ERR authentication cancelled"
+        )
+
+
+def drained(session: ServerSession) -> str:
+    out = b""
+    while (chunk := session.next_chunk()) is not None:
+        out += chunk
+    return out.decode().removesuffix("\r\n")
+
+
+def ask(session: ServerSession, line: str) -> str:
+    session.feed(line.encode() + b"\r\n")
+    return drained(session)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import blob, each, plain
@@ -16,6 +18,13 @@ PROFILE = settings(max_examples=500, deadline=None, derandomize=True, database=N
 A, T = State.AUTHORIZATION, State.TRANSACTION
 
 AFTER_USER = Context(A, "USER")
+
+
+def token_message(token: str) -> str:
+    """XOAUTH2's message."""
+    return base64.b64encode(f"user=mei\x01auth=Bearer {token}\x01\x01".encode()).decode()
+
+
 SECRETS = [
     (f"PASS {CANARY}", Context(A), f"PASS {MASK}"),
     (f"  pass {CANARY}", Context(A), f"  pass {MASK}"),
@@ -34,6 +43,8 @@ SECRETS = [
     (f"AUTHPLAIN {plain('mei', CANARY)}", Context(A), f"AUTHPLAIN {MASK}"),
     (plain("mei", CANARY), Context(A), MASK),  # the answer to a challenge that did not come
     (plain("mei", CANARY) + " x", Context(T), f"{MASK} x"),
+    (f"AUHT XOAUTH2 {token_message(CANARY)}", Context(A), f"AUHT XOAUTH2 {MASK}"),
+    (token_message(CANARY), Context(A), MASK),
     (f"PAS {CANARY}", AFTER_USER, f"PAS {MASK}"),
     (f"  pas {CANARY}", AFTER_USER, f"  pas {MASK}"),
     (f"PSAS {CANARY} x", AFTER_USER, f"PSAS {MASK}"),
@@ -284,3 +295,9 @@ def test_a_password_is_never_shown(blanks: str, verb: str, around: str, context:
     line = parse(blanks + verb + CANARY + around, Context(context.state, "USER"))
     assert CANARY not in line.redacted() + repr(line) + repr(line.tokens) + line.name
     assert any(CANARY in secret for secret in line.secrets)
+
+
+def test_a_token_is_a_secret_by_itself() -> None:
+    """A server may repeat it in its reply."""
+    known = secrets.secrets_in(token_message(CANARY))
+    assert redact(f"no such token {CANARY}", secrets.joined((), known)) == f"no such token {MASK}"

@@ -84,4 +84,5 @@ SOURCES = (
     "server/replies.py",
     "protocol/line.py",
     "protocol/sasl.py",
+    "protocol/mechanisms.py",
 )

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 from popshell.course.catalog import Words
 from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State, known_code
 from popshell.protocol.line import CommandLine, upper
+from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange, Response, stamp
-from popshell.protocol.sasl import MECHANISMS, Mechanism, SaslError, decode_line
+from popshell.protocol.sasl import Mechanism, SaslError, Verifier, decode_line
 from popshell.protocol.secrets import MASK
 from popshell.protocol.wire import from_base64, stuffed_lines
 
@@ -152,12 +153,16 @@ def _reason_of_auth(exchange: Exchange, line: CommandLine) -> str:
         answer = exchange.steps[-1].answer
         if answer != b"=" and from_base64(answer) is None:
             return "bad-base64"
-        return "bad-message" if mechanism and not _readable(mechanism, answer.decode("ascii")) else "credentials"
+        # Only the first message can be read by itself, and only where the client speaks first.
+        alone = len(exchange.steps) == 1 and not exchange.steps[0].challenge and len(line.arguments) < 2
+        if mechanism and alone and not _readable(mechanism, answer.decode("ascii")):
+            return "bad-message"
+        return "credentials"
     if mechanism is None:
         return "unknown-mechanism"
     if len(line.arguments) > 1 and not _readable(mechanism, line.arguments[1]):
         return "bad-message"
-    if mechanism.clear_text and not exchange.tls:
+    if (mechanism.clear_text or mechanism.only_under_tls) and not exchange.tls:
         return "tls-required"
     return "credentials" if len(line.arguments) > 1 else "unknown-mechanism"
 
@@ -165,7 +170,7 @@ def _reason_of_auth(exchange: Exchange, line: CommandLine) -> str:
 def _readable(mechanism: Mechanism, text: str) -> bool:
     """Whether a base64 line is a message of the mechanism, right or wrong."""
     try:
-        mechanism.as_server(lambda name: None).step(decode_line(text))
+        mechanism.as_server(Verifier(lambda name: None)).step(decode_line(text))
     except SaslError:
         return False
     return True
@@ -328,7 +333,7 @@ def sections(page: str, words: Words) -> tuple[tuple[str, ...], str]:
 
 _REPLIES_WITHOUT_FACTS = """
 user stls utf8 capa lang-list uidl top noop quit credentials in-use temp-failure perm-failure update-fails tls-required
-needs-utf8 unknown-language unknown-mechanism bad-message cancelled not-supported historic unknown-command wrong-state
+needs-utf8 unknown-language unknown-mechanism bad-message channel-binding downgrade cancelled not-supported historic unknown-command wrong-state
 must-follow already-tls not-after missing-argument extra-argument bad-number zero bad-digest bad-base64 leading-space
 tab empty control too-long stls-pipelined http too-many-connections
 """

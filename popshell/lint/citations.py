@@ -18,7 +18,7 @@ from typing import Any
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.lint.files import Finding
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES
-from popshell.protocol.sasl import MECHANISMS
+from popshell.protocol.mechanisms import MECHANISMS
 from popshell.server.settings import DEVIATIONS
 
 _NUMBER = r"§(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)*\b)"
@@ -122,6 +122,7 @@ def _of_tables() -> Iterator[tuple[str, str, int, str]]:
     for code in RESPONSE_CODES.values():
         yield capabilities, code.code, code.rfc, code.section
     for mechanism in MECHANISMS.values():
-        yield "popshell/protocol/sasl.py", mechanism.name, mechanism.rfc, mechanism.section
+        if mechanism.rfc:
+            yield "popshell/protocol/mechanisms.py", mechanism.name, mechanism.rfc, mechanism.section
     for deviation in DEVIATIONS:
         yield "popshell/server/mailserver.py", deviation.name, deviation.rfc, deviation.section

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from popshell.net.address import SocketAddress, TlsMode, is_loopback, resolve, text_of
+from popshell.net.binding import end_point_binding
 from popshell.net.errors import Fact, NetError, connecting, ending, handshaking, looking_up, symbol
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class TlsFacts(NamedTuple):
     #: SHA-256 over the certificate, 64 hexadecimal digits in lower case
     fingerprint: str
     verified: bool
+    #: what SCRAM's -PLUS mechanisms are bound to; also of a certificate that was not verified
+    binding: bytes | None = None
 
 
 def client_context(ca_file: Path | None, ca_data: str, insecure: bool) -> ssl.SSLContext:
@@ -107,6 +110,7 @@ def facts_of(transport: asyncio.BaseTransport, *, verified: bool) -> TlsFacts:
         not_after=datetime.fromtimestamp(ssl.cert_time_to_seconds(end), UTC) if end else None,
         fingerprint=hashlib.sha256(octets).hexdigest(),
         verified=verified,
+        binding=end_point_binding(octets),
     )
 
 

@@ -18,6 +18,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from popshell.net.address import is_loopback, resolve
+from popshell.net.binding import end_point_binding
 from popshell.net.errors import NetError, listening, symbol
 from popshell.net.peer import NewSession, Peer
 from popshell.server.settings import Limits
@@ -45,7 +46,7 @@ class PracticeCertificate:
     The client trusts `pem`, the authority's certificate, and checks the name like any other.
     """
 
-    __slots__ = ("_authority", "_context", "_names")
+    __slots__ = ("_authority", "_context", "_names", "binding")
 
     def __init__(self, names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")) -> None:
         import trustme
@@ -53,6 +54,8 @@ class PracticeCertificate:
         self._names = names
         self._authority: trustme.CA = trustme.CA(organization_name=_OWNER)
         self._context: ssl.SSLContext | None = None
+        #: what SCRAM's -PLUS mechanisms are bound to, once there is a context
+        self.binding: bytes | None = None
 
     @property
     def pem(self) -> str:
@@ -68,6 +71,8 @@ class PracticeCertificate:
             # The common name is obsolete (RFC 6125 §2.3), but fetchmail 6.4 refuses a certificate without one.
             certificate = self._authority.issue_cert(*self._names, common_name=self._names[0], organization_name=_OWNER)
             certificate.configure_cert(context)
+            leaf = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode("ascii"))
+            self.binding = end_point_binding(leaf)
             self._context = context
         return self._context
 
@@ -174,6 +179,9 @@ class Listener:
 
     def tls_context(self) -> ssl.SSLContext:
         return self.certificate().context
+
+    def tls_binding(self) -> bytes | None:
+        return self.certificate().binding
 
     @property
     def crowded(self) -> bool:

@@ -69,7 +69,7 @@ class PeerSession(Protocol):
 
     def expire(self) -> bool: ...
 
-    def tls_started(self) -> None: ...
+    def tls_started(self, binding: bytes | None = None) -> None: ...
 
     def lost(self) -> None: ...
 
@@ -104,6 +104,9 @@ class PeerOwner(Protocol):
         """Call `check_timers()` in so many seconds, or before."""
 
     def tls_context(self) -> ssl.SSLContext: ...
+
+    def tls_binding(self) -> bytes | None:
+        """tls-server-end-point's data, once there is a context."""
 
 
 class _Phase(Enum):
@@ -392,7 +395,7 @@ class Peer(asyncio.BufferedProtocol):
         self._transport, self._deaf = upgraded, False
         upgraded.set_write_buffer_limits(high=self._limits.output)
         self._phase = _Phase.OPEN
-        self._session.tls_started()
+        self._session.tls_started(self._owner.tls_binding())
         if self._early:
             self._session.feed(self._early)
             self._early = b""

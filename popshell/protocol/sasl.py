@@ -1,16 +1,16 @@
-"""APOP's digest and the AUTH mechanisms, stepwise, for client and server, with named intermediates.
+"""APOP's digest, SASLprep, and the shape of an AUTH mechanism: stepwise, for client and server, with intermediates.
 
-A mechanism is one entry of MECHANISMS: shell, completion, practice server and its CAPA list read it. Each of its sides
-is a generator: it is started with the first message, or None if there is none, is sent each message that follows, and
-yields a Step for each. Messages are bytes; base64 is undone outside (`decode_line`). None is no message; b"" is an
-empty one, which is sent.
+A mechanism is one entry of mechanisms.MECHANISMS: shell, completion, practice server and its CAPA list read it. Each of
+its sides is a generator: it is started with the first message, or None if there is none, is sent each message that
+follows, and yields a Step for each. Messages are bytes; base64 is undone outside (`decode_line`). None is no message;
+b"" is an empty one, which is sent.
 
 Names and secrets outside ASCII are prepared by SASLprep (RFC 4013), so that two ways to write one character are equal
 (RFC 4616 §2, RFC 6856 §2.2); what is ASCII is RFC 1939's, and nothing is done to it.
 
 Traps: CR, LF or NUL hidden in base64 have forged replies in other servers (greenmail#1011), so fields are checked again
 after decoding; secrets are compared by `hmac.compare_digest`, and an unknown name takes the same way as a wrong secret.
-Text may hold octets that are no UTF-8, as surrogates: it is encoded by `_octets` alone, and never proves anything.
+Text may hold octets that are no UTF-8, as surrogates: it is encoded by `octets_of` alone, and never proves anything.
 """
 
 from __future__ import annotations
@@ -18,23 +18,47 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Generator, Mapping
-from types import MappingProxyType
-from typing import NamedTuple
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
 
 from popshell.protocol.commands import LONGEST_LINE
 from popshell.protocol.wire import from_base64
 
+#: The type of channel binding here: by the server's certificate (RFC 5929 §4). tls-unique is not defined for TLS 1.3,
+#: and Python tells no tls-exporter.
+BINDING = "tls-server-end-point"
 #: Looks up the secret of a name, given as `prepared` leaves it; None for an unknown name.
 SecretOf = Callable[[str], str | None]
 
+#: JSON about a token, or in one, is not read beyond this.
+_MOST_OCTETS = 64 * 1024
+
 
 class SaslError(Exception):
-    """A message that cannot be read, or one too many. `code` is stable: bad-base64, bad-message."""
+    """A message that cannot be read or must not be trusted, or one too many; the exchange is over.
 
-    def __init__(self, code: str) -> None:
+    `code` is stable; `detail` is what the other side gave as its reason, and may hold anything.
+
+    | code | side | what |
+    |---|---|---|
+    | bad-base64, bad-message | both | it is not what the mechanism sends |
+    | not-prepared | client | name or secret cannot be prepared by SASLprep (RFC 5802 §5.1), or cannot be written |
+    | bad-token | client | a token holds what none may hold (RFC 6750 §2.1) |
+    | no-binding | client | a -PLUS mechanism without channel-binding data |
+    | bad-nonce | client | the server's nonce does not extend ours (RFC 5802 §5.1) |
+    | too-many-iterations | client | more than MOST_ITERATIONS |
+    | extension | client | an extension is mandatory and not known (RFC 5802 §5.1) |
+    | server-error | client | the server's own reason is in `detail` |
+    | bad-server-signature | client | the server does not know the secret (RFC 5802 §5) |
+    | not-proved | client | `+OK` before the exchange was over |
+    | channel-binding | server | the client is bound to another channel, or to none (RFC 5802 §6) |
+    | downgrade | server | the client was shown no -PLUS where there is one (RFC 5802 §6) |
+    """
+
+    def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.detail = detail
 
 
 class Named(NamedTuple):
@@ -56,6 +80,14 @@ class Step(NamedTuple):
     named: tuple[Named, ...] = ()
     #: of a server that is done: the name, as it is compared, that was proved; None if none was
     proved: str | None = None
+    #: of a client that is done: the server may still send one message, its reason why it refuses
+    more: bool = False
+    #: keys of what is odd but no error: few-iterations, token-refused
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        size = None if self.reply is None else len(self.reply)  # the reply may be a password
+        return f"Step({size} octets, done={self.done}, named={self.named}, proved={self.proved!r})"
 
 
 Side = Generator[Step, bytes | None, None]
@@ -67,66 +99,130 @@ class Run:
     def __init__(self, begin: Callable[[bytes | None], Side]) -> None:
         self._begin = begin
         self._side: Side | None = None
+        self._over = False
+        #: whether this side has all that it needs, or has failed
         self.done = False
-        #: the intermediates so far
+        #: the intermediates and the warnings so far
         self.named: tuple[Named, ...] = ()
+        self.warnings: tuple[str, ...] = ()
 
     def step(self, message: bytes | None) -> Step:
         """Take the other side's message; None begins where the other side has not spoken. Raises SaslError."""
-        if self.done:
+        if self._over:
             raise SaslError("bad-message")
-        self.done = True  # also if it raises
+        self._over = self.done = True  # also if it raises
         if self._side is None:
             self._side = self._begin(message)
             step = next(self._side)
         else:
             step = self._side.send(message)
         self.done = step.done
+        self._over = step.done and not step.more
         self.named += step.named
+        self.warnings += step.warnings
         return step
 
 
+class Credentials(NamedTuple):
+    """What a client's side works with."""
+
+    name: str
+    #: the password, or the token
+    secret: str
+    #: whom to act as; "" is oneself
+    authzid: str = ""
+    #: channel-binding data, None without TLS: the server's certificate's (net.tls.TlsFacts.binding)
+    binding: bytes | None = None
+    binding_type: str = BINDING
+    #: whether the server lists the mechanism with channel binding, too
+    plus_offered: bool = False
+    #: where OAUTHBEARER says that it connected to (RFC 7628 §3.1), "" and 0 to say nothing
+    host: str = ""
+    port: int = 0
+    #: SCRAM's nonce; "" for a random one
+    nonce: str = ""
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.name!r}, ..., authzid={self.authzid!r})"
+
+
+class Verifier(NamedTuple):
+    """What a server's side works with."""
+
+    secret_of: SecretOf
+    #: a text that no other run has: the challenge of CRAM-MD5
+    unique: str = ""
+    #: whose a token is, as names are compared; None if it is not valid
+    token_of: SecretOf = lambda token: None
+    #: the name that TLS has proved by the client's certificate
+    certificate: str | None = None
+    #: tls-server-end-point's data, if mechanisms with channel binding are listed
+    binding: bytes | None = None
+    iterations: int = 4096
+    #: what SCRAM's salts are made from, with the name, so that a name has one salt, an unknown one too
+    salt_key: bytes = b""
+    #: what the server adds to SCRAM's nonce; "" for a random one
+    nonce: str = ""
+
+    def __repr__(self) -> str:
+        return "Verifier(...)"
+
+
 class Mechanism(NamedTuple):
-    """One SASL mechanism (RFC 5034 §4). `server` gets a text that no other run has: the greeting's timestamp."""
+    """One SASL mechanism (RFC 5034 §4). `rfc` is 0 where none defines it, or none that is cited."""
 
     name: str
     rfc: int
     section: str
-    client: Callable[[str, str, bytes | None], Side]
-    server: Callable[[SecretOf, str, bytes | None], Side]
+    client: Callable[[Credentials, bytes | None], Side]
+    server: Callable[[Verifier, bytes | None], Side]
     #: a message holds the secret itself, so it needs TLS
     clear_text: bool = False
+    #: what proves the name: "password", "token", "certificate"
+    proof: str = "password"
+    #: it is bound to the TLS channel
+    binds: bool = False
 
-    def as_client(self, name: str, secret: str) -> Run:
-        return Run(lambda first: self.client(name, secret, first))
+    @property
+    def only_under_tls(self) -> bool:
+        """Whether it is wrong, or senseless, without TLS (RFC 7628 §3, RFC 5802 §6)."""
+        return self.proof != "password" or self.binds
 
-    def as_server(self, secret_of: SecretOf, unique: str = "") -> Run:
-        return Run(lambda first: self.server(secret_of, unique, first))
+    def as_client(self, credentials: Credentials) -> Run:
+        return Run(lambda first: self.client(credentials, first))
+
+    def as_server(self, verifier: Verifier) -> Run:
+        return Run(lambda first: self.server(verifier, first))
 
 
 class ClientLines:
-    """The client's lines of one AUTH: the command, and an answer to each challenge."""
+    """The client's lines of one AUTH: the command, and an answer to each challenge. Raises SaslError when made."""
 
-    def __init__(self, mechanism: Mechanism, name: str, secret: str) -> None:
+    def __init__(self, mechanism: Mechanism, credentials: Credentials) -> None:
         self._mechanism = mechanism
-        self.run = mechanism.as_client(name, secret)
+        self.run = mechanism.as_client(credentials)
         #: the first message, if the client speaks first, until it is sent
         self._held = self.run.step(None).reply
         #: why the exchange was cancelled, if it was
         self.error: SaslError | None = None
+        #: how the first message goes: server-first (there is none), initial, two-lines (as wanted), too-long
+        self.form = ""
 
     def command(self, *, initial: bool = True) -> str:
         """AUTH with the initial response, if there is one and the line is no longer than a command may be.
 
-        Without the SASL capability it must not be sent (RFC 5034 §3): then `initial` is False.
+        Without the SASL capability it must not be sent (RFC 5034 §3), and Microsoft's servers take tokens on a line of
+        their own only: then `initial` is False.
         """
         command = f"AUTH {self._mechanism.name}"
         if self._held is None or not initial:
+            self.form = "server-first" if self._held is None else "two-lines"
             return command
         whole = f"{command} {encode_line(self._held) or '='}"
         if len(whole) + 2 > LONGEST_LINE:
+            self.form = "too-long"
             return command
-        self._held = None
+        self.form, self._held = "initial", None
         return whole
 
     def answer(self, challenge: str) -> str:
@@ -143,6 +239,15 @@ class ClientLines:
             self.error = error
             return "*"
         return encode_line(reply or b"")
+
+    def outcome(self, ok: bool) -> SaslError | None:
+        """What is wrong although the last reply is there: the reason for `*`, or a `+OK` that came too early.
+
+        Without this a server that does not know the secret could leave its signature out (RFC 5802 §5).
+        """
+        if ok and self.error is None and (self._held is not None or not self.run.done):
+            self.error = SaslError("not-proved")
+        return self.error
 
 
 def saslprep(text: str, *, stored: bool = False) -> str | None:
@@ -188,34 +293,40 @@ def apop_digest(stamp: str, secret: str) -> str:
     The secret is prepared as a stored string (RFC 6856 §2.2); one that cannot be goes in as it is: no server takes it.
     """
     whole = stamp + (prepared(secret, stored=True) or secret)
-    return hashlib.md5(_octets(whole), usedforsecurity=False).hexdigest()
+    return hashlib.md5(octets_of(whole), usedforsecurity=False).hexdigest()
 
 
 def verify_apop(stamp: str, name: str, digest: str, secret_of: SecretOf) -> str | None:
     """The name, as it is compared, if `digest` proves that it knows its secret."""
-    name, secret = _looked_up(name, secret_of)
+    name, secret = looked_up(name, secret_of)
     expected = apop_digest(stamp, secret if secret is not None else "no such name")
-    same = hmac.compare_digest(_octets(expected), _octets(digest))
+    same = hmac.compare_digest(octets_of(expected), octets_of(digest))
     return name if same and secret is not None else None
 
 
 def verify_password(name: str, password: str, secret_of: SecretOf) -> str | None:
     """The name, as it is compared, if `password` is its secret; an unknown name costs the same time (sec-V10)."""
-    name, secret = _looked_up(name, secret_of)
+    name, secret = looked_up(name, secret_of)
     given = prepared(password)
     expected = secret if secret is not None else "no such name"
-    same = hmac.compare_digest(_octets(expected), _octets(given if given is not None else password))
+    same = hmac.compare_digest(octets_of(expected), octets_of(given if given is not None else password))
     return name if same and secret is not None and given is not None else None
 
 
-def _looked_up(name: str, secret_of: SecretOf) -> tuple[str, str | None]:
+def looked_up(name: str, secret_of: SecretOf) -> tuple[str, str | None]:
     """A name as it is compared, and its secret, if it has one that can be used."""
     found = prepared(name)
     secret = secret_of(found) if found is not None else None
     return found or "", prepared(secret, stored=True) if secret is not None else None
 
 
-def _octets(text: str) -> bytes:
+def acts_as(proved: str | None, authzid: str) -> str | None:
+    """The name that was proved, if it may act as `authzid`: as itself alone (RFC 4616 §2); "" is itself."""
+    return proved if authzid == "" or prepared(authzid) == proved else None
+
+
+def octets_of(text: str) -> bytes:
+    """`text` as it is sent and hashed: UTF-8; octets that were none are as they came."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -233,35 +344,12 @@ def encode_line(message: bytes) -> str:
     return base64.b64encode(message).decode()
 
 
-def _plain_client(name: str, secret: str, first: bytes | None) -> Side:
-    """message = [authzid] UTF8NUL authcid UTF8NUL passwd (RFC 4616 §2); no authzid: act as oneself."""
-    if first:
-        raise SaslError("bad-message")
-    named = (Named("authzid", ""), Named("authcid", name), Named("passwd", secret, True))
-    yield Step(b"\0" + _octets(name) + b"\0" + _octets(secret), True, named)
+def json_object(octets: bytes) -> dict[str, Any]:
+    """The object that `octets` are in JSON; empty if they are none, or too many to be about a token."""
+    import json  # no start pays for it
 
-
-def _plain_server(secret_of: SecretOf, unique: str, first: bytes | None) -> Side:
-    message = first if first is not None else (yield Step(b""))
-    fields = message.split(b"\0") if message else []
-    if len(fields) != 3 or not fields[1] or not fields[2]:
-        raise SaslError("bad-message")
     try:
-        authzid, name, secret = (field.decode("utf-8") for field in fields)
-    except UnicodeDecodeError as error:
-        raise SaslError("bad-message") from error
-    if any(ch in "\r\n" for ch in authzid + name + secret):
-        raise SaslError("bad-message")
-    proved = verify_password(name, secret, secret_of)
-    # Without authzid it is derived from the prepared name; another's is refused (RFC 4616 §2).
-    allowed = authzid == "" or prepared(authzid) == proved
-    named = (Named("authzid", authzid), Named("authcid", name), Named("passwd", secret, True))
-    yield Step(None, True, named, proved if allowed else None)
-
-
-_ROWS = (
-    Mechanism("PLAIN", 4616, "2", _plain_client, _plain_server, clear_text=True),
-)  # fmt: skip
-
-#: Every mechanism that client and practice server know, by its name in upper case.
-MECHANISMS: Mapping[str, Mechanism] = MappingProxyType({row.name: row for row in _ROWS})
+        found = json.loads(octets) if len(octets) <= _MOST_OCTETS else None
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

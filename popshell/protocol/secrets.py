@@ -12,7 +12,7 @@ A text is secret by where it stands (position) or by what it looks like (likenes
 | likeness | example |
 |---|---|
 | outside TRANSACTION, what follows a slip of PASS or APOP, and a slip's tail | `PAS x`, `PASSWORD x`, `PASSx` |
-| a message of PLAIN in base64, wherever it stands | `AUHT PLAIN AGEAYg==` |
+| a message of PLAIN, or one with a token, in base64, wherever it stands | `AUHT PLAIN AGEAYg==` |
 | the password in an address | `pop://user:password@host` |
 
 Ways in: line.py asks `secret_rest` and `is_secret_word` while it cuts a line into tokens; `typed_rows` reads what was
@@ -37,7 +37,7 @@ MASK = "••••"
 CANCEL = "*"
 
 #: The commands that carry a secret as it is, and those that come right before one (RFC 1939 §7: USER before PASS).
-#: What AUTH carries is base64 and is found by its form: `_is_plain_message`.
+#: What AUTH carries is base64 and is found by its form: `_is_login_message`.
 _LOGINS = tuple(spec for spec in COMMANDS.values() if any(p.kind in (Kind.SECRET, Kind.DIGEST) for p in spec.params))
 _BEFORE_LOGIN = frozenset(spec.must_follow for spec in _LOGINS if spec.must_follow)
 #: The longest keyword (RFC 1939 §3): a longer word is none, and may be the secret itself.
@@ -65,7 +65,7 @@ def secret_rest(text: str, start: int, end: int, spec: CommandSpec | None, conte
 def is_secret_word(word: str, spec: CommandSpec | None, param: Param | None) -> bool:
     """Whether one word of a line is secret: by its parameter, after it (`param` is None), or by its form."""
     by_position = param.secret if param is not None else spec is not None and takes_secret(spec)
-    return by_position or _is_plain_message(word)
+    return by_position or _is_login_message(word)
 
 
 def takes_secret(spec: CommandSpec) -> bool:
@@ -87,12 +87,22 @@ def _is_one_slip(word: str, name: str) -> bool:
     return any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer)))
 
 
-def _is_plain_message(word: str) -> bool:
-    """Whether `word` is a message of PLAIN (RFC 4616 §2), after a mistyped AUTH or where no challenge came."""
+def _is_login_message(word: str) -> bool:
+    """Whether `word` is a message of PLAIN (RFC 4616 §2), or one with a token (RFC 7628 §3.1).
+
+    So after a mistyped AUTH, or where no challenge came.
+    """
     if len(word) < 8:  # the shortest, two NULs and a letter each, is not decoded for nothing
         return False
-    fields = (from_base64(word) or b"").split(b"\0")
-    return len(fields) == 3 and all(fields[1:])
+    octets = from_base64(word) or b""
+    fields = octets.split(b"\0")
+    return (len(fields) == 3 and all(fields[1:])) or _token_in(octets) is not None
+
+
+def _token_in(octets: bytes) -> bytes | None:
+    """The OAuth token of a message, if it has one."""
+    found = re.search(rb"(?i)(?:^|\x01)auth=bearer +([^\x01]+)", octets)
+    return found[1] if found else None
 
 
 # -- what was typed ---------------------------------------------------------------------------------------------------
@@ -213,12 +223,13 @@ def secrets_in(word: str, param: Param | None = None) -> tuple[str, ...]:
 
 
 def hidden_in_base64(text: str) -> tuple[str, ...]:
-    """The secret inside a SASL message: what follows its last NUL, all of it if there is none; () if it is no base64.
+    """The secrets inside a SASL message: what follows its last NUL, all of it if there is none, and a token in it.
 
     In PLAIN the first two fields are names (RFC 4616 §2); the last is secret also where the first NUL was forgotten.
+    Empty if it is no base64.
     """
     last = (from_base64(text) or b"").rpartition(b"\0")[2]
-    return (last.decode(errors="surrogateescape"),) if last else ()
+    return tuple(found.decode(errors="surrogateescape") for found in (last, _token_in(last)) if found)
 
 
 def joined(known: tuple[str, ...], found: Iterable[str]) -> tuple[str, ...]:

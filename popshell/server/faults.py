@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from popshell.protocol.line import CommandLine, upper
-from popshell.protocol.sasl import MECHANISMS
+from popshell.protocol.mechanisms import MECHANISMS
 from popshell.server.replies import Reply, error
 from popshell.server.session import NO_HOOKS, Hooks, ServerSession
 
@@ -68,6 +68,18 @@ def tags(value: object) -> frozenset[str]:
     return frozenset(value)
 
 
+def mechanisms(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name in MECHANISMS for name in value):
+        raise ValueError(f"`mechanisms` is a list of {', '.join(MECHANISMS)}")
+    return tuple(value)
+
+
+def one_or_more(value: object) -> int:
+    if number(value) == 0:
+        raise ValueError("1 or more is wanted")
+    return number(value)
+
+
 def _go_dead(active: Active, session: ServerSession, line: CommandLine | None) -> None:
     session.dead = active.counts["lines"] >= active.value
     active.counts["lines"] += 1
@@ -84,7 +96,7 @@ def _require_tls(active: Active, session: ServerSession, line: CommandLine | Non
     if line.name == "USER":
         return error("tls-required")
     mechanism = MECHANISMS.get(upper(line.arguments[0])) if line.name == "AUTH" else None
-    if line.name == "PASS" or (mechanism is not None and mechanism.clear_text):
+    if line.name == "PASS" or (mechanism is not None and mechanism.clear_text and session.is_set(mechanism)):
         return error("tls-required", "AUTH")  # against policy is a fault of credentials, too (RFC 3206 §5)
     return None
 
@@ -122,6 +134,10 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "line_goes_dead_after": Fault(number, on_line=_go_dead),
         #: capabilities that are neither announced nor served
         "without": Fault(tags, on_line=_without, withholds=lambda active, _, tag, argument: tag in active.value),
+        #: the mechanisms of AUTH in place of PLAIN; served are those that can be used (`ServerSession.mechanisms`)
+        "mechanisms": Fault(mechanisms),
+        #: what SCRAM asks for; RFC 5802 §5.1 wants 4096 at least
+        "iterations": Fault(one_or_more),
         "require_tls": Fault(true_or_false, on_line=_require_tls, withholds=_in_clear_text),
         "temp_failure": Fault(true_or_false, on_login=lambda *_: error("temp-failure", "SYS/TEMP")),
         "perm_failure": Fault(true_or_false, on_login=lambda *_: error("perm-failure", "SYS/PERM")),

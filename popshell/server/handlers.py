@@ -13,14 +13,8 @@ from types import MappingProxyType
 
 from popshell.protocol.commands import CAPABILITIES, COMMANDS
 from popshell.protocol.line import CommandLine, upper
-from popshell.protocol.sasl import (
-    MECHANISMS,
-    Run,
-    SaslError,
-    decode_line,
-    verify_apop,
-    verify_password,
-)
+from popshell.protocol.mechanisms import MECHANISMS
+from popshell.protocol.sasl import Run, SaslError, decode_line, verify_apop, verify_password
 from popshell.protocol.secrets import CANCEL
 from popshell.server.maildrop import Message, stuffed_slices, stuffed_whole
 from popshell.server.replies import Refused, Reply, error
@@ -48,8 +42,10 @@ def apop(session: ServerSession, line: CommandLine) -> Reply:
 def auth(session: ServerSession, line: CommandLine) -> Reply:
     mechanism = MECHANISMS.get(upper(line.arguments[0]))
     if mechanism is None or mechanism not in session.mechanisms:
+        if mechanism is not None and session.is_set(mechanism) and mechanism.only_under_tls and not session.tls:
+            return error("tls-required", "AUTH")
         return error("unknown-mechanism")
-    run = mechanism.as_server(session.settings.accounts.secret_of, session.stamp)
+    run = mechanism.as_server(session.verifier())
     return _sasl_step(session, run, line.arguments[1] if len(line.arguments) > 1 else None)
 
 

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import itertools
+import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from popshell.protocol.sasl import prepared
+from popshell.protocol.ways import token_facts
 from popshell.protocol.wire import CRLF, stuff
 
 #: How much of a long message is prepared at a time, in octets, so that it does not hold up other sessions.
@@ -239,8 +244,17 @@ class OpenMaildrop:
 class Accounts:
     """Names with their secrets, and a maildrop for each, which begins with the same messages."""
 
-    def __init__(self, secrets: Mapping[str, str], messages: Iterable[Message] = ()) -> None:
+    def __init__(
+        self,
+        secrets: Mapping[str, str],
+        messages: Iterable[Message] = (),
+        tokens: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.secrets = secrets
+        #: the name of each OAuth token; without any, no mechanism with tokens is served
+        self.tokens = tokens
+        #: what SCRAM's salts are made from
+        self.salt_key = os.urandom(16)
         self.messages = tuple(messages)
         self.maildrops: dict[str, Maildrop] = {}
         self._octets = sum(message.octets for message in self.messages)
@@ -252,6 +266,15 @@ class Accounts:
     def secret_of(self, name: str) -> str | None:
         """The secret of the account `name`, prepared for comparison (RFC 4013); None if there is none."""
         return self._prepared.get(name)
+
+    def token_of(self, token: str) -> str | None:
+        """The name, as it is compared, whose token it is; an expired one is nobody's."""
+        given = token.encode("utf-8", "surrogateescape")
+        found = [name for one, name in self.tokens.items() if hmac.compare_digest(one.encode(), given)]
+        facts = token_facts(token) if found else None
+        if not found or (facts is not None and facts.expires is not None and facts.expires <= time.time()):
+            return None
+        return prepared(found[0], stored=True)
 
     @cached_property
     def need_utf8(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 
+from popshell.protocol.mechanisms import PRACTICE_SCOPE
 from popshell.protocol.records import Exchange
 from popshell.server.faults import bind, read_faults
 from popshell.server.handlers import HANDLERS
@@ -46,9 +47,10 @@ class MailServer:
         implementation: str = "PopShell",
         host: str = "popshell.example",
         seed: int | None = None,
+        tokens: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.settings = Settings(
-            Accounts(accounts, messages),
+            Accounts(accounts, messages, tokens),
             languages,
             Words(texts),
             clock,
@@ -107,3 +109,20 @@ class MailServer:
 def _stamp(host: str) -> str:
     """A timestamp that differs each time: "<process-ID.clock@hostname>" (RFC 1939 §7, APOP)."""
     return f"<{os.getpid()}.{int(time.time())}{next(_SERIAL):03}@{host}>"
+
+
+#: When a practice token ends: 2100-01-01.
+_TOKEN_EXPIRES = 4102444800
+
+
+def practice_token(name: str, expires: int = _TOKEN_EXPIRES) -> str:
+    """A JWT without a signature for an account of a practice server (RFC 7519 §6), always the same for a name.
+
+    Anybody can make it: a server that others reach must not take it.
+    """
+    import base64
+    import json
+
+    claims = {"aud": "popshell.example", "exp": expires, "scope": PRACTICE_SCOPE, "sub": name}
+    parts = (json.dumps(part, separators=(",", ":")).encode() for part in ({"alg": "none"}, claims))
+    return ".".join((*(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts), ""))

@@ -17,8 +17,9 @@ from typing import NamedTuple
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, Context, Kind
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import CommandLine, advance, parse, tls_on
+from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange
-from popshell.protocol.sasl import MECHANISMS, Mechanism, encode_line
+from popshell.protocol.sasl import Mechanism, Verifier, encode_line
 from popshell.protocol.wire import CRLF, LineReader
 from popshell.server.maildrop import OpenMaildrop
 from popshell.server.replies import Refused, Reply, error
@@ -116,6 +117,9 @@ class ServerSession:
         self.name = ""
         #: takes the next line in place of the commands: the answer to AUTH's challenge
         self.answer_auth: Callable[[str], Reply] | None = None
+        #: of TLS: tls-server-end-point's data (RFC 5929 §4), and the name that the client's certificate has proved
+        self.binding: bytes | None = None
+        self.certificate: str | None = None
         self.opened: OpenMaildrop | None = None
         self.failed_logins = 0
         self.closing = False
@@ -187,8 +191,9 @@ class ServerSession:
             self._watch = None
             self._observer(self, None)
 
-    def tls_started(self) -> None:
+    def tls_started(self, binding: bytes | None = None) -> None:
         """TLS is on. Nothing that came in clear text is kept (sec-V8)."""
+        self.binding = binding
         self.starts_tls = False
         self.context = tls_on(self.context)
         self.name = ""
@@ -210,8 +215,35 @@ class ServerSession:
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
-        """The SASL mechanisms that may be used here and now."""
-        return tuple(row for row in MECHANISMS.values() if not self.withholds("SASL", row.name))
+        """The SASL mechanisms that may be used here and now, the best first."""
+        return tuple(
+            row
+            for row in MECHANISMS.values()
+            if self.is_set(row)
+            and (self.tls or not row.only_under_tls)
+            and (self.binding is not None or not row.binds)
+            and not self.withholds("SASL", row.name)
+        )
+
+    def is_set(self, mechanism: Mechanism) -> bool:
+        """Whether the server is set to serve a mechanism, and has what it is about."""
+        names = self.settings.faults.get("mechanisms", ("PLAIN",))
+        assert isinstance(names, tuple)
+        return mechanism.name in names and (mechanism.proof != "token" or bool(self.settings.accounts.tokens))
+
+    def verifier(self) -> Verifier:
+        """What the server's side of a mechanism works with."""
+        accounts, iterations = self.settings.accounts, self.settings.faults.get("iterations", 4096)
+        assert isinstance(iterations, int)
+        return Verifier(
+            accounts.secret_of,
+            self.settings.new_stamp(),
+            accounts.token_of,
+            self.certificate,
+            self.binding if any(row.binds for row in self.mechanisms) else None,
+            iterations,
+            accounts.salt_key,
+        )
 
     def withholds(self, tag: str, argument: str = "") -> bool:
         """Whether a fault keeps back the capability `tag`, or one argument of it."""

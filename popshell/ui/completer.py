@@ -19,7 +19,6 @@ from popshell.course.explain import objection, warning
 from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State
 from popshell.protocol.line import Context, parse
 from popshell.protocol.maildrop_view import MaildropView
-from popshell.protocol.sasl import MECHANISMS
 from popshell.ui.layout import clip
 from popshell.ui.shell import MetaCommands
 from popshell.visible import show
@@ -66,7 +65,8 @@ def suggest(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
         case Kind.LINES:
             yield from (Suggestion(n, len(prefix)) for n in ("0", "5", "10") if n.startswith(prefix))
         case Kind.MECHANISM:
-            offered = (known.capabilities or {}).get("SASL") or tuple(MECHANISMS)
+            # Without a list: the one that each server MUST implement (RFC 5034 §4).
+            offered = (known.capabilities or {}).get("SASL") or ("PLAIN",)
             yield from _words(prefix, (show(name, keep="") for name in offered))
         case Kind.LANGUAGE:
             yield from _words(prefix, (*LANGUAGES, "*"))

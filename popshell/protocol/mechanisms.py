@@ -1,0 +1,416 @@
+"""The AUTH mechanisms, client and server side: one entry of MECHANISMS each.
+
+The shape of a mechanism is sasl.py's. Sources: PLAIN RFC 4616; CRAM-MD5 RFC 2195; SCRAM RFC 5802 and RFC 7677, its
+channel binding RFC 5929; OAUTHBEARER RFC 7628; EXTERNAL RFC 4422 Appendix A; LOGIN draft-murchison-sasl-login-00;
+XOAUTH2 Google's "OAuth 2.0 Mechanism" for IMAP, POP and SMTP.
+
+Traps: what one side sends is checked as a whole before any of it is used. A server chooses the iterations of SCRAM, and
+so how long the client computes: there is a bound. SCRAM's last message proves the server: a `+OK` without it proves
+nothing (`ClientLines.outcome`). The error of the token mechanisms comes as a challenge and must be answered, or the
+next command is taken for the answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
+
+from popshell.protocol.sasl import (
+    BINDING,
+    Credentials,
+    Mechanism,
+    Named,
+    SaslError,
+    Side,
+    Step,
+    Verifier,
+    acts_as,
+    json_object,
+    looked_up,
+    octets_of,
+    prepared,
+    verify_password,
+)
+from popshell.protocol.wire import from_base64
+
+#: A server SHOULD ask for at least so many (RFC 5802 §5.1, RFC 7677 §3).
+FEW_ITERATIONS = 4096
+#: More are refused: half a second to a second of one core. RFC 5802 §9 warns of servers that ask for too many.
+MOST_ITERATIONS = 2_000_000
+_STAND_IN = "no such name"
+
+
+def _sendable(text: str, *forbidden: str) -> bytes:
+    """`text` in UTF-8. Raises SaslError not-prepared, if it holds what the message cannot carry."""
+    if any(ch in text for ch in forbidden):
+        raise SaslError("not-prepared")
+    try:
+        return octets_of(text)
+    except UnicodeEncodeError as error:
+        raise SaslError("not-prepared") from error
+
+
+def _received(message: bytes | None) -> str:
+    """The text of a message. Raises SaslError; line ends are in none, and have forged replies (greenmail#1011)."""
+    try:
+        text = (message or b"").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SaslError("bad-message") from error
+    if "\r" in text or "\n" in text:
+        raise SaslError("bad-message")
+    return text
+
+
+def _client_first(first: bytes | None) -> None:
+    """Where the client speaks first, the server has nothing to say before it."""
+    if first:
+        raise SaslError("bad-message")
+
+
+def _server_first(first: bytes | None) -> None:
+    """Where the server speaks first, an initial response MUST be rejected (RFC 5034 §4)."""
+    if first is not None:
+        raise SaslError("bad-message")
+
+
+# -- PLAIN, LOGIN, EXTERNAL -------------------------------------------------------------------------------------------
+
+
+def _plain_client(login: Credentials, first: bytes | None) -> Side:
+    """message = [authzid] UTF8NUL authcid UTF8NUL passwd (RFC 4616 §2); no authzid: act as oneself."""
+    _client_first(first)
+    message = b"\0".join(_sendable(text, "\0") for text in (login.authzid, login.name, login.secret))
+    yield Step(message, True, _identities(login.authzid, login.name, login.secret))
+
+
+def _plain_server(known: Verifier, first: bytes | None) -> Side:
+    fields = _received(first if first is not None else (yield Step(b""))).split("\0")
+    if len(fields) != 3 or not fields[1] or not fields[2]:
+        raise SaslError("bad-message")
+    authzid, name, secret = fields
+    # Without authzid it is derived from the prepared name; another's is refused (RFC 4616 §2).
+    proved = acts_as(verify_password(name, secret, known.secret_of), authzid)
+    yield Step(None, True, _identities(authzid, name, secret), proved)
+
+
+def _identities(authzid: str, name: str, secret: str) -> tuple[Named, ...]:
+    return Named("authzid", authzid), Named("authcid", name), Named("passwd", secret, True)
+
+
+def _login_client(login: Credentials, first: bytes | None) -> Side:
+    """The server asks twice, in words that differ from product to product, for the name and for the password."""
+    asked = first if first is not None else (yield Step(None))
+    named = Named("first-prompt", _shown(asked)), Named("authcid", login.name)
+    asked = yield Step(_sendable(login.name), named=named)
+    named = Named("second-prompt", _shown(asked)), Named("passwd", login.secret, True)
+    yield Step(_sendable(login.secret), True, named)
+
+
+def _login_server(known: Verifier, first: bytes | None) -> Side:
+    _server_first(first)
+    name = _received((yield Step(b"Username:", named=(Named("first-prompt", "Username:"),))))
+    named = Named("authcid", name), Named("second-prompt", "Password:")
+    secret = _received((yield Step(b"Password:", named=named)))
+    if not name or not secret:
+        raise SaslError("bad-message")
+    yield Step(None, True, (Named("passwd", secret, True),), verify_password(name, secret, known.secret_of))
+
+
+def _external_client(login: Credentials, first: bytes | None) -> Side:
+    """The client's certificate proves the name; the message is the name to act as, or empty (RFC 4422 Appendix A)."""
+    _client_first(first)
+    yield Step(_sendable(login.authzid, "\0"), True, (Named("authzid", login.authzid),))
+
+
+def _external_server(known: Verifier, first: bytes | None) -> Side:
+    authzid = _received(first if first is not None else (yield Step(b"")))
+    if "\0" in authzid:
+        raise SaslError("bad-message")
+    named = Named("authzid", authzid), Named("certificate", known.certificate or "")
+    yield Step(None, True, named, acts_as(known.certificate, authzid))
+
+
+def _shown(message: bytes | None) -> str:
+    return (message or b"").decode("utf-8", "surrogateescape")
+
+
+# -- CRAM-MD5 ---------------------------------------------------------------------------------------------------------
+
+
+def _cram_client(login: Credentials, first: bytes | None) -> Side:
+    """name SP digest, an HMAC-MD5 of the challenge with the password as the key (RFC 2195 §2)."""
+    challenge = first if first is not None else (yield Step(None))
+    if not challenge:
+        raise SaslError("bad-message")
+    digest = _cram_digest(prepared(login.secret, stored=True) or login.secret, challenge)
+    named = Named("challenge", _shown(challenge)), Named("authcid", login.name), Named("digest", digest, True)
+    yield Step(_sendable(login.name) + b" " + digest.encode(), True, named)
+
+
+def _cram_server(known: Verifier, first: bytes | None) -> Side:
+    _server_first(first)
+    challenge = known.unique.encode()
+    answer = _received((yield Step(challenge, named=(Named("challenge", known.unique),))))
+    name, _, digest = answer.rpartition(" ")  # a name may hold spaces, a digest none
+    if not name or not re.fullmatch("[0-9a-f]{32}", digest):
+        raise SaslError("bad-message")
+    found, secret = looked_up(name, known.secret_of)
+    expected = _cram_digest(secret if secret is not None else _STAND_IN, challenge)
+    same = hmac.compare_digest(expected, digest) and secret is not None
+    named = Named("authcid", name), Named("digest", digest, True)
+    yield Step(None, True, named, found if same else None)
+
+
+def _cram_digest(secret: str, challenge: bytes) -> str:
+    return hmac.new(_sendable(secret), challenge, "md5").hexdigest()
+
+
+# -- SCRAM ------------------------------------------------------------------------------------------------------------
+
+#: RFC 5802 §7. Extensions at the end are ignored; a mandatory one, `m=`, stands first and fits nowhere.
+_NONCE = r"[!-+\--~]+"
+_BASE64 = "[A-Za-z0-9+/]+={0,2}"
+_MORE = r"(?:,[A-Za-z]=[^,\0]+)*"
+_GS2 = r"(?P<flag>[ny]|p=[A-Za-z0-9.-]+),(?:a=(?P<authzid>[^,\0]+))?,"
+_CLIENT_FIRST = rf"(?P<gs2>{_GS2})(?P<bare>n=(?P<name>[^,\0]+),r=(?P<nonce>{_NONCE}){_MORE})"
+_SERVER_FIRST = rf"r=(?P<nonce>{_NONCE}),s=(?P<salt>{_BASE64}),i=(?P<count>[1-9][0-9]*){_MORE}"
+_CLIENT_FINAL = rf"(?P<without>c=(?P<bound>{_BASE64}),r=(?P<nonce>{_NONCE}){_MORE}),p=(?P<proof>{_BASE64})"
+_SERVER_FINAL = rf"(?:v=(?P<signature>{_BASE64})|e=(?P<error>[^,\0]+)){_MORE}"
+
+
+class _Proof(NamedTuple):
+    """What is computed from a password, once all that goes into it is known (RFC 5802 §3)."""
+
+    stored_key: bytes
+    client_proof: bytes
+    server_signature: bytes
+    named: tuple[Named, ...]
+
+
+def _prove(algorithm: str, secret: bytes, salt: bytes, iterations: int, message: str) -> _Proof:
+    def mac(key: bytes, text: bytes) -> bytes:
+        return hmac.new(key, text, algorithm).digest()
+
+    salted = hashlib.pbkdf2_hmac(algorithm, secret, salt, iterations)
+    client_key = mac(salted, b"Client Key")
+    stored_key = hashlib.new(algorithm, client_key).digest()
+    client_signature = mac(stored_key, message.encode())
+    proof = bytes(a ^ b for a, b in zip(client_key, client_signature, strict=True))
+    server_key = mac(salted, b"Server Key")
+    server_signature = mac(server_key, message.encode())
+    named = (
+        Named("auth-message", message),
+        Named("salted-password", _base64(salted), True),
+        Named("client-key", _base64(client_key), True),
+        Named("stored-key", _base64(stored_key), True),
+        Named("client-signature", _base64(client_signature), True),  # with the proof it gives the client key
+        Named("client-proof", _base64(proof), True),
+        Named("server-key", _base64(server_key), True),
+        Named("server-signature", _base64(server_signature)),
+    )
+    return _Proof(stored_key, proof, server_signature, named)
+
+
+def _scram_client(algorithm: str, plus: bool, login: Credentials, first: bytes | None) -> Side:
+    _client_first(first)
+    if plus and login.binding is None:
+        raise SaslError("no-binding")
+    name, secret = prepared(login.name), prepared(login.secret, stored=True)
+    if not name or secret is None:
+        raise SaslError("not-prepared")
+    gs2 = f"{_flag(plus, login)},{f'a={_escaped(login.authzid)}' if login.authzid else ''},"
+    nonce = login.nonce or _new_nonce()
+    bare = f"n={_escaped(name)},r={nonce}"
+    named: tuple[Named, ...] = (Named("gs2-header", gs2), Named("authcid", name), Named("client-nonce", nonce))
+    challenge = _received((yield Step((gs2 + bare).encode(), named=named)))
+    match = _matched(_SERVER_FIRST, challenge)
+    count, salt = match["count"], from_base64(match["salt"])
+    if salt is None:
+        raise SaslError("bad-message")
+    if not match["nonce"].startswith(nonce) or match["nonce"] == nonce:
+        raise SaslError("bad-nonce")
+    if len(count) > len(str(MOST_ITERATIONS)) or int(count) > MOST_ITERATIONS:
+        raise SaslError("too-many-iterations")
+    bound = _base64(gs2.encode() + (login.binding or b"" if plus else b""))
+    without = f"c={bound},r={match['nonce']}"
+    proof = _prove(algorithm, octets_of(secret), salt, int(count), f"{bare},{challenge},{without}")
+    named = (Named("nonce", match["nonce"]), Named("salt", match["salt"]), Named("iterations", count))
+    named = (*named, Named("channel-binding", bound), *proof.named)
+    few = ("few-iterations",) if int(count) < FEW_ITERATIONS else ()
+    answer = f"{without},p={_base64(proof.client_proof)}".encode()
+    match = _matched(_SERVER_FINAL, _received((yield Step(answer, named=named, warnings=few))))
+    if not hmac.compare_digest(from_base64(match["signature"]) or b"", proof.server_signature):
+        raise SaslError("bad-server-signature")
+    yield Step(b"", True)
+
+
+def _scram_server(algorithm: str, plus: bool, known: Verifier, first: bytes | None) -> Side:
+    opening = _matched(_CLIENT_FIRST, _received(first if first is not None else (yield Step(b""))))
+    if opening["flag"] == "y" and known.binding is not None:
+        raise SaslError("downgrade")
+    bound_to = f"p={BINDING}" if known.binding is not None else None
+    if opening["flag"].startswith("p") != plus or (plus and opening["flag"] != bound_to):
+        raise SaslError("channel-binding")
+    name, authzid = _unescaped(opening["name"]), _unescaped(opening["authzid"] or "")
+    found, secret = looked_up(name, known.secret_of)
+    nonce = opening["nonce"] + (known.nonce or _new_nonce())
+    salt = hmac.new(known.salt_key, octets_of(found), "sha256").digest()[:16]
+    challenge = f"r={nonce},s={_base64(salt)},i={known.iterations}"
+    named: tuple[Named, ...] = (Named("gs2-header", opening["gs2"]), Named("authcid", name))
+    named += (Named("client-nonce", opening["nonce"]), Named("nonce", nonce), Named("salt", _base64(salt)))
+    named += (Named("iterations", str(known.iterations)),)
+    final = _matched(_CLIENT_FINAL, _received((yield Step(challenge.encode(), named=named))))
+    bound = _base64(opening["gs2"].encode() + (known.binding or b"" if plus else b""))
+    if final["nonce"] != nonce:
+        raise SaslError("bad-message")
+    if final["bound"] != bound:
+        raise SaslError("channel-binding")
+    message = f"{opening['bare']},{challenge},{final['without']}"
+    count = min(known.iterations, MOST_ITERATIONS)  # who asks for more, to see it refused, need not compute it
+    proof = _prove(algorithm, octets_of(secret if secret is not None else _STAND_IN), salt, count, message)
+    same = hmac.compare_digest(from_base64(final["proof"]) or b"", proof.client_proof)
+    proved = acts_as(found if same and secret is not None else None, authzid)
+    named = (Named("channel-binding", bound), *proof.named)
+    if proved is None:
+        yield Step(None, True, named)  # the server's last message is optional then (RFC 5802 §5.1)
+        return
+    if (yield Step(f"v={_base64(proof.server_signature)}".encode(), named=named)) != b"":
+        raise SaslError("bad-message")
+    yield Step(None, True, proved=proved)
+
+
+def _flag(plus: bool, login: Credentials) -> str:
+    """`y`: we could bind the channel, but the server lists no -PLUS; so it finds who changed its list (RFC 5802 §6).
+
+    Who chooses the mechanism without -PLUS although both could, says `n`: `y` would be untrue, and MUST be refused.
+    """
+    if plus:
+        return f"p={login.binding_type}"
+    return "y" if login.binding is not None and not login.plus_offered else "n"
+
+
+def _matched(pattern: str, text: str) -> re.Match[str]:
+    """Read a message of SCRAM. Raises SaslError."""
+    match = re.fullmatch(pattern, text)
+    if match is None:
+        raise SaslError("extension" if re.match(rf"(?:{_GS2})?m=", text) else "bad-message")
+    if "error" in match.groupdict() and match["error"] is not None:
+        raise SaslError("server-error", match["error"])
+    return match
+
+
+def _escaped(name: str) -> str:
+    """saslname (RFC 5802 §7): the two characters that divide a message are written otherwise."""
+    _sendable(name, "\0", "\r", "\n")
+    return name.replace("=", "=3D").replace(",", "=2C")
+
+
+def _unescaped(name: str) -> str:
+    if re.search("=(?!2C|3D)", name):
+        raise SaslError("bad-message")
+    return name.replace("=2C", ",").replace("=3D", "=")
+
+
+def _new_nonce() -> str:
+    return _base64(os.urandom(18))
+
+
+def _base64(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
+
+
+# -- XOAUTH2, OAUTHBEARER ---------------------------------------------------------------------------------------------
+
+
+def _token_client(bearer: bool, login: Credentials, first: bytes | None) -> Side:
+    """RFC 7628 §3.1, or its forerunner. A refusal comes as a challenge with JSON, and its answer is fixed."""
+    _client_first(first)
+    if not re.fullmatch("[A-Za-z0-9._~+/-]+=*", login.secret):  # RFC 6750 §2.1
+        raise SaslError("bad-token")
+    _sendable(login.name, "\x01", "\0", "\r", "\n")
+    named: tuple[Named, ...] = (Named("token", login.secret, True),)
+    if bearer:
+        authzid = login.authzid or login.name
+        gs2 = f"n,{f'a={_escaped(authzid)}' if authzid else ''},"
+        where = [f"host={login.host}"] if login.host else []
+        where += [f"port={login.port}"] if login.port else []
+        fields = [gs2, *where, f"auth=Bearer {login.secret}"]
+        named = (Named("gs2-header", gs2), Named("host", login.host), Named("port", str(login.port or "")), *named)
+    else:
+        fields = [f"user={login.name}", f"auth=Bearer {login.secret}"]
+        named = (Named("user", login.name), *named)
+    refusal = yield Step(_sendable("\x01".join([*fields, "", ""])), True, named, more=True)
+    yield Step(b"\x01" if bearer else b"", True, _refusal(refusal or b""), warnings=("token-refused",))
+
+
+def _refusal(message: bytes) -> tuple[Named, ...]:
+    """The server's reason (RFC 7628 §3.2.2): as it came, and the fields of its JSON, if it is that."""
+    fields = json_object(message)
+    known = ("status", "schemes", "scope", "openid-configuration")
+    found = (Named(name, str(value)) for name in known if isinstance(value := fields.get(name), str | int))
+    return Named("server-error", _shown(message)), *found
+
+
+def _token_server(bearer: bool, known: Verifier, first: bytes | None) -> Side:
+    text = _received(first if first is not None else (yield Step(b"")))
+    head, _, rest = text.partition("\x01")
+    gs2 = re.fullmatch("[ny],(?:a=([^,\0]+))?," if bearer else "user=([^\0]+)", head)
+    if gs2 is None or not re.fullmatch("(?:[A-Za-z]+=[^\x01\0]*\x01)*\x01", rest):
+        raise SaslError("bad-message")
+    claimed = (_unescaped(gs2[1] or "") if bearer else gs2[1]) or ""
+    fields = dict(field.split("=", 1) for field in rest.split("\x01") if field)
+    scheme, _, token = fields.get("auth", "").partition(" ")
+    named: tuple[Named, ...] = (Named("user", claimed), Named("token", token, True))
+    if bearer:
+        where = Named("host", fields.get("host", "")), Named("port", fields.get("port", ""))
+        named = (Named("gs2-header", head), *where, named[-1])
+    proved = acts_as(known.token_of(token) if scheme.lower() == "bearer" else None, claimed)
+    if proved is None:
+        status = "invalid_token" if bearer else "400"
+        reason = f'{{"status":"{status}","schemes":"bearer","scope":"{PRACTICE_SCOPE}"}}'
+        answer = yield Step(reason.encode(), named=named)
+        if answer != (b"\x01" if bearer else b""):
+            raise SaslError("bad-message")
+        named = ()
+    yield Step(None, True, named, proved)
+
+
+#: The scope that the practice server asks for.
+PRACTICE_SCOPE = "pop"
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+
+def _scram(name: str, rfc: int, section: str, algorithm: str, *, plus: bool) -> Mechanism:
+    client, server = partial(_scram_client, algorithm, plus), partial(_scram_server, algorithm, plus)
+    return Mechanism(name, rfc, section, client, server, binds=plus)
+
+
+def _token(name: str, rfc: int, section: str, *, bearer: bool) -> Mechanism:
+    client, server = partial(_token_client, bearer), partial(_token_server, bearer)
+    return Mechanism(name, rfc, section, client, server, clear_text=True, proof="token")
+
+
+_ROWS = (
+    Mechanism("EXTERNAL", 0, "", _external_client, _external_server, proof="certificate"),
+    _scram("SCRAM-SHA-256-PLUS", 7677, "3", "sha256", plus=True),
+    _scram("SCRAM-SHA-1-PLUS", 5802, "4", "sha1", plus=True),
+    _scram("SCRAM-SHA-256", 7677, "3", "sha256", plus=False),
+    _scram("SCRAM-SHA-1", 5802, "4", "sha1", plus=False),
+    _token("OAUTHBEARER", 7628, "3", bearer=True),
+    _token("XOAUTH2", 0, "", bearer=False),
+    Mechanism("CRAM-MD5", 2195, "2", _cram_client, _cram_server),
+    Mechanism("PLAIN", 4616, "2", _plain_client, _plain_server, clear_text=True),
+    Mechanism("LOGIN", 0, "", _login_client, _login_server, clear_text=True),
+)
+
+#: Every mechanism that client and practice server know, by its name in upper case, the best first.
+MECHANISMS: Mapping[str, Mechanism] = MappingProxyType({row.name: row for row in _ROWS})
