@@ -30,7 +30,7 @@ EACH: list[tuple[dict[str, object], tuple[str, ...], str]] = [
     ({"without": ["TOP"]}, (*LOGIN, "TOP 1 0"), "-ERR"),
     ({"without": ["UIDL"]}, (*LOGIN, "TOP 1 0"), "+OK"),
     ({"mechanisms": ["CRAM-MD5"]}, ("AUTH PLAIN",), "-ERR no such mechanism"),
-    ({"mechanisms": ["LOGIN"], "iterations": 1}, ("AUTH LOGIN",), "+ VXNlcm5hbWU6"),
+    ({"mechanisms": ["PLAIN"], "iterations": 5000}, ("AUTH PLAIN AGxlYXJuZXIAc2VjcmV0",), "+OK"),
     ({"mechanisms": ["LOGIN"], "require_tls": True}, ("AUTH LOGIN",), "-ERR [AUTH]"),
     ({"line_goes_dead_after": 3}, (*LOGIN, "STAT"), "+OK"),
     ({"line_goes_dead_after": 2}, (*LOGIN, "STAT"), ""),

@@ -27,7 +27,7 @@ from support import (
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, State
 from popshell.protocol.maildrop_view import scan_listing, unique_id_listing
 from popshell.protocol.mechanisms import MECHANISMS
-from popshell.protocol.sasl import ClientLines, Credentials, apop_digest, encode_line
+from popshell.protocol.sasl import ClientLines, Credentials, apop_digest, decode_line, encode_line
 from popshell.server.handlers import HANDLERS
 from popshell.server.maildrop import Message
 from popshell.server.mailserver import practice_token
@@ -392,6 +392,11 @@ class TestMechanisms:
             assert ask(session, "*") == "-ERR authentication cancelled", name
             assert ask(session, f"AUTH {name}").startswith("+ "), name
             assert ask(session, "=AAA") == "-ERR that is not base64", name
+
+    def test_the_iterations(self) -> None:
+        few = {"mechanisms": ("SCRAM-SHA-1",), "iterations": 5000}
+        said = ask(self.session(tls=False, faults=few), "AUTH SCRAM-SHA-1 " + encode_line(b"n,,n=mei,r=x"))
+        assert decode_line(said.removeprefix("+ ")).endswith(b",i=5000")
 
     def test_more_iterations_than_it_computes_itself(self) -> None:
         many = {"mechanisms": ("SCRAM-SHA-1",), "iterations": 10**9}

@@ -163,7 +163,7 @@ def test_cyrus() -> None:
                     assert name in (talk.connection.capabilities or {})["SASL"]
                     login = Credentials(server.user, secret, plus_offered=binding == "offered")
                     if binding == "tls-unique":
-                        session: Any = talk.transport._line.get_extra_info("ssl_object")  # type: ignore[union-attr]
+                        session: Any = talk.transport._transport.get_extra_info("ssl_object")  # type: ignore[union-attr]
                         data = session.get_channel_binding("tls-unique")
                         login = login._replace(binding=data, binding_type="tls-unique", plus_offered=True)
                     elif binding != "none":
