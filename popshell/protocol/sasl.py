@@ -131,7 +131,7 @@ class Credentials(NamedTuple):
     secret: str
     #: whom to act as; "" is oneself
     authzid: str = ""
-    #: channel-binding data, None without TLS: the server's certificate's (net.tls.TlsFacts.binding)
+    #: channel-binding data, None without TLS: the server's certificate's (net.client.TlsFacts.binding)
     binding: bytes | None = None
     binding_type: str = BINDING
     #: whether the server lists the mechanism with channel binding, too

@@ -42,7 +42,7 @@ def apop(session: ServerSession, line: CommandLine) -> Reply:
 def auth(session: ServerSession, line: CommandLine) -> Reply:
     mechanism = MECHANISMS.get(upper(line.arguments[0]))
     if mechanism is None or mechanism not in session.mechanisms:
-        if mechanism is not None and session.is_set(mechanism) and mechanism.only_under_tls and not session.tls:
+        if mechanism is not None and session.is_set(mechanism) and mechanism.only_under_tls and not session.context.tls:
             return error("tls-required", "AUTH")
         return error("unknown-mechanism")
     run = mechanism.as_server(session.verifier())

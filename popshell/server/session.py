@@ -220,7 +220,7 @@ class ServerSession:
             row
             for row in MECHANISMS.values()
             if self.is_set(row)
-            and (self.tls or not row.only_under_tls)
+            and (self.context.tls or not row.only_under_tls)
             and (self.binding is not None or not row.binds)
             and not self.withholds("SASL", row.name)
         )
