@@ -105,7 +105,9 @@ def test_toolbar_shows_where_one_is_and_what_can_be_typed() -> None:
         stage = Stage()
         bar = Bar(stage)
         await stage.begin()
-        path, now, metas, place = bar.text().split("\n")
+        rule, path, now, metas, place = bar.text().split("\n")
+        assert set(rule) == {"─"}
+        assert len(rule) == 79
         assert "[AUTHORIZATION]" in path
         assert "TRANSACTION" in path
         assert "UPDATE" in path
@@ -163,7 +165,7 @@ def test_every_command_leaves_room_for_all_its_facts_at_80_columns(state: State,
         bar, words = Bar(stage), CATALOG.words(language)
         for name, spec in COMMANDS.items():
             for typed in (name, f"{name} 2", f"{name} x y z"):
-                command, effect = (shown(line) for line in bar.lines(typed)[1:3])
+                command, effect = (shown(line) for line in bar.lines(typed)[2:4])
                 assert spec.syntax in command
                 assert CATALOG.page(language, f"commands/{name}").summary in command  # type: ignore[union-attr]
                 assert "…" not in command + effect
@@ -184,7 +186,7 @@ def test_toolbar_shows_the_maildrop_as_known_so_far_and_the_marks() -> None:
         assert "7 messages 7528 octets" in bar.text()
         await stage.run("LIST", "DELE 1")
         assert "6 messages 6971 octets · ✗ marked #1 · " in bar.text()
-        assert ("warn", "✗ marked #1") in bar.lines()[3]
+        assert ("warn", "✗ marked #1") in bar.lines()[4]
         await stage.run("RSET")
         assert "✗" not in bar.text()
 
@@ -212,7 +214,7 @@ def test_toolbar_under_tls_in_a_challenge_and_without_connection() -> None:
         assert bar.text().count(":connect opens") == 1
         await stage.begin("STLS")
         assert " · 🔒 TLS · " in bar.text()
-        assert ("lock", "🔒 TLS") in bar.lines()[3]
+        assert ("lock", "🔒 TLS") in bar.lines()[4]
         await stage.run("AUTH PLAIN")
         assert "* cancels" in bar.text("AGEAYg==")
         assert "AGEAYg" not in bar.text("AGEAYg==")
@@ -260,7 +262,7 @@ def test_no_window_is_too_small_and_no_line_too_wide(language: str, ascii: bool)
             for columns in (1, 2, 10, 20, 40, 60, 79, 80, 120, 200):
                 for typed in ("", "RETR 1", "AUTH PLAIN", ":", ":help", "x" * 300):
                     lines = bar.lines(typed, columns, rows)
-                    assert len(lines) == (1 if rows < 12 else 3 if rows < 20 else 4)
+                    assert len(lines) == (1 if rows < 12 else 4 if rows < 20 else 5)
                     assert all(line_columns(line) <= max(columns - 1, 0) for line in lines)
                     if ascii and language == "en":
                         assert all(shown(line).isascii() for line in lines), [shown(line) for line in lines]
@@ -274,7 +276,7 @@ def test_a_low_window_keeps_the_place_and_a_very_low_one_has_it_while_time_runs_
         stage = Stage(options=Options(language=language))
         bar = Bar(stage)
         await stage.log_in("DELE 2", "DELE 5")
-        path, command, place = bar.text("RETR 1", rows=12).split("\n")
+        _, path, command, place = bar.text("RETR 1", rows=12).split("\n")
         assert "[TRANSACTION]" in path
         assert "RETR msg" in command
         assert "#2 #5" in place
@@ -289,16 +291,41 @@ def test_a_low_window_keeps_the_place_and_a_very_low_one_has_it_while_time_runs_
     run(go())
 
 
+@pytest.mark.parametrize("ascii", [False, True])
+def test_the_task_is_always_in_sight(ascii: bool) -> None:
+    """Also while one types; no row is lost that a window of 24 rows had without a task."""
+
+    async def go() -> None:
+        stage = Stage(screen=FakeScreen(ascii=ascii))
+        task = "Lesson 3 1/5 Log in with a password that is wrong, and then with the right one."
+        stage.shell.toolbar.append(lambda: [("", f" {task}")])
+        await stage.begin()
+        bar = Bar(stage)
+        for columns, rows, most in ((60, 20, 6), (80, 20, 6), (80, 24, 7), (120, 40, 7), (60, 50, 7)):
+            for typed in ("", "USER learner", ":help", "FOO"):
+                lines = bar.lines(typed, columns, rows)
+                text = " ".join(" ".join(map(shown, lines)).split())
+                assert task in text, (columns, rows, typed)
+                assert len(lines) <= most, (columns, rows, typed)
+                assert all(shown(line).strip() for line in lines[:-2]), (columns, rows, typed)
+                assert set(shown(lines[0])) == ({"-"} if ascii else {"─"})
+        assert "Log in" in bar.text("USER learner", 80, 12)
+        assert "Log in" in bar.text("", 80, 5)
+        assert "USER name" in bar.text("USER learner", 80, 5), "one row alone: what is typed matters most"
+
+    run(go())
+
+
 def test_toolbar_offers_what_is_legal_here_and_now() -> None:
     async def go() -> None:
         stage = Stage()
         bar = Bar(stage)
         await stage.begin()
-        assert "PASS" not in bar.text().split("\n")[1]
+        assert "PASS" not in bar.text().split("\n")[2]
         await stage.run("USER learner")
-        assert "PASS" in bar.text().split("\n")[1]
+        assert "PASS" in bar.text().split("\n")[2]
         await stage.run("STLS")
-        assert "STLS" not in bar.text().split("\n")[1]
+        assert "STLS" not in bar.text().split("\n")[2]
         silent = Stage(place=LOCAL, script={"QUIT": None})
         await silent.begin()
         await cancelled(silent.shell.run("QUIT"), lambda: "QUIT" in silent.wire.heard)
@@ -313,7 +340,7 @@ def test_greeting_that_is_late_is_what_is_due() -> None:
         stage = Stage(place=LOCAL, script={}, greeting=None)
         await cancelled(stage.shell.connect(), lambda: stage.shell.session is not None)
         assert "greeting still due" in Bar(stage).text()
-        assert "?" not in Bar(stage).text().split("\n")[3].replace("maildrop ?", "")
+        assert "?" not in Bar(stage).text().split("\n")[4].replace("maildrop ?", "")
 
     run(go())
 
@@ -325,11 +352,11 @@ def test_what_does_not_fit_into_one_row_goes_on_in_the_next(language: str) -> No
         bar, words = Bar(stage), CATALOG.words(language)
         await stage.begin()
         for name, meta in METAS.items():
-            first, second = bar.text(f":{name}").split("\n")[1:3]
+            first, second = bar.text(f":{name}").split("\n")[2:4]
             said = "".join((first + second).split())
             assert "".join(words(f"meta.{name}").replace("`", "").split()) in said
             assert meta.param.replace(" ", "") in said
-        narrow = bar.text("", columns=40).split("\n")[1:3]
+        narrow = bar.text("", columns=40).split("\n")[2:4]
         assert "".join(narrow).count("QUIT") == 1, "what is legal now does not end at the edge of the window"
 
     run(go())

@@ -64,6 +64,7 @@ class Course:
         return (
             self._row("lessons", lessons),
             self._row("lesson", lesson, "[NAME]"),
+            self._row("task", task),
             self._row("next", next_),
             self._row("hint", hint),
             self._row("answer", answer, "TEXT"),
@@ -100,6 +101,11 @@ async def lesson(tutor: Tutor, argument: str) -> None:
         await tutor.begin(argument or None)
     else:
         tutor.show_lesson()
+        tutor.show_task()
+
+
+def task(tutor: Tutor, argument: str) -> None:
+    if tutor.in_lesson() is not None:
         tutor.show_task()
 
 

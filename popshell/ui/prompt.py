@@ -1,8 +1,9 @@
 """The prompt: its line, the colours and the mask over what is typed, the warning after the cursor, the toolbar.
 
 It only formats state that is already there. The prompt is one line and has no frame, because terminals repeat it on
-each resize. The toolbar has four rows: the path of the states, two on the line being typed, the connection with the
-maildrop as known so far. A low window has three of them, a very low one has one.
+each resize. Below it a rule, then the toolbar: in a course the task, at all times; the path of the states, two rows on
+the line being typed, the connection with the maildrop as known so far. In a low window some rows are left out, a very
+low one has one: the task while nothing is typed.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from popshell.ui.link import COUNTDOWN
 from popshell.ui.shell import Shell
 from popshell.visible import show
 
-#: Rows of a window from which on the toolbar has three rows, and four.
-_LOW, _HIGH = 12, 20
+#: Rows of a window from which on the toolbar has a rule and a path; a second row on the line; a path beside a task.
+_LOW, _HIGH, _ROOMY = 12, 20, 24
 _DOT: Run = ("dim", " · ")
 #: A part of the row on the connection: in a narrow window the highest rank is left out first.
 _Part = tuple[int, str, Line]
@@ -206,14 +207,25 @@ class Toolbar:
     def __call__(self, rows: int, columns: int) -> list[Line]:
         shell, words = self._shell, self._shell.words
         look = shell.screen.look._replace(width=max(columns - 1, 0))
-        about = self._about(words, look)
+        about, task = self._about(words, look), self._task(look, 2 if rows >= _HIGH else 1)
         # In a low window there is no room for a picture: what is typed matters most, unless the time runs out.
         if rows < _LOW:
-            shown = [self._place_line(words, look.width) if self._counts_down() else about[0]]
-        else:
-            shown = [*(about if rows >= _HIGH else about[:1]), self._place_line(words, look.width)]
-        path = [_path(shell.state, look, words)] if rows >= _LOW else []
-        return [*path, *(clip_line(look.spelled(line), look.width, look.ellipsis) for line in shown)]
+            first = task[:1] if task and not self._typed() else about[:1]
+            return self._fitted([self._place_line(words, look.width)] if self._counts_down() else first, look)
+        path = [_path(shell.state, look, words)] if rows >= _ROOMY or not task else []
+        shown = [*(about if rows >= _HIGH else about[:1]), self._place_line(words, look.width)]
+        return [_rule(look), *self._fitted(task, look), *path, *self._fitted(shown, look)]
+
+    def _fitted(self, lines: list[Line], look: Look) -> list[Line]:
+        return [clip_line(look.spelled(line), look.width, look.ellipsis) for line in lines]
+
+    def _task(self, look: Look, most: int) -> list[Line]:
+        """The task of a course in `most` rows; what is more is cut off."""
+        brought = next(filter(None, (row() for row in self._shell.toolbar)), None)
+        if brought is None:
+            return []
+        rows = _wrapped(tuple(brought), look)
+        return rows if len(rows) <= most else [*rows[: most - 1], [run for row in rows[most - 1 :] for run in row]]
 
     def _counts_down(self) -> bool:
         left = self._shell.seconds_left()
@@ -224,8 +236,7 @@ class Toolbar:
         session, text = self._shell.session, self._typed()
         if text.startswith(":"):
             return _two_rows(_meta_help(text, self._shell), look)
-        brought = (row() for row in self._shell.toolbar)
-        metas: Line = next(filter(None, brought), [("", " "), ("dim", words("toolbar.metas"))])
+        metas: Line = [("", " "), ("dim", words("toolbar.metas"))]
         if session is None:
             return _two_rows([("dim", words("toolbar.connect"))], look, metas)
         if session.connection.challenged:
@@ -316,6 +327,12 @@ def _joined(parts: Line) -> Line:
     for at, part in enumerate(parts):
         line += [_DOT, part] if at else [part]
     return line
+
+
+@lru_cache(maxsize=8)
+def _rule(look: Look) -> Line:
+    """What separates the toolbar from what is above it."""
+    return look.drawing([[("diagram.line", "─" * look.width)]])[0]
 
 
 @lru_cache(maxsize=64)

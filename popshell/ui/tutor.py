@@ -34,7 +34,7 @@ from popshell.visible import show
 #: After so many lines beyond the shortest solution the tutor says what is still missing, unasked.
 PATIENCE = 4
 #: Lines that a task, a greeting with its notes, the prompt and the toolbar take.
-_TASK_ROWS = 18
+_TASK_ROWS = 20
 
 
 class Stage(Protocol):
@@ -328,6 +328,8 @@ class Tutor:
         if (wrong := attempt.wrong_turn(whole=on_the_way)) is not None:
             self.say_wrong(wrong.say)
         if on_the_way:
+            if self.shell.screen.interactive and not self.shell.screen.prompts:  # no toolbar keeps it in sight
+                self.shell.say("tutor.task-again", task=show(self.prose.headline, keep=""))
             return
         beyond = len(attempt.typed) - len(attempt.exercise.solution)
         if wrong is not None:

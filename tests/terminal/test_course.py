@@ -203,3 +203,33 @@ def test_a_strangers_lesson_cannot_touch_the_terminal(terminal: Callable[..., Pt
     assert b"\x1b]52" not in pty.raw
     assert b"\x1b]8;" not in pty.raw
     assert "owned" in pty.scroll()
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("tag", ["en", "zh-Hant"])
+def test_the_task_stays_in_sight(tag: str, size: tuple[int, int], tmux: Callable[..., Tmux]) -> None:
+    """Below the rule, with nothing typed, while one types, and after a reply that fills the window."""
+    columns, rows = size
+    headline = plain(read_lesson(CATALOG, "03-user-pass", tag).prose["cat-at-the-door"].headline)
+    terminal = tmux("learn", "3", "--lang", tag, columns=columns, rows=rows)
+    more = {plain(CATALOG.words(tag)(f"tutor.{key}")) for key in ("enter", "enter-more")}
+    pages: list[str] = [""]
+
+    def read_on() -> bool:
+        screen = terminal.screen()
+        if screen != pages[-1] and plain(screen.rstrip().split("\n")[-1]) in more:
+            terminal.type("\r")
+            pages.append(screen)
+        return "▸" in screen
+
+    terminal.until(read_on, terminal.scroll)
+    terminal.prompt()
+    shows(terminal, headline)
+    terminal.type("CAPA")
+    terminal.wait("▸ CAPA")
+    shows(terminal, headline)
+    terminal.type("\r")
+    terminal.wait("IMPLEMENTATION")
+    terminal.prompt()
+    shows(terminal, headline)
+    assert "─" * (columns - 1) in toolbar(terminal)
