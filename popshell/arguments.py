@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, tuple[Place, ...]] = MappingProxyType(
         "": (Place("host", "HOST", "host"),),
         "learn": (Place("lesson", "LESSON", "which-lesson"),),
         "serve": (),
+        "explain": (Place("log", "FILE", "log-file", True),),
         "lint": (Place("directory", "DIR", "language"),),
         "config": (Place("what", "connections", "names-only", choices=("connections",)),),
         "lesson": (Place("action", "new", "new", True, ("new",)), Place("name", "NAME", "name", True)),
@@ -99,6 +100,7 @@ OPTIONS = (
     _option("--maildrop", type=Path, metavar="DIR", heading="practice", commands=_PRACTICE),
     _option("--account", action="append", metavar="NAME:PASSWORD", heading="practice", commands=_PRACTICE),
     _option("--require-tls", heading="practice", commands=_PRACTICE),
+    _option("--format", metavar="NAME", heading="output", commands=("explain",)),
     _option("--fix-dialogues", heading="files", commands=("lint",)),
     _option("--mark-translated", heading="files", commands=("lint",)),
     _option("--plain", heading="output"),
@@ -147,6 +149,8 @@ class Arguments:
     directory: str | None = None
     name = ""
     what: str | None = None
+    log = ""
+    format = ""
     tls: str | None = None
     ca: Path | None = None
     insecure = False

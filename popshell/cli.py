@@ -159,6 +159,8 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
 
         root = Path(arguments.directory) if arguments.directory else own
         return run_lint(root, words, fix=arguments.fix_dialogues, mark=arguments.mark_translated)
+    if command == "explain":
+        return _explain(arguments, catalog, config.get("language"))
     if command == "lesson":
         from popshell.course.lesson import new_lesson
 
@@ -186,6 +188,24 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
             if arguments.ca is not None:
                 _check_ca(arguments.ca, words)
     return _start(arguments, config, catalog, server, address)
+
+
+def _explain(arguments: Arguments, catalog: Catalog, language: str) -> int:
+    """`popshell explain FILE`: 0 no fault in the log, 1 a fault, 2 the form of the log is not known. Raises Usage."""
+    from popshell.logs.report import explain_log, names
+    from popshell.logs.text import LONGEST_LOG
+
+    words = catalog.words(language)
+    if arguments.format and arguments.format not in names():
+        raise Usage(words("cli.bad-format", format=arguments.format, formats=words.listed(names())), "explain")
+    try:
+        with open(0 if arguments.log == "-" else arguments.log, "rb", closefd=arguments.log != "-") as source:
+            data = source.read(LONGEST_LOG + 1)
+    except OSError as error:
+        raise Usage(words("cli.bad-log", path=arguments.log, reason=error.strerror or ""), "explain") from None
+    text, code = explain_log(data, catalog, language, arguments.format, as_json=arguments.json)
+    sys.stdout.write(text)
+    return code
 
 
 def _check_ca(path: Path, words: Words) -> None:

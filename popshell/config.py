@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 #: The program's commands (arguments.py has their parsers): no connection may be named like one.
-SUBCOMMANDS = ("learn", "serve", "lint", "config", "lesson")
+SUBCOMMANDS = ("learn", "serve", "explain", "lint", "config", "lesson")
 #: What `editing = "..."` can be.
 EDITING = ("emacs", "vi")
 NOTES = ("full", "brief", "off")

@@ -4,7 +4,7 @@ _popshell() {
     COMPREPLY=()
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
-            learn|serve|lint|config|lesson) command=$word; break ;;
+            learn|serve|explain|lint|config|lesson) command=$word; break ;;
         esac
     done
     case $prev in
@@ -14,6 +14,7 @@ _popshell() {
         --port) return ;;
         --maildrop) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --account) return ;;
+        --format) return ;;
         --notes) COMPREPLY=($(compgen -W 'full brief off' -- "$cur")); return ;;
         --theme) COMPREPLY=($(compgen -W 'auto dark light none' -- "$cur")); return ;;
         --lang) return ;;
@@ -23,13 +24,14 @@ _popshell() {
         case $command in
             learn) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             serve) COMPREPLY=($(compgen -W '--port --maildrop --account --require-tls --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            explain) COMPREPLY=($(compgen -W '--format --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             lint) COMPREPLY=($(compgen -W '--fix-dialogues --mark-translated --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             config) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             lesson) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             *) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --maildrop --account --require-tls --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
         esac
     elif [[ -z $command ]]; then
-        word='learn serve lint config lesson '$(popshell config connections 2>/dev/null)
+        word='learn serve explain lint config lesson '$(popshell config connections 2>/dev/null)
         COMPREPLY=($(compgen -W "$word" -- "$cur"))
     elif [[ $command == lint ]]; then
         COMPREPLY=($(compgen -d -- "$cur"))

@@ -1,0 +1,190 @@
+"""Dialogue: who spoke in a log that has no marks, inferred from the order of a POP3 session."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import deque
+
+from popshell.logs.formats import Format
+from popshell.logs.text import Event, Line, octets
+from popshell.protocol.commands import COMMANDS
+from popshell.protocol.line import parse, upper
+
+_STATUS = re.compile(r"(\+OK|-ERR)(?: |$)")
+#: How the greeting of another protocol begins: SMTP, IMAP, HTTP, SSH.
+_OTHER = re.compile(r"[245]\d\d[ -]|\* (?:OK|BYE|PREAUTH)|HTTP/|SSH-|<!DOCTYPE|<html")
+_ANNOUNCED = re.compile(r"\b(\d{1,12}) (?:octets|bytes)")
+_WORD = re.compile(r"[A-Za-z]{3,8}(?: |$)")
+
+
+class Dialogue:
+    """Reads a form without marks. What is inferred is marked as inferred; what cannot be told is `unknown`."""
+
+    def __init__(self, form: Format, lines: list[Line]) -> None:
+        self.form = form
+        self.lines = lines
+        self.out: list[Event] = []
+        self._connect()
+        #: blank lines with a bare LF between packets, where the lines themselves end with CR LF
+        self.packets = sum(line.cr for line in lines) * 2 > len(lines)
+
+    def _connect(self) -> None:
+        self.greeted = False
+        self.due: deque[bool | None] = deque()  # for each reply due whether it has many lines; None: AUTH
+        self.content = False
+        self.challenged = False
+        self.missing = 0  # octets of a message that were announced and have not come
+
+    def events(self) -> list[Event]:
+        if self.form.name == "dovecot-rawlog":
+            return self._rawlog()
+        for at, line in enumerate(self.lines):
+            self._line(at, line)
+        return self.out
+
+    def _say(self, line: int, source: str, kind: str, text: str = "", data: str | None = None) -> None:
+        sent = octets(data) + b"\r\n" if data is not None else b""
+        self.out.append(Event(line, source, kind, sent, text, "", data is not None))
+
+    def _line(self, at: int, line: Line) -> None:
+        text, number = line.text, line.number
+        match = self.form.match(text)
+        kind = match[0] if match else ""
+        if self.content and (kind not in ("closed", "begin", "renegotiate") and not self._tool_in_content(at, kind)):
+            if self.packets and not line.cr and not text and at + 1 < len(self.lines):
+                return
+            return self._server(number, text)
+        if self.content and kind == "begin" and self._ends_later(at):
+            return self._server(number, text)
+        if match and kind == "closed":
+            if self.content and self._ends_later(at):
+                return self._server(number, text)
+            glued = match[1].groupdict().get("text") or ""
+            if glued:
+                if not (self.content or (self.due and glued[:1] in "+-")):
+                    return self._spoken(at, line)
+                self.out.append(Event(number, "server", "data", octets(glued), "", "", True))
+            self._say(number, "tool", "closed", text)
+            self._connect()
+        elif match:
+            if kind == "begin":
+                self._connect()
+            elif kind == "hidden":
+                self.due.append(None)
+            elif kind in ("accepted", "refused") and self.due:
+                self.due.popleft()
+            self._say(number, "tool", kind, text)
+        else:
+            self._spoken(at, line)
+
+    def _tool_in_content(self, at: int, kind: str) -> bool:
+        """Whether the tool speaks within a reply that never ends: a line of its own, and no lone dot after it."""
+        return kind == "noise" and not self._ends_later(at)
+
+    def _ends_later(self, at: int) -> bool:
+        """Whether the content goes on to its lone dot; a new connection or greeting comes before none."""
+        if not hasattr(self, "_dots"):
+            self._dots = [index for index, line in enumerate(self.lines) if line.text == "."]
+            begins = [
+                index for index, line in enumerate(self.lines) if (m := self.form.match(line.text)) and m[0] == "begin"
+            ]
+            self._begins = begins
+        dot = bisect_right(self._dots, at)
+        if dot == len(self._dots):
+            return False
+        begin = bisect_right(self._begins, at)
+        return begin == len(self._begins) or self._dots[dot] < self._begins[begin]
+
+    def _server(self, number: int, text: str) -> None:
+        self._say(number, "server", "data", data=text)
+        if self.content:
+            self.missing -= len(text.encode("utf-8", "surrogateescape")) + 2 - text.startswith(".")
+            self.content = text != "."
+
+    def _client(self, number: int, text: str) -> None:
+        self._say(number, "client", "data", data=text)
+        if self.challenged:
+            self.challenged = False
+            return
+        line = parse(text)
+        self.due.append(None if line.continues else line.expects_multi_line)
+
+    def _spoken(self, at: int, line: Line) -> None:
+        text, number = line.text, line.number
+        status = _STATUS.match(text)
+        if not text.strip():
+            return
+        if status:
+            if self.greeted and self.due:
+                many = self.due.popleft()
+                self.content = bool(many) and status[1] == "+OK"
+                announced = _ANNOUNCED.search(text) if self.content else None
+                self.missing = int(announced[1]) if announced else 0
+            self.greeted = True
+            self._server(number, text)
+        elif text.rstrip() == "+" or text.startswith("+ "):
+            self.challenged = bool(self.due) and self.due[0] is None
+            self._server(number, text)
+        elif self.challenged or self._is_command(text):
+            self._client(number, text)
+        elif not self.greeted and not self.due and _OTHER.match(text):
+            self.greeted = True
+            self._server(number, text)
+        elif not self.due and self.missing > 2:
+            self._server(number, text)  # the message ended too early: this is more of it
+        elif not self.due and self.form.typed and self._answered(at, text):
+            self._client(number, text)
+        elif self.due or (self.form.typed and self.greeted):
+            self._say(number, "unknown", "data", data=text)
+        else:
+            self._say(number, "tool", "noise", text)
+
+    def _is_command(self, text: str) -> bool:
+        match = _WORD.match(text)
+        return match is not None and upper(match[0].strip()) in COMMANDS
+
+    def _answered(self, at: int, text: str) -> bool:
+        """Whether a line that is no command is followed by a reply, as one that was sent is."""
+        if len(text.split()) > 3:
+            return False
+        for line in self.lines[at + 1 : at + 3]:
+            if line.text:
+                return _STATUS.match(line.text) is not None
+        return False
+
+    # -- Dovecot's rawlog: both directions, or one ---------------------------------------------------------
+
+    def _rawlog(self) -> list[Event]:
+        rows = []
+        for line in self.lines:
+            match = self.form.match(line.text)
+            if match:
+                rows.append((line, match[1]["text"]))
+            else:
+                self._say(line.number, "tool", "noise", line.text)
+        statuses = [index for index, (_, text) in enumerate(rows) if _STATUS.match(text)]
+        if not statuses:
+            for line, text in rows:
+                self._client(line.number, text)
+            return self.out
+        first = next((index for index, (_, text) in enumerate(rows) if self._is_command(text)), len(rows))
+        if len([index for index in statuses if index < first]) > 2:
+            return self._server_alone(rows)
+        for at, (line, text) in enumerate(rows):
+            if self.content:
+                self._server(line.number, text)
+            else:
+                self._spoken(at, line._replace(text=text))
+        return self.out
+
+    def _server_alone(self, rows: list[tuple[Line, str]]) -> list[Event]:
+        """Replies alone: a reply goes on to a lone dot if its second line is no status line."""
+        for at, (line, text) in enumerate(rows):
+            following = rows[at + 1][1] if at + 1 < len(rows) else "+OK"
+            if not self.content:
+                self.content = text.startswith("+OK") and not _STATUS.match(following)
+                self._say(line.number, "server", "alone-many" if self.content else "alone", data=text)
+            else:
+                self._server(line.number, text)
+        return self.out

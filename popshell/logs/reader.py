@@ -1,0 +1,389 @@
+"""read(): a log file becomes Events: which line, who spoke, which octets. The form is recognised or given by name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from popshell.logs.dialogue import Dialogue
+from popshell.logs.formats import REPLIES, Format, all_formats
+from popshell.logs.rows import READERS, Rows, by_line
+from popshell.logs.text import (
+    CLIENT,
+    LONGEST_LOG,
+    MOST_LINES,
+    SERVER,
+    TOOL,
+    UNKNOWN,
+    Event,
+    Line,
+    literal,
+    octets,
+    read_lines,
+    unescaped,
+    unquoted,
+    without_times,
+)
+from popshell.protocol.commands import COMMANDS
+
+_STATUS = re.compile(r"(?:\+OK|-ERR)(?: |$)|\+ ")
+_COMMAND = re.compile(r"([A-Za-z]{3,4}[78]?)(?: |$)")
+_SENDS = ("sent", "client", "packet-sent", "packet-row", "bare")
+_RECEIVES = ("received", "server", "packet-received", "packet-row", "bare")
+_PORTS = ("110", "995", "1110", "1995", "2110", "8110", "pop3", "pop3s")
+
+
+class Log(NamedTuple):
+    """A log as read. `format` is None if no form fits."""
+
+    format: Format | None
+    events: list[Event]
+    #: every line that was read, as it is
+    lines: list[Line]
+    #: the log is longer than what is read of it
+    cut: bool = False
+
+
+def by_name(name: str) -> Format | None:
+    """The entry that `--format NAME` means."""
+    return next((entry for entry in all_formats() if entry.name == name), None)
+
+
+def read(data: bytes, name: str = "") -> Log:
+    """Read a log. `name` is the entry to use, "" to recognise one. Raises KeyError for a name that there is not."""
+    raw = unquoted(read_lines(data))
+    cut = len(data) > LONGEST_LOG or data.count(b"\n") > MOST_LINES
+    entry: Format | None = None
+    if name:
+        entry = by_name(name)
+        if entry is None:
+            raise KeyError(name)
+    best, lines = 0.0, raw
+    for candidate in filter(None, (raw, without_times(raw))):
+        for form in (entry,) if entry else all_formats():
+            points = _score(form, candidate)
+            if points > best * (1.0 if candidate is raw else 1.2):
+                best, lines, found = points, candidate, form
+    if not best:
+        return Log(entry, list(_events(entry, raw)) if entry else [], raw, cut)
+    events = list(_events(found, lines))
+    if found.name == "dovecot-rawlog" and any(event.source == SERVER for event in events):
+        found = replace(found, hides=frozenset({"commands"}))  # both directions, or the server's
+    if found.name == "neomutt" and not any("]<5> " in line.text for line in lines):
+        found = replace(found, hides=found.hides | REPLIES)  # below level 5 only the greeting is there
+    return Log(found, events, raw, cut)
+
+
+def _score(form: Format, lines: list[Line]) -> float:
+    """How well a form fits: marks count if what they mark is POP3, a tool's own words count little."""
+    points = evidence = 0.0
+    if form.needs:
+        if not any(form.needs.search(line.text[:2000]) for line in lines):
+            return 0.0
+        points, evidence = 1.0, 0.6 if form.bare else 1.0
+    said: set[str] = set()
+    for line in lines[:3000]:
+        text = line.text[:2000]
+        match = form.match(text)
+        if match is None:
+            if form.bare and _STATUS.match(text):
+                points, evidence = points + 1.5, evidence + 1
+            elif form.bare and _is_command(text):
+                points += 0.5
+            continue
+        kind, found = match
+        body = found.groupdict().get("text") or ""
+        if form.text:
+            body = body.strip("'\"`").partition("\\r\\n")[0]
+        sent = kind in _SENDS and _is_command(body)
+        if sent or (kind in _RECEIVES and _STATUS.match(body)):
+            points, evidence = points + 2, evidence + 1
+        elif kind in ("sent", "received"):
+            points += 0.3
+        elif kind == "closed" and form.bare:
+            points += 0.5
+        elif kind == "noise":
+            if form.bare and found[0][:1].isalpha() is False and text.endswith(("$ ", "$")):
+                continue
+            new = text[:6] not in said
+            said.add(text[:6])
+            points += 0.3 if new else 0.02
+            evidence += 0.2 if new else 0
+        elif kind == "packet":
+            points, evidence = points + 2.5, evidence + 1
+        else:  # heads, beginnings, and what only this tool says
+            points, evidence = points + 1, evidence + 1
+    return points if evidence >= 1 else 0.0
+
+
+def _is_command(text: str) -> bool:
+    match = _COMMAND.match(text)
+    return match is not None and match[1].upper() in COMMANDS
+
+
+# -- lines to events -------------------------------------------------------------------------------------------------
+
+
+def _events(form: Format, lines: list[Line]) -> Iterator[Event]:
+    if form.bare:
+        return iter(Dialogue(form, lines).events())
+    return iter(_Marked(form).read(lines))
+
+
+class _Marked:
+    """Reads a form with marks."""
+
+    def __init__(self, form: Format) -> None:
+        self.form = form
+        self.out: list[Event] = []
+        #: the head under way: source, its line, its match, and the rows below it
+        self.head: tuple[str, int, re.Match[str]] | None = None
+        self.rows: Rows = []
+        self.due = 0  # octets that a `counted` head still announces
+        self.nodes: dict[str, str] = {}
+        self.side = ""
+        self.fds: set[str] = set()
+
+    def read(self, lines: list[Line]) -> list[Event]:
+        for line in lines:
+            self._line(line)
+        self._flush()
+        if any("|" in event.source for event in self.out):
+            return list(_sided(self.out))
+        return self.out
+
+    def _say(self, line: int, source: str, kind: str, octets: bytes = b"", text: str = "", key: str = "") -> None:
+        self.out.append(Event(line, source, kind, octets, text, key))
+
+    def _line(self, line: Line) -> None:
+        form, number = self.form, line.number
+        if self.due > 0 and form.rows == "counted":
+            self.rows.append((number, line.text, None))
+            self.due -= len(octets(line.text)) + 2
+            if self.due <= 0:
+                self._flush(whole=self.due == 0)
+            return
+        match = form.match(line.text)
+        burst = self.head is not None and self.head[0] == SERVER and form.rows == "lines"
+        if match is None or (burst and match[0] in ("client", "server") and form.glued):
+            if self.head is not None and form.rest == "burst":
+                self.rows.append((number, line.text, None))
+            elif form.rest == "content" and not self._glued(line):
+                self._say(number, SERVER, "content", octets(line.text) + b"\r\n", key=self.side)
+            else:
+                self._say(number, TOOL, "noise", text=line.text)
+            return
+        kind, found = match
+        if kind == "row":
+            if found.re.groupindex.get("src") and not self.head:
+                self.head = (self._side(found["src"]), number, found)
+            elif found.re.groupindex.get("src") and self.head and self.head[0] != self._side(found["src"]):
+                self._flush()
+                self.head = (self._side(found["src"]), number, found)
+            self.rows.append((number, found["text"], found))
+            return
+        if kind == "aside":
+            return self._say(number, TOOL, "noise", text=line.text)
+        self._flush()
+        getattr(self, "_" + kind.replace("-", "_"), self._other)(line, found, kind)
+
+    def _glued(self, line: Line) -> bool:
+        return not line.cr and line.text.startswith(("curl:", "* "))
+
+    # -- the kinds ---------------------------------------------------------------------------------------------------
+
+    def _other(self, line: Line, found: re.Match[str], kind: str) -> None:
+        groups = found.groupdict()
+        if kind == "begin":
+            self.side = groups.get("id") or self.side
+            self.fds.add(self.side)
+        elif kind == "closed" and self.form.name == "strace" and groups["id"] not in self.fds:
+            return self._say(line.number, TOOL, "noise", text=line.text)
+        if kind in ("closed",) and groups.get("text"):
+            self._payload(line.number, SERVER, octets(groups["text"]))
+        data = b""
+        if kind in ("refused", "unfit", "broken") and self.form.text == "literal":
+            data = unescaped(groups["text"])
+        elif kind in ("refused", "unfit", "broken", "fetched"):
+            data = octets(groups["text"])
+        if kind == "fetched" and groups.get("deleted"):
+            data += b" deleted"
+        key = groups.get("id") or ""
+        self._say(line.number, TOOL, kind, data, line.text, key)
+
+    def _side(self, mark: str) -> str:
+        return f"{self.nodes.get(mark, mark or '-')}|{self.nodes.get('' if mark else chr(9), '-' if mark else chr(9))}"
+
+    def _sent(self, line: Line, found: re.Match[str], kind: str) -> None:
+        source = CLIENT if kind == "sent" else SERVER
+        groups = found.groupdict()
+        key = groups.get("id") or ""
+        if self.form.name == "mailpit":  # its replies do not name the client
+            self.side = key or self.side
+            key = self.side
+        text = groups["text"]
+        if self.form.text:
+            data = literal(text) if self.form.text == "literal" else unescaped(text)
+            if self.form.name == "strace" and not self._socket(key, data):
+                return self._say(line.number, TOOL, "noise", text=line.text)
+            if "cut" in groups:
+                data = data if not groups["cut"] else data + "…\r\n".encode()
+            elif source == CLIENT and not data.endswith(b"\n"):
+                data += b"\r\n"
+            elif data.startswith((b"+OK", b"-ERR")) and b"\n" not in data and line.text[:1] in "b'\"":
+                data += b"\r\n"  # the greeting, printed by a Python program
+            for number, part in by_line([(line.number, data)]):
+                self._say(number, source, "data", part, key=key)
+            if groups.get("cut") and (more := int(groups["len"]) - len(data)) > 0:
+                self._say(line.number, source, "count", str(more).encode(), key=key)
+            return
+        shown = line.text if self.form.rest == "content" else ""
+        self.out.append(Event(line.number, source, "data", octets(text) + b"\r\n", shown, key))
+
+    _received = _sent
+
+    def _socket(self, descriptor: str, data: bytes) -> bool:
+        """Whether a file descriptor is the connection: what was connected to a port, or greets."""
+        if data.startswith((b"+OK", b"-ERR")):
+            self.fds.add(descriptor)
+        return descriptor in self.fds
+
+    def _close(self, line: Line, found: re.Match[str], kind: str) -> None:
+        self.fds.discard(found["id"])
+        self._say(line.number, TOOL, "noise", text=line.text)
+
+    def _more(self, line: Line, found: re.Match[str], kind: str) -> None:
+        source = self.out[-1].source if self.out else UNKNOWN
+        if source == TOOL:
+            return self._other(line, found, "noise")
+        for number, part in by_line([(line.number, literal(found["text"]))]):
+            self._say(number, source, "data", part)
+
+    def _payload(self, number: int, source: str, data: bytes, key: str = "") -> None:
+        self._say(number, source, "data", data, key=key)
+
+    def _client(self, line: Line, found: re.Match[str], kind: str) -> None:
+        self.head = (CLIENT if kind == "client" else SERVER, line.number, found)
+        if "text" in found.groupdict():
+            self.rows.append((line.number, found["text"], None))
+            if kind == "client":
+                self._flush()
+
+    _server = _client
+
+    def _packet(self, line: Line, found: re.Match[str], kind: str) -> None:
+        groups = found.groupdict()
+        source = (
+            self._side(groups["src"]) if self.form.rows in ("counted", "socat") else f"{groups['src']}|{groups['dst']}"
+        )
+        if self.form.rows == "socat":
+            source = f"{groups['src']}|{'<' if groups['src'] == '>' else '>'}"
+        self.head = (source, line.number, found)
+        self.due = int(groups["len"])
+
+    def _packet_row(self, line: Line, found: re.Match[str], kind: str) -> None:
+        self.head = (f"{found['src']}|{found['dst']}", line.number, found)
+        self.rows.append((line.number, found["text"], None))
+
+    def _packet_sent(self, line: Line, found: re.Match[str], kind: str) -> None:
+        source = CLIENT if kind == "packet-sent" else SERVER
+        if fragment := re.match(r"DATA fragment, (\d+) bytes", found["text"]):
+            self._say(line.number, source, "count", fragment[1].encode())
+        else:
+            self._payload(line.number, source, octets(found["text"]) + b"\r\n")
+            self.nodes[source] = found["src"]
+
+    _packet_received = _packet_sent
+
+    def _packet_fin(self, line: Line, found: re.Match[str], kind: str) -> None:
+        self._say(line.number, TOOL, "closed" if self.nodes.get(SERVER) == found["src"] else "noise", text=line.text)
+
+    def _stage(self, line: Line, found: re.Match[str], kind: str) -> None:
+        self._say(line.number, TOOL, "stage", text=line.text)
+
+    def _node(self, line: Line, found: re.Match[str], kind: str) -> None:
+        self.nodes["\t" if found["node"] == "1" else ""] = found["src"]
+
+    def _json(self, line: Line, found: re.Match[str], kind: str) -> None:
+        try:
+            record = json.loads(found["text"])
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            return self._say(line.number, TOOL, "noise", text=line.text)
+        command, status = record.get("command"), record.get("status")
+        if isinstance(command, dict) and isinstance(command.get("line"), str):
+            self._payload(line.number, CLIENT, octets(command["line"].replace("\n", " ")) + b"\r\n")
+            for _ in record["challenges"] if isinstance(record.get("challenges"), list) else ():
+                self._payload(line.number, SERVER, b"+ \r\n")
+                self._say(line.number, CLIENT, "hidden")
+        if isinstance(status, str):
+            code = f"[{record['code']}] " if isinstance(record.get("code"), str) else ""
+            row = f"{status} {code}{record.get('text') or ''}".rstrip().replace("\n", " ")
+            self._payload(line.number, SERVER, octets(row) + b"\r\n")
+        elif isinstance(record.get("text"), str):
+            self._payload(line.number, SERVER, octets(record["text"].split("\r\n")[0]) + b"\r\n")
+        for row in record["lines"] if isinstance(record.get("lines"), list) else ():
+            if isinstance(row, str):
+                self._say(line.number, SERVER, "content", octets(row.replace("\n", " ")) + b"\r\n")
+        problem = record.get("problem")
+        if isinstance(problem, dict) and problem.get("code") in ("no-terminator", "cut", "no-reply"):
+            self._say(line.number, TOOL, "closed")
+        elif isinstance(record.get("lines"), list):
+            self._say(line.number, TOOL, "ends")
+
+    # -- what a head announced ---------------------------------------------------------------------------------------
+
+    def _flush(self, whole: bool = True) -> None:
+        if self.head is None:
+            return
+        (source, number, found), rows = self.head, self.rows
+        self.head, self.rows, self.due = None, [], 0
+        groups = found.groupdict()
+        length = int(groups["len"]) if groups.get("len") else 0
+        pieces = READERS[self.form.rows](rows, length)
+        for at, part in by_line(pieces):
+            glued = self.form.glued and not part.endswith(b"\n")
+            self.out.append(Event(at, source, "data", part, glued=glued))
+        if length and not pieces:
+            self._say(number, source, "count", str(length).encode())
+        if "flags" in groups and set(groups["flags"]) & {"F", "R"}:
+            self._say(number, source, "fin")
+
+
+def _port(side: str) -> bool:
+    return re.sub(r"\D+\((\w+)\)$|.*[.:](?=\w+$)", r"\1", side) in _PORTS or side.endswith(
+        tuple(f".{p}" for p in ("00110", "00995"))
+    )
+
+
+def _sided(events: list[Event]) -> Iterator[Event]:
+    """Events whose source is `FROM|TO` get a side: by the port, by what was said, else unknown."""
+    servers: dict[frozenset[str], str] = {}
+    for event in events:
+        sides = event.source.split("|")
+        if len(sides) != 2 or frozenset(sides) in servers:
+            continue
+        ports = [side for side in sides if _port(side)]
+        if len(ports) == 1:
+            servers[frozenset(sides)] = ports[0]
+        elif event.octets.startswith((b"+OK", b"-ERR")):
+            servers[frozenset(sides)] = sides[0]
+        elif _is_command(event.octets.decode("latin-1").rstrip()):
+            servers[frozenset(sides)] = sides[1]
+    for event in events:
+        sides = event.source.split("|")
+        if len(sides) != 2:
+            yield event
+            continue
+        pair = frozenset(sides)
+        server = servers.get(pair)
+        source = UNKNOWN if server is None else SERVER if server == sides[0] else CLIENT
+        key = "|".join(sorted(pair)) if all(len(side) > 2 for side in sides) else ""
+        if event.kind == "fin":
+            yield event._replace(source=TOOL, kind="closed" if source == SERVER else "noise", key=key, octets=b"")
+        else:
+            yield event._replace(source=source, key=key)

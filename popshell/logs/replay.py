@@ -1,0 +1,444 @@
+"""Replay: the events of a log go through the engine of the shell, a Connection for each session."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from popshell.logs.formats import Format
+from popshell.logs.session import Entry, Session
+from popshell.logs.text import CLIENT, SERVER, TOOL, UNKNOWN, Event
+from popshell.protocol.commands import State
+from popshell.protocol.connection import Challenge, Connection
+from popshell.protocol.line import parse
+from popshell.protocol.records import Exchange
+from popshell.protocol.secrets import MASK, masked_answer, secrets_in
+
+_HIDDEN = re.compile(
+    rb"((?:PASS|USER|AUTH|APOP)(?: [\w@.-]+)??) +"
+    rb"(?:\*+|\.{3,}|<[^>]*>|\[[^\]]*\]|xxx+|\(hidden\)|(?:\xe2\x80\xa2)+)\s*$",
+    re.IGNORECASE,
+)
+#: What tools say that begin with TLS.
+_TLS = re.compile(
+    r":995\b|pop3s|port 995|isSSL true|Handshake was completed|verify return|SSL connection using|CONNECTED\("
+    r"|--starttls"
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}$")
+_ANNOUNCED = re.compile(r"(\d{1,12}) (?:octets|bytes)\b", re.IGNORECASE)
+
+
+def sessions(form: Format, events: Iterable[Event]) -> list[Session]:
+    """Replay the events of a log, a session for each connection."""
+    found: list[_Replay] = []
+    open_ones: dict[str, _Replay] = {}
+    live: set[str] = set()
+    for event in events:
+        replay = open_ones.get(event.key) or (open_ones.get("") if event.kind != "begin" else None)
+        if event.source == TOOL and not event.key and found:
+            replay = found[-1]
+        if replay is None or (event.kind == "begin" and replay.session.spoke) or replay.is_over(event):
+            replay = _Replay(form)
+            found.append(replay)
+        open_ones[event.key] = replay
+        replay.take(event)
+        if replay.ended:
+            live.discard(event.key)
+        else:
+            live.add(event.key)
+            replay.session.mixed |= form.name == "mailpit" and len(live) > 1
+    for replay in found:
+        replay.finish()
+    kept = [replay.session for replay in found if replay.session.spoke]
+    return kept or [replay.session for replay in found[:1]] or [Session()]
+
+
+class _Replay:
+    """Feeds one session to a Connection."""
+
+    def __init__(self, form: Format) -> None:
+        self.form = form
+        self.session = Session(unseen="replies" in form.hides)
+        self.connection = Connection(tls=False)
+        self.content = False  # a status line came whose content is due
+        self.rows = 0  # lines of it that the log shows
+        self.bare = False  # one of them stood without a mark
+        self.octets = 0  # octets of it that came
+        self.hidden = 0  # octets of it that came and are not shown
+        self.held: dict[str, bytes] = {}
+        self.reply: Entry | None = None
+        self.last: Entry | None = None
+        self.greeted = False
+        self.quit = False
+
+    @property
+    def ended(self) -> bool:
+        return self.session.closed is not None or not self.session.spoke or (self.quit and self.connection.pending == 0)
+
+    # -- what comes --------------------------------------------------------------------------------------------------
+
+    def is_over(self, event: Event) -> bool:
+        """Whether `event` belongs to the next connection: this one was closed or left by QUIT."""
+        if event.kind not in ("data", "hidden", "begin", "alone", "alone-many"):
+            return False
+        if self.session.closed is not None and not self.held.get(event.source):
+            return event.source == SERVER and event.octets.startswith((b"+OK", b"-ERR"))
+        done = self.quit and self.connection.pending == 0
+        return done and event.source == SERVER and event.octets.startswith(b"+OK") and not self.connection.broken
+
+    def take(self, event: Event) -> None:
+        kind = event.kind
+        if kind in ("data", "content", "alone", "alone-many"):
+            self._data(event)
+            return
+        entry = Entry(event, event.text)
+        self.session.entries.append(entry)
+        self.session.begun |= kind == "begin"
+        if kind == "hidden":
+            self._hidden(entry)
+        elif kind == "accepted":
+            self._reply(b"+OK\r\n", entry, assumed=True)
+        elif kind == "refused":
+            self._refused(event, entry)
+        elif kind == "count":
+            self._count(event, entry)
+        elif kind == "ends":
+            if not self._tool_fault():  # after a time-out the message may be printed later
+                self._end_content(entry)
+        elif kind == "closed":
+            self._closed(event)
+        elif kind == "unfit":
+            self.session.unfit = self.session.unfit or event
+        elif kind in ("fetched", "ended"):
+            self._prose(event, kind)
+        elif kind == "stage":
+            self._stage(entry)
+        if kind in ("noise", "broken", "renegotiate", "closed", "begin", "ends"):
+            self._tool(event)
+
+    def _tool(self, event: Event) -> None:
+        self.session.tool.append(event)
+        if not self.session.spoke and _TLS.search(event.text):
+            self.session.tls = True
+            self.connection.here = self.connection.here._replace(tls=True)
+
+    def _data(self, event: Event) -> None:
+        source, data = event.source, event.octets
+        if self.content and self.bare and event.text and event.kind == "data" and self._goes_on():
+            # A message's text that looks like a marked line: the message has not ended.
+            event = event._replace(
+                source=SERVER, kind="content", octets=event.text.encode("utf-8", "replace") + b"\r\n"
+            )
+            source, data = event.source, event.octets
+        if event.kind == "content" and not self.content:
+            return self._tool(event._replace(source=TOOL, kind="noise", text=data.decode("utf-8", "replace").rstrip()))
+        held = self.held.pop(source, b"")
+        entry = Entry(event, data.decode("utf-8", "surrogateescape").rstrip("\r\n"))
+        if held and self.session.entries:
+            data = held + data
+        self.session.entries.append(entry)
+        if not data.endswith(b"\n"):
+            self.held[source] = data
+            if source == SERVER and self.content:
+                self.last, entry.content = entry, True
+                self.rows += 1
+                self.octets += len(data)
+            return
+        if source == CLIENT:
+            self._client(data, entry)
+        elif source == SERVER:
+            self._server(data, entry, event.kind)
+        else:
+            line = parse(entry.text, self.connection.here)
+            entry.text = line.redacted()
+            self.session.secrets.update(line.secrets)
+
+    def _client(self, data: bytes, entry: Entry) -> None:
+        self._greet_unseen(entry)
+        self.session.spoke = True
+        if self.content and ("content" in self.form.hides or self.form.unstuffed or self.hidden):
+            self._end_content(entry)
+        if "replies" in self.form.hides and not (self._authenticating() and parse(entry.text).spec is None):
+            self._assume(entry)
+        data = _HIDDEN.sub(rb"\1 " + MASK.encode(), data)
+        if not data.endswith(b"\r\n"):
+            data = data.rstrip(b"\r\n") + b"\r\n"
+        line = parse(entry.text, self.connection.here)
+        if not self.connection.challenged:
+            if "commands" in self.form.hides and line.spec and line.spec.must_follow:
+                self.connection.here = self.connection.here._replace(follows=line.spec.must_follow)
+            self._place(line.spec.transitions if line.spec else {}, line.name)
+            if "replies" in self.form.hides and line.spec is None and self._authenticating():
+                self._reply(b"+ \r\n", Entry(Event(entry.event.line, UNKNOWN, "assumed"), assumed=True))
+        if self.connection.challenged:
+            self.session.secrets.update(secrets_in(entry.text))
+            entry.text = masked_answer(entry.text)
+        else:
+            entry.text = MASK if line.spec is None and _BASE64.match(entry.text) else line.redacted()
+            self.session.secrets.update(line.secrets)
+            self.quit = self.quit or line.name == "QUIT"
+            if line.name == "PASS" and line.secrets:  # the engine needs no password, and keeps each that it is told
+                data = f"PASS {MASK}\r\n".encode()
+        if not self.content:
+            self.last = entry
+        self._take_in(self.connection.sent(data), entry)
+
+    def _authenticating(self) -> bool:
+        due = self.connection.due()
+        return due is not None and due.command is not None and due.command.continues
+
+    def _place(self, transitions: Iterable[State], name: str) -> None:
+        """A log that begins within a session: the first command that fits one state alone tells where it stands."""
+        here = self.connection.here
+        first = self.session.gaps and self.connection.pending == 0 and not here.done and not self.session.exchanges
+        if first and here.state is State.AUTHORIZATION and list(transitions) == [State.TRANSACTION]:
+            self._move(State.TRANSACTION)
+
+    def _move(self, state: State) -> None:
+        self.connection.here = self.connection.here._replace(state=state)
+        self._state(state, self.session.entries[-1] if self.session.entries else None)
+
+    def _greet_unseen(self, entry: Entry) -> None:
+        """The greeting is not in the log."""
+        if not self.greeted:
+            self.greeted = self.session.gaps = True
+            self.connection.received(b"+OK\r\n")
+            self._state(State.AUTHORIZATION, entry)
+
+    def _server(self, data: bytes, entry: Entry, kind: str) -> None:
+        self.session.spoke = self.session.heard = True
+        if kind.startswith("alone"):
+            return self._alone(data, entry, many=kind == "alone-many")
+        if self.content:
+            status = data.startswith((b"+OK", b"-ERR"))
+            if status and "content" in self.form.hides and not self.rows and self.connection.pending > 1:
+                self._end_content(entry)
+            else:
+                return self._row(data, entry, kind)
+        if not self.greeted:
+            self.greeted = True
+            first = data.decode("utf-8", "replace")
+            if re.match(r"\+OK (?:Logged in|maildrop|\d+ \d+)", first) and "commands" in self.form.hides:
+                self._greet_unseen(entry)
+        self._reply(data, entry)
+
+    def _row(self, data: bytes, entry: Entry, kind: str) -> None:
+        entry.content = True
+        self.last = entry
+        self.bare |= kind == "content"
+        if kind == "content" and self.form.unstuffed and data.startswith(b"."):
+            data = b"." + data
+        if data.endswith(b"\n") and not data.endswith(b"\r\n"):
+            data = data[:-1] + b"\r\n"
+        if data != b".\r\n":
+            self.rows += 1
+            self.octets += len(data) - data.startswith(b".")
+        self._take_in(self.connection.received(data), entry)
+
+    def _reply(self, data: bytes, entry: Entry, assumed: bool = False) -> None:
+        entry.assumed = assumed
+        self.reply = self.last = entry
+        self.rows = self.octets = self.hidden = 0
+        self.bare = False
+        due = self.connection.pending
+        out = self.connection.received(data)
+        self._take_in(out, entry)
+        self.content = not out and due > 0 and not self.connection.broken
+
+    def _take_in(self, events: Iterable[Exchange | Challenge], entry: Entry) -> None:
+        for event in events:
+            if isinstance(event, Challenge):
+                continue
+            # Masking is done for the whole log at once; a copy in each exchange would grow with their square.
+            event = replace(event, secrets=())
+            where = self.reply or entry
+            self.content = False
+            if self.reply is not None and self.reply.exchange is not None:
+                where = entry
+            where.exchange = event
+            self.session.exchanges.append((event, where))
+            self._moved(event, entry)
+        if self.connection.wants_tls:
+            self.connection.tls_started()
+            self.session.tls = True
+
+    def _moved(self, exchange: Exchange, entry: Entry) -> None:
+        if exchange.after in (State.AUTHORIZATION, State.TRANSACTION, State.UPDATE):
+            self._state(exchange.after, entry)
+        self.session.marks = exchange.maildrop.marks or self.session.marks
+        if exchange.name == "RSET" and exchange.ok:
+            self.session.marks = frozenset()
+        if exchange.name == "QUIT" and exchange.ok and exchange.before is State.TRANSACTION:
+            self.session.erased, self.session.marks = exchange.maildrop_before.marks, frozenset()
+
+    def _state(self, state: State, entry: Entry | None) -> None:
+        if not self.session.states or self.session.states[-1] is not state:
+            self.session.states.append(state)
+            if entry is not None:
+                entry.state = state
+
+    # -- what the log leaves out -------------------------------------------------------------------------------------
+
+    def _end_content(self, entry: Entry) -> None:
+        """The tool went on: the content that it does not show has ended."""
+        if not self.content or self.reply is None:
+            return
+        reply, view, known = self.reply, self.connection.here.maildrop, self.connection.capabilities
+        announced, came = self._announced(), self.hidden + self.octets
+        if 0 < came < announced - (8 if self.hidden and self.rows else 0):
+            self.session.short = self.session.short or (announced, came, self.last or reply)
+        shown = self.rows
+        held = self.held.pop(SERVER, b"")
+        self._take_in(self.connection.received((b"\r\n" if held else b"") + b".\r\n"), entry)
+        exchange = reply.exchange
+        if exchange is not None and exchange.response is not None and not shown:
+            bare = replace(exchange, response=exchange.response._replace(content=None))
+            reply.exchange = bare
+            self.session.exchanges[-1] = (bare, reply)
+            self.connection.here = self.connection.here._replace(maildrop=view)
+            self.connection.capabilities = known
+
+    def _goes_on(self) -> bool:
+        announced = self._announced()
+        return not announced or self.octets < announced
+
+    def _announced(self) -> int:
+        """How many octets the reply under way announced; 0 if it did not."""
+        under_way = self.connection.due()
+        command = under_way.command if under_way else None
+        if command is None or command.name != "RETR" or self.reply is None:
+            return 0
+        match = _ANNOUNCED.search(self.reply.text)
+        size = self.connection.maildrop.sizes.get(command.message or 0, 0)
+        return int(match[1]) if match else size
+
+    def _assume(self, entry: Entry) -> None:
+        """Replies are not shown: the tool went on, so they were `+OK`."""
+        for _ in range(200):
+            if self.connection.pending == 0 or self.connection.broken:
+                return
+            assumed = Entry(Event(entry.event.line, UNKNOWN, "assumed"), assumed=True)
+            self.session.gaps = True
+            self._reply(b"+OK\r\n", assumed)
+            if self.content:
+                self._end_content(assumed)
+            if assumed.state is not None and entry.state is None:
+                entry.state = assumed.state
+
+    def _hidden(self, entry: Entry) -> None:
+        self._greet_unseen(entry)
+        self.session.spoke = True
+        follows = self.connection.here.follows == "USER"
+        line = MASK if self.connection.challenged else f"PASS {MASK}" if follows else f"AUTH PLAIN {MASK}"
+        entry.event = entry.event._replace(source=CLIENT)
+        entry.text = line
+        self._take_in(self.connection.sent(line.encode() + b"\r\n"), entry)
+
+    def _refused(self, event: Event, entry: Entry) -> None:
+        self.session.heard = True
+        if not self.session.spoke or (self.connection.pending == 0 and not self.session.exchanges):
+            self.session.spoke = True
+            self._greet_unseen(entry)
+            self.session.nameless = True
+            self._take_in(self.connection.sent(f"PASS {MASK}\r\n".encode()), entry)
+        if self.connection.pending:
+            while self.connection.pending > 1 and "replies" in self.form.hides:
+                before = self.connection.pending
+                self._reply(b"+OK\r\n", Entry(event, assumed=True))
+                if self.connection.pending == before:
+                    break
+            text = event.octets.removeprefix(b"-ERR ").replace(b"\n", b" ")
+            entry.event = event._replace(source=SERVER)
+            entry.text = event.text
+            self._reply(b"-ERR " + text + b"\r\n", entry)
+        else:
+            self.session.tool.append(event)
+
+    def _count(self, event: Event, entry: Entry) -> None:
+        number = int(event.octets[:12])
+        entry.text = ""
+        if self.content and event.source == SERVER:
+            entry.content = True
+            self.hidden += number
+            self.last = entry
+            announced = self._announced()
+            if announced and self.octets + self.hidden >= announced:
+                self._end_content(entry)
+
+    def _stage(self, entry: Entry) -> None:
+        """A stage direction: within a reply it stands for content."""
+        if self.content and "message" in entry.text:
+            entry.content = True
+            entry.event = entry.event._replace(source=SERVER)
+
+    def _prose(self, event: Event, kind: str) -> None:
+        if kind == "fetched":
+            self._greet_unseen(self.session.entries[-1])
+            self.session.spoke = True
+            if self.connection.state is State.AUTHORIZATION:
+                self._move(State.TRANSACTION)
+            number = re.match(rb"\d{1,9}", event.octets)
+            if number and b"deleted" in event.octets:
+                self.session.marks |= {int(number[0])}
+        elif self.connection.state is State.TRANSACTION and not any(e.kind == "broken" for e in self.session.tool):
+            self._move(State.UPDATE)
+            self.session.erased, self.session.marks = self.session.marks, frozenset()
+
+    def _alone(self, data: bytes, entry: Entry, many: bool) -> None:
+        """A reply whose command is not in the log: its own text alone tells what it may answer."""
+        text = data.decode("utf-8", "replace")
+        if not self.greeted:
+            self._greet_unseen(entry)
+            if re.match(r"\+OK.*(?:[Ll]ogged in|[Mm]aildrop|signed in)", text):
+                return self._move(State.TRANSACTION)
+        self.session.alone = True
+        command = "NOOP"
+        if many:
+            command = "LIST" if re.search("messages|listing", text) else "RETR 1"
+        elif re.search(r"(?i)logging out|\bbye\b|signing off|sign off", text):
+            command = "QUIT"
+            self.session.erased = frozenset()
+        if self.connection.pending == 0:
+            self.connection.sent(command.encode() + b"\r\n")
+        self._reply(data, entry)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _closed(self, event: Event) -> None:
+        if self.session.closed is None:
+            self.session.closed = event
+            if self.session.exchanges or self.session.spoke:
+                self._break_off()
+
+    def finish(self) -> None:
+        """The log ends here."""
+        if self.session.closed is None and (self.session.exchanges or self.session.spoke):
+            if "replies" in self.form.hides and self.session.entries and not self._tool_fault():
+                self._assume(self.session.entries[-1])
+            unseen = "content" in self.form.hides and not self.rows
+            ended = self.content and (unseen or self.form.unstuffed) and not self.held.get(SERVER)
+            if ended and not self._tool_fault():
+                self._end_content(self.session.entries[-1])
+            self._break_off()
+
+    def _tool_fault(self) -> bool:
+        from popshell.logs.verdict import tool_fault
+
+        return any(tool_fault(event) for event in self.session.tool)
+
+    def _break_off(self) -> None:
+        if self.content and self.reply is not None:
+            announced, came = self._announced(), self.hidden + self.octets
+            self.session.short = (announced, came, self.last or self.reply)
+        held = self.held.pop(SERVER, b"")
+        if held:
+            self.connection.received(held)
+        quitting = self.quit and self.connection.pending == 1
+        for exchange in self.connection.close():
+            if isinstance(exchange, Challenge) or (
+                quitting and exchange.problem and exchange.problem.code == "no-reply"
+            ):
+                continue
+            exchange = replace(exchange, secrets=())
+            self.session.exchanges.append((exchange, self.reply if exchange.response else self.last))

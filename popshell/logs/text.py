@@ -1,0 +1,151 @@
+"""The lines of a log file: encodings, colours, quoting and times in front taken off, numbers kept; literals decoded."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from popshell.logs.formats import part
+
+#: How much of a log is read, in octets and in lines, and of a line, in characters.
+LONGEST_LOG = 16 * 1024 * 1024
+MOST_LINES = 100_000
+LONGEST_LINE = 1024 * 1024
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]{0,30}[ -/]?[@-~]|\][^\x07\x1b]{0,300}(?:\x07|\x1b\\)|[()][0-9A-B]|[=>78cM])")
+_RUBBED_OUT = re.compile(r"[^\b]\x08(?: \x08)?")
+_SYSLOG = re.compile(
+    r"(?:<\d+>)?(?:\w{3} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S{8,32}) \S{1,80} [\w./-]{1,60}(?:\[\d+\])?: "
+)
+_QUOTE = re.compile(r" ?(?:> ?|\| ?)")
+_LITERAL = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|`((?:[^`\\]|\\.)*)`")
+_ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u\{?([0-9A-Fa-f]{4,6})\}?|([0-7]{1,3})|(.))")
+_NAMED = {"n": "\n", "r": "\r", "t": "\t", "e": "\x1b", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+
+
+CLIENT, SERVER, TOOL, UNKNOWN = "client", "server", "tool", "unknown"
+
+
+class Line(NamedTuple):
+    """A line of the file: its number (1-based), its text without its end, and whether it ended with CR LF."""
+
+    number: int
+    text: str
+    cr: bool
+
+
+class Event(NamedTuple):
+    """What a line of the log says.
+
+    `kind`: `data` (`octets` went over the line), `begin`, `closed`, `hidden` (a login line that is not shown),
+    `accepted`, `refused` (a reply in the tool's words), `unfit` (the tool took it for a reply), `fetched`, `broken`,
+    `ended`, `ends` (no more content), `count` (`octets` holds a number: as many came and are not shown), `json`,
+    `stage`, `renegotiate`, or `noise`.
+    """
+
+    line: int
+    source: str
+    kind: str
+    octets: bytes = b""
+    text: str = ""
+    key: str = ""
+    #: the log has no mark for who spoke
+    inferred: bool = False
+    #: the end of the line is not known: what follows it may be the tool's
+    glued: bool = False
+
+
+def read_lines(data: bytes) -> list[Line]:
+    """The lines of a file; what is not UTF-8 is kept by surrogateescape. UTF-16 is recognised by its BOM or zeros."""
+    data = data[:LONGEST_LOG]
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = data.decode("utf-16", "replace")
+    elif data[:2000].count(0) * 3 > len(data[:2000]) and data[1:2] == b"\0":
+        text = data.decode("utf-16-le", "replace")
+    else:
+        text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    rows = text.split("\n", MOST_LINES)
+    if not rows[-1] or len(rows) > MOST_LINES:
+        rows.pop()
+    return [_clean(number, row) for number, row in enumerate(rows, 1)]
+
+
+def _clean(number: int, row: str) -> Line:
+    if "\x1b" in row:
+        row = _ESCAPES.sub("", row)
+    cr = row.endswith("\r")
+    row = row.rstrip("\r")[:LONGEST_LINE]
+    row = row.rpartition("\r")[2]  # a progress meter writes over itself
+    for _ in range(80):
+        if "\x08" not in row or (rubbed := _RUBBED_OUT.sub("", row)) == row:
+            break
+        row = rubbed
+    return Line(number, row, cr)
+
+
+def unquoted(lines: list[Line]) -> list[Line]:
+    """`lines` without the quoting of a mail or the indentation that all of them have."""
+    for _ in range(4):
+        filled = [line for line in lines if line.text.strip()]
+        if not filled:
+            break
+        if sum(_QUOTE.match(line.text) is not None for line in filled) * 10 >= len(filled) * 9:
+            lines = [line._replace(text=_QUOTE.sub("", line.text, count=1)) for line in lines]
+            continue
+        indents = sorted(len(line.text) - len(line.text.lstrip(" \t")) for line in filled)
+        if most := indents[len(indents) // 10]:
+            blanks = re.compile(rf"[ \t]{{0,{min(most, 200)}}}")
+            lines = [line._replace(text=blanks.sub("", line.text, count=1)) for line in lines]
+        break
+    return lines
+
+
+def without_times(lines: list[Line]) -> list[Line] | None:
+    """`lines` without what most of them have in front, a time or a syslog head; None if most have none."""
+    for pattern in (_SYSLOG, re.compile(part("STAMP") + r"[ \t]?")):
+        filled = [line for line in lines[:400] if line.text.strip()]
+        having = sum((found := pattern.match(line.text)) is not None and found.end() > 4 for line in filled)
+        if filled and having * 10 >= len(filled) * 6:
+            return [line._replace(text=pattern.sub("", line.text, count=1)) for line in lines]
+    return None
+
+
+def octets(text: str) -> bytes:
+    """The octets that a text of the log stands for."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that stands for no octet
+        return text.encode("utf-8", "replace")
+
+
+def literal(text: str) -> bytes:
+    """The octets of string literals as Python, Ruby, JavaScript and strace write them."""
+    found = "".join(next(part for part in match.groups() if part is not None) for match in _LITERAL.finditer(text))
+    return unescaped(found)
+
+
+def unescaped(text: str) -> bytes:
+    """The octets of a text with the escapes of C, Python or JavaScript in it."""
+
+    def put(match: re.Match[str]) -> str:
+        if match[1] or match[3]:
+            return (
+                chr(0xDC00 + value)
+                if (value := int(match[1] or match[3], 16 if match[1] else 8) & 255) > 127
+                else chr(value)
+            )
+        if match[2]:
+            value = int(match[2], 16)
+            return chr(value) if value < 0x110000 and not 0xD800 <= value < 0xE000 else "?"
+        return _NAMED.get(match[4], match[4])
+
+    return octets(_ESCAPED.sub(put, text)) if "\\" in text else octets(text)
+
+
+def from_hex(text: str) -> bytes:
+    """The octets of a row of a dump; what is no hexadecimal ends it."""
+    digits = re.match(r"(?: {0,2}[0-9A-Fa-f]{2}){1,16}", text)
+    try:
+        return bytes.fromhex(digits[0]) if digits else b""
+    except ValueError:
+        return b""

@@ -1,0 +1,346 @@
+"""`popshell explain`: real logs of many tools against their true verdicts, forms, masking, and input of any sort."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from logforms import FORMS, SCENES
+from support import ROOT
+
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
+from popshell.logs import reader, text
+from popshell.logs.formats import all_formats, said
+from popshell.logs.report import explain_log
+from popshell.logs.verdict import FAULTS
+
+LOGS = ROOT / "tests" / "logs"
+VERDICTS = tomllib.loads((LOGS / "verdicts.toml").read_text("utf-8"))
+CATALOG = Catalog((bundled(),))
+#: The passwords of the logs and what tools make of them.
+CANARIES = ("hunter2-canary", "aHVudGVyMi1jYW5hcnk", "AGxlYXJuZXIAaHVudGVyMi1jYW5hcnk", "AGxlYXJuZXIAc2VjcmV0")
+HEX_CANARY = b"hunter2-canary".hex()
+
+
+def explained(data: bytes, name: str = "") -> dict[str, object]:
+    shown, code = explain_log(data, CATALOG, "en", name, as_json=True)
+    found = json.loads(shown)
+    assert isinstance(found, dict)
+    found["exit"] = code
+    return found
+
+
+def verdict(found: dict[str, object]) -> dict[str, object]:
+    """What verdicts.toml says of a log."""
+    connections = found["sessions"]
+    assert isinstance(connections, list)
+    faults = [one["first_fault"] for one in connections if one["first_fault"]]
+    out: dict[str, object] = {
+        "form": found["format"],
+        "states": [" ".join(one["states"]) for one in connections],
+        "erased": sorted({number for one in connections for number in one["erased"]}),
+    }
+    return out | ({"line": faults[0]["line"], "code": faults[0]["code"]} if faults else {})
+
+
+def expected(name: str) -> dict[str, object]:
+    row = {key: value for key, value in VERDICTS[name].items() if key != "secret"}
+    return {"erased": [], **row}
+
+
+def test_each_log_has_its_verdict() -> None:
+    assert sorted(path.stem for path in LOGS.glob("*.log")) == sorted(VERDICTS)
+    wrong = {}
+    for name in VERDICTS:
+        found = explained((LOGS / f"{name}.log").read_bytes())
+        got = verdict(found)
+        if got != expected(name) or found["exit"] != ("code" in VERDICTS[name]):
+            wrong[name] = (got, found["exit"])
+    assert wrong == {}
+
+
+def test_each_line_of_a_message_is_the_servers() -> None:
+    """The text of message 2 looks like protocol in many ways."""
+    trap = re.compile(r"S: \+OK 2 messages|S: -ERR no such message|< \+OK bye|\+OK this is text|-ERR so is this")
+    wrong = []
+    for name, row in VERDICTS.items():
+        for one in explained((LOGS / f"{name}.log").read_bytes())["sessions"]:  # type: ignore[attr-defined]
+            sent = [event["text"] for event in one["events"] if event["from"] == "client"]
+            wrong += [(name, text) for text in sent if trap.search(text)]
+            if [text.strip().upper() for text in sent].count("QUIT") > 1:
+                wrong.append((name, "QUIT twice"))
+            if row.get("code") == "cut-off" and "QUIT" in sent:
+                wrong.append((name, "QUIT"))
+    assert wrong == []
+
+
+def test_forms_have_samples() -> None:
+    wrong = []
+    for form in all_formats():
+        first = [form.match(sample) for sample in form.samples]
+        used = {found[1].re.pattern for found in first if found}
+        wrong += [(form.name, kind, pattern.pattern) for kind, pattern in form.rules if pattern.pattern not in used]
+        wrong += [
+            (form.name, "no rule", sample) for sample, found in zip(form.samples, first, strict=True) if not found
+        ]
+        if not form.samples or not form.title:
+            wrong.append((form.name, "no sample", ""))
+    assert wrong == []
+    assert len({form.name for form in all_formats()}) == len(all_formats())
+
+
+def test_what_tools_say_names_faults_that_there_are() -> None:
+    assert {code for code, _ in said()} <= {*FAULTS, "never"}
+    for language in LANGUAGES:
+        words = CATALOG.words(language)
+        for code, causes in FAULTS.items():
+            assert words.get(f"log-fault.{code}"), (language, code)
+            for cause in causes:
+                assert words.get(f"log-cause.{cause}"), (language, cause)
+
+
+def test_the_page_names_every_form_and_fault() -> None:
+    page = (ROOT / "docs" / "reference-logs.md").read_text("utf-8")
+    assert [form.name for form in all_formats() if f"| `{form.name}` | {form.title} |" not in page] == []
+    for code, causes in FAULTS.items():
+        assert re.search(
+            rf"^\| `{code}` \|.*\| {', '.join(f'`{cause}`' for cause in causes)} \|$", page, re.MULTILINE
+        ), code
+
+
+def test_a_session_is_the_same_in_every_form() -> None:
+    wrong = []
+    for form, write in FORMS.items():
+        for scene, (turns, states, code) in SCENES.items():
+            got = verdict(explained(write(turns).encode("latin-1")))
+            if (got["form"], got["states"], got.get("code", "")) != (form.split()[0], [" ".join(states)], code):
+                wrong.append((form, scene, got))
+    assert wrong == []
+
+
+def variations(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """The same log as it comes out of editors, mails and collectors of logs."""
+    rows = data.rstrip(b"\n").split(b"\n")
+    text = data.decode("utf-8", "replace")
+    yield "CR LF", re.sub(rb"\r*\n", b"\r\n", data)
+    yield "LF", re.sub(rb"\r+\n", b"\n", data)
+    yield "BOM", b"\xef\xbb\xbf" + data
+    yield "UTF-16", b"\xff\xfe" + text.replace("\r\n", "\n").replace("\n", "\r\n").encode("utf-16-le")
+    yield "colours", b"".join(b"\x1b[32m" + row + b"\x1b[0m\n" for row in rows)
+    yield "indented", b"".join(b"    " + row + b"\n" for row in rows)
+    yield "quoted", b"".join(b"> " + row + b"\n" for row in rows)
+    yield "times", b"".join(b"[07:44:03] " + row + b"\n" for row in rows)
+    yield "syslog", b"".join(b"Nov 30 07:44:03 host prog[12]: " + row + b"\n" for row in rows)
+
+
+def test_a_log_is_recognised_however_it_was_copied() -> None:
+    wrong = []
+    for at, name in enumerate(VERDICTS):
+        every = list(variations((LOGS / f"{name}.log").read_bytes()))
+        for what, data in every[at % 3 :: 3]:  # a third for each log: each variation meets thirty of them
+            if what in ("times", "syslog") and name == "popshell-save-good":
+                continue  # with a time in front, C: and S: are MailKit's
+            if (got := verdict(explained(data))) != expected(name):
+                wrong.append((name, what, got))
+    assert wrong == []
+
+
+def leaks(text: str) -> list[str]:
+    bare = text.replace(" ", "")
+    return [canary for canary in CANARIES if canary in text] + ([HEX_CANARY] if HEX_CANARY in bare else [])
+
+
+def test_no_secret_comes_out() -> None:
+    inputs = [(name, (LOGS / f"{name}.log").read_bytes()) for name in VERDICTS]
+    inputs += [
+        (f"{form} {scene}", FORMS[form](SCENES[scene][0]).encode("latin-1")) for form in FORMS for scene in SCENES
+    ]
+    inputs += [
+        (name, data.encode())
+        for name, data in {
+            "typed at once": "+OK hi\nUSER mei\nPASS hunter2-canary\n",
+            "one letter wrong": "+OK hi\nUSER mei\n+OK\nPAS hunter2-canary\n-ERR what\n",
+            "the client alone": "1796023722.270001 AUTH LOGIN\r\n1796023722.270003 bWVp\r\n"
+            "1796023722.270004 aHVudGVyMi1jYW5hcnk=\r\n1796023722.27 aHVudGVyMi1jYW5hcnk=\r\n",
+            "a command line": "$ curl -v -u mei:hunter2-canary pop3://a/\n* Connected to a\n< +OK\n> CAPA\n",
+            "an address": "* Connected to a\n< +OK\n* URL pop3://mei:hunter2-canary@a/\n",
+            "settings": "using account default from x\npassword = hunter2-canary\n<-- +OK\n",
+            "echoed": "S: +OK\nC: USER mei\nS: +OK\nC: PASS hunter2-canary\nS: -ERR no hunter2-canary here\n",
+            "token": "C: AUTH XOAUTH2 dXNlcj1tZWkBYXV0aD1CZWFyZXIgaHVudGVyMi1jYW5hcnkBAQ==\nS: +OK\n",
+            "AUTH LOGIN": "S: +OK\nC: AUTH LOGIN\nS: + VXNlcm5hbWU6\nC: bWVp\nS: + UGFzcw==\nC: aHVudGVyMi1jYW5hcnk=\n",
+        }.items()
+    ]
+    wrong = []
+    for name, data in inputs:
+        for as_json in (False, True):
+            for language in ("en",) if as_json else LANGUAGES:
+                shown, _ = explain_log(data, CATALOG, language, as_json=as_json)
+                wrong += [(name, as_json, canary) for canary in leaks(shown)]
+                if "dXNlcj1tZWkB" in shown:
+                    wrong.append((name, as_json, "token"))
+    assert wrong == []
+    digests = [name for name, row in VERDICTS.items() if "digest" in row["secret"]]
+    for name in digests:
+        found = explained((LOGS / f"{name}.log").read_bytes())
+        events = [event for one in found["sessions"] for event in one["events"]]  # type: ignore[attr-defined]
+        sent = [event["text"] for event in events if event["from"] == "client"]
+        assert not re.search(r"[0-9a-f]{32}|[A-Za-z0-9+/]{30,}=*$", "\n".join(sent), re.MULTILINE), name
+
+
+UNKNOWN = {
+    "nothing": b"",
+    "prose": b"Dear all, please use telnet to connect.\nQUIT is a word. STAT too.\nRegards\n",
+    "octets": bytes(range(256)) * 40,
+    "a table": b"id,name\n1,mei\n2,ben\n",
+    "SMTP without marks": b"220 mx ESMTP\nEHLO x\n250 ok\nQUIT\n221 bye\n",
+}
+
+
+def test_what_is_no_log_is_said_to_be_none() -> None:
+    wrong = {}
+    for name, data in UNKNOWN.items():
+        found = explained(data)
+        if (found["format"], found["sessions"], found["exit"]) != (None, [], 2):
+            wrong[name] = found
+        shown, code = explain_log(data, CATALOG, "zh-Hant")
+        assert code == 2
+        assert "--format" in shown
+    assert wrong == {}
+
+
+def test_a_direction_that_is_inferred_is_marked() -> None:
+    found = explained((LOGS / "telnet-good.log").read_bytes())
+    events = [event for event in found["sessions"][0]["events"] if event["from"] in ("client", "server")]  # type: ignore[index]
+    assert events
+    assert all(event.get("inferred") for event in events)
+    shown, _ = explain_log((LOGS / "telnet-good.log").read_bytes(), CATALOG, "en")
+    assert "no marks" in shown
+    found = explained((LOGS / "mpop-good.log").read_bytes())
+    assert not any(event.get("inferred") for event in found["sessions"][0]["events"])  # type: ignore[index]
+
+
+def test_a_line_whose_sender_cannot_be_told_is_unknown() -> None:
+    found = explained(b"Trying 1.1.1.1...\nConnected to a.\n+OK hi\nUSER mei\nwhat is this line\n+OK\nQUIT\n+OK bye\n")
+    assert [event["from"] for event in found["sessions"][0]["events"]][4] == "unknown"  # type: ignore[index]
+
+
+FAULTY = {
+    "no greeting": (
+        "Trying 1.1.1.1...\nConnected to a.\nUSER mei\nConnection closed by foreign host.\n",
+        4,
+        "no-greeting",
+    ),
+    "closed after PASS": (
+        "Connected to a.\n+OK\nUSER a\n+OK\nPASS b\nConnection closed by foreign host.\n",
+        6,
+        "no-reply",
+    ),
+    "IMAP": ("Trying 1.1.1.1...\nConnected to a.\n* OK IMAP4rev1 ready\n", 3, "not-pop3"),
+    "nothing listens": (
+        "Trying 1.1.1.1...\ntelnet: Unable to connect to remote host: Connection refused\n",
+        2,
+        "connect-refused",
+    ),
+    "a dot that was not doubled": (
+        "Connected to a.\n+OK\nUSER a\n+OK\nPASS b\n+OK\nRETR 1\n+OK 99 octets\nhello\n.\nmore of it\n+OK text\n.\n",
+        11,
+        "dots-not-doubled",
+    ),
+    "no such message": (
+        "S: +OK\nC: USER a\nS: +OK\nC: PASS b\nS: +OK\nC: STAT\nS: +OK 1 9\nC: RETR 7\nS: -ERR no\n",
+        9,
+        "no-such-message",
+    ),
+    "no TLS": ("S: +OK\nC: USER a\nS: -ERR use TLS first\n", 3, "tls-required"),
+    "nothing asked": ("S: +OK\nS: +OK again\n", 2, "unasked"),
+    "two times": ("C: NOOP\nS: +OK\nS: +OK\n", 3, "unasked"),
+}
+
+
+def test_faults_are_found_at_their_lines() -> None:
+    wrong = {}
+    for name, (log, line, code) in FAULTY.items():
+        got = verdict(explained(log.encode()))
+        if (got.get("line"), got.get("code")) != (line, code):
+            wrong[name] = got
+    assert wrong == {}
+
+
+def test_a_form_can_be_named() -> None:
+    data = b'-> "+OK\\r\\n"\n<- "QUIT\\r\\n"\n-> "+OK\\r\\n"\n'
+    assert explained(data)["format"] == "ruby"
+    assert explained(data, "rfc")["format"] == "rfc"
+    with pytest.raises(KeyError):
+        explained(data, "nothing")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=4000))
+def test_any_octets_have_an_answer(data: bytes) -> None:
+    for as_json in (False, True):
+        shown, code = explain_log(data, CATALOG, "en", as_json=as_json)
+        assert code in (0, 1, 2)
+        assert all(ch in "\n\t" or ch.isprintable() for ch in shown)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_pieces_of_logs_have_an_answer(data: st.DataObject) -> None:
+    names = st.sampled_from(sorted(VERDICTS))
+    pieces = []
+    for _ in range(data.draw(st.integers(1, 3))):
+        log = (LOGS / f"{data.draw(names)}.log").read_bytes()
+        start = data.draw(st.integers(0, len(log)))
+        pieces.append(log[start : data.draw(st.integers(start, len(log)))])
+    form = data.draw(st.sampled_from(["", *(form.name for form in all_formats())]))
+    whole = b"".join(pieces)
+    found = explained(whole, form)
+    assert found["exit"] in (0, 1, 2)
+    count = whole.count(b"\n") + 1
+    for one in found["sessions"]:  # type: ignore[attr-defined]
+        assert all(1 <= event["line"] <= count for event in one["events"])
+        assert one["first_fault"] is None or 1 <= one["first_fault"]["line"] <= count
+
+
+def test_what_is_read_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (reader, text):
+        monkeypatch.setattr(module, "MOST_LINES", 50)
+        monkeypatch.setattr(module, "LONGEST_LOG", 600)
+    for data, lines in ((b"S: +OK\n" * 70, 50), (b"S: +OK " + b"x" * 700, 1)):
+        found = explained(data)
+        assert found["cut"] is True
+        assert len(found["sessions"][0]["events"]) == lines  # type: ignore[index]
+    said_of_it, _ = explain_log(b"S: +OK\n" * 70, CATALOG, "en")
+    assert "50 lines" in said_of_it
+
+
+def run(*arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", "popshell", "explain", *arguments], input=data, capture_output=True)
+
+
+def test_the_command() -> None:
+    log = LOGS / "fetchmail-auth.log"
+    done = run(str(log))
+    assert done.returncode == 1
+    assert b"line 14" in done.stdout
+    piped = run("-", "--json", data=log.read_bytes())
+    assert piped.returncode == 1
+    assert json.loads(piped.stdout)["sessions"][0]["first_fault"]["line"] == 14
+    assert run(str(LOGS / "fetchmail-good.log")).returncode == 0
+    assert run("-", data=b"nothing of it\n").returncode == 2
+    for arguments, word in (
+        (("--format", "nonesuch", str(log)), b"thunderbird"),
+        ((str(LOGS / "missing.log"),), b"missing.log"),
+        ((), b"FILE"),
+    ):
+        done = run(*arguments)
+        assert done.returncode == 2
+        assert word in done.stderr
+        assert b"Traceback" not in done.stderr
