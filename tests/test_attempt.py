@@ -14,8 +14,7 @@ from stage import run, until
 from support import LOGIN
 from test_course import exercise
 
-from popshell.course.answers import vocabulary
-from popshell.course.attempt import Attempt, Collector
+from popshell.course.attempt import Attempt, Collector, vocabulary
 from popshell.course.lesson import ExerciseKind
 from popshell.course.player import exercise_server
 from popshell.net.listener import Listener

@@ -13,10 +13,9 @@ from learner import catalog
 from support import LOGIN, play
 
 from popshell.course import catalog as catalogs
-from popshell.course.answers import Prediction, normal, vocabulary
-from popshell.course.attempt import is_solved
+from popshell.course.attempt import Prediction, is_solved, vocabulary
 from popshell.course.catalog import Catalog, bundled
-from popshell.course.checks import CHECKS, Check, Evidence, Replied, read_check, same_line
+from popshell.course.checks import CHECKS, Check, Evidence, Replied, normal, read_check, same_line
 from popshell.course.document import Document, LessonError
 from popshell.course.lesson import (
     Exercise,

@@ -16,8 +16,7 @@ import pytest
 from learner import TAGS, InProcess, Learner, catalog, course, environment, lesson, progress_file, words
 from terminal.driver import Peer
 
-from popshell.course.answers import vocabulary
-from popshell.course.attempt import Attempt
+from popshell.course.attempt import Attempt, vocabulary
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.lesson import Exercise, ExerciseKind, Lesson, new_lesson, read_lesson
 from popshell.course.player import Rehearsal

@@ -1,4 +1,4 @@
-"""One try at an exercise: the Collector gathers the evidence, the Attempt judges it.
+"""One try at an exercise: the Collector gathers the evidence, the Vocabulary reads answers, the Attempt judges.
 
 The evidence is what the practice server saw: the Exchanges of its sessions and the maildrop that is left. So it does
 not matter which client spoke. What was typed is derived from it, and is used only to recognise a known wrong turn and
@@ -7,12 +7,14 @@ to stay quiet while all goes well.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
-from popshell.course.answers import Prediction, Vocabulary, normal
-from popshell.course.checks import Check, Evidence, Replied, same_line, was_asked
+from popshell.course.catalog import LANGUAGES, Catalog
+from popshell.course.checks import Check, Evidence, Replied, normal, same_line, was_asked
 from popshell.course.lesson import Exercise, ExerciseKind, Wrong
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from popshell.server.mailserver import MailServer
     from popshell.server.session import ServerSession
 
+_STATUS = {"+ok": True, "ok": True, "-err": False, "err": False}
+_STATES = {state.value.casefold(): state for state in State}
 #: Checks that fail for good: no further line can mend them.
 _FINAL = ("never", "at_most", "sent_first")
 
@@ -68,7 +72,7 @@ class Collector:
         self._last, self._state, self._tls, self._marks = session, state, tls, marks
 
     def lost(self, stamp: str | None) -> None:
-        """A client of this process closed the connection with this stamp: the server need not wait to hear of it."""
+        """A client of this process closed the connection with this stamp: the server takes it as closed at once."""
         for session in [one for one in self._sessions.values() if one.stamp == stamp]:
             session.lost()
 
@@ -116,6 +120,102 @@ class Collector:
             answer=answer,
             predicted=predicted,
         )
+
+
+# -- answers and predictions -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a learner expects of a line: status, the state after it, one line or many."""
+
+    ok: bool | None = None
+    state: State | None = None
+    many: bool | None = None
+
+    @property
+    def complete(self) -> bool:
+        return None not in (self.ok, self.state, self.many)
+
+    def comes_true(self, exchange: Exchange) -> bool:
+        """Whether nothing that it says is wrong."""
+        return not self.complete or not self.faults(exchange)
+
+    def faults(self, exchange: Exchange) -> list[str]:
+        """What it got wrong: of `status`, `state`, `lines`."""
+        response = exchange.response
+        if response is None:
+            return ["status", "state", "lines"]
+        after = exchange.after
+        if after is State.UPDATE and self.state is State.CLOSED:
+            after = State.CLOSED  # the reply to QUIT ends UPDATE, so that both are right (RFC 1939 §6)
+        seen = {
+            "status": (self.ok, response.ok),
+            "state": (self.state, after),
+            "lines": (self.many, response.content is not None),
+        }
+        return [name for name, (said, was) in seen.items() if said != was]
+
+
+class Vocabulary:
+    """The words in which answers are given, of all languages: `[language]` of `messages.toml`."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.numbers: dict[str, int] = {}
+        self.many: dict[str, bool] = {}
+        self._separators = ","
+        for tag in LANGUAGES:
+            try:
+                words = catalog.words(tag)
+            except (OSError, ValueError):
+                continue  # words of another course that cannot be read: reported elsewhere
+            for number, names in enumerate(words("language.numbers").split()):
+                self.numbers |= dict.fromkeys(map(normal, names.split("/")), number)
+            for many, key in ((False, "language.one-line"), (True, "language.many-lines")):
+                self.many |= dict.fromkeys(map(normal, words(key).split("/")), many)
+            self._separators += words("list.separator").strip()
+
+    @cached_property
+    def _figures(self) -> re.Pattern[str]:
+        """A number in figures, a word in letters, or a run of numerals of a language that parts no words."""
+        numerals = "".join({ch for name in self.numbers for ch in name if not ch.isascii()})
+        run = f"|[{re.escape(numerals)}]+" if numerals else ""
+        return re.compile(rf"[0-9]+(?:,[0-9]{{3}})*(?:\.[0-9]+)?|[a-z]+{run}")
+
+    def number_in(self, text: str) -> int | None:
+        """The one number that is said in `text`, in figures or words, whatever stands around it; else None."""
+        found = [number for word in self._figures.findall(normal(text)) if (number := self._value(word)) is not None]
+        return found[0] if len(found) == 1 else None
+
+    def _value(self, word: str) -> int | None:
+        if word[0] in "0123456789":
+            return int(word.replace(",", "")) if "." not in word else None
+        return self.numbers.get(word)
+
+    def is_answer(self, answers: tuple[str, ...], text: str) -> bool:
+        """Whether `text` says one of `answers`. A number counts with any unit: `6 letters`, `six`."""
+        if normal(text) in {normal(answer) for answer in answers}:
+            return True
+        numbers = {int(answer) for answer in answers if answer.isascii() and answer.isdigit()}
+        return bool(numbers) and self.number_in(text) in numbers
+
+    def prediction(self, text: str) -> Prediction:
+        """`+OK TRANSACTION many`, in any order, parts may be missing; unknown words are passed over."""
+        said: dict[str, Any] = {}
+        for word in re.sub(f"[{re.escape(self._separators)}]", " ", normal(text)).split():
+            for name, meanings in (("ok", _STATUS), ("state", _STATES), ("many", self.many)):
+                if word in meanings:
+                    said[name] = meanings[word]
+        return Prediction(**said)
+
+
+@lru_cache(maxsize=8)
+def vocabulary(catalog: Catalog) -> Vocabulary:
+    """The vocabulary of a catalog, read once."""
+    return Vocabulary(catalog)
+
+
+# -- judging -----------------------------------------------------------------------------------------------------------
 
 
 def is_solved(exercise: Exercise, evidence: Evidence, words: Vocabulary) -> bool:
@@ -198,7 +298,7 @@ class Attempt:
 
         None if the line met another state than the task's: right or wrong, it says nothing about the task.
         """
-        # What the line leads to where the task begins; the solution's first line tells.
+        # What the line leads to where the task begins; the first line of the solution says it.
         expected = self.exercise.solution[0].partition(" ")[2] if self.exercise.solution else ""
         if not self.words.prediction(expected).comes_true(came):
             return None

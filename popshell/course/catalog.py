@@ -3,8 +3,8 @@
 `lessons/` lies beside the package in a checkout and inside it in a wheel; only the Traversable interface is used, so a
 zip works, too. Everything is read when it is first asked for and kept.
 
-A file is read only if it lies inside its folder, is a plain file, and has 1 MiB at the most: a stranger's course is
-held to that everywhere (sec-D2, D6). Trap: a pipe must not be waited for and a device has no size, so a file is opened
+A file is read only if it lies inside its folder, is a plain file, and has 1 MiB at most: any course is held to
+that everywhere (sec-D2, D6). Trap: a pipe must not be waited for and a device has no size, so a file is opened
 without waiting, looked at once more when it is open, and never read beyond the bound.
 """
 
@@ -89,7 +89,7 @@ class Words:
         return text
 
     def listed(self, items: Iterable[object]) -> str:
-        """Several things in a row, as the language tells them apart: `1, 3`."""
+        """Several things in a row, separated as in the language: `1, 3`."""
         return self("list.separator").join(map(str, items))
 
     def keys(self) -> Iterator[str]:

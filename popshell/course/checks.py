@@ -7,6 +7,7 @@ and an entry of CHECKS.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, convert
 from msgspec.structs import force_setattr
 
-from popshell.course.answers import normal
 from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.line import NUMBER
 from popshell.protocol.records import Exchange
@@ -153,7 +153,7 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _one_word(name: str) -> None:
-    """A command's name; slips that an exercise asks for on purpose are allowed."""
+    """A command's name; mistakes that an exercise asks for are allowed."""
     if not name or name != name.upper() or " " in name:
         raise ValueError(f"{name!r} is no command: one word in capitals")
 
@@ -169,7 +169,7 @@ def _in_order(value: tuple[str, ...], evidence: Evidence) -> bool:
 
 
 def _stepped(value: tuple[Replied, ...], evidence: Evidence) -> bool:
-    """Whether every step fits an exchange behind the one of the step before it."""
+    """Whether every step fits an exchange after that of the step before it."""
     commands = evidence.commands
 
     def follows(step: int, at: int) -> bool:
@@ -259,3 +259,8 @@ def same_line(one: str, other: str) -> bool:
     return all(
         a == b or (at in free and a.upper() == b.upper()) for at, (a, b) in enumerate(zip(rest, others, strict=True))
     )
+
+
+def normal(answer: str) -> str:
+    """An answer as it is compared: width (U+FF17 is 7), case and blanks do not count."""
+    return " ".join(unicodedata.normalize("NFKC", answer).casefold().split())

@@ -3,7 +3,7 @@
 A page or a lesson has a head in TOML between two lines `+++` and a body in Markdown; a TOML file is all head. The
 screen, the course and lint read Documents, so that they agree on what a heading, a fence or a key is.
 
-tomllib and markdown-it are imported when the first document is read. Trap: neither tells where a key stands, so keys
+tomllib and markdown-it are imported when the first document is read. Trap: neither says where a key stands, so keys
 are found by the look of their lines; a multi-line string that looks like `key = ` may mislead a line number, nothing
 else.
 """
@@ -108,8 +108,8 @@ class Document:
         try:
             self.head = tomllib.loads("\n".join(rows))
         except tomllib.TOMLDecodeError as error:
-            told = re.search(r"\(at line (\d+), ", str(error))
-            line = int(told[1]) + first - 1 if told else len(rows) + first - 1  # at the end of the head no line is told
+            at = re.search(r"\(at line (\d+), ", str(error))
+            line = (int(at[1]) if at else len(rows)) + first - 1  # at the end of the head no line is named
             reason = re.sub(r" \(at line \d+, ", f" (at line {line}, ", str(error))  # lines of the file
             reason = reason if code == "bad-toml" else f"the head is no TOML: {reason}"
             raise LessonError(self.path, line, reason, code) from error
@@ -313,9 +313,9 @@ def _is_key(name: str) -> bool:
 
 
 def safe(table: Mapping[str, Any], text: str) -> Mapping[str, Any]:
-    """`table`, read from `text`, with everything unsafe in its texts written out: it may be a stranger's (sec-R1).
+    """`table`, read from `text`, with everything unsafe in its texts written out: it may be anyone's (sec-R1).
 
-    Most files hold nothing of the kind, which one look at the whole tells.
+    Most files hold nothing of the kind, as one look at the whole shows.
     """
     if re.search(_ESCAPED, text) is None and (harmless(text) or tame(text) == text):
         return table

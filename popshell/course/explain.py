@@ -138,18 +138,18 @@ def _err(
         if text is None and why != "code":
             template = words.get(f"why.{why}") or words.get("why.refused")
             text = fill(template or "", known) or words("why.refused", **known)
-    told = row is not None and why in ("credentials", "tls-required")  # the reason was read off the code
+    from_code = row is not None and why in ("credentials", "tls-required")  # the reason was read off the code
     if text:
-        yield Note("err", text, citation(row.rfc, row.section) if row and told else cite)
+        yield Note("err", text, citation(row.rfc, row.section) if row and from_code else cite)
     if (
         row is not None
         and code_page is not None
-        and not told
+        and not from_code
         and exchange.name != "QUIT"
         and (note := _filled(code_page, known, "note"))
     ):
         yield Note("info" if text else "err", note, citation(row.rfc, row.section))
-    if told and why == "credentials" and exchange.name == "AUTH" and not exchange.tls:
+    if from_code and why == "credentials" and exchange.name == "AUTH" and not exchange.tls:
         yield Note("info", words("why.perhaps-tls"), citation(3206, "5"))
     if response.code and row is None:
         yield Note("info", words("why.unknown-code", **known), citation(2449, "8"))
@@ -166,10 +166,10 @@ def _filled(page: Document | None, known: dict[str, object], *keys: str) -> str 
 @lru_cache(maxsize=64)
 def suggestion(name: str) -> str | None:
     """The command that an unknown keyword is probably meant for."""
-    from difflib import get_close_matches  # only a slip needs it
+    from difflib import get_close_matches  # needed for an unknown keyword only
 
     names = [spec.name for spec in COMMANDS.values() if not spec.historic]
-    # Letters in the wrong order are the commonest slip: RERT is RETR, not RSET.
+    # Letters in the wrong order are the commonest mistake: RERT is RETR, not RSET.
     near = [known for known in names if sorted(known) == sorted(name)] or get_close_matches(name, names, 1, 0.75)
     return near[0] if near else None
 

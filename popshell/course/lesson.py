@@ -28,7 +28,7 @@ from popshell.course.document import DEEPEST, Document, LessonError
 from popshell.protocol.commands import CAPABILITIES
 from popshell.server.faults import FAULTS
 
-#: The ids of our own courses. A stranger's course with one of them would mark, and could wipe, a learner's progress.
+#: The ids of our own courses. Another course with one of them would change a learner's progress.
 BUNDLED = ("pop3",)
 #: No list of lines is longer: a shell that plays `start` is to come back to its prompt.
 MOST_LINES = 200
@@ -124,7 +124,7 @@ class Translation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One lesson in one language. `translation` tells how its words stand to the English ones."""
+    """One lesson in one language. `translation` says how its words relate to the English ones."""
 
     name: str
     id: str

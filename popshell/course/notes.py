@@ -127,11 +127,11 @@ def reason(exchange: Exchange) -> str:
     number, maildrop = line.message, exchange.maildrop_before
     if number is not None:
         if not (number in maildrop.numbers or number in maildrop.sizes or number in maildrop.unique_ids):
-            # Of a maildrop that nobody asked about, an optional command's refusal may mean either.
+            # Of a maildrop that was not asked about, an optional command's refusal may mean either.
             return "refused" if maildrop.last is None and spec.capability else "no-such-message"
         return "not-supported" if spec.capability else "refused"
     if spec.name in ("PASS", "APOP"):
-        return "refused"  # wrong, or right and the maildrop is in use: without a code nobody can tell
+        return "refused"  # wrong, or right and the maildrop is in use: without a code the two look alike
     if spec.name == "AUTH":
         return _reason_of_auth(exchange, line)
     if spec.name == "USER":
@@ -147,7 +147,7 @@ def reason(exchange: Exchange) -> str:
 
 
 def _reason_of_auth(exchange: Exchange, line: CommandLine) -> str:
-    """A message that cannot be read is told from a wrong one: only the latter may be the fault of clear text."""
+    """A message that cannot be read is no wrong one: only a wrong one may be the fault of clear text."""
     mechanism = MECHANISMS.get(upper(line.arguments[0]))
     if exchange.steps:
         answer = exchange.steps[-1].answer
@@ -235,7 +235,7 @@ _WITH_ARGUMENT = ("one", "extra-argument", "bad-number", "zero", "marked", "no-s
 
 
 def facts(exchange: Exchange, words: Words | None = None) -> dict[str, object]:
-    """What a note may name; a fact that is not known is not there. `words` tell how numbers stand in a row."""
+    """What a note may name; a fact that is not known is not there. `words` separate numbers in a list."""
     line, response = exchange.command, exchange.response
     known: dict[str, object] = {"state": exchange.before.value, "after": exchange.after.value}
     if response is not None and response.code:

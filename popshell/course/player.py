@@ -13,8 +13,7 @@ import base64
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
-from popshell.course.answers import vocabulary
-from popshell.course.attempt import Attempt, Collector
+from popshell.course.attempt import Attempt, Collector, vocabulary
 from popshell.course.catalog import Catalog
 from popshell.course.checks import Evidence
 from popshell.course.document import LessonError

@@ -3,7 +3,7 @@
 Progress is plain JSON in the user's data directory, mode 0600, keyed by course, lesson and exercise id. It is written
 whole to a new file that then takes the old one's place, so a crash in mid-write loses the last exercise at most. Two
 shells at once: each write reads the file anew under a lock and changes its own entry only. Where nothing can be written
-the course goes on, and `unsaved` tells why.
+the course goes on, and `unsaved` says why.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ class Progress:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Hold an exclusive lock on `path`; where the system has none, go without, and False is told."""
+    """Hold an exclusive lock on `path`; where the system has none, go without, and give False."""
     try:
         import fcntl
     except ImportError:
@@ -252,7 +252,7 @@ class Lessons:
         return self.next_open(name, exercise, progress, language)
 
     def next_open(self, name: str, exercise: str, progress: Progress, language: str) -> tuple[str, str] | None:
-        """What is open behind an exercise: in its lesson first, then in the lessons behind it, then in those before."""
+        """What is open after an exercise: in its lesson first, then in the lessons after it, then in those before."""
         names = self.course.lessons
         at = names.index(name) if name in names else 0
         for one in (*names[at:], *names[:at]):
@@ -261,7 +261,7 @@ class Lessons:
         return None
 
     def open_in(self, name: str, progress: Progress, language: str, after: str = "") -> Exercise | None:
-        """The first exercise of a lesson that is still open; those behind `after` come first."""
+        """The first exercise of a lesson that is still open; those after `after` come first."""
         lesson = self.get(name, language)
         ids = [exercise.id for exercise in lesson.exercises]
         turn = ids.index(after) + 1 if after in ids else 0

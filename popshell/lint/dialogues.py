@@ -8,7 +8,7 @@ Played are bytes, not records: a ServerSession is fed, and what comes back is cu
 as it is on the wire, and a `+ ` of AUTH is a line like any other.
 
 Traps: an answer to a challenge is a `C:` line and nothing else marks it. Several `C:` lines in a row are pipelined, so
-the replies to all of them stand behind the last one, also when `redone` writes them.
+the replies to all of them stand after the last one, also when `redone` writes them.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _lines(said: bytes) -> list[str]:
 
 
 def check_dialogue(path: str, block: Block, stage: Stage) -> Iterator[Finding]:
-    """Whether a block is true; one finding at most, as what comes behind the first untruth follows from it."""
+    """Whether a block is true; one finding at most, as what comes after the first untruth follows from it."""
     for turn, heard in stage.play(block):
         if heard is None:
             yield Finding(path, turn.line, "after-close", {"sent": turn.sent[0]})
@@ -157,14 +157,16 @@ def check_dialogue(path: str, block: Block, stage: Stage) -> Iterator[Finding]:
         if wrong is not None:
             at, really = wrong
             line = turn.line + len(turn.sent) + at
-            told = f"S: {turn.said[at]}" if at < len(turn.said) else "-"
-            facts = {"told": told, "really": f"S: {really}" if really is not None else "-"}
+            facts = {
+                "told": f"S: {turn.said[at]}" if at < len(turn.said) else "-",
+                "really": f"S: {really}" if really is not None else "-",
+            }
             yield Finding(path, min(line, block.end), "untrue", facts)
             return
 
 
 def first_untruth(said: tuple[str, ...], heard: list[str]) -> tuple[int, str | None] | None:
-    """None if `said` tells what was heard; else the row at fault, and the line that is heard in its place, if any."""
+    """None if `said` is what was heard; else the row at fault, and the line that is heard in its place, if any."""
     reached = {0}  # how much of `heard` the rows so far can stand for
     for at, row in enumerate(said):
         if row == ELLIPSIS:
@@ -172,7 +174,7 @@ def first_untruth(said: tuple[str, ...], heard: list[str]) -> tuple[int, str | N
         else:
             following = {n + 1 for n in reached if n < len(heard) and heard[n] == row}
         if not following:
-            # Behind a gap any line could stand here: the one that is most alike is meant, or the last.
+            # After a gap any line could stand here: the one that is most alike is meant, or the last.
             open_to = [(SequenceMatcher(None, row, heard[n]).ratio(), n) for n in reached if n < len(heard)]
             return at, heard[max(open_to)[1]] if open_to else None
         reached = following
@@ -246,5 +248,5 @@ def fix_text(source: Document, stage: Stage) -> str:
 
 
 def _row(side: str, text: str) -> str:
-    """An empty line carries no blank at its end; the one behind `+ ` stays, as it is sent."""
+    """An empty line carries no blank at its end; the one after `+ ` stays, as it is sent."""
     return f"{side}: {text}" if text else f"{side}:"

@@ -29,7 +29,7 @@ LESSON = re.compile(r"[0-9]{2}-[a-z0-9-]+")
 _LESSON_FILE = re.compile(r"[^/]+/[0-9]{2}-[a-z0-9-]+\.md")
 _MAIL = re.compile(r"maildrops/[^/.][^/]*/[^/.][^/]*\.eml")
 _NO_FACTS: Mapping[str, object] = MappingProxyType({})
-#: Control characters, and those that nobody sees: direction marks, zero widths, line and paragraph separators.
+#: Control characters, and those that cannot be seen: direction marks, zero widths, line and paragraph separators.
 _UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Co")
 _LINE_END = re.compile(r"\r\n?")
 
@@ -116,7 +116,7 @@ def read_tree(root: Traversable) -> Tree:
     if whole and not any(path.startswith("maildrops/default/") for path in nodes):
         findings.append(Finding("maildrops/default", 0, "missing-file"))
     for path in sorted(nodes - {"course.toml"}):
-        # Which lessons belong to it, only a course.toml that can be read tells.
+        # Which lessons belong to it is known from a course.toml that can be read only.
         maybe = not sound and (not whole or "course.toml" in nodes) and _LESSON_FILE.fullmatch(path)
         if path not in known and not maybe and not _MAIL.fullmatch(path):
             findings.append(Finding(path, 0, "stray-file"))

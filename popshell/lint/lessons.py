@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from popshell.course.answers import vocabulary
+from popshell.course.attempt import vocabulary
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.checks import was_asked
 from popshell.course.document import FENCE, Document, LessonError

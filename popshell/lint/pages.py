@@ -155,8 +155,8 @@ def _check_body(source: Source, words: Words) -> Iterator[Finding]:
 def _check_deviations(source: Source, heading: Heading | None, name: str) -> Iterator[Finding]:
     """What DEVIATIONS says of the page stands in its last section, and nothing else does."""
     start = heading.line if heading else 0
-    told = citations("\n".join(source.rows[start:])) if heading else ()
-    said = {(found.rfc, found.section): start + found.line for found in told}
+    cited = citations("\n".join(source.rows[start:])) if heading else ()
+    said = {(found.rfc, found.section): start + found.line for found in cited}
     wanted = {(row.rfc, row.section): row.name for row in DEVIATIONS if row.page == source.page}
     for (rfc, section), what in wanted.items():
         if (rfc, section) not in said:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from popshell.course.answers import Prediction
+from popshell.course.attempt import Prediction
 from popshell.course.document import LessonError
 from popshell.course.lesson import ExerciseKind
 from popshell.protocol.records import Exchange

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from popshell.course import player
-from popshell.course.answers import vocabulary
-from popshell.course.attempt import Attempt
+from popshell.course.attempt import Attempt, vocabulary
 from popshell.course.document import LessonError
 from popshell.course.lesson import Exercise, Lesson, Prose
 from popshell.course.progress import Lessons, Progress, Standing
