@@ -194,7 +194,8 @@ def graver_diagnostics() -> set[str]:
 
 def test_replies_are_those_that_the_server_can_give() -> None:
     made = replies_in_source()
-    assert {*made, *graver_diagnostics(), "bad-message", "bad-base64"} == set(REPLIES)
+    of_mechanisms = {"bad-message", "bad-base64", "channel-binding", "downgrade"}  # SaslError of a server's side
+    assert {*made, *graver_diagnostics(), *of_mechanisms} == set(REPLIES)
     assert {"wrong-state", "tab", "zero", "bad-digest", "missing-argument"} <= graver_diagnostics()
     assert not {"double-space", "trailing-space", "non-ascii", "long-argument"} & graver_diagnostics()
 
