@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 from interop.practice import Wire, listening, mail_server, run
-from support import LOGIN, converse, drain, logged_in, message, play, practice_server, rehearse, statuses
+from support import (
+    LOGIN,
+    NAME,
+    Clock,
+    converse,
+    drain,
+    logged_in,
+    message,
+    play,
+    practice_server,
+    rehearse,
+    status,
+    statuses,
+)
 
 from popshell.protocol.line import CommandLine
 from popshell.server import faults
@@ -26,7 +39,14 @@ EACH: list[tuple[dict[str, object], tuple[str, ...], str]] = [
     ({"require_tls": True}, ("USER learner",), "-ERR passwords"),
     ({"require_tls": True}, ("AUTH PLAIN",), "-ERR [AUTH]"),
     ({"require_tls": True}, ("AUTH NOSUCH",), "-ERR"),
+    ({"require_tls": True}, ("AUTH PLAIN AAAA y",), "-ERR too many"),
     ({"require_tls": True}, ("STLS", *LOGIN), "+OK"),
+    ({"require_tls": True}, ("x" * 300,), "-ERR line is too long"),
+    ({"require_tls": True}, ("x" * 9000,), "-ERR line is too long"),
+    ({"without": ["TOP"]}, ("nonsense",), "-ERR unknown command"),
+    ({"without": ["TOP"]}, ("x" * 9000,), "-ERR line is too long"),
+    ({"update_fails": True}, (*LOGIN, "DELE 1", "x" * 9000), "-ERR line is too long"),
+    ({"update_fails": True}, (*LOGIN, "DELE 1", "STAT"), "+OK 6 "),
     ({"without": ["TOP"]}, (*LOGIN, "TOP 1 0"), "-ERR"),
     ({"without": ["UIDL"]}, (*LOGIN, "TOP 1 0"), "+OK"),
     ({"mechanisms": ["CRAM-MD5"]}, ("AUTH PLAIN",), "-ERR no such mechanism"),
@@ -44,6 +64,24 @@ def test_what_each_fault_does() -> None:
         assert last.startswith(wanted), (parameters, lines, replies)
         assert bool(last) == bool(wanted), (parameters, lines, replies)
     assert {name for parameters, _, _ in EACH for name in parameters} | {"login_delay"} == FAULTS.keys()
+
+
+def test_a_password_in_clear_text_is_refused_after_require_tls_was_hidden() -> None:
+    """PASS is refused by itself, not only because USER before it was."""
+    session = practice_server(faults={"require_tls": True}).session()
+    drain(session)
+    session.context = session.context._replace(follows="USER")
+    session.name = NAME
+    assert converse(session, b"PASS secret\r\n").startswith(b"-ERR [AUTH] passwords")
+
+
+def test_login_delay_ends_on_time() -> None:
+    clock = Clock(1000.0)
+    server = practice_server(clock=clock, faults={"login_delay": 60})
+    rehearse([*LOGIN, "QUIT"], server)
+    for now, wanted in ((1059.5, "-ERR [LOGIN-DELAY]"), (1060.0, "+OK")):
+        clock.now = now
+        assert status(rehearse(LOGIN, server)[-1]).startswith(wanted), now
 
 
 def test_a_failed_update_closes_and_keeps_every_message() -> None:

@@ -253,6 +253,9 @@ class TestUtf8:
         faults = {"without": ["UTF8"]}
         assert play(*LOGIN, "RETR 1", messages=self.MAIL, faults=faults)[-1].ok
 
+    def test_utf8_is_answered_in_words(self) -> None:
+        assert statuses("UTF8") == ["+OK " + texts("en")["utf8"]]
+
 
 class TestLang:
     """RFC 6856 §3.2; ranges of RFC 4647 §3.3.1."""

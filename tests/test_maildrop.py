@@ -48,6 +48,7 @@ class TestFromFiles:
         files = [(str(n), b"A: %d\n\n" % (n % 3)) for n in range(7)]
         ids = [m.unique_id for m in from_files(files)]
         assert len(set(ids)) == 7
+        assert ids[0] == "lv6a3afx4zopnpmz", "as it was in the first version: it lasts"
         assert all(1 <= len(i) <= 70 and all("!" <= ch <= "~" for ch in i) for i in ids)
         assert ids == [m.unique_id for m in from_files(reversed(files))]
         assert ids[3] == ids[0] + ".2"
@@ -81,8 +82,11 @@ class TestReadDirectory:
         (tmp_path / "b.eml").write_bytes(b"B: 2\n\n")
         assert len(read_directory(tmp_path)) == 2
         monkeypatch.setattr(module, limit, most)
-        with pytest.raises(ValueError, match="eml"):
+        with pytest.raises(module.TooLarge) as caught:
             read_directory(tmp_path)
+        assert caught.value.name == ("b.eml" if limit != "LARGEST_MESSAGE" else "a.eml")
+        monkeypatch.setattr(module, limit, most + 1)
+        assert len(read_directory(tmp_path)) == 2, "the limit itself is allowed"
 
 
 class TestTop:
@@ -165,6 +169,24 @@ def test_a_long_message_comes_in_slices(pattern: bytes) -> None:
         most = max(most, len(piece))
     assert most <= 512 * 1024 + 4
     assert size >= len(content) + 3
+
+
+def test_a_long_message_without_dots_is_the_same_each_time() -> None:
+    """The second time nothing is searched for: slices of the content, and the terminator."""
+    for content in (b"a\r\n" * 300_000, b"x" * 600_000, b"x" * 524_288, b"y\r\n" * 87_382 + b"..\r\n"):
+        mail = Message(content, "u")
+        first, second = (list(mail.stuffed()) for _ in range(2))
+        assert b"".join(first) == b"".join(second) == stuffed_whole(content)
+        assert max(map(len, second)) <= 262_144 + 10
+        assert len(second) >= len(content) // 262_144 + 1
+
+
+def test_a_short_message_is_prepared_once() -> None:
+    mail, longest = Message(b".a\r\n", "u"), Message(b"x" * 262_144, "u")
+    assert mail.stuffed() == b"..a\r\n.\r\n"
+    assert mail.stuffed() is mail.stuffed()
+    assert longest.stuffed() == longest.content + b"\r\n.\r\n"
+    assert not isinstance(Message(b"x" * 262_145, "u").stuffed(), bytes)
 
 
 # -- the lock, and UPDATE ----------------------------------------------------------------------------------------------

@@ -37,7 +37,6 @@ class Refused(Exception):
     """How a handler gives an error from within."""
 
     def __init__(self, reply: Reply) -> None:
-        super().__init__(reply.key)
         self.reply = reply
 
 

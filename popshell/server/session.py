@@ -196,7 +196,6 @@ class ServerSession:
         self.binding = binding
         self.starts_tls = False
         self.context = tls_on(self.context)
-        self.name = ""
         self._lines.clear()
         if self._watch is not None:
             self._watch.tls_started()
