@@ -191,9 +191,11 @@ def transcript_lines(exchanges: list[Exchange], *, masked: bool = True, private:
         for step, answer in zip(exchange.steps, sent[1:], strict=True):
             yield f"S: + {show(exchange.received_text(step.challenge, 0, masked=masked), keep='')}"
             yield f"C: {answer}"
-        if not exchange.received.split(CRLF, len(exchange.steps))[-1]:
+        if exchange.received.split(CRLF, len(exchange.steps))[-1]:
+            if status := exchange.reply_line(masked=masked):
+                yield f"S: {show(status, keep='')}"
+        elif exchange.problem is None or not exchange.problem.lines:
             continue
-        yield f"S: {show(exchange.reply_line(masked=masked), keep='')}"
         if content := exchange.raw_content():
             if private and exchange.name in ("RETR", "TOP"):
                 yield f"# {private}"

@@ -237,6 +237,10 @@ _REPLY = {
     "content": ("longest reply", "octets"),
     "capability_lines": ("most lines of a reply to `CAPA`", ""),
     "listing_lines": ("most lines of a reply to `LIST`, `UIDL`, `LANG`", ""),
+    "unasked_kept": ("lines that no command asked for, since the last reply, that are shown; more are counted", ""),
+    "unasked_lines": ("such lines that end the connection; rows of a listing that was not due do not count", ""),
+    "unasked_time": ("for so long such lines may keep coming", "s"),
+    "unasked_pause": ("after a silence of this that time begins anew", "s"),
 }
 _DEADLINES = {
     "connect": ("until a connection stands, name look-up included", "s"),

@@ -270,8 +270,9 @@ def test_chance_meets_every_fault() -> None:
         met |= {event.problem.code for event in outcome.events if isinstance(event, Exchange) and event.problem}
         met |= {"challenge met"} if any(isinstance(event, Challenge) for event in outcome.events) else set()
     assert met == {
-        "unasked", "bare-lf", "lower-case", "not-pop3", "challenge", "status-too-long", "line-too-long",
-        "content-too-long", "too-many-lines", "stls-injection", "no-terminator", "cut", "no-reply", "challenge met",
+        "unasked", "unasked-listing", "unasked-rows", "bare-lf", "lower-case", "not-pop3", "challenge",
+        "status-too-long", "line-too-long", "content-too-long", "too-many-lines", "stls-injection", "no-terminator",
+        "cut", "no-reply", "challenge met",
     }  # fmt: skip
 
 

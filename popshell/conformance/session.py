@@ -103,7 +103,7 @@ class Session:
         for event in events:
             if isinstance(event, Exchange):
                 self.said.append(event)
-                if event.problem is not None and event.problem.code == "unasked":
+                if event.problem is not None and event.problem.unasked:
                     self._unasked += event.received
                 else:
                     self._replies.append(event)

@@ -75,7 +75,10 @@ def _problem(exchange: Exchange, words: Words) -> Iterator[Note]:
     problem = exchange.problem
     due = exchange.command.name if exchange.command else words("problem.greeting")
     text = words.get(f"problem.{problem.code}") or problem.code
-    yield Note("err" if problem.code != "unasked" else "warn", fill(text, {"command": due}) or text)
+    if problem.code == "unasked-rows":
+        return  # the first row's note has said what they are
+    facts = {"command": due, "lines": problem.lines, "octets": problem.octets}
+    yield Note("warn" if problem.unasked else "err", fill(text, facts) or text)
     if problem.speaks:
         yield Note("info", words(f"speaks.{problem.speaks}"))
 

@@ -20,6 +20,7 @@ from popshell.protocol.commands import Content, Context, MultiLine, State
 from popshell.protocol.line import CommandLine, advance, parse, tls_on
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, Problem, Response, Status, Step, no_status, read_status, stamp
+from popshell.protocol.unasked import Found, Unasked
 from popshell.protocol.wire import CRLF, LineReader, ReplyLimits, ReplyReader, WireError, unstuff
 
 
@@ -105,6 +106,7 @@ class Connection:
         self.wants_tls = False
         self._limits = limits or ReplyLimits()
         self._replies = ReplyReader(self._limits)
+        self._unasked = Unasked(self._limits)
         self._lines = LineReader(longest_line)
         self._queue: deque[_SentLine] = deque()
         self._pending: PendingExchange | None = PendingExchange(None, started=now)
@@ -124,6 +126,7 @@ class Connection:
         if self.broken or self.closed:
             return []
         self._lines.feed(data)
+        out: list[Exchange | Challenge] = [self._record_unasked(found, now) for found in self._unasked.flush()]
         while (raw := self._lines.next_line()) is not False:
             if self._client_speaks and len(self._replies):
                 self._tainted = True  # what is here came before its command: never its reply
@@ -131,7 +134,7 @@ class Connection:
             raw = raw if isinstance(raw, bytes) else b""
             self._queue.append(_SentLine(raw, line, now, self.pending))
             self._start_next()
-        return self._read(now)
+        return out + self._read(now)
 
     def received(self, data: bytes, now: float = 0.0) -> list[Exchange | Challenge]:
         """The server sent `data`. Returns what became whole by it, in order."""
@@ -152,7 +155,7 @@ class Connection:
         if self.closed:
             return []
         self.closed = True
-        out: list[Exchange | Challenge] = []
+        out: list[Exchange | Challenge] = [self._record_unasked(found, now) for found in self._unasked.flush()]
         pending = self._pending
         if self.broken is None and pending is not None:
             held = self._replies.take_all()
@@ -160,7 +163,7 @@ class Connection:
             pending.received += held
             out.append(self._record(pending, self.here, now, after=State.CLOSED, problem=Problem(code)))
         elif self.broken is None and len(self._replies):
-            out.append(self._unasked(self._replies.take_all(), now))
+            out.append(self._record_unasked(Found(Problem("unasked"), self._replies.take_all()), now))
         met, self.here, self._pending = self.here, self.here._replace(state=State.CLOSED), None
         # Lines after AUTH may be its answers: a secret, and no commands of their own.
         if not (pending and pending.line and pending.line.continues):
@@ -295,11 +298,13 @@ class Connection:
                     if line is None:
                         break
                     self._tainted = False
-                    out.append(self._unasked(line, now))
+                    out += [self._record_unasked(found, now) for found in self._unasked.line(line, now)]
                 else:
                     event = self._read_reply(pending, now)
                     if event is None:
                         break
+                    out += [self._record_unasked(found, now) for found in self._unasked.flush()]
+                    self._unasked.reply_came()
                     out.append(event)
             except WireError as error:
                 speaks = "tls" if error.code == "tls" else ""
@@ -382,10 +387,13 @@ class Connection:
         pending.received += raw
         return self._record(pending, self.here, now, problem=problem)
 
-    def _unasked(self, raw: bytes, now: float) -> Exchange:
-        response = read_status(raw.removesuffix(CRLF))
-        unasked = PendingExchange(None, started=now, received=bytearray(raw), response=response)
-        return self._record(unasked, self.here, now, problem=Problem("unasked"))
+    def _record_unasked(self, found: Found, now: float) -> Exchange:
+        """A record of lines that no command asked for; too many of them are a fault like others."""
+        if not found.problem.unasked:
+            return self._break(self._pending, found.problem, found.raw, now)
+        response = None if found.problem.code == "unasked-rows" else read_status(found.raw.removesuffix(CRLF))
+        unasked = PendingExchange(None, started=now, received=bytearray(found.raw), response=response)
+        return self._record(unasked, self.here, now, problem=found.problem)
 
     def _record(
         self,

@@ -8,6 +8,11 @@ code; its words stand in `messages.toml`, `[problem]`.
 | problem | what was seen |
 |---|---|
 | `unasked` | a line with no command outstanding; shown, never used (sec-P4) |
+| `unasked-listing` | such a line, the first row of a listing; its other rows follow as one `unasked-rows` |
+| `unasked-rows` | the other rows of that listing: `lines` says how many |
+| `unasked-last` | the last such line that is kept; what comes after it is counted |
+| `unasked-more` | `lines` such lines of `octets` octets were counted and not kept |
+| `flood` | too many such lines, or for too long; the connection is closed |
 | `bare-lf` | a status line that ends with LF alone |
 | `lower-case` | `+ok` or `-err`: indicators are upper case (RFC 1939 §3) |
 | `not-pop3` | the first word is neither `+OK` nor `-ERR`; `speaks` says what it looks like, "" if unknown |
@@ -61,10 +66,20 @@ JSON_VERSION = 1
 
 
 class Problem(NamedTuple):
-    """A fault by its stable code. `speaks` is the protocol that `not-pop3` looks like: imap, smtp, http, tls, ssh."""
+    """A fault by its stable code. `speaks` is the protocol that `not-pop3` looks like: imap, smtp, http, tls, ssh.
+
+    `lines` and `octets` say how many were counted, where the record does not hold each of them.
+    """
 
     code: str
     speaks: str = ""
+    lines: int = 0
+    octets: int = 0
+
+    @property
+    def unasked(self) -> bool:
+        """Whether it is of lines that no command asked for, and no more than a remark: the session goes on."""
+        return self.code.startswith("unasked")
 
 
 class Response(NamedTuple):
@@ -196,7 +211,10 @@ class Exchange:
     @property
     def answers_no_line(self) -> bool:
         """Whether no line is answered by it: unasked octets, or octets between STLS and TLS."""
-        return self.problem is not None and self.problem.code in ("unasked", "stls-injection")
+        problem = self.problem
+        if problem is None:
+            return False
+        return problem.unasked or problem.code == "stls-injection" or (problem.code == "flood" and not self.command)
 
     @property
     def name(self) -> str:
@@ -217,6 +235,8 @@ class Exchange:
 
     def raw_content(self) -> bytes:
         """The multi-line part as it arrived: byte-stuffed, with terminator; b"" if there is none."""
+        if self.problem is not None and self.problem.code == "unasked-rows":
+            return self.received
         if self.response is None or self.response.content is None:
             return b""
         return self.received.partition(b"\r\n")[2]
@@ -241,6 +261,8 @@ class Exchange:
 
     def reply_line(self, *, masked: bool = True) -> str:
         """The status line that ends the exchange, after the challenges of AUTH; "" if none came."""
+        if self.problem is not None and self.problem.code == "unasked-rows":
+            return ""
         return self.received_text(self.received.split(CRLF, len(self.steps) + 1)[len(self.steps)], 0, masked=masked)
 
     def to_json(self) -> dict[str, Any]:
@@ -273,6 +295,8 @@ class Exchange:
             out["lines"] = [_text(line) for line in response.lines]
         if self.problem:
             out["problem"] = {"code": self.problem.code, "speaks": self.problem.speaks or None}
+            if self.problem.lines:
+                out["problem"] |= {"lines": self.problem.lines, "octets": self.problem.octets}
             if response is None:
                 out["text"] = self.redact(_text(self.received))[:1024]
         return out

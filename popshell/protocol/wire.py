@@ -18,13 +18,19 @@ CRLF = b"\r\n"
 
 
 class ReplyLimits(NamedTuple):
-    """How much a client takes, in octets (docs/reference-limits.md)."""
+    """How much a client takes, in octets unless said otherwise (docs/reference-limits.md)."""
 
     status_line: int = 8 * 1024
     content_line: int = 1024 * 1024
     content: int = 64 * 1024 * 1024
     capability_lines: int = 1_000
     listing_lines: int = 200_000
+    #: of lines that no command asked for, since the last reply: how many are kept, and how many end the connection
+    unasked_kept: int = 50
+    unasked_lines: int = 1_000
+    #: for how long they may keep coming, in seconds, and the silence after which that time begins anew
+    unasked_time: float = 10.0
+    unasked_pause: float = 3.0
 
 
 class WireError(Exception):

@@ -57,6 +57,8 @@ class Display:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
+        #: whether the reply shown last was a line that nobody asked for
+        self._unasked = False
 
     def heard(self, event: ShellEvent) -> None:
         shell = self._shell
@@ -106,7 +108,8 @@ class Display:
         # The practice server never repeats what it was sent (sec-V3): nothing of its words needs a mask.
         screen.echoes = not shell.on_practice
         shell.reply(self._with_evidence(exchange))
-        if shell.options.notes != "off":
+        unasked, self._unasked = self._unasked, exchange.problem is not None and exchange.problem.code == "unasked"
+        if shell.options.notes != "off" and not (unasked and self._unasked):  # of many such lines it is said once
             cite = shell.options.notes == "full"
             screen.notes(layout.note_lines(event.notes, screen.look, cite=cite))
         self._moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
@@ -160,7 +163,7 @@ class Display:
             case End.TLS_FAILED:
                 self._why(event)
                 self._moved(event.before, State.CLOSED)
-            case End.LOST | End.AUTOLOGOUT | End.BROKEN:
+            case End.LOST | End.AUTOLOGOUT | End.BROKEN | End.FLOODED:
                 self._why(event)
                 if event.stood or shell.earlier:  # what fails at the very beginning ends the program
                     shell.say("shell.reconnect")
@@ -179,7 +182,7 @@ class Display:
             self._shell.say("shell.autologout", style="warn")
         elif isinstance(event.error, ConnectError):
             self._failed(event.error)
-        elif event.how is not End.BROKEN:  # else the words on the fault have said that this side closed
+        elif event.how is End.LOST:  # else the words on the fault have said that this side closed
             self._shell.say("shell.server-closed", style="warn")
 
     def _marks(self, event: Ended) -> None:

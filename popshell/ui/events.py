@@ -30,6 +30,8 @@ class End(Enum):
     AUTOLOGOUT = "autologout"
     #: closed here after a fault in what the server sent: nothing is trusted after it
     BROKEN = "broken"
+    #: closed here, because too much came that no command asked for
+    FLOODED = "flooded"
     TLS_FAILED = "tls-failed"
     #: closed here, because no reply came where no person can decide to wait longer
     TIMEOUT = "timeout"

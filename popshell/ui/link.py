@@ -271,7 +271,8 @@ class Link:
         elif left is not None and left <= 0:
             how = End.AUTOLOGOUT
         else:
-            how = End.LOST if session.connection.broken is None else End.BROKEN
+            broken = session.connection.broken
+            how = End.LOST if broken is None else End.FLOODED if broken.code == "flood" else End.BROKEN
         self._end(how, before, error)
 
     def _end(self, how: End, before: State, error: Exception | None = None) -> None:

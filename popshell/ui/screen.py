@@ -128,9 +128,10 @@ class Screen:
     def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> stream.Shown:
         """Show the reply of an Exchange, from content line `start`."""
         self.page = ""
-        if exchange.problem is not None and exchange.problem.code != "unasked":
+        if exchange.problem is not None and not exchange.problem.unasked:
             return self._evidence(exchange)
-        if start == 0:
+        code = exchange.problem.code if exchange.problem else ""
+        if start == 0 and exchange.received and code != "unasked-rows":
             self.out.write(self._status(exchange, self.echoes) + "\n")
         raw = exchange.raw_content()
         if not raw:

@@ -58,7 +58,7 @@ class Tally:
     def heard(self, event: ShellEvent) -> None:
         if isinstance(event, Greeted | Replied):
             exchange = event.exchange
-            if exchange.problem is not None and exchange.problem.code != "unasked":
+            if exchange.problem is not None and not exchange.problem.unasked:
                 self.failed = True
             elif exchange.response is not None and not exchange.response.ok:
                 self.refused = True
