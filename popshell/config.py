@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 SUBCOMMANDS = ("learn", "serve", "explain", "lint", "config", "lesson")
 #: What `editing = "..."` can be.
 EDITING = ("emacs", "vi")
-NOTES = ("full", "brief", "off")
+NOTES = ("auto", "full", "brief", "off")
 THEMES = ("auto", "dark", "light", "none")
 LANGUAGE_TAGS = ("en", "zh-Hant")
 TLS_MODES = ("implicit", "stls", "none")
@@ -41,7 +41,7 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("language", LANGUAGE_TAGS, "", "POPSHELL_LANG", "--lang"),
-    Setting("notes", NOTES, "full", "", "--notes"),
+    Setting("notes", NOTES, "auto", "", "--notes"),
     Setting("theme", THEMES, "auto", "", "--theme"),
     Setting("editing", EDITING, "emacs", "", "--vi"),
     Setting("plain", bool, False, "", "--plain"),

@@ -98,7 +98,7 @@ class Learner:
         self.tag = tag
         own = ("--lessons", str(lessons)) if lessons is not None else ()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "popshell", "learn", *arguments, "--plain", "--lang", tag, *own],
+            [sys.executable, "-m", "popshell", "learn", *arguments, "--plain", "--notes", "full", "--lang", tag, *own],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -145,7 +145,7 @@ def test_meta_commands_and_their_words() -> None:
     assert {text.strip() for text in texts(":")} == {f":{name}" for name in METAS}
     assert texts(":he") == [":help "]
     assert texts(":HE") == [":help "]
-    assert texts(":notes ") == ["full", "brief", "off"]
+    assert texts(":notes ") == ["auto", "full", "brief", "off"]
     assert texts(":notes b") == ["brief"]
     assert "RETR" in texts(":help r")
     assert texts(":zzz ") == []

@@ -84,3 +84,10 @@ def test_no_name_means_two_things() -> None:
     names = [name for meta in METAS.values() for name in (meta.name, *meta.also)]
     assert len(names) == len(set(names))
     assert all(metas_of(None).found(name)[0].name == name for name in METAS)
+
+
+def test_notes_can_be_what_the_setting_can_be() -> None:
+    from popshell import config
+    from popshell.ui import actions
+
+    assert config.NOTES == actions.NOTES

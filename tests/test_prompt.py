@@ -141,7 +141,7 @@ def test_toolbar_shows_where_one_is_and_what_can_be_typed() -> None:
         ("USER a", ["only in AUTHORIZATION", "one line"]),
         ("RETR x", ["digits are wanted", "many lines", "changes nothing"]),
         ("FOO", ["now: CAPA"]),
-        (":notes", [":notes [full|brief|off]", "how much is explained"]),
+        (":notes", [":notes [auto|full|brief|off]", "how much is explained"]),
         (":sa", [":save"]),
     ],
 )

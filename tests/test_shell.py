@@ -1156,3 +1156,24 @@ def test_every_meta_answer_fits_the_window(size: tuple[int, int], language: str)
         assert not [row for row in rows if width(row) > size[0]]
 
     run(go())
+
+
+def test_what_repeats_is_said_once_and_a_refusal_always() -> None:
+    """`:notes auto`: greeting and diagram once, USER and PASS three times; `:notes full` brings all back."""
+
+    async def go() -> None:
+        stage = Stage(options=Options(notes="auto"))
+        for turn in range(1, 6):
+            if turn == 5:
+                await stage.run(":notes full")
+            before = len(stage.text)
+            await stage.begin("PASS x", "USER learner", "PASS secret", "QUIT")
+            text = stage.text[before:]
+            assert text.count("\n   ✔ ") == (1 if turn == 4 else 3), turn
+            assert ("The server speaks first" in text) == (turn in (1, 5)), turn
+            assert ("A new connection, a new timestamp" in text) == (turn not in (1, 5)), turn
+            assert ("╰ USER" in text) == (turn in (1, 5)), turn
+            assert "[AUTHORIZATION]" in text, turn
+            assert "has to come right after" in text, "a refusal is explained each time"
+
+    run(go())

@@ -15,7 +15,7 @@ _popshell() {
         --maildrop) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --account) return ;;
         --format) return ;;
-        --notes) COMPREPLY=($(compgen -W 'full brief off' -- "$cur")); return ;;
+        --notes) COMPREPLY=($(compgen -W 'auto full brief off' -- "$cur")); return ;;
         --theme) COMPREPLY=($(compgen -W 'auto dark light none' -- "$cur")); return ;;
         --lang) return ;;
         --lessons) COMPREPLY=($(compgen -f -- "$cur")); return ;;

@@ -20,15 +20,17 @@ from popshell.ui.shell import Meta, Misused, Shell
 from popshell.visible import show
 
 WITH_SECRETS = "--with-secrets"
+#: What `:notes` can be, as the setting `notes`: `auto` says once what repeats (display.py).
+NOTES = ("auto", "full", "brief", "off")
 
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 
 async def notes(shell: Shell, argument: str) -> None:
-    if argument in ("full", "brief", "off"):
+    if argument in NOTES:
         shell.options.notes = argument
     elif argument:
-        shell.say("shell.choose", style="warn", choices=shell.words.listed(("full", "brief", "off")))
+        shell.say("shell.choose", style="warn", choices=shell.words.listed(NOTES))
         return
     shell.say("shell.notes-are", value=shell.options.notes)
 
@@ -154,7 +156,7 @@ ACTIONS = (
     Meta("connect", connect, "[HOST|practice]", lambda: ("practice",)),
     Meta("drop", drop),
     Meta("save", save, "[--with-secrets] FILE", lambda: (WITH_SECRETS,)),
-    Meta("notes", notes, "[full|brief|off]", lambda: ("full", "brief", "off")),
+    Meta("notes", notes, f"[{'|'.join(NOTES)}]", lambda: NOTES),
     Meta("lang", lang, f"[{'|'.join(LANGUAGES)}]", lambda: tuple(LANGUAGES)),
     Meta("reveal", reveal, "[on|off]", lambda: ("on", "off")),
 )

@@ -102,8 +102,13 @@ def path(state: State, look: Look, words: Words) -> list[Line]:
     return _first_that_fits(([form] for form in forms), look)
 
 
-def arrow(before: State, after: State, command: str | None, look: Look, words: Words) -> list[Line]:
-    """The arrow just taken, in at most three lines; `command` is what was typed, None if the connection was lost."""
+def arrow(
+    before: State, after: State, command: str | None, look: Look, words: Words, *, brief: bool = False
+) -> list[Line]:
+    """The arrow just taken, in at most three lines; `command` is what was typed, None if the connection was lost.
+
+    `brief` leaves out what is possible after it.
+    """
     if before is after:
         return []
     drawn = Machine(words)
@@ -113,7 +118,7 @@ def arrow(before: State, after: State, command: str | None, look: Look, words: W
     if (before, after) in pairwise(states):
         rows = [row for row in (states, drawn.row, (before, after)) if before in row]
         walks = [_walk(row, after, taken=(before, label)) for row in rows]
-        forms = [[walk, *_possible(walk, after, look.width)] for walk in walks]
+        forms = [[walk, *([] if brief else _possible(walk, after, look.width))] for walk in walks]
     elif drawn.by_itself(before, after):
         forms = [[_walk((before, after), after, taken=(before, label))]]
     else:

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
 from popshell.course.catalog import Catalog
+from popshell.course.explain import Note
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Due
-from popshell.protocol.records import Exchange
+from popshell.protocol.records import Exchange, stamp
 from popshell.session import ConnectError
 from popshell.ui import diagram, layout, link
 from popshell.ui.events import (
@@ -59,6 +61,8 @@ class Display:
         self._shell = shell
         #: whether the reply shown last was a line that nobody asked for
         self._unasked = False
+        #: how often each thing was shown that is said at length only at first (`:notes auto`)
+        self._shown: Counter[object] = Counter()
 
     def heard(self, event: ShellEvent) -> None:
         shell = self._shell
@@ -76,7 +80,7 @@ class Display:
             case Challenged(challenge=challenge, late=late):
                 shell.screen.challenge(challenge)
                 if not late:
-                    shell.say("shell.challenge" if shell.options.notes == "full" else "shell.challenge-brief")
+                    shell.say("shell.challenge" if self._at_length("challenge") else "shell.challenge-brief")
             case Waiting(due=due, rate=rate):
                 self._waiting(due, rate)
             case Overdue(due=due):
@@ -110,9 +114,25 @@ class Display:
         shell.reply(self._with_evidence(exchange))
         unasked, self._unasked = self._unasked, exchange.problem is not None and exchange.problem.code == "unasked"
         if shell.options.notes != "off" and not (unasked and self._unasked):  # of many such lines it is said once
-            cite = shell.options.notes == "full"
-            screen.notes(layout.note_lines(event.notes, screen.look, cite=cite))
+            cite = shell.options.notes != "brief"
+            screen.notes(layout.note_lines(self._worth_saying(exchange, event.notes), screen.look, cite=cite))
         self._moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
+
+    def _at_length(self, what: object, times: int = 1) -> bool:
+        """Whether something that repeats is said at length now: always, never, or the first `times` times."""
+        self._shown[what] += 1
+        return {"full": True, "auto": self._shown[what] <= times}.get(self._shell.options.notes, False)
+
+    def _worth_saying(self, exchange: Exchange, notes: tuple[Note, ...]) -> tuple[Note, ...]:
+        """With `:notes auto` the greeting is explained once, USER and PASS three times; a refusal always is."""
+        if self._shell.options.notes != "auto" or exchange.problem or not (exchange.response and exchange.response.ok):
+            return notes
+        if exchange.command is None:
+            key = "greeting.stamp-again" if stamp(exchange.response.text) else "greeting.plain-again"
+            return notes if self._at_length(key) else (Note("info", self._shell.words(key)),)
+        if exchange.name in ("USER", "PASS") and not self._at_length(exchange.name, 3):
+            return ()
+        return notes
 
     def _with_evidence(self, exchange: Exchange) -> Exchange:
         """Octets between STLS and TLS are no part of the record, since TCP may cut them anywhere; they are shown."""
@@ -125,7 +145,8 @@ class Display:
         """Draw the arrow that was taken, if one was; without a command the connection was lost."""
         if before is not after:
             screen = self._shell.screen
-            drawn = diagram.arrow(before, after, command, screen.look.within(-2), self._shell.words)
+            brief = self._shell.options.notes == "auto" and not self._at_length((before, after))
+            drawn = diagram.arrow(before, after, command, screen.look.within(-2), self._shell.words, brief=brief)
             screen.state_changed(before, after, drawn)
 
     def _failed(self, error: ConnectError) -> None:
