@@ -100,6 +100,7 @@ OPTIONS = (
     _option("--maildrop", type=Path, metavar="DIR", heading="practice", commands=_PRACTICE),
     _option("--account", action="append", metavar="NAME:PASSWORD", heading="practice", commands=_PRACTICE),
     _option("--require-tls", heading="practice", commands=_PRACTICE),
+    _option("--mechanisms", metavar="NAMES", heading="practice", commands=_PRACTICE),
     _option("--format", metavar="NAME", heading="output", commands=("explain",)),
     _option("--fix-dialogues", heading="files", commands=("lint",)),
     _option("--mark-translated", heading="files", commands=("lint",)),
@@ -169,6 +170,7 @@ class Arguments:
     maildrop: Path | None = None
     account: Sequence[str] | None = None
     require_tls = False
+    mechanisms: str | None = None
     fix_dialogues = False
     mark_translated = False
 

@@ -27,9 +27,10 @@ from popshell.net.address import Address, AddressError, TlsMode, parse_address
 from popshell.net.connector import Connector
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
+from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.sasl import prepared
 from popshell.server.maildrop import TooLarge, from_files, read_directory
-from popshell.server.mailserver import MailServer
+from popshell.server.mailserver import MailServer, practice_token
 from popshell.server.settings import SERVED, Limits
 from popshell.ui.display import new_shell
 from popshell.ui.shell import MetaCommands, Options, Shell
@@ -230,6 +231,15 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
         if name in accounts:
             raise Usage(words("cli.account-twice", account=name))
         accounts[name] = password
+    faults: dict[str, object] = {"require_tls": arguments.require_tls}
+    tokens: dict[str, str] = {}
+    if arguments.mechanisms is not None:
+        names = tuple(arguments.mechanisms.upper().replace(",", " ").split())
+        if not set(names) <= MECHANISMS.keys():
+            raise Usage(words("cli.bad-mechanisms", names=words.listed(MECHANISMS)))
+        faults["mechanisms"] = names
+        if any(MECHANISMS[name].proof == "token" for name in names):
+            tokens = {practice_token(name): name for name in accounts or [DEFAULT_ACCOUNT[0]]}
     try:
         if arguments.maildrop is not None:
             messages = read_directory(arguments.maildrop)
@@ -248,7 +258,8 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
         catalog.replies,
         messages,
         limits=SERVED if served else Limits(),
-        faults={"require_tls": arguments.require_tls},
+        faults=faults,
+        tokens=tokens,
     )
 
 
@@ -261,6 +272,8 @@ async def _serve(server: MailServer, port: int, words: Words) -> int:
         _complain(words("cli.bad-port", port=port, reason=words(f"net.{error.code}", **{"port": port, **error.facts})))
         return FAILED
     sys.stdout.write(words("cli.serving", host=host, port=bound) + "\n")
+    for token, name in server.settings.accounts.tokens.items():
+        sys.stdout.write(show(words("cli.token", name=name, token=token), keep="") + "\n")
     sys.stdout.flush()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -341,6 +354,8 @@ async def _introduce(shell: Shell, connector: Connector) -> None:
     await connector.open_practice()
     account, password = next(iter(connector.server.accounts.items()))
     shell.say("shell.banner-practice", name=account, password=password, place=connector.practice_label)
+    for token, name in connector.server.settings.accounts.tokens.items():
+        shell.say("cli.token", name=name, token=token)
 
 
 async def _begin(shell: Shell, course: Callable[[], Course], learn: str | None) -> bool:

@@ -159,11 +159,13 @@ class Endpoint(NamedTuple):
 
 @dataclass(slots=True, eq=False, repr=False)
 class OpenConnection:
-    """An open connection: its session, its endpoint, and TLS facts for `:tls` once TLS is on."""
+    """An open connection: its session, its endpoint, and once TLS is on, facts for `:tls` and channel-binding data."""
 
     session: Session
     endpoint: Endpoint
     tls_facts: Callable[[], dict[str, object]] = dict
+    #: tls-server-end-point's data (RFC 5929 §4); None if there is none
+    binding: Callable[[], bytes | None] = lambda: None
 
 
 class ConnectError(Exception):

@@ -14,6 +14,7 @@ _popshell() {
         --port) return ;;
         --maildrop) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --account) return ;;
+        --mechanisms) return ;;
         --format) return ;;
         --notes) COMPREPLY=($(compgen -W 'auto full brief off' -- "$cur")); return ;;
         --theme) COMPREPLY=($(compgen -W 'auto dark light none' -- "$cur")); return ;;
@@ -23,12 +24,12 @@ _popshell() {
     if [[ $cur == -* ]]; then
         case $command in
             learn) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            serve) COMPREPLY=($(compgen -W '--port --maildrop --account --require-tls --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            serve) COMPREPLY=($(compgen -W '--port --maildrop --account --require-tls --mechanisms --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             explain) COMPREPLY=($(compgen -W '--format --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             lint) COMPREPLY=($(compgen -W '--fix-dialogues --mark-translated --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             config) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             lesson) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            *) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --maildrop --account --require-tls --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            *) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --maildrop --account --require-tls --mechanisms --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
         esac
     elif [[ -z $command ]]; then
         word='learn serve explain lint config lesson '$(popshell config connections 2>/dev/null)

@@ -15,6 +15,7 @@ complete -c popshell -n '__fish_seen_subcommand_from serve' -l port -x -d 'port 
 complete -c popshell -n 'not __fish_seen_subcommand_from learn serve explain lint config lesson; or __fish_seen_subcommand_from serve' -l maildrop -r -F -d 'directory of .eml files, read once and never written'
 complete -c popshell -n 'not __fish_seen_subcommand_from learn serve explain lint config lesson; or __fish_seen_subcommand_from serve' -l account -x -d 'NAME:PASSWORD, instead of learner:secret; may be given again'
 complete -c popshell -n 'not __fish_seen_subcommand_from learn serve explain lint config lesson; or __fish_seen_subcommand_from serve' -l require-tls -d 'take passwords under TLS only'
+complete -c popshell -n 'not __fish_seen_subcommand_from learn serve explain lint config lesson; or __fish_seen_subcommand_from serve' -l mechanisms -x -d 'the AUTH mechanisms that it serves, such as "PLAIN SCRAM-SHA-256"'
 complete -c popshell -n '__fish_seen_subcommand_from explain' -l format -x -d 'form of the log, if it is not recognised; an unknown name lists all'
 complete -c popshell -n '__fish_seen_subcommand_from lint' -l fix-dialogues -d 'rewrite the S: lines of dialogues from what the practice server says'
 complete -c popshell -n '__fish_seen_subcommand_from lint' -l mark-translated -d 'write into translations that they are up to date'

@@ -126,7 +126,7 @@ class Connector:
             autologout=self.server.limits.autologout if address is None else None,
             stls=target.tls is TlsMode.STLS,
         )
-        return OpenConnection(session, endpoint, wire.facts)
+        return OpenConnection(session, endpoint, wire.facts, wire.binding)
 
 
 class _SessionWire:
@@ -172,6 +172,10 @@ class _SessionWire:
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    def binding(self) -> bytes | None:
+        tls = self._transport.tls if self._transport else None
+        return tls.binding if tls else None
 
     def facts(self) -> dict[str, object]:
         tls = self._transport.tls if self._transport else None

@@ -277,6 +277,10 @@ class Connection:
             self._remember(line.secrets)
             self._pending = PendingExchange(line, sent.raw + CRLF, sent.when, sent.ahead)
 
+    def hide(self, secret: str) -> None:
+        """Mask `secret` in what comes, though no line holds it: a digest or a proof goes out in its place."""
+        self._remember((secret,))
+
     def _remember(self, found: tuple[str, ...]) -> None:
         if found:
             self._secrets = secrets.joined(self._secrets, found)

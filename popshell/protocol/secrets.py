@@ -42,6 +42,7 @@ _LOGINS = tuple(spec for spec in COMMANDS.values() if any(p.kind in (Kind.SECRET
 _BEFORE_LOGIN = frozenset(spec.must_follow for spec in _LOGINS if spec.must_follow)
 #: The longest keyword (RFC 1939 §3): a longer word is none, and may be the secret itself.
 _LONGEST_KEYWORD = 4
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
 _IN_ADDRESS = re.compile(r"(?<=:)(?!//)[^:@/\s]+(?=@)")
 
 
@@ -175,8 +176,19 @@ def _line_start(text: str) -> int:
     if not text.startswith(":"):
         return 0
     rest = text[1:].lstrip()
-    word = (rest.split() or [""])[0]
-    return len(text) - len(rest if word.upper() in COMMANDS else rest[len(word) :].lstrip())
+    words = rest.split()
+    word = words[0] if words else ""
+    pop3 = word.upper() in COMMANDS and not _names_mechanism(words)
+    return len(text) - len(rest if pop3 else rest[len(word) :].lstrip())
+
+
+def _names_mechanism(words: list[str]) -> bool:
+    """Whether the words are `auth MECH NAME` of the meta command; what else follows may be a password."""
+    if words[0].lower() != "auth" or len(words) not in (2, 3) or (len(words) == 3 and _is_login_message(words[2])):
+        return False
+    from popshell.protocol.mechanisms import MECHANISMS  # no start pays for it
+
+    return words[1].upper() in (*MECHANISMS, "APOP", "USER")
 
 
 def _logs_in(text: str) -> bool:
@@ -241,14 +253,23 @@ def redact(text: str, known: Iterable[str]) -> str:
     """`text` of a reply with every secret known so far as MASK. Never for the text of a message.
 
     One of three characters or more is masked wherever it stands; a shorter one, which many a word contains, as a word
-    of its own.
+    of its own. Base64 is masked where a secret is within.
     """
+    known = tuple(known)
+    if known:
+        text = _BASE64.sub(lambda word: MASK if _repeats(word[0], known) else word[0], text)
     for secret in known:
         if len(secret) > 2:
             text = text.replace(secret, MASK)
         else:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
     return text
+
+
+def _repeats(word: str, known: tuple[str, ...]) -> bool:
+    """Whether the base64 `word` hides one of the secrets."""
+    hidden = (from_base64(word) or b"").decode("utf-8", "surrogateescape")
+    return any(len(secret) > 2 and secret in hidden for secret in known)
 
 
 def redact_code(code: str, known: Iterable[str]) -> str:

@@ -78,6 +78,8 @@ class Display:
             case Greeted() | Replied():
                 self._replied(event)
             case Challenged(challenge=challenge, late=late):
+                if shell.answers_challenges and not late:
+                    return  # `:auth` shows it
                 shell.screen.challenge(challenge)
                 if not late:
                     shell.say("shell.challenge" if self._at_length("challenge") else "shell.challenge-brief")
@@ -98,11 +100,9 @@ class Display:
 
     def _sent(self, event: Sent) -> None:
         shell = self._shell
-        if event.line is None:
-            shell.screen.command(None, not event.cancels)
-        else:
-            note = shell.words("shell.sent-by-shell") if event.by_shell else ""
-            shell.screen.command(event.line, not (shell.options.reveal and shell.on_practice), note)
+        note = shell.words(event.by_shell) if event.by_shell else ""
+        reveal = shell.options.reveal and shell.on_practice and event.line is not None and not event.by_shell
+        shell.screen.command(event.line, not reveal and not event.cancels, note)
 
     def _replied(self, event: Greeted | Replied) -> None:
         """The reply, the notes, and the arrow if the state changed."""

@@ -54,11 +54,14 @@ class Connected(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A line went out. `line` is None for an answer to a challenge; `cancels` if that answer is `*`."""
+    """A line went out. `line` is None for an answer to a challenge; `cancels` if that answer is `*`.
+
+    `by_shell` is the key of the words that say why the shell sent it, "" for a line that was typed.
+    """
 
     line: CommandLine | None
     cancels: bool = False
-    by_shell: bool = False
+    by_shell: str = ""
 
 
 class Greeted(NamedTuple):

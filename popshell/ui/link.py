@@ -136,7 +136,7 @@ class Link:
     async def _insist_on_tls(self, session: Session) -> None:
         """`--tls stls`: STLS first, sent by the shell; without TLS there is no session (sec-T3)."""
         line = parse("STLS", session.connection.context())
-        self._publish(Sent(line, by_shell=True))
+        self._publish(Sent(line, by_shell="shell.sent-by-shell"))
         reply = await self.reply(session.submit(line))
         if self.session is None or not session.connection.tls:
             self.close()

@@ -25,7 +25,7 @@ class Metas:
 
     def __init__(self, course: Iterable[Meta] = ()) -> None:
         self.rows: Mapping[str, Meta] = MappingProxyType(
-            {meta.name: meta for meta in (*LOOKING, *ACTIONS, FORK, *course, QUIT)}
+            {meta.name: meta for meta in (*LOOKING, *ACTIONS, AUTH, FORK, *course, QUIT)}
         )
 
     def found(self, name: str) -> list[Meta]:
@@ -331,3 +331,18 @@ LOOKING = (
     Meta("tls", tls),
 )
 FORK = Meta("fork", fork)
+
+
+async def _auth(shell: Shell, argument: str) -> None:
+    from popshell.ui import auth  # the mechanisms are loaded when the first of them is wanted
+
+    await auth.auth(shell, argument)
+
+
+def _mechanisms() -> tuple[str, ...]:
+    from popshell.ui.auth import NAMES
+
+    return NAMES
+
+
+AUTH = Meta("auth", _auth, "[MECH [NAME [as=OTHER]]]", _mechanisms)

@@ -57,7 +57,7 @@ class SeatBelt:
             if await self._consent("shell.ask-dele", name, place=endpoint.label):
                 self._may_mark = link
             return self._may_mark is link
-        if secrets.readable_in_clear_text(line) and not session.connection.tls and not endpoint.loopback:
+        if _readable_in_clear_text(line) and not session.connection.tls and not endpoint.loopback:
             return await self._consent("shell.ask-clear-text", name, place=endpoint.label)
         return True
 
@@ -73,3 +73,15 @@ class SeatBelt:
         if not agreed:
             shell.say("shell.not-sent", style="warn")
         return agreed
+
+
+def _readable_in_clear_text(line: CommandLine) -> bool:
+    """Whether the line, or the answer it asks for, gives a secret away; CRAM-MD5 and SCRAM send proofs only."""
+    if not secrets.readable_in_clear_text(line):
+        return False
+    if line.name != "AUTH" or not line.arguments:
+        return True
+    from popshell.protocol.mechanisms import MECHANISMS  # no start pays for it
+
+    row = MECHANISMS.get(line.arguments[0].upper())
+    return row is None or row.clear_text

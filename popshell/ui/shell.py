@@ -141,6 +141,8 @@ class Shell:
     announces_practice: bool = True
     #: what the practice server's maildrop would hold after QUIT, and after the connection was lost (`:fork`)
     fork: Callable[[], tuple[tuple[int, ...], tuple[int, ...]]] | None = None
+    #: whether a meta command answers the challenges of AUTH, and shows them
+    answers_challenges: bool = False
     #: text that is put at the prompt, unsent
     draft: str = ""
     _output_failed: OSError | None = None
@@ -336,24 +338,25 @@ class Shell:
         if self._output_failed is not None:
             raise self._output_failed
 
-    async def send(self, text: str) -> None:
-        """Send one line as typed, and wait until its reply was published."""
+    async def send(self, text: str, *, by_shell: str = "") -> Event | None:
+        """Send one line as typed, and wait until its reply was published: the reply; None if there is none.
+
+        `by_shell` is the key of the words that are shown with a line that was not typed.
+        """
         session = self.session
         if session is None:
             self.say("shell.not-connected", style="warn")
             self.tally.failed = self.tally.failed or not self.screen.interactive
-            return
+            return None
         if session.connection.challenged:
-            await self._exchange(session, text)
-            return
+            return await self._exchange(session, text, by_shell)
         line: CommandLine | None = parse(text, session.connection.context())
         for gate in tuple(self.gates):
             if line is not None:
                 line = await gate(line)
-        if line is not None:
-            await self._exchange(session, line)
+        return await self._exchange(session, line, by_shell) if line is not None else None
 
-    async def _exchange(self, session: Session, line: CommandLine | str) -> None:
+    async def _exchange(self, session: Session, line: CommandLine | str, by_shell: str) -> Event | None:
         """Send; only what went out is shown as sent. An answer to a challenge is text."""
         link = self.link
         try:
@@ -361,17 +364,18 @@ class Shell:
         except Unsendable:
             self.say("shell.unsendable", style="err")
             self.tally.usage = True
-            return
+            return None
         except ConnectionError:  # the connection ended while something was asked
             self.say("shell.not-connected", style="warn")
             self.tally.failed = True
-            return
+            return None
         command = line if isinstance(line, CommandLine) else None
-        self.publish(Sent(command, cancels=line == "*"))
+        self.publish(Sent(command, cancels=line == "*", by_shell=by_shell))
         assert link is not None
-        await link.reply(awaited)
+        reply = await link.reply(awaited)
         if command is not None and command.name in _NOT_POP3 and self.screen.interactive:
             self.say("shell.meta-hint")
+        return reply
 
     # -- giving up -----------------------------------------------------------------------------------------------------
 

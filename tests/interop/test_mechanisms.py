@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,18 @@ from interop.dovecot import Dovecot, dovecot
 from interop.practice import PASSWORD, USER, default_messages, listening, mail_server, run, serving
 from interop.programs import call, need
 from interop.talk import Talk, talking
+from popshell.net.address import parse_address
 from popshell.net.binding import end_point_binding
 from popshell.net.client import Target, TlsMode
+from popshell.net.connector import Connector
+from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import ClientLines, Credentials
 from popshell.server.mailserver import MailServer, practice_token
+from popshell.ui.display import new_shell
+from popshell.ui.shell import Options
 
 PLAIN = tuple(message for message in default_messages() if not message.needs_utf8)
 PASSWORDS = [name for name, row in MECHANISMS.items() if row.proof == "password" and not row.binds]
@@ -138,6 +144,28 @@ def test_dovecot_s_external(server: Dovecot) -> None:
             await talk.next()
             answer, _ = await authenticate(talk, "EXTERNAL", Credentials("", ""), initial=True)
             assert not answer.ok
+
+    run(body())
+
+
+def test_dovecot_through_the_shell(server: Dovecot) -> None:
+    """`:auth`, with the right and with a wrong secret; SCRAM's proof of the server is reported."""
+    from stage import CATALOG, FakeScreen, metas_of
+
+    async def body() -> None:
+        address = parse_address(f"localhost:{server.tls_port}", TlsMode.IMPLICIT)
+        for name in ("SCRAM-SHA-256", "CRAM-MD5"):
+            for secret in (server.password, "wrong"):
+                connector, screen = Connector(mail_server(), address, ca=server.ca_file), FakeScreen(columns=300)
+                shell = new_shell(CATALOG, screen, connector.connect, Options(), partial(metas_of, None))
+                assert await shell.connect()
+                screen.answers = [secret]
+                await shell.run(f":auth {name} user1")
+                right = secret == server.password
+                assert (shell.state is State.TRANSACTION) == right, screen.text
+                assert ("the server knows the password" in screen.text) == (right and name.startswith("SCRAM"))
+                await shell.run("QUIT")
+                assert shell.session is None
 
     run(body())
 

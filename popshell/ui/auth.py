@@ -1,0 +1,299 @@
+"""`:auth`: the ways to log in, ranked; and one login by one of them, each of its steps shown, no second try.
+
+It sends CAPA if the list is not known, then USER and PASS, APOP, or AUTH with its answers; all are shown as its own.
+Masked are secrets, and what is computed from one so that it could be found again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from popshell.protocol.commands import State
+from popshell.protocol.connection import Challenge
+from popshell.protocol.mechanisms import MECHANISMS
+from popshell.protocol.records import Exchange
+from popshell.protocol.sasl import ClientLines, Credentials, Mechanism, Named, SaslError, apop_digest, prepared
+from popshell.protocol.secrets import CANCEL, MASK, redact
+from popshell.protocol.ways import Choice, rank, token_facts
+from popshell.protocol.wire import from_base64
+from popshell.session import Event
+from popshell.ui import layout
+from popshell.ui.layout import Line, Run, columns, pad
+from popshell.ui.shell import Misused, Shell
+from popshell.visible import fold, show
+
+#: What `:auth` can log in by.
+NAMES = (*MECHANISMS, "APOP", "USER")
+#: What each message of a client is made of, in the RFCs' names; SCRAM's hash is H.
+_MESSAGES = {
+    "PLAIN": ("authzid NUL authcid NUL passwd",),
+    "LOGIN": ("authcid", "passwd"),
+    "CRAM-MD5": ("authcid SP digest",),
+    "SCRAM": ("gs2-header n=authcid,r=client-nonce", "c=channel-binding,r=nonce,p=client-proof"),
+    "XOAUTH2": ("user=user ^A auth=Bearer SP token ^A ^A",),
+    "OAUTHBEARER": ("gs2-header ^A host=host ^A port=port ^A auth=Bearer SP token ^A ^A", "^A"),
+    "EXTERNAL": ("authzid",),
+}
+#: What is computed from what (RFC 5802 §3, RFC 2195 §2, RFC 1939 §7).
+_FORMULAS = {
+    "salted-password": "PBKDF2-HMAC(H, passwd, salt, iterations)",
+    "client-key": 'HMAC(salted-password, "Client Key")',
+    "stored-key": "H(client-key)",
+    "client-signature": "HMAC(stored-key, auth-message)",
+    "client-proof": "client-key XOR client-signature",
+    "server-key": 'HMAC(salted-password, "Server Key")',
+    "server-signature": "HMAC(server-key, auth-message)",
+    "auth-message": "client-first-bare , server-first , client-final-without-proof",
+    "channel-binding": "base64(gs2-header, hash of the server's certificate if -PLUS)",
+    "digest": "HMAC-MD5(passwd, challenge)",
+    "apop-digest": "MD5(timestamp, passwd)",
+}
+_SENT = "auth.sent"
+
+
+class _Who(NamedTuple):
+    """Who logs in; `secret` is a password or a token."""
+
+    name: str
+    authzid: str = ""
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return f"_Who({self.name!r}, ...)"
+
+
+async def auth(shell: Shell, argument: str) -> None:
+    """`:auth [MECH [NAME [as=OTHER]]]`."""
+    if shell.session is None:
+        shell.say("shell.no-connection", style="warn")
+        return
+    connection = shell.session.connection
+    if connection.challenged or shell.state is not State.AUTHORIZATION:
+        shell.say("auth.not-now", style="warn", state=shell.state.value)
+        return
+    first, *rest = argument.split() or [""]
+    mechanism = first.upper()
+    if mechanism and mechanism not in NAMES:
+        shell.say("auth.unknown", style="warn", names=shell.words.listed(NAMES))
+        shell.tally.usage = True
+        return
+    row = MECHANISMS.get(mechanism)
+    who = await _who(shell, row, rest) if mechanism else None
+    if who is None and mechanism:
+        return
+    if connection.capabilities is None and (row or not mechanism):
+        await shell.send("CAPA", by_shell=_SENT)
+    ways = _ways(shell)
+    if not ways:
+        return
+    if not mechanism:
+        shell.say("auth.ways", style="emphasis")
+    _show_ways(shell, [way for way in ways if mechanism in ("", way.name)])
+    if who is not None and row is not None:
+        await _Login(shell, row, who).run()
+    elif who is not None:
+        await (_apop(shell, who, connection.stamp) if mechanism == "APOP" else _user(shell, who))
+
+
+async def _who(shell: Shell, row: Mechanism | None, words: list[str]) -> _Who | None:
+    """The name as typed or asked for, and the secret, which is asked for and not shown; None if they are not given."""
+    authzid = words.pop().removeprefix("as=") if row and words and words[-1].startswith("as=") else ""
+    if len(words) > 1:
+        raise Misused  # perhaps a password
+    if row is not None and row.proof == "certificate":
+        return _Who("", authzid or "".join(words))
+    name = words[0] if words else (await shell.ask(shell.words("auth.ask-name"))).strip()
+    if not name:
+        raise Misused
+    token = row is not None and row.proof == "token"
+    secret = await shell.ask_secret(shell.words("auth.ask-token" if token else "shell.password"), piped=True)
+    if not secret or shell.session is None:
+        shell.say("shell.not-sent", style="warn")
+        return None
+    shell.session.connection.hide(secret)
+    if token:
+        _show_token(shell, secret)
+    return _Who(name, authzid, secret)
+
+
+# -- the ways ----------------------------------------------------------------------------------------------------------
+
+
+def _ways(shell: Shell) -> list[Choice]:
+    """All ways to log in; none if the connection has ended."""
+    opened = shell.link.connection if shell.link else None
+    if shell.session is None or opened is None:
+        return []
+    connection = shell.session.connection
+    return rank(
+        connection.capabilities,
+        connection.stamp,
+        tls=connection.tls,
+        verified=not opened.endpoint.insecure,
+        binding=opened.binding() is not None,
+    )
+
+
+def _show_ways(shell: Shell, ways: Iterable[Choice]) -> None:
+    def run(way: Choice) -> Run:
+        return "command" if way.usable else "note", f"{way.order if way.usable else '-':>2} {show(way.name, keep='')}"
+
+    rows = [(run(way), shell.words(f"auth.why-{way.why}")) for way in ways]
+    shell.screen.lines(layout.two_columns(rows, shell.screen.look, indent=2))
+
+
+def _show_token(shell: Shell, token: str) -> None:
+    """What the token says of itself; not the token."""
+    facts = token_facts(token)
+    if facts is None:
+        shell.say("auth.token-opaque")
+        return
+    rows = [Named("user", facts.user), Named("scope", " ".join(facts.scope)), Named("aud", " ".join(facts.audience))]
+    if facts.expires is not None:
+        rows.append(Named("exp", datetime.fromtimestamp(facts.expires, UTC).isoformat(" ")))
+    _show(shell, (row._replace(value=redact(row.value, (token,))) for row in rows if row.value))
+    if facts.expires is not None and facts.expires <= datetime.now(UTC).timestamp():
+        shell.say("auth.token-expired", style="warn")
+
+
+# -- APOP, USER --------------------------------------------------------------------------------------------------------
+
+
+async def _apop(shell: Shell, who: _Who, stamp: str | None) -> None:
+    if stamp is None:
+        shell.say("shell.no-stamp", style="warn")
+        return
+    digest = apop_digest(stamp, who.secret)
+    _show(shell, (Named("timestamp", stamp), Named("apop-digest", digest, True)))
+    _conclude(shell, await shell.send(f"APOP {prepared(who.name) or who.name} {digest}", by_shell=_SENT))
+
+
+async def _user(shell: Shell, who: _Who) -> None:
+    answer = await shell.send(f"USER {who.name}", by_shell=_SENT)
+    if isinstance(answer, Exchange) and answer.ok:
+        answer = await shell.send(f"PASS {who.secret}", by_shell=_SENT)
+    _conclude(shell, answer)
+
+
+def _conclude(shell: Shell, answer: Event | None) -> None:
+    if isinstance(answer, Exchange) and answer.response is not None and not answer.ok:
+        shell.say("auth.one-try")
+
+
+# -- AUTH --------------------------------------------------------------------------------------------------------------
+
+
+class _Login:
+    """One use of a mechanism."""
+
+    def __init__(self, shell: Shell, row: Mechanism, who: _Who) -> None:
+        self._shell = shell
+        self._row = row
+        self._who = who
+        self._known = tuple(filter(None, (who.secret, prepared(who.secret))))
+        self._messages = self._named = self._warnings = 0  # that were shown
+
+    async def run(self) -> None:
+        shell, opened, name = self._shell, self._shell.link.connection if self._shell.link else None, self._row.name
+        if opened is None:
+            return
+        greeting = opened.session.transcript[0].response
+        microsoft = greeting is not None and re.search("Microsoft Exchange|Outlook", greeting.text) is not None
+        offered = {one.upper() for one in (opened.session.connection.capabilities or {}).get("SASL", ())}
+        host, _, port = opened.endpoint.label.rpartition(":")
+        login = Credentials(
+            *(self._who.name, self._who.secret, self._who.authzid),
+            # Without a list it is not known whether -PLUS is there: then `y` would be untrue.
+            binding=opened.binding() if offered else None,
+            plus_offered=f"{name}-PLUS" in offered,
+            host=host.strip("[]"),
+            port=int(port) if port.isdigit() else 0,
+        )
+        try:
+            client = ClientLines(self._row, login)
+        except SaslError as error:
+            shell.say(f"auth.error-{error.code}", style="err", detail="")
+            shell.say("shell.not-sent", style="warn")
+            shell.tally.usage = True
+            return
+        microsoft = microsoft and self._row.proof == "token"
+        command = client.command(initial=name in offered and not microsoft)
+        form = "not-offered" if name not in offered else "microsoft" if microsoft else client.form
+        if client.form == "initial":
+            self._show_message(client, command.split(" ")[2])
+        shell.say(f"auth.form-{client.form if client.form == 'server-first' else form}")
+        shell.answers_challenges = True
+        try:
+            answer = await shell.send(command, by_shell=_SENT)
+            while isinstance(answer, Challenge) and shell.session is not None:
+                answer = await shell.send(self._answer(client, answer), by_shell=_SENT)
+        finally:
+            shell.answers_challenges = False
+        if not isinstance(answer, Exchange) or answer.response is None:
+            return  # why there is no reply was shown
+        if answer.ok and client.outcome(True) is not None:
+            shell.say("auth.error-not-proved", style="err")
+            shell.tally.failed = True
+        _conclude(shell, answer)
+
+    def _answer(self, client: ClientLines, challenge: Challenge) -> str:
+        """The line that answers a challenge, after both were shown."""
+        shell, text = self._shell, challenge.line.decode("utf-8", "surrogateescape")
+        shell.screen.challenge(challenge._replace(line=redact(text, self._known).encode("utf-8", "surrogateescape")))
+        if decoded := from_base64(text):
+            shell.say("auth.received")
+            _show(shell, [Named("decoded", self._safe(decoded))])
+        line = client.answer(text)
+        for warning in client.run.warnings[self._warnings :]:
+            shell.say(f"auth.warning-{warning}", style="warn")
+        self._warnings = len(client.run.warnings)
+        if client.error is not None:
+            detail = show(redact(client.error.detail, self._known), keep="")
+            shell.say(f"auth.error-{client.error.code}", style="err", detail=detail)
+            shell.say("auth.cancels", style="warn")
+            shell.tally.failed = True
+        else:
+            self._show_message(client, line)
+        return line
+
+    def _show_message(self, client: ClientLines, line: str) -> None:
+        """A message: what is in it, how that was computed, and its base64, unless something in it is secret."""
+        shell, named = self._shell, client.run.named[self._named :]
+        forms = _MESSAGES.get("SCRAM" if self._row.name.startswith("SCRAM") else self._row.name, ())
+        form = forms[self._messages] if self._messages < len(forms) else ""
+        self._named, self._messages = len(client.run.named), self._messages + 1
+        if client.run.done and not named and any(one.name == "server-signature" for one in client.run.named):
+            shell.say("auth.server-proved", style="ok")
+        shell.say("auth.sends" if line and line != CANCEL else "auth.sends-empty", number=self._messages)
+        rows = [one._replace(value=one.value if one.secret else self._safe(one.value)) for one in named]
+        rows += [Named("message", form)] if form else []
+        if any(one.secret for one in named):
+            rows.append(Named("base64", line, True))
+        elif line not in ("", "="):
+            rows += [Named("text", self._safe(from_base64(line) or b"")), Named("base64", line)]
+        _show(shell, rows)
+
+    def _safe(self, text: str | bytes) -> str:
+        """What a peer sent or was sent, with the secret masked where it is repeated."""
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "surrogateescape")
+        return redact(text, self._known)
+
+
+def _show(shell: Shell, rows: Iterable[Named]) -> None:
+    """Named values, each with what it is computed from."""
+    rows = list(rows)
+    widest = max((columns(row.name) for row in rows), default=0) + 2
+    room = max(shell.screen.columns - widest - 5, 16)
+    lines: list[Line] = []
+    for row in rows:
+        text = MASK if row.secret else show(row.value, keep="")
+        for start, end in fold(text, room) or [(0, 0)]:
+            label = pad("" if start else row.name.removeprefix("apop-"), widest)
+            lines.append([("", "    "), ("note", label), ("secret" if row.secret else "peer", text[start:end])])
+        if formula := _FORMULAS.get(row.name):
+            lines += [[("note", " " * (widest + 4) + f"= {formula}"[a:b])] for a, b in fold(f"= {formula}", room)]
+    shell.screen.lines(lines)
