@@ -213,7 +213,7 @@ def meta_commands() -> str:
     out = [
         "# Reference: the shell's own commands\n",
         note("the table of meta commands and their English words"),
-        "They begin with a colon, so no POP3 command can ever be one of them; what follows the colon is not sent.\n"
+        "They begin with a colon, so no POP3 command can ever be one of them, and such a line is not sent.\n"
         "A beginning is enough where it is the only one: `:mail` is `:mailbox`. Tab completes names and choices.\n",
         table(
             ("command", "what it does"),
@@ -223,11 +223,11 @@ def meta_commands() -> str:
                 for about in [words()(f"meta.{row.name}")]
             ),
         ),
-        "`:auth` alone sends lines of its own, and each is shown as sent by it: `CAPA`, if no list is known here and now;\n"
-        "then `USER` and `PASS`, `APOP`, or `AUTH` and an answer to each challenge. It asks for the name, if none was\n"
-        "typed, and for the password or token, which is not shown. It tries once. Where an answer of the server must not\n"
-        "be trusted, it sends `*`; Ctrl-C leaves you in the middle of AUTH, where `*` cancels, too. `as=OTHER` is the\n"
-        "name to act as (the authorization identity).\n",
+        "`:auth` sends lines of its own, and each is shown as sent by it: `CAPA`, if no list is known here and now; then\n"
+        "`USER` and `PASS`, `APOP`, or `AUTH` and an answer to each challenge. It asks for the name, if none was typed,\n"
+        "and for the password or token, which is not shown. It tries once. Where an answer of the server must not be\n"
+        "trusted, it sends `*`; Ctrl-C leaves you in the middle of AUTH, where `*` cancels, too. `as=OTHER` is the name\n"
+        "to act as (the authorization identity).\n",
         "What `:notes`, `:lang` and `:reveal` set holds until you leave. For what holds from the start, see\n"
         "[the command line](reference-cli.md).\n",
     ]
