@@ -223,11 +223,11 @@ def meta_commands() -> str:
                 for about in [words()(f"meta.{row.name}")]
             ),
         ),
-        "`:auth` sends lines of its own, and each is shown as sent by it: `CAPA`, if no list is known here and now; then\n"
-        "`USER` and `PASS`, `APOP`, or `AUTH` and an answer to each challenge. It asks for the name, if none was typed,\n"
-        "and for the password or token, which is not shown. It tries once. Where an answer of the server must not be\n"
-        "trusted, it sends `*`; Ctrl-C leaves you in the middle of AUTH, where `*` cancels, too. `as=OTHER` is the name\n"
-        "to act as (the authorization identity).\n",
+        "`:auth` sends lines of its own, and each is shown as sent by it: `CAPA`, if no list is known here and now;\n"
+        "then `USER` and `PASS`, `APOP`, or `AUTH` and an answer to each challenge. It asks for the name, if none was\n"
+        "typed, and for the password or token, which is not shown. It tries once. Where an answer of the server must\n"
+        "not be trusted, it sends `*`; Ctrl-C leaves you in the middle of AUTH, where `*` cancels, too. `as=OTHER` is\n"
+        "the name to act as (the authorization identity).\n",
         "What `:notes`, `:lang` and `:reveal` set holds until you leave. For what holds from the start, see\n"
         "[the command line](reference-cli.md).\n",
     ]
