@@ -109,7 +109,7 @@ class Memory:
         data = b""
         while (chunk := self.session.next_chunk()) is not None:
             data += chunk
-        said = Said(line, data, self.session.state is State.TRANSACTION, self.number)
+        said = Said(line, data, self.session.context.state is State.TRANSACTION, self.number)
         for wrong in self.world.wrongs:
             wrong(said)
         self.out += said.data
