@@ -578,6 +578,33 @@ def test_a_short_secret_does_not_eat_the_text() -> None:
 
 
 class TestQuestions:
+    def test_a_new_connection_awaits_its_greeting(self) -> None:
+        connection = Connection(tls=True)
+        assert (connection.here, connection.pending) == (Context(C, tls=True), 1)
+        assert (connection.tls, connection.wants_tls, connection.closed) == (True, False, False)
+        assert (connection.capabilities, connection.stamp, connection.broken) == (None, None, None)
+        assert connection.injected == b""
+        (greeting,) = connection.received(b"+OK\r\n")
+        assert isinstance(greeting, Exchange)
+        assert (greeting.started, greeting.tls, greeting.capabilities_before) == (0.0, True, None)
+
+    def test_what_capa_said_last(self) -> None:
+        capa: list[str | Move] = ["C: CAPA", "S: +OK", "S: TOP", "S: ."]
+        assert last(*capa, start=[GREETING]).capabilities_before is None
+        assert last(*capa, "C: NOOP", "S: +OK", start=[GREETING]).capabilities_before == {"TOP": ()}
+        login: list[str | Move] = ["C: APOP a 0", "S: +OK", "C: NOOP", "S: +OK"]
+        assert last(*capa, *login, start=[GREETING]).capabilities_before == {"TOP": ()}, "also after the login"
+        assert last(*login, start=[GREETING]).capabilities_before is None
+
+    def test_the_longest_line_that_is_kept(self) -> None:
+        for octets, kept in ((65_536, True), (65_537, False)):
+            connection = Connection()
+            connection.received(b"+OK\r\n")
+            connection.sent(b"x" * (octets - 2) + b"\r\n")
+            (refused,) = connection.received(b"-ERR\r\n")
+            assert isinstance(refused, Exchange)
+            assert (len(refused.sent) == octets) is kept, octets
+
     def test_pending_and_challenged(self) -> None:
         connection = Connection()
         assert (connection.pending, connection.challenged) == (1, False)
@@ -716,6 +743,8 @@ class TestQuestions:
     def test_an_answer_may_hold_any_octets(self) -> None:
         exchange = last("C: AUTH X", "S: + ", ("C", b"\xff\r\n"), "S: -ERR", start=[GREETING])
         assert exchange.secrets == ("\udcff",)
+        challenged = last("C: AUTH X", ("S", b"+ \xff\r\n"), "C: *", "S: -ERR", start=[GREETING])
+        assert challenged.steps == (Step(b"\xff", b"*"),)
 
     def test_tls_is_wanted_once(self) -> None:
         connection = Connection()

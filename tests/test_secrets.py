@@ -83,6 +83,7 @@ def test_a_line_with_a_secret_is_masked() -> None:
 HARMLESS = [
     *(f"{name}" for name in COMMANDS),
     "USER mei", "USER hunter2", "APOP mei", "AUTH PLAIN", "LIST 1", "TOP 1 10", "LANG zh-Hant", "HELP me", "", " ",
+    f"STAT {blob('abc' + chr(0) + chr(0) + 'pw')}",
     "PASS ", "PAX", "TASK x y", "PAUSE now", "LIST YQ==", "CAPA dGVzdA==", "STAT aGVsbG8AYQ==", "12345", "APPLE pie",
 ]  # fmt: skip
 

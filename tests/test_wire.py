@@ -29,6 +29,8 @@ STATUS_LINES = [
     (b"+OK 1 2 3\r\n", ("status-too-long", b"+OK 1 2 3\r")),
     (b"+OK 1 23\r\n", b"+OK 1 23\r\n"),  # ten octets: the limit itself
     (b"+OK 1 2345678", ("status-too-long", b"+OK 1 2345")),
+    (b"+OK 1 2345", ("status-too-long", b"+OK 1 2345")),
+    (b"+OK 1 234", None),
     (b"+OK\n", ("bare-lf", b"+OK\n")),
     (b"\n", ("bare-lf", b"\n")),
     (b"+OK\r \n", ("bare-lf", b"+OK\r \n")),
@@ -188,7 +190,7 @@ def test_an_endless_line_is_not_kept() -> None:
     for cut in CUTTERS:
         reader = LineReader(10)
         for _ in range(100):
-            for piece in cut(b"x" * 100):
+            for piece in cut(b"x" * 99 + b"\r"):
                 reader.feed(piece)
                 assert reader.next_line() is False
             assert len(reader._buffer) <= 10
