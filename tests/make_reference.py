@@ -29,11 +29,14 @@ from support import rehearse
 from popshell import arguments
 from popshell.course.catalog import Catalog, Words, bundled
 from popshell.course.checks import CHECKS, Replied, read_check
+from popshell.course.doctor import Product, Rule, Source, doctor_words, load
 from popshell.course.document import Document, LessonError
 from popshell.course.explain import explain, undo_in_words
 from popshell.course.lesson import Lesson, read_conditions, read_lesson
+from popshell.course.notices import NOTICES
 from popshell.course.player import Rehearsal
 from popshell.course.progress import read_course
+from popshell.course.symptoms import PREMISES
 from popshell.net.client import Deadlines
 from popshell.protocol import line as commandline
 from popshell.protocol import records as exchange
@@ -650,6 +653,88 @@ def first_sentence(text: str) -> str:
     return re.sub(r":? `python tests/[^`]*`", "", sentence)
 
 
+# -- the doctor --------------------------------------------------------------------------------------------------------
+
+_PREMISES = {
+    "code": "the response code is this or below it (`SYS` holds for `SYS/TEMP`); empty for none",
+    "text": "the reply's text, in one of its readings, matches this regular expression, whatever the case",
+    "command": "the command that was refused is one of these; empty for the greeting and for unasked lines",
+    "mechanism": "the mechanism of `AUTH` is one of these; empty for none",
+    "state": "the session was in this state",
+    "tls": "TLS was on, or was not",
+    "present": "CAPA was read and has all these rows: `TAG`, or `TAG ARGUMENT`",
+    "absent": "CAPA was read and has none of these rows",
+    "unknown": "CAPA was not read, or was",
+    "greeting": "the greeting's text matches this regular expression",
+    "product": "greeting, capabilities or replies name one of these products",
+    "first": "it was the first command of the connection, or was not",
+    "repeated": "it was refused at least so many times in this session",
+    "seconds": "the reply took at least so long",
+    "closed": "the server closed the connection after it, or did not",
+    "problem": "the record has one of these problems ([JSON](reference-json.md#problems))",
+    "raw": "the line that came, indicator included, matches this regular expression",
+    "objection": "the line had one of these objections ([diagnostics](reference-json.md#diagnostics))",
+    "challenge": "a challenge of the server, decoded from base64, matches this regular expression",
+    "longer": "the line that was sent is longer than so many octets, CRLF included",
+    "follows": "the command before it was one of these, and was answered `+OK`",
+    "marked": "messages were marked as deleted, or none were",
+    "address": "the user name has an `@`, or has none",
+    "host": "the host's name matches this regular expression",
+}
+
+
+def premises() -> str:
+    if _PREMISES.keys() != PREMISES.keys():
+        raise SystemExit(f"premises without words, or words without a premise: {_PREMISES.keys() ^ PREMISES.keys()}")
+    return table(("premise", "what must have been seen"), ((f"`{name}`", _PREMISES[name]) for name in PREMISES))
+
+
+def products() -> str:
+    def row(product: Product) -> tuple[str, ...]:
+        certain = [f"greeting `{product.greeting}`"] if product.greeting else []
+        certain += [f"IMPLEMENTATION `{product.implementation}`"] if product.implementation else []
+        perhaps = [f"capabilities `{' '.join(product.tags)}`"] if product.tags else []
+        perhaps += [f"a reply `{product.reply}`"] if product.reply else []
+        return f"`{product.id}`", product.name, "; ".join(certain), "; ".join(perhaps), sourced(product.source, "")
+
+    return table(("product", "name", "named by", "perhaps by", "source"), map(row, load(catalog()).product))
+
+
+def sourced(key: str, at: str) -> str:
+    source: Source = load(catalog()).source[key]
+    if source.rfc:
+        return cite(source.rfc, at)
+    title = f"[{source.title}]({source.url})" if source.url else source.title
+    return f"{title}{', ' if at else ''}{at} ({source.date})"
+
+
+def doctor_rules() -> str:
+    def row(rule: Rule) -> tuple[str, ...]:
+        asked = "; ".join(f"{kind} `{_value(wanted)}`" for kind, wanted in rule.seen.asked())
+        words = "" if rule.words == "own" else f" ({rule.words})"
+        sure = rule.sure + words
+        causes = ", ".join(f"`{cause}`" for cause in rule.causes)
+        return f"`{rule.id}`", rule.of, asked, sure, causes, f"`{rule.next}`", sourced(rule.source, rule.at)
+
+    head = ("rule", "of", "premises", "sureness", "causes", "next", "source")
+    return table(head, map(row, load(catalog()).rule))
+
+
+def _value(wanted: object) -> str:
+    if isinstance(wanted, tuple):
+        return " ".join(str(one) or '""' for one in wanted)
+    return str(wanted).lower() if isinstance(wanted, bool) else str(wanted) or '""'
+
+
+def notices() -> str:
+    words = doctor_words(catalog(), "en")
+    rows = (
+        (f"`{entry.code}`", " ".join(f"`{one}`" for one in entry.commands), words.get(f"notice.{entry.code}") or "")
+        for entry in NOTICES
+    )
+    return table(("notice", "looks at", "what it says"), rows)
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference-commands.md": commands,
     "docs/reference-meta.md": meta_commands,
@@ -670,6 +755,10 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "checks": checks,
     "replied": replied,
     "conditions": conditions,
+    "premises": premises,
+    "products": products,
+    "doctor-rules": doctor_rules,
+    "notices": notices,
 }
 
 

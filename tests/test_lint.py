@@ -312,6 +312,40 @@ both("unknown-key: a table of replies", "replies.toml", r"\Z", r'[more]\nwave = 
 both("unknown-key: a text outside of a table", "messages.toml", r"\A", r'hello = "x"\n')
 
 
+def doctor(name: str, old: str, new: str, more: int | None = None) -> None:
+    """A case that changes the doctor's rules. Without `more` the fault is the file's."""
+
+    @case(name)
+    def _(copy: Copy) -> list[Where]:
+        line = copy.change("doctor.toml", old, new)
+        return [(name.partition(":")[0], "doctor.toml", 0 if more is None else line + more)]
+
+
+doctor("bad-doctor", 'of = "gmail"', 'of = "gnail"')
+doctor("bad-doctor: a date", 'date = "1996-05"', 'date = "1996-15"')
+doctor("bad-doctor: a source without a name", "rfc = 1939, ", "")
+doctor("no-such-section: of a rule", 'at = "8.1.2"', 'at = "88"', more=-6)
+
+
+@case("missing-key: a notice's words")
+def _(copy: Copy) -> list[Where]:
+    for tag in LANGUAGES:
+        copy.write(f"{tag}/doctor.toml", re.sub("(?m)^zero = .*\n", "", copy.read(f"{tag}/doctor.toml")))
+    return [("missing-key", f"{tag}/doctor.toml", 0) for tag in LANGUAGES]
+
+
+@case("unknown-key: a cause that no rule names")
+def _(copy: Copy) -> list[Where]:
+    return [
+        (
+            "unknown-key",
+            f"{tag}/doctor.toml",
+            copy.change(f"{tag}/doctor.toml", "[cause]\n", '[cause]\nodd = "x"\n') + 1,
+        )
+        for tag in LANGUAGES
+    ]
+
+
 @case("missing-key")
 def _(copy: Copy) -> list[Where]:
     for tag in LANGUAGES:

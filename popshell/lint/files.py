@@ -23,7 +23,7 @@ from popshell.course.lesson import TEMPLATE
 from popshell.visible import show
 
 PAGES = frozenset(pages())
-_TABLES = ("messages.toml", "replies.toml", "conformance.toml")
+_TABLES = ("messages.toml", "replies.toml", "conformance.toml", "doctor.toml")
 #: What a lesson is called, without a language and `.md`.
 LESSON = re.compile(r"[0-9]{2}-[a-z0-9-]+")
 _LESSON_FILE = re.compile(r"[^/]+/[0-9]{2}-[a-z0-9-]+\.md")
@@ -110,7 +110,7 @@ def read_tree(root: Traversable) -> Tree:
     named = [*course, *([TEMPLATE] if any(f"{tag}/{TEMPLATE}.md" in nodes for tag in LANGUAGES) else ())]
     lessons = {f"{tag}/{name}.md" for tag in LANGUAGES for name in named}
     words = (*_TABLES, *(f"{page}.md" for page in PAGES))
-    base = {"rfc.toml", "conformance.toml", *(f"{tag}/{name}" for tag in LANGUAGES for name in words)}
+    base = {"rfc.toml", "conformance.toml", "doctor.toml", *(f"{tag}/{name}" for tag in LANGUAGES for name in words)}
     known = lessons | base
     findings += (Finding(path, 0, "missing-file") for path in (known if whole else lessons) - nodes)
     if whole and not any(path.startswith("maildrops/default/") for path in nodes):

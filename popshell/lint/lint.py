@@ -1,7 +1,7 @@
 """`popshell lint`: proves every page and every translation of a `lessons/` directory, by the table RULES.
 
 A rule is a function over Documents and the codes of what it finds: files.py, pages.py (pages and words), dialogues.py,
-citations.py, lessons.py. What a code means to an author stands in `messages.toml`, `[lint]`.
+citations.py, doctorlint.py, lessons.py. What a code means to an author stands in `messages.toml`, `[lint]`.
 
 Trap: dialogues need the server's words. Where a `replies.toml` lacks one they are not played: the lack is the finding.
 """
@@ -21,6 +21,7 @@ from popshell.course.lesson import fingerprint, is_maildrop
 from popshell.course.notes import REPLIES
 from popshell.lint.citations import Rfc, check_citations, check_tables, read_rfcs
 from popshell.lint.dialogues import Block, Stage, check_dialogue, compare_blocks, fix_text, played, read_blocks
+from popshell.lint.doctorlint import check_doctor
 from popshell.lint.files import Finding, Source, read_tree
 from popshell.lint.lessons import check_course, check_lessons
 from popshell.lint.pages import check_page, check_text, check_words, compare_words
@@ -206,6 +207,10 @@ RULES = (
     Rule("untrue after-close", _check_dialogues),
     Rule("dialogues-differ", _pair(compare_blocks)),
     Rule("bad-citation no-such-rfc no-such-section table-citation", _check_citations),
+    Rule(
+        "bad-doctor no-such-section missing-key unknown-key",
+        lambda lint: check_doctor(lint.tree, lint.rfcs) if lint.rfcs is not None else (),
+    ),
     Rule(
         "bad-course course-field bad-name listed-twice course-id-taken",
         lambda lint: check_course(lint.tree, lint.root),

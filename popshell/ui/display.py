@@ -9,13 +9,14 @@ import functools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from popshell.course.catalog import Catalog
 from popshell.course.explain import Note
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Due
 from popshell.protocol.records import Exchange, stamp
-from popshell.session import ConnectError
+from popshell.session import ConnectError, Endpoint
 from popshell.ui import diagram, layout, link
 from popshell.ui.events import (
     Challenged,
@@ -36,6 +37,9 @@ from popshell.ui.safety import SeatBelt
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Dial, MetaCommands, Options, Shell
 from popshell.visible import show
+
+if TYPE_CHECKING:
+    from popshell.course.notices import Notices
 
 
 def new_shell(
@@ -63,11 +67,15 @@ class Display:
         self._unasked = False
         #: how often each thing was shown that is said at length only at first (`:notes auto`)
         self._shown: Counter[object] = Counter()
+        #: what does not fit on this connection, and where it leads
+        self._notices: Notices | None = None
+        self._place = ""
 
     def heard(self, event: ShellEvent) -> None:
         shell = self._shell
         match event:
             case Connected(endpoint=endpoint):
+                self._watch(endpoint)
                 # The banner has named the first connection to the practice server.
                 if not endpoint.practice:
                     shell.say("shell.connected", place=endpoint.label)
@@ -113,9 +121,12 @@ class Display:
         screen.echoes = not shell.on_practice
         shell.reply(self._with_evidence(exchange))
         unasked, self._unasked = self._unasked, exchange.problem is not None and exchange.problem.code == "unasked"
-        if shell.options.notes != "off" and not (unasked and self._unasked):  # of many such lines it is said once
+        # Of many such lines it is said once.
+        notes = () if unasked and self._unasked else self._worth_saying(exchange, event.notes)
+        odd = self._odd(exchange)
+        if shell.options.notes != "off":
             cite = shell.options.notes != "brief"
-            screen.notes(layout.note_lines(self._worth_saying(exchange, event.notes), screen.look, cite=cite))
+            screen.notes(layout.note_lines((*notes, *odd), screen.look, cite=cite))
         self._moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
 
     def _at_length(self, what: object, times: int = 1) -> bool:
@@ -133,6 +144,31 @@ class Display:
         if exchange.name in ("USER", "PASS") and not self._at_length(exchange.name, 3):
             return ()
         return notes
+
+    def _watch(self, endpoint: Endpoint) -> None:
+        """Notices begin anew; those of a server that was reached before know its unique-ids.
+
+        The practice server's maildrop may be another one each time: a course gives each exercise its own.
+        """
+        same = endpoint.label == self._place and not endpoint.practice
+        self._notices = self._notices.again() if same and self._notices is not None else None
+        self._place = endpoint.label
+
+    def _odd(self, exchange: Exchange) -> list[Note]:
+        """What does not fit in an exchange, as warnings."""
+        if self._notices is None:
+            if exchange.is_greeting and self._shell.on_practice:
+                return []  # so that the first prompt need not wait for notices.py
+            from popshell.course.notices import Notices
+
+            self._notices = Notices()
+        found = self._notices.saw(exchange)
+        if not found:
+            return []
+        from popshell.course.doctor import doctor_words  # msgspec
+
+        words = doctor_words(self._shell.catalog, self._shell.options.language)
+        return [Note("warn", exchange.redact(words(f"notice.{code}", **facts))) for code, facts in found]
 
     def _with_evidence(self, exchange: Exchange) -> Exchange:
         """Octets between STLS and TLS are no part of the record, since TCP may cut them anywhere; they are shown."""

@@ -85,6 +85,8 @@ class Link:
         self.phase = Phase.CONNECTING
         self.connection: OpenConnection | None = None
         self.silent = silent
+        #: how the connection ended; None while it is open
+        self.how: End | None = None
         self._publish = publish
         self._patient = patient
         self._timeout = timeout
@@ -277,7 +279,7 @@ class Link:
 
     def _end(self, how: End, before: State, error: Exception | None = None) -> None:
         """Close if that is not done, and publish how the connection ended and which messages were marked."""
-        self.phase = Phase.CLOSED
+        self.phase, self.how = Phase.CLOSED, how
         if self.connection is None:
             return
         session = self.connection.session

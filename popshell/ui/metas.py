@@ -15,6 +15,7 @@ from popshell.protocol.line import Context, parse, upper
 from popshell.protocol.secrets import MASK
 from popshell.ui import diagram, layout
 from popshell.ui.actions import ACTIONS, QUIT
+from popshell.ui.events import End
 from popshell.ui.layout import Line, columns, pad
 from popshell.ui.shell import Meta, MetaCommands, Misused, Shell
 from popshell.visible import fold, show
@@ -293,6 +294,21 @@ async def tls(shell: Shell, argument: str) -> None:
             shell.screen.lines([[("", "    "), ("note", label), ("peer", text[start:end])]])
 
 
+async def why(shell: Shell, argument: str) -> None:
+    """Why the server refused the last line that it refused, as far as the rules of `lessons/doctor.toml` go."""
+    from popshell.course import doctor  # msgspec, and the rules, are loaded for the first question only
+    from popshell.course.symptoms import Facts
+
+    link, endpoint = shell.link, shell.endpoint
+    if link is None or endpoint is None:
+        shell.say("shell.no-connection", style="warn")
+        return
+    facts = Facts(endpoint.label.rpartition(":")[0].strip("[]"), closed=link.how is End.LOST)
+    diagnosis = doctor.diagnose(shell.exchanges_here(), facts, doctor.load(shell.catalog))
+    for style, text in doctor.why(diagnosis, doctor.doctor_words(shell.catalog, shell.options.language)):
+        shell.screen.lines(layout.paragraph(text, shell.screen.look, style=style))
+
+
 async def fork(shell: Shell, argument: str) -> None:
     """What the maildrop would be after QUIT, and after the line going dead, side by side."""
     if shell.session is None:
@@ -328,6 +344,7 @@ LOOKING = (
     Meta("more", more, "[all]", lambda: ("all",)),
     Meta("pager", pager),
     Meta("raw", raw),
+    Meta("why", why),
     Meta("tls", tls),
 )
 FORK = Meta("fork", fork)

@@ -1,0 +1,396 @@
+"""Notices: what does not fit, noticed once as it passes. The observer is fed with every Exchange, in order.
+
+A notice is one entry of NOTICES: its code, the commands that it looks at, and a test that gives its facts, or None if
+everything fits. Nothing is said of what was not seen: two numbers are compared only where both came from the server.
+The words stand in `lessons/<language>/doctor.toml`, `[notice]`, with the usual causes in order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from popshell.protocol.commands import State
+from popshell.protocol.records import Exchange
+from popshell.protocol.wire import CRLF
+from popshell.visible import show
+
+Facts = dict[str, object]
+#: RFC 2449 §4: the longest first line of a reply, CRLF included.
+LONGEST_STATUS = 512
+#: RFC 5322 §2.1.1: the longest line of a message, without its CRLF.
+LONGEST_MAIL_LINE = 998
+_SCAN_ROW = re.compile(rb"[0-9]{1,10} [0-9]{1,15}(?: .*)?", re.DOTALL)
+_UNIQUE_ID = re.compile(rb"[\x21-\x7e]{1,70}")
+#: Capabilities that announce a command of their name, the same before and after login (RFC 2449 §6, RFC 6856 §2, §3).
+_ANNOUNCED = ("TOP", "UIDL", "STLS", "UTF8", "LANG")
+
+
+class Notice(NamedTuple):
+    """What does not fit: a code of `[notice]`, and the facts that its words name."""
+
+    code: str
+    facts: Facts
+
+
+class Memory:
+    """What an observer remembers of a session, beyond the records' own view of the maildrop."""
+
+    __slots__ = ("before", "capa_tls", "languages", "utf8")
+
+    def __init__(self, before: Mapping[str, int] | None = None) -> None:
+        #: unique-ids of the session before with their message-numbers, as long as it may be the same maildrop
+        self.before: Mapping[str, int] = before or {}
+        self.utf8 = False
+        self.languages = False
+        #: whether TLS was on at the last CAPA: without and with TLS the lists may differ (RFC 2595 §4)
+        self.capa_tls: bool | None = None
+
+
+class Entry(NamedTuple):
+    """One notice. `commands` are those whose `+OK` it looks at; () for every record."""
+
+    code: str
+    commands: tuple[str, ...]
+    test: Callable[[Exchange, Memory], Facts | None]
+
+
+class Notices:
+    """The observer of one session. `again()` gives the one for the next connection to the same server."""
+
+    def __init__(self, before: Mapping[str, int] | None = None, account: str = "") -> None:
+        """`before` are the unique-ids of the session before, `account` is whose maildrop that was."""
+        self._memory = Memory(before)
+        self._account_before = account
+        self._account = ""
+        self._seen: set[str] = set()
+        self._ids: dict[str, int] = {}
+
+    def saw(self, exchange: Exchange) -> list[Notice]:
+        """What does not fit in `exchange`. A code comes once a session."""
+        found = []
+        for code, facts in self._look(exchange):
+            if code not in self._seen:
+                self._seen.add(code)
+                found.append(Notice(code, facts))
+        self._remember(exchange)
+        return found
+
+    def again(self) -> Notices:
+        """An observer for the next session, which remembers this one's unique-ids and whose they are."""
+        if self._ids:
+            return Notices(self._ids, self._account)
+        return Notices(self._memory.before, self._account_before)
+
+    def _look(self, exchange: Exchange) -> Iterator[tuple[str, Facts]]:
+        for entry in NOTICES:
+            if entry.code in self._seen or (entry.commands and not (exchange.ok and exchange.name in entry.commands)):
+                continue
+            if (facts := entry.test(exchange, self._memory)) is not None:
+                yield entry.code, facts
+
+    def _remember(self, exchange: Exchange) -> None:
+        memory = self._memory
+        if not exchange.ok:
+            return
+        if exchange.name in ("USER", "APOP"):
+            self._account = next(iter(_arguments(exchange)), "")
+        if exchange.after is State.TRANSACTION and exchange.before is not State.TRANSACTION:
+            # AUTH does not show the account's name: then it is not known whose the maildrop is.
+            self._account = "" if exchange.name == "AUTH" else self._account
+            if not self._account or self._account != self._account_before:
+                memory.before = {}
+        if exchange.name == "CAPA":
+            memory.capa_tls = exchange.tls
+        memory.utf8 = memory.utf8 or exchange.name == "UTF8"
+        memory.languages = memory.languages or (exchange.name == "LANG" and bool(_arguments(exchange)))
+        if exchange.name == "UIDL":
+            self._ids |= {uid: number for number, uid in exchange.maildrop.unique_ids.items()}
+
+
+def _message(exchange: Exchange) -> int | None:
+    return exchange.command.message if exchange.command else None
+
+
+def _arguments(exchange: Exchange) -> tuple[str, ...]:
+    return exchange.command.arguments if exchange.command else ()
+
+
+def _text(exchange: Exchange) -> str:
+    return exchange.response.text if exchange.response else ""
+
+
+def _content(exchange: Exchange) -> bytes | None:
+    return exchange.response.content if exchange.response else None
+
+
+def _first_line(exchange: Exchange) -> bytes:
+    """The first line without its CRLF; the rest, which may be 64 MB, is not copied."""
+    end = exchange.received.find(CRLF)
+    return exchange.received[: end if end >= 0 else None]
+
+
+def _rows(exchange: Exchange) -> list[bytes]:
+    return (exchange.response.lines or []) if exchange.response else []
+
+
+# -- sizes and counts --------------------------------------------------------------------------------------------------
+
+
+def _listed_and_came(exchange: Exchange) -> tuple[int, int, bytes] | None:
+    listed, content = exchange.maildrop_before.sizes.get(_message(exchange) or 0), _content(exchange)
+    if listed is None or content is None or len(content) == listed:
+        return None
+    return listed, len(content), content
+
+
+def _size_line_ends(exchange: Exchange, memory: Memory) -> Facts | None:
+    found = _listed_and_came(exchange)
+    lines = found[2].count(CRLF) if found else 0
+    if found is None or found[1] - found[0] != lines:
+        return None
+    return {"msg": _message(exchange), "listed": found[0], "came": found[1], "lines": lines}
+
+
+def _size(exchange: Exchange, memory: Memory) -> Facts | None:
+    found = _listed_and_came(exchange)
+    if found is None or _size_line_ends(exchange, memory) is not None:
+        return None
+    return {"msg": _message(exchange), "listed": found[0], "came": found[1]}
+
+
+def _size_said(exchange: Exchange, memory: Memory) -> Facts | None:
+    said, content = re.match(r"([0-9]{1,15}) octets\b", _text(exchange)), _content(exchange)
+    if said is None or content is None or int(said[1]) == len(content):
+        return None
+    return {"said": said[1], "came": len(content)}
+
+
+def _whole(exchange: Exchange) -> bool:
+    """Whether the reply shows the whole maildrop, in rows that can all be read."""
+    if exchange.name == "STAT":
+        return exchange.response is not None and exchange.response.drop_listing() is not None
+    content = _content(exchange)
+    if content is None:
+        return False
+    view = exchange.maildrop.sizes if exchange.name == "LIST" else exchange.maildrop.unique_ids
+    return content.count(CRLF) == sum(1 for number in view if number not in exchange.maildrop.marks)
+
+
+def _count(exchange: Exchange, memory: Memory) -> Facts | None:
+    before, now = exchange.maildrop_before.count, exchange.maildrop.count
+    if before is None or before == now or not _whole(exchange):
+        return None
+    return {"command": exchange.name, "now": now, "before": before}
+
+
+def _sum(exchange: Exchange, memory: Memory) -> Facts | None:
+    before, now = exchange.maildrop_before, exchange.maildrop
+    # Another count explains another sum: that is said already.
+    if None in (before.octets, now.octets) or before.count != now.count or before.octets == now.octets:
+        return None
+    return {"now": now.octets, "before": before.octets} if _whole(exchange) else None
+
+
+# -- rows and numbers --------------------------------------------------------------------------------------------------
+
+
+def _unreadable(exchange: Exchange, memory: Memory) -> Facts | None:
+    bad = [row for row in _rows(exchange) if not _SCAN_ROW.fullmatch(row)]
+    return {"command": "LIST", "count": len(bad), "row": show(bad[0][:60], keep="")} if bad else None
+
+
+def _uid_grammar(exchange: Exchange, memory: Memory) -> Facts | None:
+    rows = _rows(exchange) if _content(exchange) is not None else [_text(exchange).encode("utf-8", "surrogateescape")]
+    for row in rows:
+        number, _, uid = row.partition(b" ")
+        if number.isdigit() and not _UNIQUE_ID.fullmatch(uid):
+            return {"msg": show(number[:10], keep="")}
+    return None
+
+
+def _uid_repeats(exchange: Exchange, memory: Memory) -> Facts | None:
+    first: dict[str, int] = {}
+    for number, uid in exchange.maildrop.unique_ids.items():
+        if first.setdefault(uid, number) != number:
+            return {"uid": uid, "first": first[uid], "second": number}
+    return None
+
+
+def _no_numbers(exchange: Exchange, memory: Memory) -> Facts | None:
+    response = exchange.response
+    if response is None or response.content is not None:
+        return None
+    readers = {"STAT": response.drop_listing, "LIST": response.scan_row, "UIDL": response.unique_id_row}
+    return {"command": exchange.name} if readers[exchange.name]() is None else None
+
+
+def _zero(exchange: Exchange, memory: Memory) -> Facts | None:
+    content = _content(exchange) or b""
+    if exchange.name in ("LIST", "UIDL") and (content.startswith(b"0 ") or b"\r\n0 " in content):
+        return {}
+    return {} if _message(exchange) == 0 else None
+
+
+def _gaps(exchange: Exchange, memory: Memory) -> Facts | None:
+    view = exchange.maildrop
+    numbers = view.sizes if exchange.name == "LIST" else view.unique_ids
+    if _content(exchange) is None or view.marks or not numbers or sorted(numbers) == [*range(1, len(numbers) + 1)]:
+        return None
+    return {"command": exchange.name, "count": len(numbers)} if 0 not in numbers else None
+
+
+def _other_message(exchange: Exchange, memory: Memory) -> Facts | None:
+    asked, row = _message(exchange), re.match(r"([0-9]{1,10}) ", _text(exchange))
+    if asked is None or row is None or int(row[1]) == asked:
+        return None
+    return {"command": exchange.name, "msg": asked, "other": int(row[1])}
+
+
+def _marked_listed(exchange: Exchange, memory: Memory) -> Facts | None:
+    marks = exchange.maildrop.marks
+    if not marks:
+        return None
+    rows = _rows(exchange) if _content(exchange) is not None else [_text(exchange).encode("utf-8", "surrogateescape")]
+    numbers = (int(row[1]) for text in rows if (row := re.match(rb"([0-9]{1,10}) ", text)))
+    found = next((number for number in numbers if number in marks), None)
+    return {"command": exchange.name, "msg": found} if found is not None else None
+
+
+def _one_line(exchange: Exchange, memory: Memory) -> Facts | None:
+    problem = exchange.problem
+    if problem is None or problem.code != "no-terminator" or exchange.name not in ("LIST", "UIDL"):
+        return None
+    line, _, rest = exchange.received.partition(CRLF)
+    return {"command": exchange.name} if not rest and re.match(rb"\+OK [0-9]+ \S+\s*\Z", line) else None
+
+
+# -- capabilities ------------------------------------------------------------------------------------------------------
+
+
+def _capa_refused(exchange: Exchange, memory: Memory) -> Facts | None:
+    line, response, known = exchange.command, exchange.response, exchange.capabilities_before
+    if line is None or response is None or response.ok or response.code or known is None or line.diagnostics:
+        return None
+    if exchange.problem is not None or line.name not in _ANNOUNCED or line.name not in known:
+        return None
+    if exchange.tls is not memory.capa_tls:
+        return None
+    # `LANG xx` may lack the language, `TOP n` and `UIDL n` the message.
+    if line.name == "LANG" and line.arguments:
+        return None
+    number, before = line.message, exchange.maildrop_before
+    there = number is None or number in before.sizes or number in before.unique_ids
+    return {"tag": line.name, "command": line.name} if there else None
+
+
+def _capa_works(exchange: Exchange, memory: Memory) -> Facts | None:
+    known = exchange.capabilities_before
+    if known is None or exchange.name in known or exchange.tls is not memory.capa_tls:
+        return None
+    return {"tag": exchange.name, "command": exchange.name}
+
+
+# -- octets ------------------------------------------------------------------------------------------------------------
+
+
+def _long_status(exchange: Exchange, memory: Memory) -> Facts | None:
+    octets = len(_first_line(exchange)) + 2
+    return {"octets": octets} if exchange.response is not None and octets > LONGEST_STATUS else None
+
+
+def _long_line(exchange: Exchange, memory: Memory) -> Facts | None:
+    content, at, width = _content(exchange) or b"", 0, LONGEST_MAIL_LINE + 2
+    while at + width <= len(content):  # a line begins at `at`: its CRLF is within reach, or it is too long
+        last = content.rfind(CRLF, at, at + width)
+        if last < 0:
+            return {"msg": _message(exchange)}
+        at = last + 2
+    return None
+
+
+def _status_8bit(exchange: Exchange, memory: Memory) -> Facts | None:
+    line = _first_line(exchange)
+    # The reply to LANG is in the new language already (RFC 6856 §3.2).
+    if memory.languages or exchange.name == "LANG" or exchange.response is None or line.isascii():
+        return None
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"encoding": "no UTF-8"}
+    return {"encoding": "UTF-8"}
+
+
+def _header_8bit(exchange: Exchange, memory: Memory) -> Facts | None:
+    content = _content(exchange) or b""
+    head = content[: end if (end := content.find(CRLF + CRLF)) >= 0 else None]
+    return {"msg": _message(exchange)} if not memory.utf8 and not head.isascii() else None
+
+
+def _bare_lf(exchange: Exchange, memory: Memory) -> Facts | None:
+    content = _content(exchange) or b""
+    bare = content.count(b"\n") - content.count(CRLF)
+    return {"msg": _message(exchange), "count": bare} if bare else None
+
+
+def _top_body(exchange: Exchange, memory: Memory) -> Facts | None:
+    arguments, content = _arguments(exchange), _content(exchange)
+    if content is None or len(arguments) < 2 or not re.fullmatch("[0-9]{1,9}", arguments[1]):
+        return None
+    sent = (CRLF + content).partition(CRLF + CRLF)[2].count(CRLF)
+    return {"asked": int(arguments[1]), "sent": sent} if sent > int(arguments[1]) else None
+
+
+def _lang_no_tag(exchange: Exchange, memory: Memory) -> Facts | None:
+    tag = _text(exchange).split(" ", 1)[0]
+    named = re.fullmatch(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*", tag)
+    return {} if _arguments(exchange) and named is None else None
+
+
+# -- another session ---------------------------------------------------------------------------------------------------
+
+
+def _renumbered(exchange: Exchange, memory: Memory) -> Facts | None:
+    for number, uid in exchange.maildrop.unique_ids.items():
+        if memory.before.get(uid, number) != number:
+            return {"msg": number, "before": memory.before[uid]}
+    return None
+
+
+def _uids_changed(exchange: Exchange, memory: Memory) -> Facts | None:
+    now = exchange.maildrop.unique_ids.values()
+    if _content(exchange) is None or not now or not memory.before or not memory.before.keys().isdisjoint(now):
+        return None
+    return {"count": len(memory.before)}
+
+
+_MAIL, _LISTS = ("RETR",), ("LIST", "UIDL")
+NOTICES = (
+    Entry("size-line-ends", _MAIL, _size_line_ends),
+    Entry("size", _MAIL, _size),
+    Entry("size-said", _MAIL, _size_said),
+    Entry("count", ("STAT", "LIST"), _count),
+    Entry("uidl-count", ("UIDL",), _count),
+    Entry("sum", ("STAT", "LIST"), _sum),
+    Entry("rows", ("LIST",), _unreadable),
+    Entry("uid-grammar", ("UIDL",), _uid_grammar),
+    Entry("uid-repeats", ("UIDL",), _uid_repeats),
+    Entry("no-numbers", ("STAT", *_LISTS), _no_numbers),
+    Entry("zero", ("LIST", "UIDL", "RETR", "TOP", "DELE"), _zero),
+    Entry("gaps", _LISTS, _gaps),
+    Entry("other-message", _LISTS, _other_message),
+    Entry("marked-listed", _LISTS, _marked_listed),
+    Entry("one-line", (), _one_line),
+    Entry("capa-refused", (), _capa_refused),
+    Entry("capa-works", _ANNOUNCED, _capa_works),
+    Entry("long-status", (), _long_status),
+    Entry("long-line", ("RETR", "TOP"), _long_line),
+    Entry("status-8bit", (), _status_8bit),
+    Entry("header-8bit", ("RETR", "TOP"), _header_8bit),
+    Entry("bare-lf", ("RETR", "TOP"), _bare_lf),
+    Entry("top-body", ("TOP",), _top_body),
+    Entry("lang-no-tag", ("LANG",), _lang_no_tag),
+    Entry("renumbered", ("UIDL",), _renumbered),
+    Entry("uids-changed", ("UIDL",), _uids_changed),
+)
