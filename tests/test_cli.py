@@ -542,3 +542,24 @@ def test_words_of_a_stranger_that_cannot_be_read_are_named(what: str, tag: str, 
     done = popshell("lint", "--lessons", str(own), home=tmp_path)
     assert done.returncode == 1
     assert f"{tag}/{name}:".encode() in done.stdout
+
+
+def test_the_answer_to_a_hidden_question_never_goes_out_as_a_command(tmp_path: Path) -> None:
+    """A greeting without a timestamp must not make of the password a line that is sent (sec-K1)."""
+    server = Peer(greeting=b"+OK hi\r\n")
+    for options in (["--plain"], ["--json"]):
+        server.heard.clear()
+        lines = b":apop mei\nC4n4ry\nQUIT\n"
+        done = popshell(f"127.0.0.1:{server.port}", *options, stdin=lines, home=tmp_path)
+        assert server.heard == ["QUIT"]
+        assert b"C4n4ry" not in done.stdout + done.stderr
+    server.close()
+
+
+def test_what_follows_a_refused_login_is_masked(tmp_path: Path) -> None:
+    server = Peer(greeting=b"+OK hi\r\n")
+    server.answers["AUTH"] = server.answers["PASS"] = b"-ERR no\r\n"
+    for login in (b"AUTH LOGIN\n", b"USER mei\nPASS\n"):
+        done = popshell(f"127.0.0.1:{server.port}", "--json", stdin=login + b"C4n4ry\nQUIT\n", home=tmp_path)
+        assert b"C4n4ry" not in done.stdout + done.stderr
+    server.close()

@@ -207,7 +207,8 @@ def test_advance_moves_by_the_table() -> None:
         context = Context(state, "USER", True, some, SOME.maildrop, True)
         moved = advance(context, parse(text, context), ok)
         assert (moved.state, moved.follows, set(moved.done - some)) == wanted
-        assert moved._replace(state=state, follows="USER", done=some) == context, "nothing else moves"
+        assert moved.refused is (not ok and text.startswith("PASS")), "only a refused login is remembered"
+        assert moved._replace(state=state, follows="USER", done=some, refused=False) == context, "nothing else moves"
 
     each(
         [

@@ -11,7 +11,7 @@ from test_line import BLANKS, CANARY, CONTEXTS, DIGEST, TEXTS
 
 from popshell.protocol import secrets
 from popshell.protocol.commands import COMMANDS, Context, Kind, Param, State
-from popshell.protocol.line import parse
+from popshell.protocol.line import advance, parse
 from popshell.protocol.secrets import MASK, hidden_in_base64, redact, redact_code, without_password
 
 PROFILE = settings(max_examples=500, deadline=None, derandomize=True, database=None)
@@ -55,6 +55,18 @@ SECRETS = [
     (CANARY, AFTER_USER, MASK),  # the password alone
     (f"{CANARY} {CANARY}", AFTER_USER, MASK),
     (f"pa\xdf {CANARY}", AFTER_USER, f"pa\xdf {MASK}"),
+    # what was meant for another command, another protocol, or as an answer
+    (f"USER mei {CANARY}", Context(A), f"USER mei {MASK}"),
+    (f"user mei {CANARY} {CANARY}", Context(A), f"user mei {MASK} {MASK}"),
+    (f"LOGIN mei {CANARY}", Context(A), f"LOGIN {MASK}"),
+    (f"a1 LOGIN mei {CANARY}", Context(A), f"a1 LOGIN {MASK}"),
+    (f"AUTHENTICATE PLAIN {CANARY}", Context(T), f"AUTHENTICATE {MASK}"),
+    (f"password {CANARY}", Context(T), f"password {MASK}"),
+    (f"\uff30\uff21\uff33\uff33 {CANARY}", Context(A), f"\uff30\uff21\uff33\uff33 {MASK}"),
+    (f"PASS\u3000{CANARY}", Context(A), f"PASS{MASK}"),
+    (CANARY, Context(A, refused=True), MASK),
+    (f"{CANARY} {CANARY}", Context(A, refused=True), MASK),
+    (base64.b64encode(CANARY.encode()).decode(), Context(A, refused=True), MASK),
     # without USER before them: a slip here was meant to log in
     (f"PAS {CANARY}", Context(A), f"PAS {MASK}"),
     (f"PASSS {CANARY} x", Context(A), f"PASS{MASK}"),
@@ -99,8 +111,21 @@ def test_a_line_without_a_secret_is_not_masked() -> None:
 
 
 def test_words_like_a_login_are_not_masked_in_transaction() -> None:
-    for text in (f"PAS {CANARY}", f"PASSWORD {CANARY}", f"APO mei {CANARY}"):
+    for text in (f"PAS {CANARY}", f"PASSPORT {CANARY}", f"APO mei {CANARY}", f"STTA {CANARY}"):
         assert parse(text, Context(T)).redacted() == text
+
+
+def test_after_a_refused_login_commands_are_shown_and_end_the_suspicion() -> None:
+    """Masking everything would be no proof: known commands, numbers and the cancelling star stay as they are."""
+    refused = Context(A, refused=True)
+    for text in ("CAPA", "QUIT", "USER mei", "NOOP", "LIST 1", "*", "TOP 1 10", "AUTH"):
+        assert parse(text, refused).redacted() == text
+    assert advance(refused, parse("CAPA", refused), ok=True).refused is False
+    assert advance(refused, parse("CAPA", refused), ok=False).refused is False
+    assert advance(refused, parse("hunter2", refused), ok=False).refused is True
+    for login in ("PASS x", "APOP mei " + DIGEST, "AUTH PLAIN"):
+        assert advance(AFTER_USER, parse(login, AFTER_USER), ok=False).refused is True
+        assert advance(AFTER_USER, parse(login, AFTER_USER), ok=True).refused is False
 
 
 def test_what_resembles_a_login() -> None:
@@ -114,7 +139,7 @@ def test_what_resembles_a_login() -> None:
         [(word, True) for word in [*slips, "pa\xdf", *map(str.lower, slips), "APO", "POP", "APOPX", "AOPP", "XPOP"]],
         check,
     )
-    each([(word, False) for word in ("PA", "PXX", "PAXX", "PASXX", "XXSS", "PXXS", "LOGIN", "AP", "POPPO")], check)
+    each([(word, False) for word in ("PA", "PXX", "PAXX", "PASXX", "XXSS", "PXXS", "LOGOUT", "AP", "POPPO")], check)
 
 
 def test_the_mask_does_not_show_the_length() -> None:

@@ -950,3 +950,14 @@ def test_a_bug_in_the_owner_ends_the_connection_and_is_reported() -> None:
             assert isinstance(complaints[0], ZeroDivisionError)
 
     run(body())
+
+
+def test_insecure_excuses_one_host_and_port() -> None:
+    from popshell.net.address import parse_address
+    from popshell.net.connector import Connector
+    from popshell.server.mailserver import MailServer
+
+    connector = Connector(MailServer({}, {}, lambda tag: {}), insecure=True)
+    first, other = parse_address("127.0.0.1:995"), parse_address("localhost:995")
+    assert [connector._insecure(address) for address in (first, other, first)] == [True, False, True]
+    assert not Connector(MailServer({}, {}, lambda tag: {}))._insecure(first)

@@ -47,7 +47,9 @@ class Connector:
         self.address = address
         self.tls = tls
         self.ca = ca
-        self.insecure = insecure
+        #: the host and port that go without verification, the first that is connected to; None for none
+        self._excused: tuple[str, int] | None = None
+        self._excuses = insecure
         self.deadlines = Deadlines(timeout, timeout) if timeout else Deadlines()
         self.clock = Clock()
         server.settings = server.settings._replace(clock=self.clock)
@@ -102,6 +104,12 @@ class Connector:
                 raise ConnectError(error.code, address=error.shown) from None
         return self._connect(address, on_event, on_end)
 
+    def _insecure(self, address: Address) -> bool:
+        """Whether `--insecure` holds for an address: it excuses one host and port, the first, for this run."""
+        if self._excuses and self._excused is None:
+            self._excused = address.host, address.port
+        return self._excused == (address.host, address.port)
+
     async def _connect(
         self,
         address: Address | None,
@@ -112,7 +120,7 @@ class Connector:
             host, port = await self.open_practice()
             target = Target(host, port, TlsMode.NONE)
         else:
-            target = Target(address.host, address.port, address.tls, self.ca, insecure=self.insecure)
+            target = Target(address.host, address.port, address.tls, self.ca, insecure=self._insecure(address))
         self.address = address
         wire = _SessionWire(self.listener if address is None else None)
         transport = await open_transport(target, on_data=wire.received, on_close=wire.closed, deadlines=self.deadlines)
@@ -122,7 +130,7 @@ class Connector:
             address.label if address else self.practice_label,
             practice=address is None,
             loopback=transport.loopback,
-            insecure=self.insecure and address is not None,
+            insecure=target.insecure,
             autologout=self.server.limits.autologout if address is None else None,
             stls=target.tls is TlsMode.STLS,
         )

@@ -41,6 +41,8 @@ class Context(NamedTuple):
     maildrop: MaildropView = MaildropView()
     #: the server said `UTF8 USER`: names and passwords may be UTF-8 before the UTF8 command, too (RFC 6856 §2.2)
     utf8_user: bool = False
+    #: a login was refused, or held back here, and no other command came since: what comes may be its secret
+    refused: bool = False
 
 
 #: RFC 2449 §4: a command line is at most 255 octets, CRLF included.

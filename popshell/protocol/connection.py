@@ -177,6 +177,10 @@ class Connection:
         self._queue.clear()
         return out
 
+    def login_held_back(self) -> None:
+        """A login was not sent after all: what comes next may be the answer to it, and counts as secret."""
+        self.here = self.here._replace(refused=True)
+
     # -- what the owner asks -------------------------------------------------------------------------------------
 
     @property

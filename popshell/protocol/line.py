@@ -157,7 +157,8 @@ def advance(context: Context, line: CommandLine, ok: bool) -> Context:
     if spec is None or not ok:
         # `QUIT x` is refused for its form and leads nowhere.
         moves = spec.on_err if spec is not None and line.objection is None else {}
-        return context._replace(state=moves.get(context.state, context.state), follows="")
+        refused = context.refused if spec is None else spec.logs_in
+        return context._replace(state=moves.get(context.state, context.state), follows="", refused=refused)
     state = spec.transitions.get(context.state, context.state)
     done = context.done if spec.name in context.done else context.done | {spec.name}
     return Context(state, spec.name, context.tls, done, context.maildrop, context.utf8_user)
@@ -165,7 +166,7 @@ def advance(context: Context, line: CommandLine, ok: bool) -> Context:
 
 def tls_on(context: Context) -> Context:
     """Where a session stands once TLS is on: both sides forget what was said in clear text (RFC 2595 §4)."""
-    return context._replace(follows="", tls=True, utf8_user=False)
+    return context._replace(follows="", tls=True, utf8_user=False, refused=False)
 
 
 def in_flight(text: str) -> list[str]:

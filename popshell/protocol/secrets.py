@@ -8,6 +8,8 @@ A text is secret by where it stands (position) or by what it looks like (likenes
 | APOP's digest, AUTH's initial response, and whatever follows them | RFC 1939 §7, RFC 5034 §4 |
 | a line that answers a challenge, except `*` | RFC 5034 §4 |
 | right after `+OK` to USER, a word that is no command, and what follows it | it was meant to be PASS |
+| what follows the name of USER | it was meant to be the password |
+| after a login that was refused or held back, a line that is no command | it may be the answer that was not asked for |
 
 | likeness | example |
 |---|---|
@@ -40,6 +42,8 @@ CANCEL = "*"
 #: What AUTH carries is base64 and is found by its form: `_is_login_message`.
 _LOGINS = tuple(spec for spec in COMMANDS.values() if any(p.kind in (Kind.SECRET, Kind.DIGEST) for p in spec.params))
 _BEFORE_LOGIN = frozenset(spec.must_follow for spec in _LOGINS if spec.must_follow)
+#: Words with which other protocols log in; what follows them holds a secret in any state.
+_FOREIGN_LOGINS = ("LOGIN", "AUTHENTICATE", "AUTHINFO", "PASSWORD", "PASSWD", "PASSPHRASE")
 #: The longest keyword (RFC 1939 §3): a longer word is none, and may be the secret itself.
 _LONGEST_KEYWORD = 4
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
@@ -56,7 +60,10 @@ def secret_rest(text: str, start: int, end: int, spec: CommandSpec | None, conte
     word = text[start:end]
     after_user = context.follows in _BEFORE_LOGIN
     if not (after_user or (context.state is not State.TRANSACTION and _resembles_login(word))):
-        return None
+        if (foreign := _foreign_login(text, start)) is not None:
+            return foreign, foreign + 1
+        waits = context.refused and context.state is State.AUTHORIZATION and word != CANCEL
+        return (start, start) if waits else None
     if len(word) <= _LONGEST_KEYWORD:
         return end, end + 1
     head = start + _LONGEST_KEYWORD if word[:_LONGEST_KEYWORD].upper() == "PASS" else start
@@ -65,7 +72,7 @@ def secret_rest(text: str, start: int, end: int, spec: CommandSpec | None, conte
 
 def is_secret_word(word: str, spec: CommandSpec | None, param: Param | None) -> bool:
     """Whether one word of a line is secret: by its parameter, after it (`param` is None), or by its form."""
-    by_position = param.secret if param is not None else spec is not None and takes_secret(spec)
+    by_position = param.secret if param is not None else spec is not None and (takes_secret(spec) or _names(spec))
     return by_position or _is_login_message(word)
 
 
@@ -74,9 +81,33 @@ def takes_secret(spec: CommandSpec) -> bool:
     return any(param.secret for param in spec.params)
 
 
+def _names(spec: CommandSpec) -> bool:
+    """Whether the command names an account and its secret comes with the next one: what it has too much may be it."""
+    return spec.name in _BEFORE_LOGIN
+
+
+def _foreign_login(text: str, start: int) -> int | None:
+    """Where a login word of another protocol ends: the first word, or the second after a tag; None if there is none."""
+    for match in re.finditer(r"[^ \t]+", text[start:]):
+        if _plain_width(match[0]).upper() in _FOREIGN_LOGINS:
+            return start + match.end()
+        if match.start() > 0:
+            break
+    return None
+
+
+def _plain_width(word: str) -> str:
+    """Full-width letters as ASCII ones."""
+    if word.isascii():
+        return word
+    from unicodedata import normalize  # no line in ASCII needs it
+
+    return normalize("NFKC", word)
+
+
 def _resembles_login(verb: str) -> bool:
     """Whether a word that is no command was probably meant for one that carries a secret: `PASSWORD`, `PAS`, `PSAS`."""
-    word = verb.upper()
+    word = _plain_width(verb).upper()
     return any(word.startswith(spec.name) or _is_one_slip(word, spec.name) for spec in _LOGINS)
 
 
@@ -143,7 +174,7 @@ def typed_rows(
         start = _line_start(row)
         # The word after a meta command is no slip of PASS, but `:explain` explains what is typed next.
         explains = "explain".startswith(row[1:start].strip().lower())
-        line = parse(row[start:], context if explains else context._replace(follows=""))
+        line = parse(row[start:], context if explains else context._replace(follows="", refused=False))
         yield row, start, line
         if start == 0 and line.spec is not None:
             context = context._replace(follows=line.spec.name)

@@ -61,20 +61,24 @@ async def reveal(shell: Shell, argument: str) -> None:
 async def apop(shell: Shell, argument: str) -> None:
     """Compute the digest step by step and put the line at the prompt, unsent."""
     session = shell.session
-    if session is None or not session.connection.stamp:
+    stamp = session.connection.stamp if session is not None else None
+    # In a script the next line is the answer, whatever becomes of the command: it must not go out as a command.
+    scripted = bool(argument) and not shell.screen.interactive
+    secret = await shell.ask_secret(shell.words("shell.password"), piped=True) if scripted else None
+    if stamp is None:
         shell.say("shell.no-stamp" if session else "shell.not-connected", style="warn")
         return
     if not argument or " " in argument:
         raise Misused
-    secret = await shell.ask_secret(shell.words("shell.password"), piped=True)
+    if not scripted:
+        secret = await shell.ask_secret(shell.words("shell.password"), piped=True)
     if not secret:
         shell.say("shell.not-sent", style="warn")
         return
-    digest = apop_digest(session.connection.stamp, secret)
-    stamp = show(session.connection.stamp, keep="")
+    digest = apop_digest(stamp, secret)
     shell.screen.lines(
         [
-            [("", "    MD5( "), ("stamp", stamp), ("", " + "), ("secret", MASK), ("", " )")],
+            [("", "    MD5( "), ("stamp", show(stamp, keep="")), ("", " + "), ("secret", MASK), ("", " )")],
             [("", "      = "), ("number", digest)],
         ]
     )

@@ -134,7 +134,8 @@ class Editor:
         self.interrupted()
         shell, ahead = self.shell, self._terminal.typed_ahead().lstrip("\n")
         kept = not shell.draft and "\n" in ahead
-        draft, shell.draft = shell.draft or ahead.rstrip("\n"), ""
+        # Lines that were typed ahead stay whole: what is typed next begins a line of its own.
+        draft, shell.draft = shell.draft or ahead, ""
         if kept:
             shell.say("shell.draft-kept")
         try:

@@ -351,10 +351,15 @@ class Shell:
         if session.connection.challenged:
             return await self._exchange(session, text, by_shell)
         line: CommandLine | None = parse(text, session.connection.context())
+        logs_in = line is not None and (line.has_secret or (line.spec is not None and line.spec.logs_in))
         for gate in tuple(self.gates):
             if line is not None:
                 line = await gate(line)
-        return await self._exchange(session, line, by_shell) if line is not None else None
+        if line is None:
+            if logs_in:
+                session.connection.login_held_back()
+            return None
+        return await self._exchange(session, line, by_shell)
 
     async def _exchange(self, session: Session, line: CommandLine | str, by_shell: str) -> Event | None:
         """Send; only what went out is shown as sent. An answer to a challenge is text."""
