@@ -126,7 +126,7 @@ def test_of_two_limits_the_one_that_is_crossed_first_counts() -> None:
 
 def test_what_a_client_takes() -> None:
     """The figures of docs/reference-limits.md. RFC 1939 §3 allows 512 octets to a reply's line; servers send more."""
-    assert ReplyLimits() == (8192, 1_048_576, 67_108_864, 1_000, 200_000)
+    assert ReplyLimits() == (8192, 1_048_576, 67_108_864, 1_000, 200_000, 50, 1_000, 10.0, 3.0)
 
 
 def test_a_long_line_of_mail_is_taken() -> None:
