@@ -244,7 +244,7 @@ MENDED_IN = {"cram": {"5034-4-other-mechanism"}}
 KNOWN_IN = {
     # LOGIN-DELAY is made up there, so nothing enforces it.
     "per user": {"2449-6-5-enforced"},
-    # A body in 8bit is sent as it is: it is older than UTF-8 mode (server/maildrop.py).
+    # UTF-8 in a body is sent as it is without UTF8 (server's DEVIATIONS).
     "8bit": {"6856-2-1-not-as-is", "6856-2-1-surrogate-or-refused"},
 }
 
