@@ -218,6 +218,7 @@ def test_nothing_is_sent_where_something_is_missing() -> None:
             (":auth NTLM learner", [], "does not know this mechanism"),
             (":auth PLAIN learner secret", ["x"], "Usage: :auth"),
             (":auth PLAIN", [], "Usage: :auth"),
+            (":auth PLAIN AGxlYXJuZXIAc2VjcmV0", ["x"], "Usage: :auth"),
             (":auth PLAIN learner", [None], "Not sent"),
             (":auth PLAIN learner", [""], "Not sent"),
             (":auth PLAIN", ["learner", None], "Not sent"),

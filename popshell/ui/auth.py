@@ -16,7 +16,7 @@ from popshell.protocol.connection import Challenge
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import ClientLines, Credentials, Mechanism, Named, SaslError, apop_digest, prepared
-from popshell.protocol.secrets import CANCEL, MASK, redact
+from popshell.protocol.secrets import CANCEL, MASK, is_secret_word, redact
 from popshell.protocol.ways import Choice, rank, token_facts
 from popshell.protocol.wire import from_base64
 from popshell.session import Event
@@ -101,7 +101,7 @@ async def auth(shell: Shell, argument: str) -> None:
 async def _who(shell: Shell, row: Mechanism | None, words: list[str]) -> _Who | None:
     """The name as typed or asked for, and the secret, which is asked for and not shown; None if they are not given."""
     authzid = words.pop().removeprefix("as=") if row and words and words[-1].startswith("as=") else ""
-    if len(words) > 1:
+    if len(words) > 1 or (words and is_secret_word(words[0], None, None)):
         raise Misused  # perhaps a password
     if row is not None and row.proof == "certificate":
         return _Who("", authzid or "".join(words))
@@ -283,16 +283,16 @@ class _Login:
         return redact(text, self._known)
 
 
-def _show(shell: Shell, rows: Iterable[Named]) -> None:
-    """Named values, each with what it is computed from."""
-    rows = list(rows)
-    widest = max((columns(row.name) for row in rows), default=0) + 2
+def _show(shell: Shell, named: Iterable[Named]) -> None:
+    """Named values, each with what it is computed from; names that are no RFC's have words."""
+    rows = [(row, shell.words.get(f"auth.label-{row.name}") or row.name) for row in named]
+    widest = max((columns(name) for _, name in rows), default=0) + 2
     room = max(shell.screen.columns - widest - 5, 16)
     lines: list[Line] = []
-    for row in rows:
+    for row, name in rows:
         text = MASK if row.secret else show(row.value, keep="")
         for start, end in fold(text, room) or [(0, 0)]:
-            label = pad("" if start else row.name.removeprefix("apop-"), widest)
+            label = pad("" if start else name, widest)
             lines.append([("", "    "), ("note", label), ("secret" if row.secret else "peer", text[start:end])])
         if formula := _FORMULAS.get(row.name):
             lines += [[("note", " " * (widest + 4) + f"= {formula}"[a:b])] for a, b in fold(f"= {formula}", room)]

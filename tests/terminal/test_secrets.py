@@ -47,6 +47,8 @@ WAYS = [
     (None, f":exp  AUTH PLAIN {BLOB}", " :exp  AUTH PLAIN ••••"),
     (None, f":PASS {CANARY}", " :PASS ••••"),
     (None, f": pass {CANARY}", " : pass ••••"),
+    (None, f":auth PLAIN learner {CANARY}", " :auth PLAIN •••• ••••"),
+    (None, f":auth PLAIN {BLOB}", " :auth PLAIN ••••"),
 ]
 
 
@@ -64,6 +66,14 @@ def test_no_way_to_type_a_password_leaves_it_anywhere(tmux: Callable[..., Tmux],
     shell.wait("Password (not shown):")
     shell.type(CANARY + "\r")
     shell.prompt()
+    for tries, name in enumerate(("APOP", "USER", "PLAIN"), 1):
+        asked = shell.scroll().count("Password (not shown):")
+        shell.type(f":auth {name} learner\r")
+        shell.until(lambda asked=asked: shell.scroll().count("Password (not shown):") > asked, shell.scroll)
+        shell.type(CANARY + "\r")
+        shell.until(lambda tries=tries: shell.scroll().count("That was one try.") == tries, shell.scroll)
+        shell.prompt()
+        assert not found_in(shell.scroll()), name
     shell.paste(f"USER learner\nPAS {CANARY}\nAUTH PLAIN\n{BLOB}\n")
     shell.wait("▸ USER learner")
     shell.press("Enter")
