@@ -146,6 +146,10 @@ def suggested(typed: str, history: list[str]) -> str | None:
     memory = InMemoryHistory()
     for text in history:
         memory.append_string(text)
+    assert (
+        typed == ""
+        or RecentSuggest(memory.get_strings()).get_suggestion(Buffer(history=memory), Document(typed)) is None
+    )
     found = RecentSuggest().get_suggestion(Buffer(history=memory), Document(typed))
     return found.text if found else None
 

@@ -490,7 +490,7 @@ def test_messages_of_a_stranger_cannot_act_either(course: Path, learn: Callable[
     table = table.replace('solved = "Solved."', f'solved = "{NASTY}"').replace(
         'welcome = "Welcome', f'welcome = "{NASTY}Welcome'
     )
-    table = table.replace('next = "`:next` goes on."', f'next = "{NASTY}{{x.__class__}}"')
+    table = table.replace('next = "Enter or `:next` goes on."', f'next = "{NASTY}{{x.__class__}}"')
     (course / "en" / "messages.toml").write_text(table)
     learner = learn()
     shown = learner.began + learner.say("STAT", ":answer 7", ":next", ":lessons")

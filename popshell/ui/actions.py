@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from popshell.course.catalog import LANGUAGES, match_language
+from popshell.protocol.commands import State
 from popshell.protocol.line import in_flight, parse
 from popshell.protocol.sasl import apop_digest, prepared
 from popshell.protocol.secrets import MASK, takes_secret
@@ -65,8 +66,11 @@ async def apop(shell: Shell, argument: str) -> None:
     # In a script the next line is the answer, whatever becomes of the command: it must not go out as a command.
     scripted = bool(argument) and not shell.screen.interactive
     secret = await shell.ask_secret(shell.words("shell.password"), piped=True) if scripted else None
-    if stamp is None:
+    if session is None or stamp is None:
         shell.say("shell.no-stamp" if session else "shell.not-connected", style="warn")
+        return
+    if session.connection.state is not State.AUTHORIZATION:
+        shell.say("shell.apop-logged-in", style="warn", state=session.connection.state.value)
         return
     if not argument or " " in argument:
         raise Misused

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from popshell.course.attempt import Prediction
 from popshell.course.document import LessonError
 from popshell.course.lesson import ExerciseKind
+from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange
 from popshell.ui import course_pages
 from popshell.ui.actions import write_new
@@ -20,6 +21,9 @@ from popshell.visible import show
 if TYPE_CHECKING:
     from popshell.course.attempt import Attempt
     from popshell.ui.tutor import Tutor
+
+#: Commands of the course that are understood without their colon; none is a command of POP3.
+_WITHOUT_COLON = ("next", "hint", "task", "again", "skip", "solution", "lessons")
 
 Act = Callable[["Tutor", str], "Awaitable[None] | None"]
 
@@ -36,7 +40,8 @@ class Course:
         """The tutor; None, and why is said, if the course cannot be read."""
         if self._tutor is None:
             try:
-                self._tutor = self._make()
+                tutor = self._tutor = self._make()
+                self._shell.listeners.append(lambda text: understood(tutor, text))
             except LessonError as error:
                 self._shell.say("tutor.unreadable", style="err", reason=show(str(error)))
         return self._tutor
@@ -89,6 +94,34 @@ class Course:
                 shell.say("tutor.unreadable", style="err", reason=show(str(error)))
 
         return Meta(name, run, param, choices)
+
+
+async def understood(tutor: Tutor, text: str) -> bool:
+    """A listener of the shell: Enter after "Solved", the course's own commands and an answer, all without a colon."""
+    attempt, word = tutor.attempt, text.strip()
+    if attempt is None or tutor.paused:
+        return False
+    if not word:
+        meant = ":next" if attempt.solved else ""
+    elif word.casefold() in _WITHOUT_COLON:
+        meant = f":{word.casefold()}"
+    else:
+        meant = f":answer {word}" if _answers(attempt, word) else ""
+    if meant and word:
+        tutor.shell.say("tutor.understood", line=meant)
+    if meant:
+        await tutor.shell.run(meant)
+    return bool(meant)
+
+
+def _answers(attempt: Attempt, text: str) -> bool:
+    """Whether a line that is no POP3 command is a right answer, or a whole prediction for a held line."""
+    exercise = attempt.exercise
+    if attempt.solved or parse(text).spec is not None:
+        return False
+    if exercise.kind is ExerciseKind.ANSWER:
+        return attempt.words.is_answer(exercise.answers, text)
+    return attempt.held is not None and attempt.words.prediction(text).complete
 
 
 def lessons(tutor: Tutor, argument: str) -> None:

@@ -231,7 +231,8 @@ class Display:
                 self._marks(event)
                 self._moved(event.before, State.CLOSED)
             case End.REPLACED:
-                self._moved(event.before, State.CLOSED)
+                shell.say("shell.replaced")
+                shell.screen.state_changed(event.before, State.CLOSED, [])
                 self._marks(event)
 
     def _why(self, event: Ended) -> None:

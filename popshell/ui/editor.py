@@ -34,6 +34,7 @@ from popshell.course.catalog import Catalog
 from popshell.protocol.line import MASK
 from popshell.ui import layout, terminal, theme
 from popshell.ui.completer import Known, ShellCompleter
+from popshell.ui.events import Replied, ShellEvent
 from popshell.ui.front import Front, Stopped, Typed
 from popshell.ui.history import MemoryHistory, RecentSuggest, ShellHistory
 from popshell.ui.layout import Look
@@ -79,6 +80,9 @@ class Editor:
     ) -> None:
         self.shell = shell
         self._typing = Typing(shell)
+        #: lines that were refused when they were last sent: they are not suggested
+        self._failed: set[str] = set()
+        shell.subscribe(self._heard)
         self._terminal = terminal.Terminal(0)
         self._task: asyncio.Task[None] | None = None
         self.interruptions = Interruptions(lambda: self._live() is not None)
@@ -91,7 +95,7 @@ class Editor:
             complete_while_typing=False,
             complete_style=CompleteStyle.COLUMN,
             history=self._history(history),
-            auto_suggest=RecentSuggest(),
+            auto_suggest=RecentSuggest(self._failed),
             enable_history_search=False,
             bottom_toolbar=self._draw_toolbar,
             input_processors=[Mask(shell, self._typing), AfterInput(self._hint)],
@@ -130,7 +134,7 @@ class Editor:
         return 0 if began else self.shell.tally.exit_code()
 
     async def read(self, front: Front) -> Typed | None:
-        """One prompt; None after Ctrl-C, and for an empty line. Ctrl-D is the end."""
+        """One prompt; None after Ctrl-C. Ctrl-D is the end."""
         self.interrupted()
         shell, ahead = self.shell, self._terminal.typed_ahead().lstrip("\n")
         kept = not shell.draft and "\n" in ahead
@@ -145,7 +149,7 @@ class Editor:
         finally:
             self._terminal.quiet()
         rows = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n").split("\n")
-        return Typed(rows, ask=len(rows) > 1) if rows != [""] or self._typing.challenged() else None
+        return Typed(rows, ask=len(rows) > 1)
 
     @contextlib.contextmanager
     def interrupts(self, task: asyncio.Task[Any]) -> Iterator[None]:
@@ -222,6 +226,11 @@ class Editor:
         self._terminal.quiet()
 
     # -- what the prompt asks ------------------------------------------------------------------------------------------
+
+    def _heard(self, event: ShellEvent) -> None:
+        if isinstance(event, Replied) and event.exchange.command is not None:
+            change = self._failed.discard if event.exchange.ok else self._failed.add
+            change(event.exchange.command.text)
 
     def _typed(self) -> str:
         return self._session.default_buffer.document.current_line if self._session.app.is_running else ""

@@ -125,7 +125,8 @@ class Front:
             if typed.ask and not shell.screen.prompts:
                 shell.draft = ""  # that lines were kept was said; an empty line is not to send them
         else:
-            if rows[0].startswith(":") or shell.session is None:  # it is not sent, so nothing else shows it
+            # What is not sent is shown by nothing else.
+            if rows[0].startswith(":") or (rows[0] and shell.session is None):
                 self._source.echo(rows[0])
             await shell.run(rows[0])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from pathlib import Path
 
 from prompt_toolkit.auto_suggest import AutoSuggest, Suggestion
@@ -95,14 +95,17 @@ def _made(path: Path) -> str:
 
 
 class RecentSuggest(AutoSuggest):
-    """The newest entry that goes on from what is typed; looks at the last LOOK_BACK entries only."""
+    """The newest entry that goes on from what is typed and is not in `failed`; looks at the last LOOK_BACK entries."""
+
+    def __init__(self, failed: Collection[str] = ()) -> None:
+        self._failed = failed
 
     def get_suggestion(self, buffer: Buffer, document: Document) -> Suggestion | None:
         text = document.text
         if not text.strip() or "\n" in text:
             return None
         for entry in reversed(buffer.history.get_strings()[-LOOK_BACK:]):
-            if entry.startswith(text) and "\n" not in entry and entry != text:
+            if entry.startswith(text) and "\n" not in entry and entry != text and entry not in self._failed:
                 return Suggestion(entry[len(text) :])
         return None
 

@@ -132,6 +132,8 @@ class Shell:
     subscribers: list[Callable[[ShellEvent], None]] = field(default_factory=list)
     #: asked in order before a line is sent
     gates: list[Gate] = field(default_factory=list)
+    #: asked in order about a line that a person typed, before it counts as POP3; True: understood, and done
+    listeners: list[Callable[[str], Awaitable[bool]]] = field(default_factory=list)
     #: rows for the toolbar; the first that is not empty is shown
     toolbar: list[Callable[[], Line]] = field(default_factory=list)
     #: the shell's own commands, loaded when the first of them is typed
@@ -330,13 +332,23 @@ class Shell:
         """
         try:
             if not text.startswith(":"):
-                await self.send(text)
+                if not await self._understood(text):
+                    await self.send(text)
             elif self.metas is not None:
                 await self.metas().run(self, text)
         except ConnectError as error:
             self.publish(Failed(error))
         if self._output_failed is not None:
             raise self._output_failed
+
+    async def _understood(self, text: str) -> bool:
+        """Whether a line was meant for the shell though it has no colon; an answer to a challenge never is."""
+        if not self.screen.interactive or (self.session is not None and self.session.connection.challenged):
+            return False
+        for listener in tuple(self.listeners):
+            if await listener(text):
+                return True
+        return not text and self.screen.prompts  # Enter alone at a prompt
 
     async def send(self, text: str, *, by_shell: str = "") -> Event | None:
         """Send one line as typed, and wait until its reply was published: the reply; None if there is none.

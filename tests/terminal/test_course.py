@@ -233,3 +233,32 @@ def test_the_task_stays_in_sight(tag: str, size: tuple[int, int], tmux: Callable
     terminal.prompt()
     shows(terminal, headline)
     assert "─" * (columns - 1) in toolbar(terminal)
+
+
+def test_what_is_meant_for_the_course_is_understood_without_a_colon(tmux: Callable[..., Tmux]) -> None:
+    """Enter after "Solved", `hint`, and a whole prediction for a line that is held; nothing of them is sent."""
+    terminal = tmux("learn", "1")
+    terminal.wait("Enter goes on")
+    terminal.type("\r")
+    terminal.prompt()
+    terminal.type("\r")  # nothing is solved: nothing happens
+    terminal.line("QUIT", "Solved.")
+    terminal.type("\r")
+    terminal.wait("Exercise 2 of 5")
+    terminal.prompt()
+    terminal.type("hint\r")
+    terminal.wait("Understood as :hint.")
+    terminal.wait("Hint 1")
+    terminal.prompt()
+    terminal.type(":lesson 1/4\r")
+    terminal.wait(lambda text: text.count("Enter goes on") == 2)
+    terminal.type("\r")
+    terminal.wait("Exercise 4 of 5")
+    terminal.prompt()
+    terminal.type("QUIT PLEASE\r")
+    terminal.wait("is not sent yet")
+    terminal.prompt()
+    terminal.type("-ERR AUTHORIZATION one\r")
+    terminal.wait(lambda text: text.count("Solved.") == 2)
+    assert " C: hint" not in terminal.scroll()
+    assert " C: -ERR" not in terminal.scroll()

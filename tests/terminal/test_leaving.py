@@ -342,12 +342,12 @@ def test_plain_ctrl_d_with_marks_names_them_and_asks(terminal: Callable[..., Pty
         shell.type(f"{line}\n")
         shell.wait(wanted)
     shell.type("\x04")
-    shell.wait("Leave now without QUIT?")
+    shell.wait("Leaving without QUIT erases nothing")
     shell.type("no\n")
     shell.type("STAT\n")
     shell.wait("+OK 6 6766")
     shell.type("\x04")
-    shell.wait(lambda scroll: scroll.count("Leave now without QUIT?") == 2)
+    shell.wait(lambda scroll: scroll.count("Leaving without QUIT erases nothing") == 2)
     shell.type("y\n")
     assert shell.exit_code() == 0
 
