@@ -31,6 +31,7 @@ from popshell.protocol.sasl import ClientLines, Credentials, apop_digest, decode
 from popshell.server.handlers import HANDLERS
 from popshell.server.maildrop import Message
 from popshell.server.mailserver import practice_token
+from popshell.server.replies import Reply, error
 from popshell.server.session import ServerSession
 
 A, T = State.AUTHORIZATION, State.TRANSACTION
@@ -252,6 +253,10 @@ class TestUtf8:
     def test_a_server_that_does_not_know_utf8_does_not_ask_for_it(self) -> None:
         faults = {"without": ["UTF8"]}
         assert play(*LOGIN, "RETR 1", messages=self.MAIL, faults=faults)[-1].ok
+
+    def test_a_reply_is_an_error_or_not(self) -> None:
+        assert error("x", "AUTH", count=1) == Reply(False, "x", {"count": 1}, "AUTH")
+        assert error("x").ok is False
 
     def test_utf8_is_answered_in_words(self) -> None:
         assert statuses("UTF8") == ["+OK " + texts("en")["utf8"]]

@@ -43,6 +43,7 @@ from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import unstuff
 from popshell.server import maildrop
 from popshell.server import session as session_module
+from popshell.server.maildrop import Message
 from popshell.server.mailserver import MailServer
 from popshell.server.session import ServerSession
 from popshell.server.settings import DEVIATIONS, SERVED, Limits
@@ -614,6 +615,18 @@ class TestSubscribers:
             ("NOOP", True, "no-reply"),
         ]
 
+    def test_the_time_of_the_end_is_the_servers(self) -> None:
+        clock = Clock(5.0)
+        server = practice_server(clock=clock)
+        seen: list[Exchange] = []
+        server.subscribe(lambda _, exchange: seen.append(exchange) if exchange else None)
+        session = server.session()
+        drain(session)
+        session.feed(b"NOOP\r\n")
+        clock.now = 9.0
+        session.lost()
+        assert [(e.started, e.finished) for e in seen] == [(5.0, 5.0), (5.0, 9.0)]
+
     def test_without_a_subscriber_nothing_watches(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[object] = []
         monkeypatch.setattr(session_module, "Connection", lambda *_, **__: made.append(1))
@@ -622,6 +635,26 @@ class TestSubscribers:
 
 
 class TestAccounts:
+    def test_what_a_login_costs_does_not_depend_on_how_many_messages_there_are(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Sizes are summed once for all accounts, and again only where messages went away."""
+        asked: list[Message] = []
+        octets = Message.octets
+
+        def note(message: Message) -> int:
+            asked.append(message)
+            return len(message.content)
+
+        accounts = {f"user{number}": SECRET for number in range(20)}
+        server = practice_server(accounts=accounts, messages=tuple(default_messages()) * 100)
+        monkeypatch.setattr(Message, "octets", property(note))
+        for name in accounts:
+            found = rehearse([f"USER {name}", "PASS secret", "STAT", "QUIT"], server)
+            assert status(found[-2]) == "+OK 700 752800"
+        assert len(asked) < 700
+        monkeypatch.setattr(Message, "octets", octets)
+
     def test_names_are_prepared_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What a login costs does not depend on how many accounts there are."""
         prepared: list[str] = []

@@ -45,6 +45,11 @@ NEED = {
     "a digest": multipart("\nSubject: 信\n\nbody", kind="digest"),
     "a message alone": "Content-Type: message/rfc822\n\nSubject: 信\n\nbody\n",
 }
+NEED |= {
+    "a delimiter within a header": "Content-Type: multipart/mixed; boundary=b\nX: y\n--b\n z\n\n--b\n" + UTF8_PART,
+    "a boundary that ends with X": multipart(UTF8_PART, boundary="bX"),
+    "a digest in a digest": multipart("\n" + multipart("\nA: 信\n\nx", kind="digest", boundary="c"), kind="digest"),
+}
 NEED_NOT = {
     "ASCII": multipart("Content-Description: a\n\nbody"),
     "8bit text": "Content-Transfer-Encoding: 8bit\n\n信\n",
@@ -87,6 +92,11 @@ class TestBounds:
     def test_parts(self, parts: int) -> None:
         assert has_utf8_header(octets(multipart(*["\n"] * (MOST_HEADERS - 2), UTF8_PART)))
         assert not has_utf8_header(octets(multipart(UTF8_PART.replace("信", "x"), *["\n"] * parts, UTF8_PART)))
+
+    def test_delimiter_lines(self) -> None:
+        many = "\n".join(f"--{number}" for number in range(20_000))
+        assert has_utf8_header(octets(multipart("\n" + many[:20_000], UTF8_PART)))
+        assert not has_utf8_header(octets(multipart("\n" + many, UTF8_PART)))
 
     def test_a_content_type_beyond_the_first_64_kib_is_not_read(self) -> None:
         filler = "X: y\n" * (LARGEST_HEADER // 8)

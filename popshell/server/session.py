@@ -255,7 +255,7 @@ class ServerSession:
             return False
         if tag == "LOGIN-DELAY":
             return "login_delay" in self.settings.faults
-        return all(self._may_serve(spec) for spec in _ANNOUNCED.get(tag, ()))
+        return all(self._may_serve(spec) for spec in _ANNOUNCED[tag])
 
     def _may_serve(self, spec: CommandSpec) -> bool:
         """Whether a command can lead anywhere in this session, whatever its state."""
