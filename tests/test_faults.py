@@ -147,7 +147,7 @@ def _cut(active: Active, session: ServerSession, octets: bytes) -> bytes:
     left = active.value - active.counts["sent"]
     active.counts["sent"] += len(octets)
     if len(octets) >= left:
-        session.hang_up()
+        session.close_now()
     return octets[:left]
 
 

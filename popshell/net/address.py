@@ -54,7 +54,7 @@ class AddressError(ValueError):
 class Address(NamedTuple):
     """A host, a port, and how TLS begins there; `user` and `auth` are "" where the address names none.
 
-    `auth` is what RFC 2384 §4 puts behind `;AUTH=`: a SASL mechanism, `+APOP`, or `*` for whatever is best.
+    `auth` is what RFC 2384 §4 puts after `;AUTH=`: a SASL mechanism, `+APOP`, or `*` for whatever is best.
     """
 
     host: str

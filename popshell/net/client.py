@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class TlsFacts(NamedTuple):
     """What a handshake settled. Texts come from the peer's certificate: show them through `popshell.visible` only.
 
-    Of a certificate that was not verified Python tells nothing but the fingerprint: the other fields are then empty.
+    Of a certificate that was not verified Python gives nothing but the fingerprint: the other fields are then empty.
     """
 
     version: str
@@ -81,7 +81,7 @@ def client_context(ca_file: Path | None, ca_data: str, insecure: bool) -> ssl.SS
 
 def _add_file(context: ssl.SSLContext, path: Path) -> None:
     try:
-        # Read by ourselves, so that "cannot be read" and "no certificate in it" are told apart; and DER is taken, too.
+        # Read here, so that "cannot be read" and "no certificate in it" are different errors; and DER is taken, too.
         octets = path.read_bytes()
     except OSError as error:
         raise NetError("ca-file-unreadable", path=str(path), reason=symbol(error)) from error

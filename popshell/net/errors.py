@@ -7,7 +7,7 @@ message; texts that a peer or a certificate chose are among them, so they are sh
 | code | what happened | further facts |
 |---|---|---|
 | `no-such-host` | the name has no address | |
-| `name-service` | nobody answers questions about names just now | `seconds` |
+| `name-service` | no name server answers just now | `seconds` |
 | `refused` | nothing listens on that port | `addresses` |
 | `unreachable` | no way there: no route, network or host down, forbidden by a firewall here | `addresses`, `reason` |
 | `timeout` | no answer to the first packet | `addresses`, `seconds` |
@@ -17,20 +17,20 @@ message; texts that a peer or a certificate chose are among them, so they are sh
 | `handshake-timeout` | the TLS handshake does not come to an end | `seconds` |
 | `closed-in-handshake` | the peer closed instead of shaking hands | |
 | `closed-after-stls` | the same, after its `+OK` to STLS | |
-| `not-tls` | the peer answered in clear text: the port does not speak TLS | |
-| `not-tls-after-stls` | clear text where TLS was to begin, after `+OK` to STLS: a fault, or slipped in by somebody | |
+| `not-tls` | the peer answered in clear text: TLS is not what the port is for | |
+| `not-tls-after-stls` | clear text where TLS was to begin, after `+OK` to STLS: a fault, or an injection | |
 | `tls-too-old` | no TLS version that both would speak (we: 1.2 and up) | |
 | `handshake-refused` | the peer sent a TLS alert | `reason` |
 | `handshake-failed` | anything else in the handshake | `reason` |
 | `tls-broken` | a record that does not decrypt, later | `peer`, `reason` |
 | `certificate-expired` | it, or one above it, is past its date | `name`, `verify_code`, `verify_message` |
 | `certificate-not-yet-valid` | it, or one above it, begins in the future | the same |
-| `certificate-unknown` | signed by nobody we trust, or by itself | the same |
+| `certificate-unknown` | signed by no authority that is trusted, or by itself | the same |
 | `certificate-wrong-host` | it is for other names than the one asked for | the same |
 | `certificate-other` | any other objection of the verifier | the same |
 | `ca-file-unreadable` | the file of `--ca` cannot be read | `path`, `reason` |
 | `ca-file-no-certificate` | there is no certificate in it | `path` |
-| `stls-injection` | bytes in clear text behind the `+OK` to STLS (sec-T2) | `octets` |
+| `stls-injection` | octets in clear text after the `+OK` to STLS (sec-T2) | `octets` |
 | `port-in-use` | the listener's port is taken | |
 | `port-forbidden` | ports below 1024 need a privilege that we lack | |
 | `cannot-listen` | any other reason why the port cannot be had | `reason` |

@@ -81,7 +81,7 @@ def one_or_more(value: object) -> int:
 
 
 def _go_dead(active: Active, session: ServerSession, line: CommandLine | None) -> None:
-    session.dead = active.counts["lines"] >= active.value
+    session.unresponsive = active.counts["lines"] >= active.value
     active.counts["lines"] += 1
 
 

@@ -174,7 +174,7 @@ class Maildrop:
         return self._holder is not None
 
     def fork(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The message-numbers of the open session that would be left by QUIT, and by the line going dead.
+        """The message-numbers of the open session that would be left by QUIT, and by a lost connection.
 
         Played on copies: the session itself is untouched.
         """

@@ -125,7 +125,7 @@ class ServerSession:
         self.closing = False
         self.starts_tls = False
         #: nothing is served or sent any more, and the connection is not closed either
-        self.dead = False
+        self.unresponsive = False
         self.wake = 0.0
         self._handlers = handlers
         self._hooks = hooks
@@ -147,7 +147,7 @@ class ServerSession:
 
     def feed(self, data: bytes) -> None:
         """Store what the peer sent; nothing is served yet."""
-        if self.closing or self.dead:
+        if self.closing or self.unresponsive:
             return
         if self._watch is not None:
             self._report(self._watch.sent(data, self.clock()))
@@ -182,7 +182,7 @@ class ServerSession:
 
     def lost(self) -> None:
         """The connection has ended: the lock is given back, every message stays (RFC 1939 §6)."""
-        self.hang_up()
+        self.close_now()
         if self.opened is not None:
             self.opened.release()
             self.opened = None
@@ -276,7 +276,7 @@ class ServerSession:
             doublings = min(self.failed_logins - 1, 30)  # without a bound it overflows a float at the 1,025th
             self.wake = self.clock() + min(limits.login_wait * 2**doublings, limits.login_wait_most)
 
-    def hang_up(self) -> None:
+    def close_now(self) -> None:
         """Close at once: what was not given out by `next_chunk()` is dropped."""
         self.closing = True
         self._status = self._content = None
@@ -301,7 +301,7 @@ class ServerSession:
                 # A reply that took long on a slow connection is no silence of the client.
                 self._replying = False
                 self._last_activity = self.clock()
-            if self.closing or self.starts_tls or self.dead:
+            if self.closing or self.starts_tls or self.unresponsive:
                 return None
             line = self._lines.next_line()
             if line is False:
@@ -329,7 +329,7 @@ class ServerSession:
         line = judged.line if raw is not None and answer is None else None
         for on_line in self._hooks.on_line:
             reply = reply or on_line(self, line)
-        if self.dead:
+        if self.unresponsive:
             return
         if reply is not None:
             pass
