@@ -216,6 +216,8 @@ class TestListings:
             (2, b"A: b\r\n\r\n.1\r\n2\r\n"),
             (99, mail.content),
             (9_999_999_999, mail.content),
+            (99_999_999_999, mail.content),  # RFC 1939 §7 gives the number of lines no bound
+            ("9" * 240, mail.content),
         ):
             response = play(*LOGIN, f"TOP 1 {lines}", messages=(mail,))[-1].response
             assert response is not None
@@ -315,9 +317,22 @@ class TestDele:
         assert converse(session, f"DELE {number}\r\n".encode()).startswith(b"-ERR")
         assert session.maildrop.marks == set()
 
+    def test_a_long_number_is_a_number(self) -> None:
+        """There is no such message; it is not called malformed."""
+        for line in (
+            "DELE 99999999999",
+            "RETR 10000000000",
+            f"LIST {'9' * 240}",
+            "UIDL 00000000000",
+            "TOP 99999999999 0",
+        ):
+            last = statuses(*LOGIN, line)[-1]
+            missing = texts("en")["zero" if line.endswith(" 00000000000") else "no-such-message"]
+            assert last.startswith("-ERR " + missing.partition("{")[0]), line
+
     def test_a_number_with_zeros_before_it_is_that_number(self) -> None:
         session = logged_in()
-        assert converse(session, b"DELE 0000000002\r\n").startswith(b"+OK")
+        assert converse(session, b"DELE 000000000000002\r\n").startswith(b"+OK")
         assert session.maildrop.marks == {2}
 
 

@@ -5,7 +5,7 @@ raises on bad input: a wrong line is sent like any other, and its `-ERR` is the 
 reader would object to; its `code` is stable and names a text in `messages.toml`.
 
 Traps: the argument of PASS is the rest of the line, blanks included (RFC 1939 §7); `int()` and `str.isdigit()` take
-digits of other scripts, so numbers are matched by `[0-9]{1,10}`.
+digits of other scripts, so numbers are matched by NUMBER.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from popshell.protocol.commands import Context as Context
 from popshell.protocol.secrets import MASK as MASK
 from popshell.protocol.wire import from_base64
 
-NUMBER = re.compile(r"[0-9]{1,10}\Z")
+#: RFC 1939 gives numbers no bound; a line does, and `int()` takes no more than some thousand digits.
+NUMBER = re.compile(r"[0-9]{1,255}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{32}\Z")
 _BLANKS = " \t"
 #: RFC 1939 §3: "Each argument may be up to 40 characters long."
