@@ -160,6 +160,30 @@ class TestLines:
         assert session.maildrop.marks == set()
 
 
+class TestBareLf:
+    """A client that sends LF alone (`nc`) is told so at once; nothing of such a line is ever a command."""
+
+    ANSWER = b"-ERR " + texts("en")["bare-lf"].encode() + b"\r\n"
+
+    def test_each_is_answered_and_none_is_served(self) -> None:
+        session = logged_in()
+        assert converse(session, b"DELE 1\n") == self.ANSWER
+        assert converse(session, b"DELE 2\n") == self.ANSWER
+        assert converse(session, b"DELE 3\r\n") == b"", "the rest of the same line"
+        assert converse(session, b"STAT\r\n").startswith(b"+OK 7 ")
+        assert session.deadline() == AUTO, "no line is under way"
+
+    def test_it_ends_auth(self) -> None:
+        session = opened()
+        assert converse(session, b"AUTH PLAIN\r\n", plain().encode() + b"\n") == b"+ \r\n" + self.ANSWER
+        assert converse(session, b"\r\nCAPA\r\n").startswith(b"+OK")
+
+    def test_a_web_page_is_still_no_client(self) -> None:
+        session = opened()
+        assert converse(session, b"GET / HTTP/1.1\nHost: x\n\nUSER a\r\n") == b"-ERR " + words("http") + b"\r\n"
+        assert session.closing
+
+
 class TestOtherProtocols:
     """sec-V11."""
 

@@ -150,10 +150,14 @@ LINES = [
     (b"", []),
     (b"QUIT", []),  # sec-V1: without CRLF at the end of the stream it is nothing
     (b"QUIT\r", []),
-    (b"QUIT\n", []),
+    (b"QUIT\n", [b"QUIT\n"]),  # a bare LF ends no line, but it is seen
     (b"\r\n", [b""]),
     (b"STAT\r\nNOOP\r\n", [b"STAT", b"NOOP"]),
-    (b"STAT\nNOP\r\n", [b"STAT\nNOP"]),
+    (b"STAT\nNOP\r\nNOOP\r\n", [b"STAT\n", b"NOOP"]),
+    (b"a\nb\nc\r\nNOOP\r\n", [b"a\n", b"\n", b"NOOP"]),
+    (b"a\n" + LONG + b"\r\nNOOP\r\n", [b"a\n", b"NOOP"]),
+    (b"a\n" + LONG + b"\n" + LONG + b"\r\nNOOP\r\n", [b"a\n", b"\n", b"NOOP"]),
+    (LONG + b"\nDELE 1\r\nNOOP\r\n", [None, b"NOOP"]),
     (b"STAT\rNOP\r\n", [b"STAT\rNOP"]),
     (b"STAT\r\r\n", [b"STAT\r"]),
     (b"12345678\r\n", [b"12345678"]),  # ten octets: the limit itself
@@ -177,7 +181,7 @@ def test_lines_of_a_client() -> None:
                 while (line := reader.next_line()) is not False:
                     found.append(line)
             assert found == wanted, cut
-            assert reader.pending == (not data.endswith(b"\r\n") and data != b""), cut
+            assert reader.pending == (not data.endswith((b"\r\n", b"QUIT\n")) and data != b""), cut
             reader.clear()
             assert reader.pending is False
             reader.feed(b"\r\n")

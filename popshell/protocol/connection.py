@@ -83,6 +83,11 @@ def _if_it_succeeds(context: Context, line: CommandLine) -> Context:
     return tls_on(context) if spec.starts_tls else context
 
 
+def _as_sent(raw: bytes) -> bytes:
+    """A line with its end: CRLF, or the bare LF that it came with."""
+    return raw if raw.endswith(b"\n") else raw + CRLF
+
+
 class Connection:
     """One session as seen on the wire. Public attributes are for reading."""
 
@@ -170,7 +175,7 @@ class Connection:
             for sent in self._queue:
                 line = sent.judged(met)
                 self._remember(line.secrets)
-                unanswered = PendingExchange(line, sent.raw + CRLF, sent.when, sent.ahead)
+                unanswered = PendingExchange(line, _as_sent(sent.raw), sent.when, sent.ahead)
                 out.append(self._record(unanswered, self.here, now, problem=Problem("no-reply")))
                 if line.continues:
                     break
@@ -272,14 +277,14 @@ class Connection:
         if pending is not None and pending.challenge is not None:
             sent = self._queue.popleft()
             pending.steps.append(Step(pending.challenge, sent.raw))
-            pending.sent += sent.raw + CRLF
+            pending.sent += _as_sent(sent.raw)
             pending.challenge, pending.started = None, sent.when
             self._remember(secrets.secrets_in(sent.raw.decode(errors="surrogateescape")))
         elif pending is None and not self.wants_tls:
             sent = self._queue.popleft()
             line = sent.judged(self.here)
             self._remember(line.secrets)
-            self._pending = PendingExchange(line, sent.raw + CRLF, sent.when, sent.ahead)
+            self._pending = PendingExchange(line, _as_sent(sent.raw), sent.when, sent.ahead)
 
     def hide(self, secret: str) -> None:
         """Mask `secret` in what comes, though no line holds it: a digest or a proof goes out in its place."""

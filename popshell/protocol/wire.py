@@ -153,7 +153,7 @@ class LineReader:
     a command; what stands before the end of the stream without CRLF is nothing (sec-V1).
     """
 
-    __slots__ = ("_buffer", "_discarding", "_limit", "_scanned")
+    __slots__ = ("_after_lf", "_buffer", "_discarding", "_limit", "_scanned")
 
     def __init__(self, limit: int) -> None:
         """`limit`: the longest line taken, in octets, CRLF included."""
@@ -161,6 +161,7 @@ class LineReader:
         self._limit = limit
         self._scanned = 0
         self._discarding = False
+        self._after_lf = False  # what comes is the rest of a line with a bare LF
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
@@ -173,33 +174,47 @@ class LineReader:
     @property
     def head(self) -> bytes:
         """The first two octets of the line that comes next."""
-        return b"" if self._discarding else bytes(self._buffer[:2])
+        return b"" if self._discarding or self._after_lf else bytes(self._buffer[:2])
 
     def clear(self) -> None:
         self._buffer.clear()
         self._scanned = 0
-        self._discarding = False
+        self._discarding = self._after_lf = False
 
     def next_line(self) -> bytes | bool | None:
-        """The next line without CRLF; False if none is whole yet; None for one that was too long."""
-        if not self._buffer:
-            return False
-        end = self._buffer.find(CRLF, max(0, self._scanned - 1))
-        if end < 0:
-            if len(self._buffer) > self._limit:
-                # Keep a last CR: its LF may come next.
-                keep = self._buffer[-1:] if self._buffer[-1:] == b"\r" else b""
-                self._buffer[:] = keep
+        """The next line without CRLF; False if none is whole yet; None for one that was too long.
+
+        A bare LF ends no line, but a client that sends it waits for an answer: what stands before it is given with the
+        LF, and the rest of the line, through its CRLF, is nothing.
+        """
+        while (at := self._buffer.find(b"\n", self._scanned)) >= 0:
+            text = bytes(self._buffer[: at + 1])
+            del self._buffer[: at + 1]
+            self._scanned = 0
+            whole = text.endswith(CRLF)
+            if self._discarding:
+                if whole:
+                    self._discarding = False
+                    return None
+            elif self._after_lf:
+                self._after_lf = not whole
+                if not whole:
+                    return b"\n"
+            elif len(text) > self._limit:
+                if whole:
+                    return None
                 self._discarding = True
-            self._scanned = len(self._buffer)
-            return False
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 2]
-        self._scanned = 0
-        if self._discarding or end + 2 > self._limit:
-            self._discarding = False
-            return None
-        return line
+            elif whole:
+                return text[:-2]
+            else:
+                self._after_lf = True
+                return text
+        if len(self._buffer) > self._limit:
+            # Keep a last CR: its LF may come next.
+            self._buffer[:] = self._buffer[-1:] if self._buffer[-1:] == b"\r" else b""
+            self._discarding = not self._after_lf
+        self._scanned = len(self._buffer)
+        return False
 
 
 def stuff(content: bytes) -> bytes:

@@ -152,7 +152,7 @@ class ServerSession:
         if self._watch is not None:
             self._report(self._watch.sent(data, self.clock()))
         self._lines.feed(data)
-        if self._first and self._lines.head == b"\x16\x03":
+        if self._judged is None and self._lines.head == b"\x16\x03":
             self.closing = True  # a TLS hello on a clear-text port: no reply would be understood
 
     def next_chunk(self) -> bytes | None:
@@ -337,6 +337,8 @@ class ServerSession:
             # As a first line it may be HTTP with a long path: what follows would be served (sec-V11).
             self.closing = first
             reply = error("too-long")
+        elif raw.endswith(b"\n") and not (first and re.match(_HTTP, raw)):
+            reply = error("bare-lf")
         elif first and (judged.line.spec is None or b"HTTP/" in raw.upper()) and re.match(_HTTP, raw):
             # A web page in a browser connects to this port: no conversation (sec-V11).
             self.closing = True
