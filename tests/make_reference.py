@@ -291,7 +291,7 @@ _SERVER = {
     "login_wait": ("wait after a wrong password; doubles each time", "s"),
     "login_wait_most": ("longest such wait", "s"),
     "connections": ("connections at a time", ""),
-    "connections_an_address": ("connections at a time from one address", ""),
+    "connections_an_address": ("connections at a time from one address of another machine", ""),
 }
 _MAILDROP = {
     "LARGEST_MESSAGE": ("largest message of `--maildrop`", "octets"),

@@ -7,6 +7,8 @@ from interop.practice import Wire, listening, mail_server, run
 from support import (
     LOGIN,
     NAME,
+    SECRET,
+    STAMP,
     Clock,
     converse,
     drain,
@@ -20,6 +22,7 @@ from support import (
 )
 
 from popshell.protocol.line import CommandLine
+from popshell.protocol.sasl import apop_digest
 from popshell.server import faults
 from popshell.server.faults import FAULTS, Active, Fault, bind, number, read_faults, true_or_false
 from popshell.server.replies import Reply
@@ -40,6 +43,10 @@ EACH: list[tuple[dict[str, object], tuple[str, ...], str]] = [
     ({"require_tls": True}, ("AUTH PLAIN",), "-ERR [AUTH]"),
     ({"require_tls": True}, ("AUTH NOSUCH",), "-ERR"),
     ({"require_tls": True}, ("AUTH PLAIN AAAA y",), "-ERR too many"),
+    # Right or wrong, APOP is refused alike, and its secret is not looked at (RFC 2595 §2.2).
+    ({"require_tls": True}, (f"APOP {NAME} {apop_digest(STAMP, SECRET)}",), "-ERR [AUTH] passwords"),
+    ({"require_tls": True}, (f"APOP {NAME} {'0' * 32}",), "-ERR [AUTH] passwords"),
+    ({"require_tls": True}, ("STLS", f"APOP {NAME} {apop_digest(STAMP, SECRET)}"), "+OK"),
     ({"require_tls": True}, ("STLS", *LOGIN), "+OK"),
     ({"require_tls": True}, ("x" * 300,), "-ERR line is too long"),
     ({"require_tls": True}, ("x" * 9000,), "-ERR line is too long"),

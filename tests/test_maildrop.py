@@ -33,6 +33,7 @@ class TestFromFiles:
             (b"", b"\r\n"),
             (b"A: b\n\na\rb\0\xff\n", b"A: b\r\n\r\na\rb\0\xff\r\n"),
             (b"A: b\n\na\r\r\n", b"A: b\r\n\r\na\r\r\n"),
+            (b"\xef\xbb\xbfA: b\n\n\xef\xbb\xbf\n", b"A: b\r\n\r\n\xef\xbb\xbf\r\n"),  # only at the beginning
         ],
     )
     def test_line_ends(self, raw: bytes, content: bytes) -> None:
@@ -59,8 +60,15 @@ class TestReadDirectory:
         (tmp_path / "b.eml").write_bytes(b"B: 2\n\n")
         (tmp_path / "a.eml").write_bytes(b"A: 1\n\n")
         (tmp_path / "c.txt").write_bytes(b"C: 3\n\n")
+        (tmp_path / "C.EML").write_bytes(b"C: 3\n\n")
+        (tmp_path / "0.Eml").write_bytes(b"Z: 0\n\n")
         (tmp_path / "d.eml").mkdir()
-        assert [m.content for m in read_directory(tmp_path)] == [b"A: 1\r\n\r\n", b"B: 2\r\n\r\n"]
+        assert [m.content for m in read_directory(tmp_path)] == [
+            b"Z: 0\r\n\r\n",
+            b"C: 3\r\n\r\n",
+            b"A: 1\r\n\r\n",
+            b"B: 2\r\n\r\n",
+        ]
 
     def test_what_is_no_file_is_passed_over(self, tmp_path: Path) -> None:
         """A pipe would be waited for, and a device never ends."""

@@ -204,7 +204,8 @@ class Listener:
         """Count a connection in; False if it is one too many."""
         if self._closed or len(self._peers) >= self.limits.connections:
             return False
-        if self._addresses[peer.address] >= self.limits.connections_an_address:
+        # All programs of this machine share one address.
+        if not is_loopback(peer.address) and self._addresses[peer.address] >= self.limits.connections_an_address:
             return False
         self._peers.add(peer)
         self._addresses[peer.address] += 1

@@ -96,7 +96,8 @@ def _require_tls(active: Active, session: ServerSession, line: CommandLine | Non
     if line.name == "USER":
         return error("tls-required")
     mechanism = MECHANISMS.get(upper(line.arguments[0])) if line.name == "AUTH" else None
-    if line.name == "PASS" or (mechanism is not None and mechanism.clear_text and session.is_set(mechanism)):
+    clear_text = mechanism is not None and mechanism.clear_text and session.is_set(mechanism)
+    if line.name in ("PASS", "APOP") or clear_text:
         return error("tls-required", "AUTH")  # against policy is a fault of credentials, too (RFC 3206 §5)
     return None
 

@@ -9,6 +9,7 @@ Trap: only UPDATE removes (RFC 1939 §6). Whatever else ends a session calls `re
 from __future__ import annotations
 
 import base64
+import codecs
 import hashlib
 import hmac
 import itertools
@@ -88,11 +89,14 @@ class Message:
 
 
 def from_files(files: Iterable[tuple[str, bytes]]) -> tuple[Message, ...]:
-    """Messages from (name, octets) pairs, in the order of the names; line ends become CRLF, a last one is added."""
+    """Messages from (name, octets) pairs, in the order of the names.
+
+    Line ends become CRLF, a last one is added, and a byte order mark that an editor left is no part of the header.
+    """
     messages: list[Message] = []
     seen: dict[str, int] = {}
     for _, raw in sorted(files):
-        content = raw.replace(CRLF, b"\n").replace(b"\n", CRLF)
+        content = raw.removeprefix(codecs.BOM_UTF8).replace(CRLF, b"\n").replace(b"\n", CRLF)
         if not content.endswith(CRLF):
             content += CRLF
         if not content.startswith(CRLF) and CRLF + CRLF not in content:
@@ -113,14 +117,14 @@ class TooLarge(ValueError):
 
 
 def read_directory(folder: Path) -> tuple[Message, ...]:
-    """The `.eml` files of a directory, read once; links that lead out of it are passed over.
+    """The `.eml` files of a directory, in any case, read once; links that lead out of it are passed over.
 
     Raises OSError, and TooLarge.
     """
     files: list[tuple[str, bytes]] = []
     total, inside = 0, folder.resolve()
     for path in sorted(folder.iterdir()):
-        if path.suffix != ".eml" or not path.is_file() or not path.resolve().is_relative_to(inside):
+        if path.suffix.lower() != ".eml" or not path.is_file() or not path.resolve().is_relative_to(inside):
             continue
         size = path.stat().st_size
         total += size

@@ -69,4 +69,8 @@ DEVIATIONS = (
     Deviation("PLAIN in clear text", 4616, "5", "commands/AUTH"),
     Deviation("PLAIN in clear text", 4616, "5", "capabilities/SASL"),
     Deviation("UTF-8 in a body without UTF8", 6856, "2.1", "commands/UTF8"),
+    # The grammar of both RFCs has one space; `LIST  2` is a slip that does no harm.
+    Deviation("more than one space between words, and spaces at the end", 2449, "3", "commands/LIST"),
+    # "This can be any positive response": but a client that is closed without a word does not learn why.
+    Deviation("-ERR in place of the greeting, to one connection too many", 1939, "4", "codes/SYS-TEMP"),
 )
