@@ -252,6 +252,36 @@ class TestUtf8:
         assert response is not None
         assert response.content == self.MAIL[0].content
 
+    def test_a_surrogate_can_be_sent_instead(self) -> None:
+        """RFC 6856 §2.1: in ASCII, and of the size that LIST says; with UTF8 it is the message itself."""
+        part = "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Description: 信\n\n信\n--b--\n"
+        mails = (*self.MAIL, message("From: 林 <林@x>\nX: y\n\n信\n".encode()), message(part.encode()))
+        options = {"messages": mails, "surrogates": True}
+        *_, listing, first, second, third, fourth, top = [
+            exchange.response.content or b""
+            for exchange in play(*LOGIN, "LIST", *(f"RETR {n}" for n in range(1, 5)), "TOP 1 0", **options)
+            if exchange.response
+        ]
+        assert scan_listing(listing) == dict(enumerate(map(len, (first, second, third, fourth)), 1))
+        assert first == b"Subject: =?utf-8?b?5L+h?=\r\n\r\nbody\r\n"
+        assert top == b"Subject: =?utf-8?b?5L+h?=\r\n\r\n"
+        assert second == self.MAIL[1].content, "UTF-8 in a body alone is no reason"
+        assert third.isascii()
+        assert b"X: y\r\n" in third
+        assert b"5L+hDQo=" in third
+        assert b"Content-Description: =?utf-8?b?5L+h?=\r\n" in fourth
+        assert fourth.isascii()
+        assert b"5L+h\r\n" in fourth
+        whole = play("UTF8", *LOGIN, "RETR 1", **options)[-1].response
+        assert whole is not None
+        assert whole.content == self.MAIL[0].content
+
+    def test_what_the_surrogate_is_of_does_not_change(self) -> None:
+        server = practice_server(messages=self.MAIL, surrogates=True)
+        first = statuses(*LOGIN, "UIDL 1", "DELE 1", "QUIT", server=server)
+        assert first[2] == f"+OK 1 {self.MAIL[0].unique_id}"
+        assert server.maildrop_of(NAME).messages == self.MAIL[1:]
+
     def test_a_server_that_does_not_know_utf8_does_not_ask_for_it(self) -> None:
         faults = {"without": ["UTF8"]}
         assert play(*LOGIN, "RETR 1", messages=self.MAIL, faults=faults)[-1].ok

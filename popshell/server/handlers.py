@@ -75,7 +75,7 @@ def _log_in(session: ServerSession, name: str | None) -> Reply:
     if (refusal := session.refuse_login(name)) is not None:
         return refusal
     maildrop = session.settings.accounts.maildrop_of(name)
-    opened = maildrop.open()
+    opened = maildrop.open(surrogates=session.settings.surrogates and "UTF8" not in session.context.done)
     if opened is None:
         return error("in-use", "IN-USE")
     maildrop.last_login = session.clock()

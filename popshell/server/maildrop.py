@@ -44,6 +44,7 @@ class Message:
     _stuffed: bytes | None = field(default=None, init=False, repr=False, compare=False)
     _unstuffed: bool = field(default=False, init=False, repr=False, compare=False)
     _needs_utf8: bool | None = field(default=None, init=False, repr=False, compare=False)
+    _surrogate: Message | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def octets(self) -> int:
@@ -56,6 +57,12 @@ class Message:
         if self._needs_utf8 is None:
             self._needs_utf8 = has_utf8_header(self.content)
         return self._needs_utf8
+
+    def surrogate(self) -> Message:
+        """The same message in ASCII, for a client that did not give UTF8 (RFC 6856 §2.1); its unique-id stays."""
+        if self._surrogate is None:
+            self._surrogate = Message(in_ascii(self.content), self.unique_id)
+        return self._surrogate
 
     def stuffed(self) -> bytes | Iterator[bytes]:
         """The content as it is sent: stuffed and terminated (RFC 1939 §3); a long one in slices."""
@@ -193,11 +200,14 @@ class Maildrop:
             outcomes.append(tuple(n for n, m in enumerate(opened.messages, 1) if m.unique_id in kept))
         return outcomes[0], outcomes[1]
 
-    def open(self) -> OpenMaildrop | None:
-        """Take the lock and number the messages; None if another session holds it."""
+    def open(self, *, surrogates: bool = False) -> OpenMaildrop | None:
+        """Take the lock and number the messages; None if another session holds it.
+
+        With `surrogates` a message with UTF-8 in a header is seen in ASCII.
+        """
         if self._holder is not None:
             return None
-        self._holder = OpenMaildrop(self)
+        self._holder = OpenMaildrop(self, surrogates)
         return self._holder
 
     def release(self, opened: OpenMaildrop) -> None:
@@ -215,10 +225,13 @@ class OpenMaildrop:
 
     __slots__ = ("_maildrop", "_octets", "marks", "messages")
 
-    def __init__(self, maildrop: Maildrop) -> None:
+    def __init__(self, maildrop: Maildrop, surrogates: bool = False) -> None:
         self._maildrop = maildrop
-        self._octets = maildrop.octets
         self.messages = maildrop.messages
+        self._octets = maildrop.octets
+        if surrogates:
+            self.messages = tuple(m.surrogate() if m.needs_utf8 else m for m in self.messages)
+            self._octets = sum(m.octets for m in self.messages)
         self.marks: set[int] = set()
 
     def get(self, number: int) -> Message | None:
@@ -350,3 +363,37 @@ def has_utf8_header(content: bytes) -> bool:
         else:
             return False
     return False
+
+
+def in_ascii(content: bytes) -> bytes:
+    """A message for clients without UTF8: header fields as encoded-words (RFC 2047), bodies in base64 (RFC 2045 §6.8).
+
+    Of a message that cannot be taken apart only the header fields that are ASCII are left.
+    """
+    from email import message_from_bytes, policy  # takes 10 ms; only such a message needs it
+
+    try:
+        parsed = message_from_bytes(content, policy=policy.SMTP)
+        for part in parsed.walk():
+            for name, value in list(part.raw_items()):
+                if not str(value).isascii():
+                    part.replace_header(name, " ".join(_in_utf8(str(value)).split()))
+            body = part.get_payload(decode=True)
+            encoding = str(part.get("Content-Transfer-Encoding", "")).lower()
+            if isinstance(body, bytes) and not body.isascii() and encoding not in ("base64", "quoted-printable"):
+                del part["Content-Transfer-Encoding"]
+                part["Content-Transfer-Encoding"] = "base64"
+                if part.get_content_maintype() == "text" and part.get_content_charset() is None:
+                    part.set_param("charset", "utf-8")
+                part.set_payload(base64.encodebytes(body).decode("ascii"))
+        encoded = parsed.as_bytes()
+    except Exception:  # a mail may be broken in any way
+        encoded = b""
+    if encoded and encoded.isascii():
+        return encoded if encoded.endswith(CRLF) else encoded + CRLF
+    fields = re.findall(rb"(?m)^[!-9;-~]+:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*", content[: body_start(content)])
+    return b"".join(field for field in fields if field.isascii()) + CRLF
+
+
+def _in_utf8(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -48,6 +48,7 @@ class MailServer:
         host: str = "popshell.example",
         seed: int | None = None,
         tokens: Mapping[str, str] = MappingProxyType({}),
+        surrogates: bool = False,
     ) -> None:
         self.settings = Settings(
             Accounts(accounts, messages, tokens),
@@ -59,6 +60,7 @@ class MailServer:
             read_faults(faults),
             seed,
             offers_tls,
+            surrogates,
             implementation,
         )
         self._subscribers: list[Observer] = []
