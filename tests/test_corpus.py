@@ -38,6 +38,16 @@ def kept(name: str, kind: str) -> str:
         return file.read()
 
 
+#: Lines that version 1 showed and that count as secrets now: what follows a login word of another protocol, and what is
+#: no command after a refused login. Each with the command's name and line as they are now.
+MASKED = {
+    "unknown-words": {"A1 LOGIN a b": ("A1 LOGIN", "A1 LOGIN ••••")},
+    "not-ascii": {"你好": ("", "••••")},
+}
+#: A number is bounded by its line alone (RFC 1939 §7), so this one is no bad number any more.
+UNBOUND = "RETR 99999999999999999999"
+
+
 def cases() -> list[Case]:
     scripts = {path.stem: kept(path.stem, "in") for path in KEPT.glob("*.in")}
     return list(kept_cases(JSON_1, scripts))
@@ -53,6 +63,18 @@ def records(text: str, *, practice: bool) -> list[Any]:
         if practice:
             del record["text"], record["octets"]
     return found
+
+
+def masked(row: Any, lines: dict[str, tuple[str, str]]) -> Any:
+    """A record or a row of a transcript of version 1 with `lines` masked as they are today."""
+    if isinstance(row, str):
+        return f"C: {lines[row[3:]][1]}" if row[3:] in lines else row
+    command = row["command"]
+    if command is not None and command["line"] in lines:
+        command["name"], command["line"] = lines[command["line"]]
+    if command is not None and command["line"] == UNBOUND:
+        command["diagnostics"] = []
+    return row
 
 
 def transcript(text: str, *, practice: bool) -> list[str]:
@@ -76,6 +98,7 @@ def test_json_and_transcripts_are_those_of_version_1(target: Target) -> None:
         output, saved = played(case, target)
         for kind, read, now in (("jsonl", records, output), ("txt", transcript, saved)):
             wanted, found = (read(text, practice=practice) for text in (kept(case.name, kind), now))
+            wanted = [masked(row, MASKED.get(case.name, {})) for row in wanted]
             if wanted != found:
                 faults.append(f"{case.name}.{kind} {first_difference(wanted, found)}")
     assert not faults, "\n".join(faults)
