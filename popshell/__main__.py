@@ -11,13 +11,13 @@ import sys
 def main() -> int:
     """Run PopShell with the process's arguments; returns the exit code (docs/reference-cli.md)."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by whoever started us: nothing comes, and nobody reads
+        if getattr(sys, name) is None:  # closed by the parent process: there is no input and no reader
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (for as long as we run)
     code = 0
     try:
         code = _run()
         sys.stdout.flush()
-    except OSError:  # a full disk, or whoever read has gone: the interpreter must not try once more
+    except OSError:  # a full disk, or the reader is gone: the interpreter must not try once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return code or 3
     return code

@@ -41,12 +41,12 @@ class Lines:
         self._room.release()
         if line is None:
             if not self._again:
-                self._queue.put_nowait(None)  # whoever asks once more hears the same
+                self._queue.put_nowait(None)  # the next call finds the end, too
             raise StopAsyncIteration
         return _text(line)
 
     def read_ahead(self) -> list[str]:
-        """The lines that were read and not asked for yet; nobody gets them again."""
+        """The lines that were read and not asked for yet; they are not given again."""
         lines: list[str] = []
         while not self._queue.empty():
             line = self._queue.get_nowait()
@@ -62,7 +62,7 @@ class Lines:
         try:
             self._loop.call_soon_threadsafe(self._queue.put_nowait, line)
         except RuntimeError:
-            return False  # the loop is gone: nobody reads any more
+            return False  # the loop is gone
         return True
 
     def _read(self) -> None:

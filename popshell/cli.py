@@ -89,7 +89,7 @@ def run(argv: list[str]) -> int:
         return 130
     except OSError as error:
         if isinstance(error, BrokenPipeError):
-            # Whoever read our output has gone; there is nobody to tell.
+            # The reader of the output is gone, and with it the place for a message.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
             _complain(words("shell.fault", what=f"{type(error).__name__} {error.strerror or ''}"))
@@ -210,7 +210,7 @@ def _explain(arguments: Arguments, catalog: Catalog, language: str) -> int:
 
 
 def _check_ca(path: Path, words: Words) -> None:
-    """A `--ca` that cannot be used is told at the start, also where no HOST was given yet. Raises Usage."""
+    """A `--ca` that cannot be used is reported at the start, also where no HOST was given yet. Raises Usage."""
     from popshell.net.client import client_context
 
     try:
@@ -414,7 +414,7 @@ async def _plain(
     from popshell.ui.theme import chosen
 
     ascii = config.get("ascii") or not _draws(sys.stdout.encoding)
-    # `--plain` is without escape sequences; a pipe may be told otherwise (CLICOLOR_FORCE).
+    # `--plain` is without escape sequences; for a pipe CLICOLOR_FORCE changes that.
     theme = "none" if config.get("plain") else chosen(*config.values["theme"], os.environ, False)
     screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal, ascii=ascii, theme=theme)
     shell, course = _shell(catalog, screen, connector, options)

@@ -25,7 +25,7 @@ _BINDS = re.compile(
 _PAGE = re.compile(r"\n+[^\n]*\[Page \d+\]\n\f?\n?RFC \d+ [^\n]*\n+")
 _HEADING = re.compile(r"(?m)^(\d+(?:\.\d+)*)\.? +\S[^\n]*$|^(Appendix [A-Z])\. [^\n]*$")
 _END = re.compile(r"(?<=[.!?:])\)?\s+(?=[\"'`(]?[A-Z0-9\[(*])")
-#: Sections that bind nobody: they name people, books and rights.
+#: Sections without requirements: they name people, books and rights.
 _LEFT_OUT = re.compile(r"References|Author|Acknowledg|Copyright|Conventions|Status of|Table of|Intellectual|IANA")
 
 

@@ -1,4 +1,4 @@
-"""The configuration: what overrules what, where a value comes from, and what a file that means nothing is told."""
+"""The configuration: what overrules what, where a value comes from, and how a file that means nothing is refused."""
 
 from __future__ import annotations
 

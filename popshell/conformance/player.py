@@ -33,7 +33,7 @@ class Allowed(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of a row. `reason` is a code: why it was missed or could not be seen, with `fact` behind it.
+    """What came of a row. `reason` is a code: why it was missed or could not be seen, with `fact` to go with it.
 
     `step` is the step that was not met, from 1. `exchanges` is the evidence: what was sent and what came.
     """

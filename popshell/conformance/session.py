@@ -67,7 +67,7 @@ class Session:
         self.entered = self._reply(1)
 
     def say(self, *lines: bytes, closes: bool = False) -> list[Seen]:
-        """Send lines in one piece; what each of them got. What came behind the last reply is with the last.
+        """Send lines in one piece; what each of them got. What came after the last reply is with the last.
 
         With `closes` the server is waited for to close.
         """

@@ -103,7 +103,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     at: str = ""
     of: str = ""
-    #: `own`: no other product is known to use these words; `plain`: they say the cause themselves, whoever uses them;
+    #: `own`: no other product is known to use these words; `plain`: they say the cause themselves in any product;
     #: `shared`: other products use them, too, for other causes
     words: Literal["own", "plain", "shared"] = "own"
 

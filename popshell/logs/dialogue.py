@@ -19,7 +19,7 @@ _WORD = re.compile(r"[A-Za-z]{3,8}(?: |$)")
 
 
 class Dialogue:
-    """Reads a form without marks. What is inferred is marked as inferred; what cannot be told is `unknown`."""
+    """Reads a form without marks. What is inferred is marked as inferred; what cannot be known is `unknown`."""
 
     def __init__(self, form: Format, lines: list[Line]) -> None:
         self.form = form

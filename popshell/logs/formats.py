@@ -11,7 +11,7 @@ A rule is a kind and a pattern; of an entry's rules the first that matches a lin
 | `node` | the address of one side |
 | `more` | goes on with the line before it |
 | `json` | an exchange of PopShell's own |
-| `bare` | a line of a dialogue without marks, behind something else |
+| `bare` | a line of a dialogue without marks, after something else |
 | `begin` | a new connection |
 | `closed` | the other end closed; `text` is what the log glued in front |
 | `close` | a file descriptor is closed |

@@ -178,7 +178,7 @@ class _Replay:
             entry.text = MASK if line.spec is None and _BASE64.match(entry.text) else line.redacted()
             self.session.secrets.update(line.secrets)
             self.quit = self.quit or line.name == "QUIT"
-            if line.name == "PASS" and line.secrets:  # the engine needs no password, and keeps each that it is told
+            if line.name == "PASS" and line.secrets:  # the engine needs no password, and keeps each that it gets
                 data = f"PASS {MASK}\r\n".encode()
         if not self.content:
             self.last = entry

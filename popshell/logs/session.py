@@ -16,7 +16,7 @@ class Entry:
     event: Event
     text: str = ""
     exchange: Exchange | None = None
-    #: part of a reply behind its first line
+    #: part of a reply after its first line
     content: bool = False
     #: the log does not show it; it is taken to have happened because the tool went on
     assumed: bool = False

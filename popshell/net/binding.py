@@ -33,7 +33,7 @@ def end_point_binding(certificate: bytes) -> bytes | None:
         _, _, end = _der(certificate, start)  # tbsCertificate
         _, start, stop = _der(certificate, end)  # signatureAlgorithm
         name = None
-        while start < stop and name is None:  # the OID, and behind it the parameters, where PSS names its hash
+        while start < stop and name is None:  # the OID, then the parameters, where PSS names its hash
             tag, inner, end = _der(certificate, start)
             name = _HASHES.get(_oid(certificate[inner:end])) if tag == 0x06 else None
             start = inner if tag & 0x20 else end

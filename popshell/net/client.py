@@ -119,7 +119,7 @@ def _name(rows: tuple[tuple[tuple[str, str], ...], ...]) -> str:
 
 
 class Target(NamedTuple):
-    """Where to connect and whom to trust. `ca_data` is PEM text; alone it is the only thing trusted."""
+    """Where to connect and which certificates to trust. `ca_data` is PEM text; alone it is the only thing trusted."""
 
     host: str
     port: int

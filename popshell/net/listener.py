@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _READ = 16 * 1024
 _BACKLOG = 1024
 #: What the system may hold of one connection's output. By itself it takes up to 4 MB for a peer that reads slowly, and
-#: reports progress only when a third of that is through: a slow peer could not be told from one that takes nothing.
+#: reports progress only when a third of that is through: a slow peer would look like one that takes nothing.
 _SEND_BUFFER = 128 * 1024
 #: A timer is never armed for less: a clock that stands still (a lesson's) must not turn it into a loop.
 _SOONEST = 0.001

@@ -129,7 +129,7 @@ class Credentials(NamedTuple):
     name: str
     #: the password, or the token
     secret: str
-    #: whom to act as; "" is oneself
+    #: the identity to act as; "" is one's own
     authzid: str = ""
     #: channel-binding data, None without TLS: the server's certificate's (net.client.TlsFacts.binding)
     binding: bytes | None = None

@@ -90,7 +90,7 @@ class MailServer:
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Let `observer` have the Exchanges of every session that begins from now on; gives what ends that.
 
-        It is called while a session is served and must not raise. Sessions that nobody observes pay nothing.
+        It is called while a session is served and must not raise. A session without a subscriber pays nothing.
         """
         self._subscribers.append(observer)
         return lambda: self._subscribers.remove(observer)

@@ -63,7 +63,7 @@ class Display:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        #: whether the reply shown last was a line that nobody asked for
+        #: whether the reply shown last was a line that no command asked for
         self._unasked = False
         #: how often each thing was shown that is said at length only at first (`:notes auto`)
         self._shown: Counter[object] = Counter()
