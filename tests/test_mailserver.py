@@ -161,7 +161,7 @@ class TestLines:
 
 
 class TestBareLf:
-    """A client that sends LF alone (`nc`) gets an answer that says so at once; nothing of such a line is ever a command."""
+    """A client that sends LF alone (`nc`) gets an answer at once; nothing of such a line is ever a command."""
 
     ANSWER = b"-ERR " + texts("en")["bare-lf"].encode() + b"\r\n"
 

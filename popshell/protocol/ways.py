@@ -73,8 +73,8 @@ def rank(
     certificate was, `binding` whether channel-binding data is there, `certificate` whether the client has shown one.
 
     Usable: bound, proof (the secret is not sent), token, certificate, digest (MD5, weak), protected (sent under TLS),
-    unverified (sent under TLS to a peer that was not verified), stls-first, in-clear. Not usable: no-list, not-offered, no-stamp,
-    no-binding, no-certificate, needs-tls, not-here (the server has it, this program has not).
+    unverified (sent under TLS to a peer that was not verified), stls-first, in-clear. Not usable: no-list, not-offered,
+    no-stamp, no-binding, no-certificate, needs-tls, not-here (the server has it, this program has not).
     """
     listed = capabilities.get("SASL", ()) if capabilities is not None else ()
     offered = {name.upper(): name for name in listed}
