@@ -260,7 +260,8 @@ _SHELL = {
     "REPLY_TIME": ("until a reply is whole", "s"),
     "COUNTDOWN": ("before the practice server's autologout it is counted down", "s"),
     "SLOWEST": ("a reply that comes more slowly is said to be slow", "octets a second"),
-    "HANG_TIME": ("after this the shell says what it is waiting for", "s"),
+    "HANG_TIME": ("after this the shell says what it is waiting for, and shows the lines of a reply as they come", "s"),
+    "TICK": ("from one look at what has come to the next", "s"),
     "CLOSING_TIME": ("how long the server may take to close after `QUIT`", "s"),
 }
 _SCREEN = {

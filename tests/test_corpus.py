@@ -46,6 +46,8 @@ MASKED = {
 }
 #: A number is bounded by its line alone (RFC 1939 §7), so this one is no bad number any more.
 UNBOUND = "RETR 99999999999999999999"
+#: Transcripts that lost what had come of a reply when the server closed within it: they hold it now.
+MENDED = {"server-closes-mid-listing": ["S: 1 100"]}
 
 
 def cases() -> list[Case]:
@@ -99,6 +101,8 @@ def test_json_and_transcripts_are_those_of_version_1(target: Target) -> None:
         for kind, read, now in (("jsonl", records, output), ("txt", transcript, saved)):
             wanted, found = (read(text, practice=practice) for text in (kept(case.name, kind), now))
             wanted = [masked(row, MASKED.get(case.name, {})) for row in wanted]
+            if kind == "txt" and case.name in MENDED:
+                found = [row for row in found if row not in MENDED[case.name]]
             if wanted != found:
                 faults.append(f"{case.name}.{kind} {first_difference(wanted, found)}")
     assert not faults, "\n".join(faults)

@@ -290,7 +290,7 @@ def test_a_timeout_of_the_user_holds_for_replies_and_the_greeting() -> None:
         assert held.kinds[3:] == [Waiting, Overdue]
         held.link.close()
         silent = Held({}, greeting=None, timeout=0.01, patient=False, endpoint=PRACTICE)
-        with pytest.raises(ConnectError, match="reply-timeout"):
+        with pytest.raises(ConnectError, match="greeting-timeout"):
             await silent.open()
 
     run(go())

@@ -83,6 +83,10 @@ _REASONS = {
 }
 _PROBLEMS = {
     "unasked": "unasked",
+    "unasked-listing": "unasked",
+    "unasked-rows": "unasked",
+    "unasked-last": "unasked",
+    "unasked-more": "unasked",
     "bare-lf": "bare-lf",
     "not-pop3": "not-pop3",
     "no-terminator": "cut-off",

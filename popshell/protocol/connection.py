@@ -239,6 +239,10 @@ class Connection:
             (pending.response is not None and held.endswith((b"\n.\n", b"\n.\r\n"))) or held == b".\n",
         )
 
+    def content_lines(self) -> bool:
+        """Whether a whole line has come of the content of a multi-line reply that is under way."""
+        return self._pending is not None and self._pending.response is not None and b"\r\n" in self._replies.held
+
     def under_way(self) -> Exchange | None:
         """The exchange that is due, as far as it has come; no record, and None if nothing is due."""
         if self._pending is None:

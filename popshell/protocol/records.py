@@ -234,10 +234,10 @@ class Exchange:
         return self.received.partition(b"\r\n")[0]
 
     def raw_content(self) -> bytes:
-        """The multi-line part as it arrived: byte-stuffed, with terminator; b"" if there is none."""
+        """The multi-line part as far as it arrived: byte-stuffed, with terminator; b"" if there is none."""
         if self.problem is not None and self.problem.code == "unasked-rows":
             return self.received
-        if self.response is None or self.response.content is None:
+        if self.response is None or (self.response.content is None and self.steps):
             return b""
         return self.received.partition(b"\r\n")[2]
 

@@ -15,6 +15,7 @@ from popshell.course.catalog import Catalog
 from popshell.course.explain import Note
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Due
+from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange, stamp
 from popshell.session import ConnectError, Endpoint
 from popshell.ui import diagram, layout, link
@@ -31,6 +32,7 @@ from popshell.ui.events import (
     Sent,
     ShellEvent,
     TlsStarted,
+    Unanswered,
     Waiting,
 )
 from popshell.ui.safety import SeatBelt
@@ -70,6 +72,8 @@ class Display:
         #: what does not fit on this connection, and where it leads
         self._notices: Notices | None = None
         self._place = ""
+        #: the line whose reply is shown as it comes, and how many lines of its content are shown
+        self._begun: tuple[CommandLine, int] | None = None
 
     def heard(self, event: ShellEvent) -> None:
         shell = self._shell
@@ -91,11 +95,18 @@ class Display:
                 shell.screen.challenge(challenge)
                 if not late:
                     shell.say("shell.challenge" if self._at_length("challenge") else "shell.challenge-brief")
-            case Waiting(due=due, rate=rate):
-                self._waiting(due, rate)
-            case Overdue(due=due):
-                if due is not None:
+            case Waiting():
+                self._waiting(event)
+            case Overdue(due=due, limit=limit):
+                self._arrived(due)
+                if due is not None and limit is None:
                     shell.say("shell.interrupted", style="warn", command=self._name(due))
+                elif due is not None:
+                    key = "shell.overdue" if due.command else "shell.overdue-greeting"
+                    shell.say(key, style="warn", command=self._name(due), seconds=limit)
+            case Unanswered(exchange=exchange):
+                if exchange.problem is not None and exchange.problem.code == "no-terminator":
+                    self._rest(exchange)
             case TlsStarted(facts=facts):
                 known = {"version": "TLS", "cipher": "", **facts}
                 shell.say("shell.tls-on", style="lock", **known, lock=shell.screen.lock)
@@ -116,10 +127,11 @@ class Display:
         """The reply, the notes, and the arrow if the state changed."""
         shell, screen, exchange = self._shell, self._shell.screen, event.exchange
         if event.late and exchange.problem is None and exchange.command is not None:
-            shell.say("shell.late", command=exchange.command.name)
+            begun = self._begun is not None and self._begun[0] is exchange.command
+            shell.say("shell.late-rest" if begun else "shell.late", command=exchange.command.name)
         # The practice server never repeats what it was sent (sec-V3): nothing of its words needs a mask.
         screen.echoes = not shell.on_practice
-        shell.reply(self._with_evidence(exchange))
+        self._rest(self._with_evidence(exchange))
         unasked, self._unasked = self._unasked, exchange.problem is not None and exchange.problem.code == "unasked"
         # Of many such lines it is said once.
         notes = () if unasked and self._unasked else self._worth_saying(exchange, event.notes)
@@ -195,8 +207,44 @@ class Display:
         """What is waited for: a command, or the greeting."""
         return show(due.command.name if due.command else self._shell.words("problem.greeting"), keep="")
 
-    def _waiting(self, due: Due, rate: int | None) -> None:
-        """What has come of the reply so far, and what is missing."""
+    def _arrived(self, due: Due | None) -> None:
+        """Show the lines that have come of a reply under way, after those that were shown before."""
+        session = self._shell.session
+        if due is None or due.command is None or session is None or not session.connection.content_lines():
+            return
+        begun = self._begun is not None and self._begun[0] is due.command
+        start = self._begun[1] if begun and self._begun else 0
+        under_way = session.connection.under_way()
+        if under_way is not None and (not begun or start < self._shell.screen.comfortable):
+            self._shell.screen.echoes = not self._shell.on_practice
+            self._begun = due.command, self._shell.screen.arriving(under_way, start, begun=begun)
+
+    def _rest(self, exchange: Exchange) -> None:
+        """Show a reply, but for what was shown as it came."""
+        begun, self._begun = self._begun, None if exchange.command else self._begun
+        if begun is not None and begun[0] is exchange.command:
+            self._shell.reply(exchange, begun[1], begun=True)
+        else:
+            self._shell.reply(exchange)
+
+    def _waiting(self, event: Waiting) -> None:
+        """What has come of the reply so far, and what is missing; how long it has been waited for."""
+        due, words = event.due, self._shell.words
+        if due is not None:
+            self._arrived(due)
+            if event.first or event.rate is not None:
+                self._missing(due, event.rate)
+            named = words("toolbar.due", command=self._name(due)) if due.command else words("toolbar.due-greeting")
+        else:
+            named = words(f"shell.lasting-{event.what}")
+        facts = {"due": named, "seconds": event.seconds, "limit": event.limit, "octets": due.octets if due else 0}
+        text = words("shell.clock" if event.limit is not None else "shell.clock-short", **facts)
+        if self._shell.screen.interactive:
+            text += words("shell.clock-leave")
+        self._shell.screen.clock([("note", text)], event.seconds)
+
+    def _missing(self, due: Due, rate: int | None) -> None:
+        """What is missing of the reply."""
         if rate is not None:
             key = "shell.waiting-slow"
         elif due.bare_lf_dot:

@@ -15,7 +15,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TextIO, cast
 
 from prompt_toolkit.application.run_in_terminal import run_in_terminal
 from prompt_toolkit.buffer import Buffer
@@ -37,9 +37,9 @@ from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.events import Replied, ShellEvent
 from popshell.ui.front import Front, Stopped, Typed
 from popshell.ui.history import MemoryHistory, RecentSuggest, ShellHistory
-from popshell.ui.layout import Look
+from popshell.ui.layout import Line, Look
 from popshell.ui.prompt import Mask, ShellLexer, Toolbar, Typing, formatted, hint, prompt_line
-from popshell.ui.screen import Screen
+from popshell.ui.screen import ClockOut, Screen
 from popshell.ui.shell import Shell
 from popshell.visible import fault_of, show
 
@@ -55,6 +55,14 @@ class TerminalScreen(Screen):
     def __init__(self, look: Look, *, ascii: bool = False) -> None:
         super().__init__(look, ascii=ascii)
         self.pauses = True
+        self._clock = ClockOut(self.out)
+        self.out = cast("TextIO", self._clock)
+
+    def clock(self, line: Line, seconds: int) -> None:
+        """One row, drawn anew each second."""
+        look = self.look
+        row = layout.clip_line(look.spelled([("", " "), *line]), look.width, look.ellipsis)
+        self._clock.clock(self.drawn([row]).rstrip("\n"))
 
     def interrupt(self, show: Callable[[], None]) -> None:
         self.editor.interruptions.tell(show)
@@ -136,6 +144,7 @@ class Editor:
     async def read(self, front: Front) -> Typed | None:
         """One prompt; None after Ctrl-C. Ctrl-D is the end."""
         self.interrupted()
+        self.shell.screen.lines([])  # a row that counts is gone
         shell, ahead = self.shell, self._terminal.typed_ahead().lstrip("\n")
         kept = not shell.draft and "\n" in ahead
         # Lines that were typed ahead stay whole: what is typed next begins a line of its own.

@@ -88,16 +88,25 @@ class Challenged(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A reply takes long. `rate` in octets a second if it comes slowly, None if it does not come at all."""
+    """Something takes long: published each second from `link.HANG_TIME` on.
 
-    due: Due
+    `what` is `reply` (the greeting's too; `due` says of which, and what has come), `connecting` or `tls`. `limit` is in
+    seconds, None if it is not known here. `rate`, once, in octets a second, if a reply comes slowly.
+    """
+
+    due: Due | None
     rate: int | None = None
+    seconds: int = 0
+    limit: int | None = None
+    first: bool = True
+    what: str = "reply"
 
 
 class Overdue(NamedTuple):
-    """A reply is no longer waited for; it may still come."""
+    """A reply is no longer waited for; it may still come. `limit` in seconds if a deadline passed, None for Ctrl-C."""
 
     due: Due | None
+    limit: int | None = None
 
     @property
     def late(self) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from typing import TypeVar
 
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Due
@@ -40,6 +41,8 @@ from popshell.ui.events import (
     Waiting,
 )
 
+_T = TypeVar("_T")
+
 #: Seconds before autologout at which it is counted down, or announced.
 COUNTDOWN = 60.0
 #: A server that sends less is slow, in octets a second: worth a word, no reason to leave.
@@ -47,7 +50,9 @@ SLOWEST = 100
 #: How long the server may take to close after QUIT, in seconds, before this side does.
 CLOSING_TIME = 2.0
 #: After so many seconds it is said what is waited for. Slow refusals are common: Courier 1.0.16 takes 5 s.
-HANG_TIME = 3.0
+HANG_TIME = 2.0
+#: Seconds from one look at what has come to the next.
+TICK = 1.0
 #: After so many seconds a reply that is not complete is no longer waited for (docs/reference-limits.md).
 REPLY_TIME = 60.0
 GREETING_TIME = 30.0
@@ -115,7 +120,7 @@ class Link:
         """
         self._publish(Connecting())
         try:
-            self.connection = await connecting
+            self.connection = await self._lasting(connecting, "connecting")
         except BaseException:
             self.phase = Phase.CLOSED
             raise
@@ -155,9 +160,7 @@ class Link:
         """
         limit = self._time_for(awaited)
         try:
-            done, _ = await asyncio.wait({awaited}, timeout=min(HANG_TIME, limit))
-            if not done:
-                await self._watch(awaited, limit - HANG_TIME)
+            await self._watch(awaited, limit)
         except asyncio.CancelledError:
             awaited.cancel()
             raise
@@ -165,11 +168,12 @@ class Link:
             awaited.cancel()
             if not self._patient:
                 self.close(End.TIMEOUT)
-                raise ConnectError("reply-timeout", seconds=round(limit))
-            self._publish(Overdue(self.due()))
+                greets = self.connection is not None and awaited is self.connection.session.greeting
+                raise ConnectError("greeting-timeout" if greets else "reply-timeout", seconds=round(limit))
+            self._publish(Overdue(self.due(), round(limit)))
             return None
         if self._next is not None and not self._next.done():
-            await self._next
+            await self._lasting(self._next, "tls")
         return awaited.result()
 
     def _time_for(self, awaited: asyncio.Future[Event | None]) -> float:
@@ -184,22 +188,41 @@ class Link:
         """The reply that is under way, as far as it has come."""
         return self.session.connection.due() if self.session else None
 
-    async def _watch(self, awaited: asyncio.Future[Event | None], seconds: float) -> None:
-        """Report what is missing of the reply so far, and wait on; that it comes slowly is reported once."""
+    async def _watch(self, awaited: asyncio.Future[Event | None], limit: float) -> None:
+        """Wait for a reply, and report each second what has come of it; that it comes slowly is reported once."""
         loop = asyncio.get_running_loop()
-        end, seen, reported, session = loop.time() + seconds, self.due(), False, self.session
-        if seen is not None:
-            self._publish(Waiting(seen))
-        while session is not None and (left := end - loop.time()) > 0:
-            done, _ = await asyncio.wait({awaited}, timeout=min(left, HANG_TIME))
-            due = session.connection.due()
-            if done or due is None:
+        began, session, seen, reported = loop.time(), self.session, None, False
+        step = min(HANG_TIME, limit)
+        while not (await asyncio.wait({awaited}, timeout=step))[0] and session is not None:
+            due, passed = session.connection.due(), loop.time() - began
+            if due is None or (seen is not None and passed >= limit):
                 return
-            lasted = session.now() - due.since
+            rate, lasted = None, session.now() - due.since
             if not reported and seen is not None and seen.octets < due.octets < SLOWEST * lasted:
-                self._publish(Waiting(due, round(due.octets / lasted)))
-                reported = True
-            seen = due
+                rate, reported = round(due.octets / lasted), True
+            self._publish(Waiting(due, rate, round(passed), round(limit), first=seen is None))
+            if passed >= limit:
+                return
+            seen, step = due, min(TICK, HANG_TIME, limit - passed)
+
+    async def _lasting(self, work: Awaitable[_T], what: str) -> _T:
+        """Wait for what is no reply, and report each second that it lasts.
+
+        Trap: `work` is awaited here and in no task, because the greeting may come in the turn of the loop after it.
+        """
+        ticking = asyncio.ensure_future(self._tick(what))
+        try:
+            return await work
+        finally:
+            ticking.cancel()
+
+    async def _tick(self, what: str) -> None:
+        loop = asyncio.get_running_loop()
+        began, step, first = loop.time(), HANG_TIME, True
+        while not self.silent:
+            await asyncio.sleep(step)
+            self._publish(Waiting(None, seconds=round(loop.time() - began), first=first, what=what))
+            step, first = min(TICK, HANG_TIME), False
 
     def received(self, event: Event, awaited: bool) -> None:
         """The session has an event; `awaited` if a call waits for it."""

@@ -10,7 +10,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TextIO
+from dataclasses import replace
+from typing import Any, Protocol, TextIO
 
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
@@ -22,6 +23,8 @@ from popshell.ui.layout import PLAIN, Line, Look, wrap
 
 #: A reply is shown whole if it fills no more windows than that, and no more lines; else a windowful, and `:more`.
 WINDOWS, MOST_LINES = 3, 200
+#: Seconds of a wait at which a screen that is not redrawn says how long it has lasted.
+CLOCK_LINES = (2, 10, 30)
 #: Octets that no window is high enough for.
 _SURELY_LONG = 1 << 20
 #: Lines of a broken reply that are shown.
@@ -34,6 +37,30 @@ class LineSource(Protocol):
     async def __anext__(self) -> str: ...
 
     def read_ahead(self) -> list[str]: ...
+
+
+class ClockOut:
+    """A terminal's output with a row at its end that counts: it is redrawn, and gone when anything else is written."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._stands = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out, name)
+
+    def write(self, text: str) -> int:
+        if self._stands:
+            self._stands = False
+            text = "\r\x1b[2K" + text
+        return self._out.write(text)
+
+    def clock(self, row: str) -> None:
+        """Draw the row anew; it is no wider than the window."""
+        self.write("")
+        self._out.write(row)
+        self._out.flush()
+        self._stands = True
 
 
 class Screen:
@@ -125,19 +152,22 @@ class Screen:
         self.out.write(drawn + (self._look.paint("note", f"   ({note})") if note else "") + "\n")
         self.out.flush()
 
-    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> stream.Shown:
-        """Show the reply of an Exchange, from content line `start`."""
+    def reply(
+        self, exchange: Exchange, start: int = 0, most: int | None = None, *, begun: bool = False
+    ) -> stream.Shown:
+        """Show the reply of an Exchange, from content line `start`; `begun`: what is before it was shown as it came."""
         self.page = ""
-        if exchange.problem is not None and not exchange.problem.unasked:
-            return self._evidence(exchange)
         code = exchange.problem.code if exchange.problem else ""
-        if start == 0 and exchange.received and code != "unasked-rows":
-            self.out.write(self._status(exchange, self.echoes) + "\n")
         raw = exchange.raw_content()
+        if exchange.problem is not None and not exchange.problem.unasked and not (raw and code == "no-terminator"):
+            return self._evidence(exchange)
+        if start == 0 and not begun and exchange.received and code != "unasked-rows":
+            self.out.write(self._status(exchange, self.echoes) + "\n")
         if not raw:
             self.out.flush()
             return stream.Shown(0, 0)
-        most = self._most_of(raw, start) if most is None else most
+        if most is None:
+            most = max(self._most_of(raw, 0) - start, 0) if begun else self._most_of(raw, start)
         hidden = self.text_of("shell.hidden") or "+{octets}"
         view = stream.View(self._look, self._window(), most, self.longest, hidden)
         return stream.write_content(self.out, raw, rules.body_kind(exchange.name), view, first=start)
@@ -197,6 +227,16 @@ class Screen:
         `piped`: where no person sits at the keyboard, the next line of the script is the answer to a hidden question.
         """
         return None
+
+    def arriving(self, exchange: Exchange, start: int, *, begun: bool) -> int:
+        """Show the whole lines that have come of a reply under way, up to the cap; how many lines are shown now."""
+        whole = replace(exchange, received=exchange.received[: exchange.received.rfind(b"\r\n") + 2])
+        return start + self.reply(whole, start, max(self.comfortable - start, 0), begun=begun).lines
+
+    def clock(self, line: Line, seconds: int) -> None:
+        """Show how long something has been waited for: here a line at a few times, no row that is redrawn."""
+        if seconds in CLOCK_LINES:
+            self.lines(wrap(line, self.look, "     ", "     "))
 
     def waiting(self, text: str) -> None:
         self.lines(wrap([("note", text)], self.look, "     ", "     "))
@@ -287,7 +327,9 @@ class JsonScreen(PlainScreen):
     def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
         """Part of the record."""
 
-    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> stream.Shown:
+    def reply(
+        self, exchange: Exchange, start: int = 0, most: int | None = None, *, begun: bool = False
+    ) -> stream.Shown:
         return stream.Shown(0, 0)
 
     def challenge(self, challenge: Challenge) -> None:

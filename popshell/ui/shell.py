@@ -172,9 +172,12 @@ class Shell:
         if self.rest:
             self.say("shell.more", left=len(self.rest.rows), total=len(rows))
 
-    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None) -> None:
-        """Show the reply of an exchange from content line `start`, `most` lines of it or what fits the window."""
-        shown = self.screen.reply(exchange, start, most)
+    def reply(self, exchange: Exchange, start: int = 0, most: int | None = None, *, begun: bool = False) -> None:
+        """Show the reply of an exchange from content line `start`, `most` lines of it or what fits the window.
+
+        `begun`: its status line and the lines before `start` were shown as they came.
+        """
+        shown = self.screen.reply(exchange, start, most, begun=begun)
         self.rest = Rest(exchange=exchange, start=start + shown.lines) if shown.left > 0 else None
         if self.rest:
             self.say("shell.more", left=shown.left, total=start + shown.total)
