@@ -47,7 +47,7 @@ MASKED = {
 #: A number is bounded by its line alone (RFC 1939 §7), so this one is no bad number any more.
 UNBOUND = "RETR 99999999999999999999"
 #: Transcripts that lost what had come of a reply when the server closed within it: they hold it now.
-MENDED = {"server-closes-mid-listing": ["S: 1 100"]}
+MENDED = {"server-closes-mid-listing": ["S: 1 100", "S: 2 2"]}
 
 
 def cases() -> list[Case]:
