@@ -32,6 +32,7 @@ from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
 from popshell.course.catalog import Catalog
 from popshell.protocol.line import MASK
+from popshell.ui import keys as keys_of_terminals
 from popshell.ui import layout, terminal, theme
 from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.events import Replied, ShellEvent
@@ -119,6 +120,28 @@ class Editor:
             if isinstance(control, BufferControl) and control.buffer is self._session.default_buffer:
                 control.lexer = ShellLexer(self._typing)
         self._asking: PromptSession[str] | None = None
+        keys_of_terminals.understand(self._session.app.input)
+        self._session.app.renderer.cpr_not_supported_callback = self._without_cpr
+        if not self._session.app.output.responds_to_cpr:
+            self._session.app.output.get_rows_below_cursor_position = self._rows_below  # type: ignore[method-assign]
+
+    def _without_cpr(self) -> None:
+        """The terminal does not say where its cursor is: the rows of the toolbar are made below the prompt."""
+        app = self._session.app
+        app.output.get_rows_below_cursor_position = self._rows_below  # type: ignore[method-assign]
+        app.renderer.erase()
+        app.renderer.request_absolute_cursor_position()
+        app.invalidate()
+
+    def _rows_below(self) -> int:
+        """Make sure of rows below the cursor, which stands in the first column, and say how many with its own."""
+        output = self._session.app.output
+        size = output.get_size()
+        rows = min(len(self._toolbar(size.rows, size.columns)), size.rows - 1)
+        output.write_raw("\n" * rows)
+        output.cursor_up(rows)
+        output.flush()
+        return rows + 1
 
     def _run_line(self, buffer: Buffer, line: str) -> None:
         """Run the line of a key; what was being typed comes back to the next prompt."""
@@ -163,10 +186,27 @@ class Editor:
     @contextlib.contextmanager
     def interrupts(self, task: asyncio.Task[Any]) -> Iterator[None]:
         self._task = task
+        self._listen()
         try:
             yield
         finally:
             self._task = None
+            asyncio.get_running_loop().remove_reader(0)
+
+    def _listen(self) -> None:
+        """While something is waited for, keys are kept; kitty's Ctrl-C is one, and no signal."""
+        if self._task is None:
+            return
+        loop = asyncio.get_running_loop()
+
+        def key() -> None:
+            if not self._terminal.take():
+                loop.remove_reader(0)
+            elif self._terminal.interrupts():
+                self._interrupted()
+
+        with contextlib.suppress(OSError, NotImplementedError):
+            loop.add_reader(0, key)
 
     def interrupted(self) -> None:
         if self._stopped is not None:
@@ -295,6 +335,7 @@ class Editor:
             erase_when_done=hidden,
             key_bindings=keys,
         )
+        self._asking.app.renderer.cpr_not_supported_callback = lambda: None
         # A prompt of more than one line would be repeated on each resize; so all but the last is printed.
         look = self.shell.screen.look
         *above, last = layout.paragraph(question.strip(), look.within(max(look.width - 12, 39)), " ", "warn")
@@ -313,12 +354,14 @@ class Editor:
         finally:
             self._asking = None
             self._terminal.quiet()
+            self._listen()
 
     async def page_out(self, rows: Iterable[str]) -> bool:
         """Give the terminal to the user's pager, and take it again. What happens meanwhile is shown afterwards."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is the pager's, Ctrl-Z stops both
         loop.remove_signal_handler(signal.SIGTSTP)
+        loop.remove_reader(0)
         self._terminal.restore()
         self.interruptions.hold()
         try:
@@ -326,6 +369,7 @@ class Editor:
         finally:
             self._terminal.quiet()
             self._install_signals(loop)
+            self._listen()
             await self.interruptions.release()
 
 

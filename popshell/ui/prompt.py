@@ -170,6 +170,10 @@ class ShellLexer(Lexer):
         return self._typing.version()
 
 
+#: What joins emoji into one, each as a character of one column: terminals disagree how wide the joined one is.
+_APART = {0x200D: "+", 0xFE0F: " ", **dict.fromkeys(range(0x1F3FB, 0x1F400), "+")}
+
+
 class Mask(Processor):
     """Shows secrets as bullets of the same number, so that the cursor stays right (sec-K2)."""
 
@@ -187,7 +191,7 @@ class Mask(Processor):
         for fragment in transformation_input.fragments:
             style, text = fragment[0], fragment[1]
             secret = "class:secret" in style and (challenged or not answering)
-            out.append((style, dot * len(text) if secret else text))
+            out.append((style, dot * len(text) if secret else text.translate(_APART)))
         return Transformation(out)
 
 

@@ -25,6 +25,8 @@ from types import FrameType
 
 #: Rows that are handed over in one go.
 _ROWS = 500
+_CTRL_C = re.compile(rb"\x1b\[(?:99(?::\d*)*;5(?::1)?(?:;[\d:]*)?u|27;5;99~)")
+_ENTER = re.compile(r"\x1b\[13(?:;1(?::1)?)?u")
 _ESCAPES = re.compile(r"\x1b\[200~|\x1b\[201~|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|\x1b.?")
 
 
@@ -34,6 +36,7 @@ class Terminal:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._found = termios.tcgetattr(fd)
+        self._taken = b""
 
     def quiet(self) -> None:
         """No echo, no line editing; Ctrl-C and its like still work."""
@@ -72,20 +75,32 @@ class Terminal:
 
     def typed_ahead(self) -> str:
         """What was typed since the last prompt: lines end with LF, escape sequences are left out, backspace obeyed."""
-        data = b""
         with contextlib.suppress(OSError, ValueError):
-            while select.select([self._fd], [], [], 0)[0]:
-                more = os.read(self._fd, 65536)
-                if not more:
-                    break
-                data += more
+            while select.select([self._fd], [], [], 0)[0] and self.take():
+                pass
+        data, self._taken = self._taken, b""
         return edit(data.decode("utf-8", "replace"))
+
+    def take(self) -> bool:
+        """Keep the keys that are there for `typed_ahead`; False at the end of the input."""
+        with contextlib.suppress(OSError):
+            data = os.read(self._fd, 65536)
+            self._taken += data
+            return bool(data)
+        return False
+
+    def interrupts(self) -> bool:
+        """Whether a Ctrl-C is among the keys kept that was sent as an escape sequence; it is taken out."""
+        match = _CTRL_C.search(self._taken)
+        if match:
+            self._taken = self._taken[: match.start()] + self._taken[match.end() :]
+        return match is not None
 
 
 def edit(typed: str) -> str:
     """Raw keys as the text that they would have given."""
     out: list[str] = []
-    for ch in _ESCAPES.sub("", typed).replace("\r\n", "\n").replace("\r", "\n"):
+    for ch in _ESCAPES.sub("", _ENTER.sub("\r", typed)).replace("\r\n", "\n").replace("\r", "\n"):
         if ch in "\x7f\b":
             if out and out[-1] != "\n":
                 out.pop()
