@@ -12,10 +12,13 @@ import re
 from prompt_toolkit.input.base import Input
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.input.vt100_parser import Vt100Parser
+from prompt_toolkit.key_binding.key_processor import KeyPress
+from prompt_toolkit.keys import Keys
 
 #: `CSI key[:others] ; modifiers[:event] [; text] u` and xterm's `CSI 27 ; modifiers ; key ~`.
 _KEY = re.compile(r"\x1b\[(?:(\d+)((?::\d*)*)(?:;(\d*)(?::(\d+))?(?:;[\d:]*)?)?u|27;(\d+);(\d+)~)")
 _BEGUN = re.compile(r"\x1b\[[0-9:;]+\Z")
+_CURSOR = re.compile(r"\x1b\[\d+;\d+R")
 _SHIFT, _ALT, _CTRL = 1, 2, 4
 #: kitty's private keys that type something: Enter and the digits of the keypad.
 _KEYPAD = {57414: "\r", **{57399 + digit: str(digit) for digit in range(10)}}
@@ -68,7 +71,7 @@ class Parser(Vt100Parser):
     def _paste(self, data: str) -> None:
         """Ctrl-C ends a paste whose end has not come: what was pasted is dropped with the line."""
         self._held = ""
-        arrived = self._paste_buffer + data
+        arrived = _CURSOR.sub(self._cursor, self._paste_buffer + data)
         end = arrived.find("\x1b[201~")
         if end < 0 and ("\x03" in data or "\x03" in legacy(data)):
             self._in_bracketed_paste, self._paste_buffer = False, ""
@@ -79,6 +82,11 @@ class Parser(Vt100Parser):
             self._paste_buffer = ""
             super().feed(arrived[: end + 6])
             self.feed(arrived[end + 6 :])
+
+    def _cursor(self, match: re.Match[str]) -> str:
+        """Where the cursor is, which a resize makes the library ask for, may be answered within a paste."""
+        self.feed_key_callback(KeyPress(Keys.CPRResponse, match[0]))
+        return ""
 
     def flush(self) -> None:
         held, self._held = self._held, ""
