@@ -333,12 +333,12 @@ class TestExchange:
         assert exchange.ok
         assert not exchange.is_greeting
 
-    def test_an_incomplete_reply_is_no_content(self) -> None:
-        """sec-P5: what was cut is never taken for a message."""
+    def test_an_incomplete_reply_is_kept_and_is_no_message(self) -> None:
+        """sec-P5: what was cut is shown as far as it came, and never taken for a message."""
         exchange = last("C: RETR 1", "S: +OK", "S: half", CLOSE)
         assert exchange.problem == Problem("no-terminator")
         assert not exchange.ok
-        assert exchange.raw_content() == b""
+        assert exchange.raw_content() == b"half\r\n"
         assert exchange.response is not None
         assert exchange.response.content is None
         assert exchange.received == b"+OK\r\nhalf\r\n"
