@@ -58,6 +58,10 @@ SECRETS = [
     # what was meant for another command, another protocol, or as an answer
     (f"USER mei {CANARY}", Context(A), f"USER mei {MASK}"),
     (f"user mei {CANARY} {CANARY}", Context(A), f"user mei {MASK} {MASK}"),
+    (f"USR mei {CANARY}", Context(A), f"USR mei {MASK}"),
+    (f"USER: mei  {CANARY} x", Context(A), f"USER: mei {MASK}"),
+    (f"\uff35\uff33\uff25\uff32 mei {CANARY}", Context(A), f"\uff35\uff33\uff25\uff32 mei {MASK}"),
+    (f"pwd {CANARY}", Context(A), f"pwd {MASK}"),
     (f"LOGIN mei {CANARY}", Context(A), f"LOGIN {MASK}"),
     (f"a1 LOGIN mei {CANARY}", Context(A), f"a1 LOGIN {MASK}"),
     (f"AUTHENTICATE PLAIN {CANARY}", Context(T), f"AUTHENTICATE {MASK}"),

@@ -8,7 +8,7 @@ A text is secret by where it stands (position) or by what it looks like (likenes
 | APOP's digest, AUTH's initial response, and whatever follows them | RFC 1939 §7, RFC 5034 §4 |
 | a line that answers a challenge, except `*` | RFC 5034 §4 |
 | right after `+OK` to USER, a word that is no command, and what follows it | it was meant to be PASS |
-| what follows the name of USER | it was meant to be the password |
+| what follows the name of USER, or of a slip of it | it was meant to be the password |
 | after a login that was refused or held back, a line that is no command | it may be the answer that was not asked for |
 
 | likeness | example |
@@ -43,7 +43,7 @@ CANCEL = "*"
 _LOGINS = tuple(spec for spec in COMMANDS.values() if any(p.kind in (Kind.SECRET, Kind.DIGEST) for p in spec.params))
 _BEFORE_LOGIN = frozenset(spec.must_follow for spec in _LOGINS if spec.must_follow)
 #: Words with which other protocols log in; what follows them holds a secret in any state.
-_FOREIGN_LOGINS = ("LOGIN", "AUTHENTICATE", "AUTHINFO", "PASSWORD", "PASSWD", "PASSPHRASE")
+_FOREIGN_LOGINS = ("LOGIN", "AUTHENTICATE", "AUTHINFO", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE", "PWD")
 #: The longest keyword (RFC 1939 §3): a longer word is none, and may be the secret itself.
 _LONGEST_KEYWORD = 4
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
@@ -60,8 +60,8 @@ def secret_rest(text: str, start: int, end: int, spec: CommandSpec | None, conte
     word = text[start:end]
     after_user = context.follows in _BEFORE_LOGIN
     if not (after_user or (context.state is not State.TRANSACTION and _resembles_login(word))):
-        if (foreign := _foreign_login(text, start)) is not None:
-            return foreign, foreign + 1
+        if (head := _foreign_login(text, start) or _slip_of_a_name(text, start, word)) is not None:
+            return head, head + 1
         waits = context.refused and context.state is State.AUTHORIZATION and word != CANCEL
         return (start, start) if waits else None
     if len(word) <= _LONGEST_KEYWORD:
@@ -96,6 +96,14 @@ def _foreign_login(text: str, start: int) -> int | None:
     return None
 
 
+def _slip_of_a_name(text: str, start: int, word: str) -> int | None:
+    """Where the account's name ends after a slip of USER, if more follows it: that may be the password."""
+    if not _resembles(word, _BEFORE_LOGIN):
+        return None
+    name = re.match(r"[^ \t]+[ \t]+[^ \t]+(?=[ \t])", text[start:])
+    return start + name.end() if name else None
+
+
 def _plain_width(word: str) -> str:
     """Full-width letters as ASCII ones."""
     if word.isascii():
@@ -107,8 +115,13 @@ def _plain_width(word: str) -> str:
 
 def _resembles_login(verb: str) -> bool:
     """Whether a word that is no command was probably meant for one that carries a secret: `PASSWORD`, `PAS`, `PSAS`."""
+    return _resembles(verb, (spec.name for spec in _LOGINS))
+
+
+def _resembles(verb: str, names: Iterable[str]) -> bool:
+    """Whether a word is one of `names` with more letters after it, or with one slip, in any width."""
     word = _plain_width(verb).upper()
-    return any(word.startswith(spec.name) or _is_one_slip(word, spec.name) for spec in _LOGINS)
+    return any(word.startswith(name) or _is_one_slip(word, name) for name in names)
 
 
 def _is_one_slip(word: str, name: str) -> bool:
