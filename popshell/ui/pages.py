@@ -161,7 +161,11 @@ def _fence(token: Token, indent: str, look: Look, words: Words) -> Iterator[Line
         source = info.partition(" ")[2].strip().strip('"')
         yield from wrap([("dim", words("page.quoted", source=tame(source)))], look, indent, indent)
     for row in token.content.rstrip("\n").split("\n"):
-        yield look.spelled([("", indent), *(_dialogue(row) if word == "pop3" else [("literal", tame(row))])])
+        line = look.spelled([("", indent), *(_dialogue(row) if word == "pop3" else [("literal", tame(row))])])
+        if line_columns(line) <= look.width:
+            yield line
+        else:  # what does not fit goes on below, right of the mark
+            yield from wrap(line[1:], look, indent, indent + "   ")
 
 
 def _dialogue(row: str) -> Line:
