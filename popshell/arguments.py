@@ -8,7 +8,6 @@ function that argparse calls for gettext.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from popshell import __version__
 from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES
 from popshell.net.address import TlsMode
-from popshell.visible import width
 
 if TYPE_CHECKING:
     import argparse
@@ -248,11 +246,11 @@ def parser(command: str, words: Words) -> argparse.ArgumentParser:
         """argparse counts characters, where a Chinese one has two columns; line breaks of a text are kept."""
 
         def _split_lines(self, text: str, width: int) -> list[str]:
-            return _filled(text, width)
+            return _wrapped(text, width)
 
         def _fill_text(self, text: str, width: int, indent: str) -> str:
             paragraphs = text.split("\n")
-            return "\n".join(indent + row for part in paragraphs for row in _filled(part, width - len(indent)))
+            return "\n".join(indent + row for part in paragraphs for row in _wrapped(part, width - len(indent)))
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
@@ -304,15 +302,12 @@ def _epilog(command: str, words: Words) -> Iterator[str]:
         number += 1
 
 
-def _filled(text: str, room: int) -> list[str]:
-    """`text` in rows of at most `room` columns; none begins with closing punctuation. Blanks at its start are kept."""
+def _wrapped(text: str, room: int) -> list[str]:
+    """`text` in rows of at most `room` columns, each with the blanks with which it begins."""
+    from popshell.ui.layout import wrap_text  # only a page of help needs it
+
     lead = text[: len(text) - len(text.lstrip(" "))]
-    rows = [lead]
-    for piece in re.findall(r"(?:[!-~]+ *|[^!-~])[，。；：、）」]*", text[len(lead) :]):
-        if rows[-1].strip() and width(rows[-1] + piece.rstrip()) > room:
-            rows.append(lead)
-        rows[-1] += piece
-    return [row.rstrip() for row in rows]
+    return wrap_text(text, room, lead, lead) or [""]
 
 
 def peek(argv: Sequence[str], name: str) -> str | None:

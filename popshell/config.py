@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from popshell.words import LANGUAGES
+
 #: The program's commands (arguments.py has their parsers): no connection may be named like one.
 SUBCOMMANDS = ("learn", "serve", "explain", "lint", "config", "lesson")
 #: What `editing = "..."` can be.
 EDITING = ("emacs", "vi")
 NOTES = ("auto", "full", "brief", "off")
 THEMES = ("auto", "dark", "light", "none")
-LANGUAGE_TAGS = ("en", "zh-Hant")
 TLS_MODES = ("implicit", "stls", "none")
 
 
@@ -40,7 +41,7 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    Setting("language", LANGUAGE_TAGS, "", "POPSHELL_LANG", "--lang"),
+    Setting("language", LANGUAGES, "", "POPSHELL_LANG", "--lang"),
     Setting("notes", NOTES, "auto", "", "--notes"),
     Setting("theme", THEMES, "auto", "", "--theme"),
     Setting("editing", EDITING, "emacs", "", "--vi"),

@@ -1,4 +1,4 @@
-"""Filling of placeholders in the words of `lessons/`; everyone may import it.
+"""The languages of `lessons/`, and the filling of placeholders in their words; every package may import it.
 
 `{name}` is replaced by a fact; `{count|message|messages}` chooses by number, and `#` in a choice stands for the number.
 Nothing is evaluated: a lesson is data (sec-D1).
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+#: The languages, by tag. `en` is the one that others fall back to.
+LANGUAGES = ("en", "zh-Hant")
 _PLACE = re.compile(r"\{([a-z_]+)(?:\|([^|{}]*)\|([^|{}]*))?\}")
 
 

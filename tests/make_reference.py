@@ -620,7 +620,7 @@ def warned(code: str) -> str:
     return words()(f"warn.{code}")
 
 
-def house() -> str:
+def modules() -> str:
     """The files of the program, each with the first sentence that it says of itself."""
     out = []
     for folder in ("popshell", *(f"popshell/{path.name}" for path in sorted((ROOT / "popshell").iterdir()))):
@@ -746,7 +746,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "usage": usage,
     "options": options,
     "states": mermaid,
-    "house": house,
+    "modules": modules,
     "benchmarks": lambda: programs("benchmarks"),
     "soak": lambda: programs("soak"),
     "json": json_record,

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from popshell.course.document import Document, LessonError, read_tables, safe
+from popshell.words import LANGUAGES as LANGUAGES
 from popshell.words import fill
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-#: The languages, by tag. `en` is the one that others fall back to.
-LANGUAGES = ("en", "zh-Hant")
 _T = TypeVar("_T")
 
 
@@ -56,9 +55,11 @@ def choose_language(wanted: str | None, environ: Mapping[str, str]) -> str:
 def match_language(name: str) -> str | None:
     """The tag of a language that `name` asks for, or None."""
     name = name.replace("_", "-").lower()
-    if name in ("zh", "zh-tw", "zh-hk", "zh-mo") or name.startswith("zh-hant"):
+    if name in ("zh", "zh-tw", "zh-hk", "zh-mo"):
         return "zh-Hant"
-    return "en" if name in ("en", "c", "posix") or name.startswith("en-") else None
+    if name in ("c", "posix"):
+        return "en"
+    return next((tag for tag in LANGUAGES if f"{name}-".startswith(f"{tag.lower()}-")), None)
 
 
 class Words:
