@@ -166,6 +166,5 @@ def test_the_place_is_the_one_of_platformdirs(monkeypatch: pytest.MonkeyPatch, t
 def test_settings_of_the_program_and_of_its_tables_are_the_same() -> None:
     from popshell.net.address import TlsMode
 
-    assert set(config.LANGUAGE_TAGS) == set(LANGUAGES)
     assert {mode.value for mode in TlsMode} == set(config.TLS_MODES)
     assert isinstance(read_config(None, {}), Config)

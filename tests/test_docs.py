@@ -269,7 +269,7 @@ class TestEveryPage:
         assert dead_links(name, text_of(name)) == []
 
     def test_names_files_that_exist(self, name: str) -> None:
-        made_up = {"lessons/en/commands/MARK.md", "lessons/zh-Hant/commands/MARK.md"}  # the how-to's own
+        made_up = {"lessons/en/commands/MARK.md", "lessons/zh-Hant/commands/MARK.md", "lessons/de"}  # the how-tos' own
         assert {*missing_files(text_of(name))} <= made_up
 
     def test_closes_its_fences(self, name: str) -> None:
@@ -392,14 +392,25 @@ class HowTo:
         )
         return done.stdout + done.stderr
 
+    def python(self, program: str) -> str:
+        """What a program prints in the copy; the reason it stopped, if it did."""
+        environment = {**os.environ, "PYTHONPATH": f"{self.folder}:{self.folder}/tests", "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+        )
+        return done.stdout or done.stderr
+
     def talk(self) -> str:
         return self.run("--plain", "--lang", "en", stdin="USER learner\nPASS secret\nDELE 1\nMARK\n")
 
 
 #: What the practice server of a copy makes of AUTH CRAM-SHA256 with a right and with a wrong password.
 CRAM = """
-import asyncio, sys
-sys.path.insert(0, "tests")
 from support import drain, practice_server
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.sasl import ClientLines, Credentials
@@ -419,15 +430,7 @@ def test_how_to_add_a_mechanism(tmp_path: Path) -> None:
     how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-mechanism.md")
     how_to.put("popshell/protocol/mechanisms.py", how_to.block("python", 0), before="_ROWS = (")
     how_to.put("popshell/protocol/mechanisms.py", how_to.block("python", 1), behind='    Mechanism("CRAM-MD5"')
-    done = subprocess.run(
-        [sys.executable, "-c", CRAM],
-        cwd=how_to.folder,
-        env={**os.environ, "PYTHONPATH": str(how_to.folder), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-    )
-    assert done.stdout == "secret +OK \nwrong -ERR\n", done.stderr
+    assert how_to.python(CRAM) == "secret +OK \nwrong -ERR\n"
     assert "CRAM-SHA256" not in how_to.run("lint", "--lang", "en")
 
 
@@ -458,3 +461,88 @@ def test_how_to_add_a_command(tmp_path: Path) -> None:
     assert "S: +OK 1 message is marked\n" in (how_to.folder / "lessons/en/commands/MARK.md").read_text("utf-8")
     assert "\nen/commands/MARK.md" not in "\n" + how_to.run("lint", "--lang", "en")
     assert "The server counts the marks." in how_to.talk()
+
+
+BARE_LF = """
+import make_reference
+from support import drain, practice_server
+
+session = practice_server(faults={"bare_lf": True}).session()
+print(drain(session)[-2:], "bare_lf" in make_reference.conditions())
+"""
+
+
+def test_how_to_add_a_fault(tmp_path: Path) -> None:
+    how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-fault.md")
+    how_to.put("popshell/server/faults.py", how_to.block("python", 0), behind='        "in_use":')
+    assert "names and their words differ: ['bare_lf']" in how_to.python(BARE_LF)
+    how_to.put("tests/make_reference.py", how_to.block("python", 1), behind='    "update_fails":')
+    assert how_to.python(BARE_LF).endswith("\\n' True\n")
+
+
+REFUSED = """
+import make_reference
+from popshell.course.checks import Evidence, read_check
+from support import play
+
+exchanges = tuple(play("STAT", "NOOP"))[-2:]
+check = read_check({"refused": 2})
+print(check.holds(Evidence(exchanges)), check.holds(Evidence(exchanges[1:])), "refused" in make_reference.checks())
+"""
+
+
+def test_how_to_add_a_check(tmp_path: Path) -> None:
+    how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-check.md")
+    how_to.put("popshell/course/checks.py", how_to.block("python", 0), behind="    waited: _Number")
+    how_to.put("popshell/course/checks.py", how_to.block("python", 1), behind='        "waited":')
+    how_to.put("lessons/en/messages.toml", how_to.block("toml", 0), behind="[missing]")
+    assert "missing.refused" in how_to.run("lint", "--lang", "en")
+    how_to.put("lessons/zh-Hant/messages.toml", how_to.block("toml", 1), behind="[missing]")
+    assert "refused" not in how_to.run("lint", "--lang", "en")
+    how_to.put("tests/make_reference.py", how_to.block("python", 2), behind='    "waited":')
+    assert how_to.python(REFUSED) == "True False True\n"
+
+
+def test_how_to_add_a_meta_command(tmp_path: Path) -> None:
+    how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-meta-command.md")
+    how_to.put("popshell/ui/metas.py", how_to.block("python", 0) + "\n", before="LOOKING = (")
+    how_to.put("popshell/ui/metas.py", how_to.block("python", 1), behind='    Meta("raw"')
+    for number, table in enumerate(("[meta]", "[shell]")):
+        how_to.put("lessons/en/messages.toml", how_to.block("toml", number), behind=table)
+        assert f"{table[1:-1]}.count" in how_to.run("lint", "--lang", "en")
+        how_to.put("lessons/zh-Hant/messages.toml", how_to.block("toml", number + 2), behind=table)
+    assert "count" not in how_to.run("lint", "--lang", "en")
+    said = how_to.run("--plain", "--lang", "en", stdin="USER learner\nPASS secret\n:count\n")
+    assert "2 lines were sent." in said
+    assert "meta.count" not in how_to.run("--plain", "--lang", "zh-Hant", stdin=":help :count\n")
+
+
+def test_how_to_add_a_language(tmp_path: Path) -> None:
+    how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-language.md")
+    shutil.copytree(how_to.folder / "lessons/en", how_to.folder / "lessons/de")
+    assert "de/messages.toml" in how_to.run("lint", "--lang", "en")
+    for name, old, new in (
+        ("popshell/words.py", 'LANGUAGES = ("en", "zh-Hant")\n', how_to.block("python", 0)),
+        ("lessons/de/messages.toml", 'name = "English"\n', how_to.block("toml", 0)),
+    ):
+        path = how_to.folder / name
+        path.write_text(path.read_text("utf-8").replace(old, new, 1), "utf-8")
+    assert "de/messages.toml" not in how_to.run("lint", "--lang", "en")
+    how_to.run("lint", "--fix-dialogues", "--lang", "en")
+    assert "(untrue)" not in how_to.run("lint", "--lang", "en")
+    (how_to.folder / "lessons/de/commands/RETR.md").unlink()
+    assert "de/commands/RETR.md" in how_to.run("lint", "--lang", "en")
+    said = how_to.run("--plain", "--lang", "de", stdin="USER learner\nPASS secret\nLANG\nLANG de\n")
+    assert "S: de Deutsch" in said
+    assert said.count("[OK]") >= 4
+
+
+# -- the spine ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_spine_can_be_read_in_an_evening() -> None:
+    section = text_of("docs/architecture.md").partition("## The spine")[2].partition("\n## ")[0]
+    files = re.findall(r"`(popshell/[\w/]+\.py)`", section)
+    assert len(files) > 5
+    lines = {name: len(text_of(name).splitlines()) for name in files}
+    assert sum(lines.values()) < 3000, lines
