@@ -891,3 +891,29 @@ def test_a_course_that_is_a_pipe_is_named_once(course: Copy) -> None:
     (course.root / "course.toml").unlink()
     os.mkfifo(course.root / "course.toml")
     assert found(course.root) == [("not-a-file", "course.toml", 0)]
+
+
+def test_a_course_that_says_that_it_has_one_language_needs_no_other(tmp_path: Path) -> None:
+    """Its files hold everything, the facts of the exercises, too; a file of another language is none of its."""
+    from popshell.course.lesson import new_lesson, read_lesson
+    from popshell.course.progress import Course
+
+    assert Course("x", ()).languages == LANGUAGES
+    new_lesson(tmp_path, "01-mine", Catalog((bundled(),)).words("en"))
+    english, chinese = tmp_path / "en" / "01-mine.md", tmp_path / "zh-Hant" / "01-mine.md"
+    head = english.read_text("utf-8").split("+++\n")[1]
+    chinese.write_text(f"+++\n{head}+++\n{chinese.read_text('utf-8').split('+++')[2]}", "utf-8")
+    course = tmp_path / "course.toml"
+    named = course.read_text("utf-8")
+    course.write_text(f'{named}languages = ["zh-Hant"]\n', "utf-8")
+    assert [(found.path, found.code) for found in list(examine(tmp_path).findings)] == [("en/01-mine.md", "stray-file")]
+    english.unlink()
+    assert list(examine(tmp_path).findings) == []
+    lesson = read_lesson(Catalog((tmp_path, bundled())), "01-mine", "zh-Hant")
+    assert lesson.exercises
+    assert not lesson.stale
+    for wrong in ("[]", '["fr"]', '"en"'):
+        course.write_text(f"{named}languages = {wrong}\n", "utf-8")
+        assert "bad-course" in [found.code for found in list(examine(tmp_path).findings)], wrong
+    course.write_text(named, "utf-8")
+    assert ("en/01-mine.md", "missing-file") in [(found.path, found.code) for found in list(examine(tmp_path).findings)]

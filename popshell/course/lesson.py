@@ -154,22 +154,29 @@ def fingerprint(english: str) -> str:
 
 
 def read_lesson(catalog: Catalog, name: str, language: str) -> Lesson:
-    """The lesson `NN-name` in `language`, its prose in English where there is no translation. Raises LessonError."""
-    try:
-        english = _document(catalog, f"en/{name}.md")
-    except FileNotFoundError:
-        raise LessonError(f"en/{name}.md", 0, "there is no such lesson", "missing-lesson") from None
-    head = _read_head(english)
-    text, prose = read_prose(english)
+    """The lesson `NN-name` in `language`, its prose in the original where there is no translation. Raises LessonError.
+
+    The original is the English file or, in a course without English, the one that there is.
+    """
+    for first in LANGUAGES:
+        try:
+            original = _document(catalog, f"{first}/{name}.md")
+            break
+        except FileNotFoundError:
+            continue
+    else:
+        raise LessonError(f"en/{name}.md", 0, "there is no such lesson", "missing-lesson")
+    head = _read_head(original)
+    text, prose = read_prose(original)
     title, translation = head.title, Translation.CURRENT
-    if language != "en":
+    if language != first:
         try:
             translated = _document(catalog, f"{language}/{name}.md")
         except FileNotFoundError:
             translation = Translation.MISSING
         else:
             title = str(translated.head.get("title", title))
-            if translated.head.get("translated_from") != fingerprint(english.text):
+            if translated.head.get("translated_from") != fingerprint(original.text):
                 translation = Translation.STALE
             text, prose = read_prose(translated)
     return Lesson(name, head.id, title, head.teaches, head.exercise, text, prose, translation)

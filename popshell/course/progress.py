@@ -14,9 +14,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct, ValidationError, convert, to_builtins
+from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 from msgspec.structs import replace
 
 from popshell.course.catalog import Catalog, check_file
@@ -33,6 +33,8 @@ class Course(Struct, frozen=True, forbid_unknown_fields=True):
 
     id: str
     lessons: tuple[str, ...]
+    #: the languages that it has; a lesson's facts stand in the first of them
+    languages: Annotated[tuple[Literal["en", "zh-Hant"], ...], Meta(min_length=1)] = ("en", "zh-Hant")
 
     def find(self, wanted: str) -> str | None:
         """The name of the lesson that `wanted` means: `06-dots`, `dots`, `6`."""

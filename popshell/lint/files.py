@@ -82,7 +82,8 @@ class Tree:
     """The text files by path, how many files there are in all, and what is wrong with the files as files.
 
     `whole` is True for a directory that holds the words of the shell: all pages belong to it, too. Any other is a
-    teacher's own, laid over the bundled one. `lessons` are the names in course.toml that can be names, in order.
+    teacher's own, laid over the bundled one. `lessons` are the names in course.toml that can be names, in order;
+    `languages` those that it has, the first of which holds the facts.
     """
 
     sources: Mapping[str, Source]
@@ -90,10 +91,11 @@ class Tree:
     whole: bool
     findings: tuple[Finding, ...]
     lessons: tuple[str, ...]
+    languages: tuple[str, ...] = LANGUAGES
 
-    def english(self, source: Source) -> Source | None:
-        """The English file that `source` translates; itself if it is English."""
-        return self.sources.get(f"en/{source.name}") if source.language else None
+    def original(self, source: Source) -> Source | None:
+        """The file that `source` translates; itself if it is no translation."""
+        return self.sources.get(f"{self.languages[0]}/{source.name}") if source.language else None
 
 
 def read_tree(root: Traversable) -> Tree:
@@ -107,8 +109,9 @@ def read_tree(root: Traversable) -> Tree:
     elif not whole and not any(found.path == "course.toml" for found in findings):
         findings.append(Finding("course.toml", 0, "no-course"))
     course, sound = _course(sources.get("course.toml"))
+    languages = LANGUAGES if whole else _languages(sources.get("course.toml"))
     named = [*course, *([TEMPLATE] if any(f"{tag}/{TEMPLATE}.md" in nodes for tag in LANGUAGES) else ())]
-    lessons = {f"{tag}/{name}.md" for tag in LANGUAGES for name in named}
+    lessons = {f"{tag}/{name}.md" for tag in languages for name in named}
     words = (*_TABLES, *(f"{page}.md" for page in PAGES))
     base = {"rfc.toml", "conformance.toml", "doctor.toml", *(f"{tag}/{name}" for tag in LANGUAGES for name in words)}
     known = lessons | base
@@ -122,7 +125,14 @@ def read_tree(root: Traversable) -> Tree:
             findings.append(Finding(path, 0, "stray-file"))
         elif (text := _text(root, path, findings)) is not None:
             sources[path] = Source(path, text)
-    return Tree(sources, len(nodes), whole, tuple(findings), course)
+    return Tree(sources, len(nodes), whole, tuple(findings), course, languages)
+
+
+def _languages(source: Source | None) -> tuple[str, ...]:
+    """The languages that `course.toml` says the course has; all of them if it does not say so soundly."""
+    named = source.words.get("languages") if source is not None and source.words is not None else None
+    found = tuple(tag for tag in LANGUAGES if isinstance(named, list) and tag in named)
+    return found or LANGUAGES
 
 
 def _course(source: Source | None) -> tuple[tuple[str, ...], bool]:

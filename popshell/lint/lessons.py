@@ -74,12 +74,13 @@ def check_course(tree: Tree, root: Traversable) -> Iterator[Finding]:
 def check_lessons(tree: Tree, catalog: Catalog) -> Iterator[Finding]:
     """Everything about the lessons below a directory. Of one that cannot be read nothing else is said."""
     ids: set[str] = set()
-    for name in (*([TEMPLATE] if f"en/{TEMPLATE}.md" in tree.sources else ()), *tree.lessons):
-        source = tree.sources.get(f"en/{name}.md")
+    first = tree.languages[0]
+    for name in (*([TEMPLATE] if f"{first}/{TEMPLATE}.md" in tree.sources else ()), *tree.lessons):
+        source = tree.sources.get(f"{first}/{name}.md")
         if source is None or source.fault is not None:
             continue  # said already, as a file that is missing or cannot be read
         try:
-            lesson = read_lesson(catalog, name, "en")
+            lesson = read_lesson(catalog, name, first)
         except LessonError as error:
             if error.code != "too-deep":  # said of every page
                 yield Finding(error.path, error.line, error.code, error.facts)

@@ -126,11 +126,11 @@ class Lint:
             yield from ((source, block) for block in played(source))
 
     def pairs(self) -> Iterator[tuple[Source, Source]]:
-        """Each translated file after its English one."""
+        """Each translated file after its original."""
         for source in self.tree.sources.values():
-            english = self.tree.english(source)
-            if english is not None and english is not source:
-                yield english, source
+            original = self.tree.original(source)
+            if original is not None and original is not source:
+                yield original, source
 
     def stage(self, source: Source) -> Stage | None:
         """The stage for the dialogues of `source`; None if there is none, of which others say why."""
@@ -150,7 +150,7 @@ class Lint:
         """The maildrop of a page or a lesson; None if the English head, which names it, cannot be read."""
         if source.page:
             return "default"
-        english = self.tree.english(source)
+        english = self.tree.original(source)
         named = english.words.get("maildrop", "default") if english and english.words is not None else None
         return named if isinstance(named, str) and is_maildrop(named) else None
 
