@@ -1,0 +1,143 @@
+"""Passwords that are not typed: descriptor, command, keyring, netrc; and what may be wrong with each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support import each
+
+from popshell.passwords import Found, PasswordError, Passwords, stored
+
+HOST = "pop.example.org"
+
+
+def given(passwords: Passwords, *, token: bool = False) -> Found | None:
+    return asyncio.run(passwords.given("mei", token=token))
+
+
+def pipe(data: bytes) -> int:
+    read, write = os.pipe()
+    os.write(write, data)
+    os.close(write)
+    return read
+
+
+def test_a_descriptor_gives_one_line_and_leaves_the_rest() -> None:
+    descriptor = pipe(b"p\xc3\xa4ss \r\nSTAT\n")
+    passwords = Passwords(descriptor=descriptor)
+    assert given(passwords) == Found("mei", "päss ", "fd")
+    assert given(passwords) == Found("mei", "päss ", "fd"), "it is read once and kept"
+    assert os.read(descriptor, 9) == b"STAT\n"
+    os.close(descriptor)
+    assert "ss" not in repr(given(passwords)).removeprefix("Password")
+
+
+def test_commands_and_what_is_wrong_with_them() -> None:
+    def works(command: str, secret: str) -> None:
+        assert given(Passwords(command)) == Found("mei", secret, "command")
+
+    def fails(command: str, code: str, facts: Mapping[str, object]) -> None:
+        with pytest.raises(PasswordError) as caught:
+            given(Passwords(command))
+        assert (caught.value.code, caught.value.facts) == (code, facts)
+
+    each([("echo one; echo two", "one"), ("printf 'no newline'", "no newline"), ("printf 'a\\r\\n'", "a")], works)
+    each(
+        [
+            ("exit 3", "command-failed", {"status": 3}),
+            ("echo secret; exit 1", "command-failed", {"status": 1}),
+            ("true", "command-empty", {}),
+            ("/no/such/program 2>/dev/null", "command-failed", {"status": 127}),
+        ],
+        fails,
+    )
+    assert given(Passwords()) is None
+    tokens = Passwords("echo password", token_command="echo token")
+    assert [found.secret for found in (given(tokens), given(tokens, token=True)) if found] == ["password", "token"]
+    assert given(Passwords("echo only"), token=True) == Found("mei", "only", "command")
+
+
+def test_a_descriptor_without_a_password_is_refused() -> None:
+    def fails(data: bytes | None, code: str) -> None:
+        descriptor = 4096 if data is None else pipe(data)
+        with pytest.raises(PasswordError) as caught:
+            Passwords(descriptor=descriptor)
+        assert caught.value.code == code
+        if data is not None:
+            os.close(descriptor)
+
+    each([(None, "fd-unreadable"), (b"", "fd-empty"), (b"\n", "fd-empty")], fails)
+
+
+NETRC = """\
+# machine pop.example.org login mei password commented
+machine other.example login mei password other
+machine POP.example.org
+    login mei password "with \\"blank\\" and #"
+machine pop.example.org login lin password lins#1
+macdef init
+machine pop.example.org login eve password macro
+
+machine bare.example login mei
+default login anyone password any
+"""
+
+
+def test_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / ".netrc"
+    path.write_text(NETRC)
+    path.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+
+    def holds(name: str, host: str, secret: str | None) -> None:
+        found = stored(name, host)
+        assert (found.secret if found else None) == secret
+
+    each(
+        [
+            ("mei", HOST, 'with "blank" and #'),
+            ("mei", "Pop.Example.org.", 'with "blank" and #'),
+            ("lin", HOST, "lins#1"),
+            ("", HOST, 'with "blank" and #'),
+            ("eve", HOST, None),
+            ("mei", "bare.example", None),
+            ("anyone", "elsewhere.example", "any"),
+        ],
+        holds,
+    )
+    path.chmod(0o640)
+    assert stored("eve", HOST) is None, "a file that is not used may be as open as it likes"
+    with pytest.raises(PasswordError, match="netrc-open"):
+        stored("mei", HOST)
+    monkeypatch.setenv("NETRC", str(tmp_path))
+    with pytest.raises(PasswordError, match="netrc-unreadable"):
+        stored("mei", HOST)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    assert stored("mei", HOST) is None
+
+
+def test_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    keyring = types.ModuleType("keyring")
+    entries = {("popshell", f"mei@{HOST}"): "kept"}
+    keyring.get_password = lambda service, entry: entries.get((service, entry))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "keyring", keyring)
+    assert stored("mei", HOST.upper()) == Found("mei", "kept", "keyring")
+    assert stored("lin", HOST) is None
+    assert asyncio.run(Passwords().find("mei", HOST)) == Found("mei", "kept", "keyring")
+    assert asyncio.run(Passwords("echo asked for").find("mei", HOST)) == Found("mei", "asked for", "command")
+
+    def locked(service: str, entry: str) -> str:
+        raise RuntimeError("locked")
+
+    keyring.get_password = locked  # type: ignore[attr-defined]
+    assert stored("mei", HOST) is None
+    monkeypatch.setitem(sys.modules, "keyring", None)  # not installed
+    assert stored("mei", HOST) is None
