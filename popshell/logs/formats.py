@@ -108,7 +108,7 @@ def all_formats() -> tuple[Format, ...]:
 
 
 @cache
-def said() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Faults and the pattern of what tools say of them, in the order in which they are looked for; `never` is none."""
-    table = _tables()["said"]
-    return tuple((code, re.compile("|".join(patterns), re.IGNORECASE)) for code, patterns in table.items())
+def said(table: str = "said") -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Names and the pattern of what is said of them, in the order in which they are looked for; `never` is none."""
+    rows = _tables()[table]
+    return tuple((code, re.compile("|".join(patterns), re.IGNORECASE)) for code, patterns in rows.items())

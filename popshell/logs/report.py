@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from popshell.course.catalog import Catalog, Words
+from popshell.course.doctor import doctor_words, load
 from popshell.course.explain import explain
 from popshell.logs.formats import Format, all_formats
 from popshell.logs.masking import Masker
@@ -32,8 +33,8 @@ def explain_log(
     log = read(data, name)
     found = sessions(log.format, log.events) if log.format else []
     masker = Masker(log.format, (s for session in found for s in session.secrets), (line.text for line in log.lines))
-    judged = [(session, judge(session)) for session in found]
-    words = catalog.words(language)
+    rules, words = load(catalog), doctor_words(catalog, language)
+    judged = [(session, judge(session, rules)) for session in found]
     faulty = any(verdict.fault for _, verdict in judged)
     code = NOT_KNOWN if log.format is None else FAULT if faulty else OK
     if as_json:
@@ -112,7 +113,7 @@ def _text(
             if verdict.fault.shown.strip():
                 yield f"  {verdict.fault.line:>5}  {masker(verdict.fault.shown).strip()[:400]}"
             for cause in verdict.causes:
-                yield f"  - {words.get(f'log-cause.{cause}') or cause}"
+                yield f"  - {words(cause)}"
         yield from _maildrop(session, words)
 
 
@@ -175,7 +176,7 @@ def _session(session: Session, verdict: Verdict, masker: Masker, words: Words) -
         "first_fault": {"line": fault.line, "code": fault.code, "text": masker(fault_words(verdict, words))}
         if fault
         else None,
-        "causes": [{"code": cause, "text": words.get(f"log-cause.{cause}") or cause} for cause in verdict.causes],
+        "causes": [{"code": cause.partition(".")[2], "text": words(cause)} for cause in verdict.causes],
         "erased": sorted(session.erased),
         "marked_but_kept": sorted(session.marks),
     }

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from popshell.course.doctor import Rules, diagnose
 from popshell.course.notes import reason
+from popshell.course.symptoms import Facts
 from popshell.logs.formats import said
 from popshell.logs.session import Entry, Session
 from popshell.logs.text import Event
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
 
-#: Fault -> likely causes, the likeliest first. Words for both stand in `messages.toml`: [log-fault], [log-cause].
+#: Fault -> likely causes where the doctor (course/doctor.py) knows none, the likeliest first. Words for both stand in
+#: `messages.toml`: [log-fault], [log-cause].
 FAULTS: dict[str, tuple[str, ...]] = {
     "connect-refused": ("wrong-port", "server-down", "firewall"),
     "connect-timeout": ("firewall", "server-down", "wrong-host"),
@@ -52,6 +55,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
 
 #: -ERR to these is an answer, not a fault: a client asks in order to find out.
 _PROBES = frozenset({"CAPA", "LANG", "UTF8", "XTND", "LAST", "RPOP"})
+#: Response codes, reasons of notes.REASONS, and problems of the record, where the fault has another name.
 _CODES = {
     "IN-USE": "in-use",
     "LOGIN-DELAY": "login-delay",
@@ -60,65 +64,15 @@ _CODES = {
     "AUTH": "login-refused",
 }
 _REASONS = {
-    "unknown-command": "unknown-command",
     "empty": "unknown-command",
-    "historic": "not-announced",
-    "credentials": "login-refused",
-    "tls-required": "tls-required",
-    "wrong-state": "wrong-state",
-    "must-follow": "out-of-order",
-    "not-after": "out-of-order",
-    "already-tls": "out-of-order",
-    "no-such-message": "no-such-message",
     "marked": "deleted-here",
-    "not-supported": "not-announced",
     "unknown-mechanism": "mechanism-refused",
-    "bad-message": "login-refused",
-    "bad-base64": "login-refused",
-    "missing-argument": "bad-argument",
-    "extra-argument": "bad-argument",
-    "bad-number": "bad-argument",
-    "zero": "bad-argument",
-    "bad-digest": "bad-argument",
+    **dict.fromkeys(("historic", "not-supported"), "not-announced"),
+    **dict.fromkeys(("credentials", "bad-message", "bad-base64"), "login-refused"),
+    **dict.fromkeys(("must-follow", "not-after", "already-tls"), "out-of-order"),
+    **dict.fromkeys(("missing-argument", "extra-argument", "bad-number", "zero", "bad-digest"), "bad-argument"),
 }
-_PROBLEMS = {
-    "unasked": "unasked",
-    "unasked-listing": "unasked",
-    "unasked-rows": "unasked",
-    "unasked-last": "unasked",
-    "unasked-more": "unasked",
-    "bare-lf": "bare-lf",
-    "not-pop3": "not-pop3",
-    "no-terminator": "cut-off",
-    "cut": "cut-off",
-    "no-reply": "no-reply",
-}
-_WORDS = (
-    (
-        "in-use",
-        re.compile(r"(?i)\bin use\b|\block|busy|another (?:pop|session|user)|already (?:open|logged)|other session"),
-    ),
-    ("login-delay", re.compile(r"(?i)too (?:many|often|frequent|fast)|login delay|rate|try again later|exceeded")),
-    ("tls-required", re.compile(r"(?i)\b(?:tls|ssl|stls|starttls|encrypt\w*|secure|plaintext|cleartext)\b")),
-)
-
-
-#: A refusal whose command is not in the log: its words alone tell what was refused.
-_NAMELESS = (
-    ("stls-refused", re.compile(r"(?i)TLS (?:is )?(?:not|un)|STLS")),
-    ("in-use", re.compile(r"(?i)in-use|\block")),
-    ("login-delay", re.compile(r"(?i)login-delay")),
-    ("server-temporary", re.compile(r"SYS/TEMP")),
-    ("login-refused", re.compile(r"(?i)\bauth|password|log-?in|user|credential")),
-)
-
-
-_CERTIFICATE = {
-    "self-signed": re.compile(r"(?i)self[- ]signed"),
-    "wrong-name": re.compile(r"(?i)name .*not match|hostname|subject name|No subject alternative"),
-    "unknown-issuer": re.compile(r"(?i)issuer|PKIX|certification path"),
-    "expired": re.compile(r"(?i)expired|not yet valid"),
-}
+_PROBLEMS = {"no-terminator": "cut-off", "cut": "cut-off"}
 
 
 class Fault(NamedTuple):
@@ -129,167 +83,146 @@ class Fault(NamedTuple):
     #: the line as the log has it, for the eye; mask it before it is shown
     shown: str = ""
     facts: tuple[tuple[str, object], ...] = ()
+    #: the record that shows it
+    exchange: Exchange | None = None
 
 
 class Verdict(NamedTuple):
-    """What is known of a session."""
+    """What is known of a session: its first fault, and likely causes by the keys of their words."""
 
     fault: Fault | None
-    causes: tuple[str, ...]
+    causes: tuple[str, ...] = ()
 
 
 def tool_fault(event: Event) -> str:
     """The fault that a tool's own words name; "" if none."""
-    text = event.text[:600]
     if event.kind == "renegotiate":
         return "typed-r"
     if event.kind == "broken":
         return "cut-off" if re.search(rb"EOF|closed|reset", event.octets) else "refused"
-    return next((code for code, pattern in said() if text and pattern.search(text)), "").removeprefix("never")
+    return _named("said", event.text[:600]).removeprefix("never")
 
 
-def judge(session: Session) -> Verdict:
+def _named(table: str, text: str, default: str = "") -> str:
+    """The first name in a table of formats.toml with a pattern that is found in the text."""
+    return next((code for code, pattern in said(table) if text and pattern.search(text)), default)
+
+
+def judge(session: Session, rules: Rules) -> Verdict:
     """The first fault of a session and what may have led to it."""
     fault = _first(session)
     if fault is None:
-        return Verdict(None, ())
-    causes = list(FAULTS[fault.code])
+        return Verdict(None)
     if fault.code in ("unasked", "not-pop3", "protocol") and _early_dot(session):
-        causes.insert(0, "dots-not-doubled")
-        fault = fault._replace(code="dots-not-doubled")
-    if fault.code == "tls-required" and session.tls:
-        causes.append("credentials")
-    if fault.code == "login-refused" and session.tls:
-        causes.remove("tls-missing")
-    if fault.code == "certificate":
-        causes.sort(key=lambda cause: not _CERTIFICATE[cause].search(fault.shown))
-    return Verdict(fault, tuple(dict.fromkeys(causes)))
+        fault = fault._replace(code="dots-not-doubled", exchange=None)
+    named = _named("certificate", fault.shown) if fault.code == "certificate" else ""
+    likely = [cause for cause in FAULTS[fault.code] if not (session.tls and cause == "tls-missing")] or ["credentials"]
+    causes = [f"log-cause.{cause}" for cause in sorted(likely, key=lambda cause: cause != named)]
+    if fault.exchange is not None:
+        exchanges = [exchange for exchange, _ in session.exchanges]
+        last = next(at for at, exchange in enumerate(exchanges) if exchange is fault.exchange)
+        known = diagnose(exchanges[: last + 1], Facts(closed=session.closed is not None), rules)
+        causes = [f"cause.{cause.code}" for cause in known.causes] or causes
+    return Verdict(fault, tuple(causes))
 
 
 def _first(session: Session) -> Fault | None:
-    logged_in = any(exchange.after is State.TRANSACTION for exchange, _ in session.exchanges)
-    last = max(
-        (e.event.line for x, e in session.exchanges if e and x.command and x.name not in ("QUIT", "STLS", "CAPA")),
-        default=0,
-    )
-    heard_of = next(
-        (
-            (event, code)
-            for event in session.tool
-            # s_client goes on with a certificate that it does not trust
-            if (code := tool_fault(event)) and not (code == "certificate" and event.line < last)
-        ),
-        None,
-    )
+    said = _said(session)
     if session.spoke and not session.heard and not session.unseen and not session.mixed and session.begun:
         first = session.closed or next(entry.event for entry in session.entries if entry.event.octets)
-        if heard_of is None or heard_of[1] in ("cut-off", "no-terminator"):
-            return Fault(first.line, "no-greeting", first.text)
-        return Fault(heard_of[0].line, heard_of[1], heard_of[0].text)
+        return _by(first, "no-greeting") if said is None or said.code in ("cut-off", "no-terminator") else said
     for at, (exchange, entry) in enumerate(session.exchanges):
-        code = _code(session, exchange, at, logged_in)
+        code, problem = _code(session, exchange, at), exchange.problem
         if not code:
             continue
-        if exchange.problem is not None and exchange.problem.code in ("no-terminator", "cut", "no-reply"):
-            return _broken_off(session, exchange, entry, code, heard_of)
-        if session.unfit is not None and exchange.problem is not None:
-            return Fault(session.unfit.line, code, session.unfit.text)
-        line = entry.event.line if entry else 0
-        facts = (("speaks", exchange.problem.speaks),) if exchange.problem and exchange.problem.speaks else ()
-        earlier = session.short and session.short[2].event.line < line
-        if not earlier:
-            return Fault(line, code, entry.text if entry else "", (*facts, ("command", exchange.name)))
+        if problem is not None and problem.code in ("no-terminator", "cut", "no-reply"):
+            return _broken_off(session, exchange, entry, code, said)
+        if problem is not None and session.unfit is not None:
+            return _by(session.unfit, code)
+        fault = _in(entry, code, command=exchange.name, speaks=problem.speaks if problem else "")
+        if session.short is None or session.short[2].event.line >= fault.line:
+            return fault if session.nameless and at == 0 else fault._replace(exchange=exchange)
     if session.short is not None:
         announced, came, entry = session.short
-        return Fault(entry.event.line, "cut-off", entry.text, (("announced", announced), ("came", came)))
+        return _in(entry, "cut-off", announced=announced, came=came)
     quit_done = any(exchange.name == "QUIT" for exchange, _ in session.exchanges)
-    if heard_of is not None and not (heard_of[1] in ("cut-off", "no-terminator") and quit_done):
-        event, code = heard_of
-        if code == "no-terminator":
-            code = "no-reply" if session.exchanges else "connect-timeout"
-        return Fault(event.line, code, event.text)
-    if session.closed is not None and session.begun and not session.exchanges and not session.spoke:
-        return Fault(session.closed.line, "no-greeting", session.closed.text)
-    if (
-        session.closed is not None
-        and session.exchanges
-        and not quit_done
-        and session.states[-1:] == [State.TRANSACTION]
-    ):
-        return Fault(session.closed.line, "closed", session.closed.text)
-    return None
+    if said is not None and not (said.code in ("cut-off", "no-terminator") and quit_done):
+        timed_out = "no-reply" if session.exchanges else "connect-timeout"
+        return said._replace(code=timed_out) if said.code == "no-terminator" else said
+    if session.closed is None:
+        return None
+    if session.begun and not session.exchanges and not session.spoke:
+        return _by(session.closed, "no-greeting")
+    in_transaction = session.exchanges and session.states[-1:] == [State.TRANSACTION]
+    return _by(session.closed, "closed") if in_transaction and not quit_done else None
 
 
-def _broken_off(
-    session: Session, exchange: Exchange, entry: Entry | None, code: str, heard_of: tuple[Event, str] | None
-) -> Fault:
+def _by(event: Event, code: str, **facts: object) -> Fault:
+    return Fault(event.line, code, event.text, tuple(facts.items()))
+
+
+def _in(entry: Entry | None, code: str, **facts: object) -> Fault:
+    return Fault(entry.event.line if entry else 0, code, entry.text if entry else "", tuple(facts.items()))
+
+
+def _said(session: Session) -> Fault | None:
+    """The first fault that the tool names. s_client goes on with a certificate that it does not trust."""
+    spoken = [e.event.line for x, e in session.exchanges if e and x.command and x.name not in ("QUIT", "STLS", "CAPA")]
+    last = max(spoken, default=0)
+    faults = (_by(event, code) for event in session.tool if (code := tool_fault(event)))
+    return next((fault for fault in faults if not (fault.code == "certificate" and fault.line < last)), None)
+
+
+def _broken_off(session: Session, exchange: Exchange, entry: Entry | None, code: str, said: Fault | None) -> Fault:
     """A reply that did not come whole: the last octets show it, or the tool's words where they are not shown."""
-    facts: tuple[tuple[str, object], ...] = (("command", exchange.name),)
-    last = entry
+    if said is not None and said.code == "typed-r":
+        return said
+    counted, last = {}, entry
     if session.short is not None:
-        facts += (("announced", session.short[0]), ("came", session.short[1]))
-        last = session.short[2]
-    if heard_of is not None and heard_of[1] == "typed-r":
-        return Fault(heard_of[0].line, "typed-r", heard_of[0].text)
-    if heard_of is not None and heard_of[1] in ("no-terminator", "connect-timeout"):
-        code = "no-terminator" if code == "cut-off" else "no-reply"
-        return Fault(heard_of[0].line, code, heard_of[0].text, facts)
-    if heard_of is not None and code == "no-reply" and heard_of[1] == "cut-off" and session.unseen:
-        return Fault(heard_of[0].line, "cut-off", heard_of[0].text, facts)
-    shown = last is not None and last.content and last.event.kind != "count"
-    closing = session.closed or (heard_of[0] if heard_of and heard_of[1] == "cut-off" else None)
-    if closing is not None and (not shown or (last is not None and last.event.glued)):
-        return Fault(closing.line, code, closing.text, facts)
-    if heard_of is not None and code == "no-reply":
-        return Fault(
-            heard_of[0].line,
-            heard_of[1] if heard_of[1] not in ("no-terminator", "cut-off") else code,
-            heard_of[0].text,
-            facts,
-        )
-    return Fault(last.event.line if last else 0, code, last.text if last else "", facts)
+        counted, last = {"announced": session.short[0], "came": session.short[1]}, session.short[2]
+    whole = _in(last, code, command=exchange.name, **counted)._replace(exchange=exchange)
+    if said is not None:
+        told = whole._replace(line=said.line, shown=said.shown)
+        if said.code in ("no-terminator", "connect-timeout"):
+            return told._replace(code="no-terminator" if code == "cut-off" else "no-reply")
+        if code == "no-reply" and said.code == "cut-off" and session.unseen:
+            return told._replace(code="cut-off")
+    shown = last is not None and last.content and last.event.kind != "count" and not last.event.glued
+    if not shown and session.closed is not None:
+        return whole._replace(line=session.closed.line, shown=session.closed.text)
+    if said is None or (code != "no-reply" and (shown or said.code != "cut-off")):
+        return whole
+    return told if said.code in ("no-terminator", "cut-off") else told._replace(code=said.code, exchange=None)
 
 
-def _code(session: Session, exchange: Exchange, at: int, logged_in: bool) -> str:
+def _code(session: Session, exchange: Exchange, at: int) -> str:
     """The fault that an exchange shows; "" if it shows none."""
-    if exchange.problem is not None:
-        if exchange.problem.code == "not-pop3" and exchange.command is not None:
-            return "protocol"
-        return _PROBLEMS.get(exchange.problem.code, "protocol")
-    response = exchange.response
+    command, response, problem = exchange.command, exchange.response, exchange.problem
+    if problem is not None:
+        if problem.unasked or (problem.code == "not-pop3" and command is None):
+            return problem.code.partition("-")[0] if problem.unasked else problem.code
+        code = _PROBLEMS.get(problem.code, problem.code)
+        return code if code in FAULTS and code != "not-pop3" else "protocol"
     if response is None or response.ok or exchange.name == "QUIT":
         return ""
-    if exchange.command is None:
+    if command is None:
         return "greeting-refused"
     if exchange.name == "STLS":
         return "stls-refused"
     if session.nameless and at == 0:
-        return next(
-            (code for code, pattern in _NAMELESS if pattern.search(f"{response.code} {response.text}")), "refused"
-        )
+        return _named("nameless", f"{response.code} {response.text}", "refused")
     if exchange.name in _PROBES:
         return ""
-    if response.code in _CODES:
-        why = reason(exchange)
-        return "tls-required" if why == "tls-required" else _CODES[response.code]
-    login = exchange.command.spec is not None and exchange.command.spec.logs_in
     why = reason(exchange)
-    if exchange.name == "AUTH" and not exchange.steps and len(exchange.command.arguments) < 2:
-        rest = session.exchanges[at + 1 :]
-        if not exchange.command.arguments or any(
-            e.command and e.command.spec and e.name in ("USER", "APOP", "AUTH") for e, _ in rest
-        ):
-            return ""
-        return "mechanism-refused"
-    if (
-        exchange.before is not State.TRANSACTION
-        and (login or exchange.name == "USER")
-        and why in ("refused", "tls-required", "credentials")
-    ):
-        return next((code for code, pattern in _WORDS if pattern.search(response.text)), "login-refused")
-    if exchange.name in ("UIDL", "TOP") and why == "not-supported":
-        return "not-announced"
-    return _REASONS.get(why, "refused")
+    if response.code in _CODES:
+        return why if why == "tls-required" else _CODES[response.code]
+    if exchange.name == "AUTH" and not exchange.steps and len(command.arguments) < 2:
+        later = (one.name for one, _ in session.exchanges[at + 1 :])
+        return "" if not command.arguments or {"USER", "APOP", "AUTH"}.intersection(later) else "mechanism-refused"
+    login = exchange.name == "USER" or (command.spec is not None and command.spec.logs_in)
+    if login and exchange.before is not State.TRANSACTION and why in ("refused", "tls-required", "credentials"):
+        return _named("refused", response.text, "login-refused")
+    return _REASONS.get(why, why if why in FAULTS else "refused")
 
 
 def _early_dot(session: Session) -> bool:
