@@ -335,7 +335,7 @@ _REPLIES_WITHOUT_FACTS = """
 user stls utf8 capa lang-list uidl top noop quit credentials in-use temp-failure perm-failure update-fails tls-required
 needs-utf8 unknown-language unknown-mechanism bad-message channel-binding downgrade cancelled not-supported historic
 unknown-command wrong-state must-follow already-tls not-after missing-argument extra-argument bad-number zero bad-digest
-bad-base64 leading-space tab empty control too-long bare-lf stls-pipelined http too-many-connections
+bad-base64 leading-space tab empty control too-long bare-lf stls-pipelined http shutting-down too-many-connections
 """
 #: Every text of the practice server with the facts that it may name: diagnostics that are not mild, and keys of Reply.
 REPLIES: Mapping[str, frozenset[str]] = MappingProxyType(

@@ -11,6 +11,7 @@ Trap: trustme costs 66 ms to import: it is imported when TLS is first used.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import socket
 import ssl
@@ -36,6 +37,7 @@ _SEND_BUFFER = 128 * 1024
 _SOONEST = 0.001
 
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 #: Who the practice server's certificate says it is.
 _OWNER = "PopShell practice server"
 
@@ -48,7 +50,7 @@ class PracticeCertificate:
 
     __slots__ = ("_authority", "_context", "_names", "binding")
 
-    def __init__(self, names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")) -> None:
+    def __init__(self, names: tuple[str, ...] = _LOOPBACK) -> None:
         import trustme
 
         self._names = names
@@ -80,8 +82,17 @@ class PracticeCertificate:
 class Listener:
     """Serves sessions on any number of ports. The owner must `close()` it."""
 
-    def __init__(self, new_session: NewSession, limits: Limits = Limits()) -> None:  # noqa: B008 (frozen)
-        """`new_session` makes the session of each connection; `limits` says how many connections there may be."""
+    def __init__(
+        self,
+        new_session: NewSession,
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        names: tuple[str, ...] = (),
+    ) -> None:
+        """`new_session` makes the session of each connection; `limits` says how many connections there may be.
+
+        `names` are host names and addresses, beside loopback's, that the certificate is for.
+        """
+        self._names = names
         self.new_session = new_session
         self.limits = limits
         self.input = memoryview(bytearray(_READ))
@@ -127,11 +138,21 @@ class Listener:
         bound = listening_port.sockets[0].getsockname()
         return str(bound[0]), int(bound[1])
 
-    async def close(self) -> None:
-        """Close all ports and connections. Sessions end as if cut off: nothing is deleted (RFC 1939 §6)."""
+    async def close(self, grace: float = 0.0) -> None:
+        """Close all ports and connections; nothing is deleted (RFC 1939 §6).
+
+        For `grace` seconds sessions may finish the reply that is on its way, and are told; what is left is cut off.
+        """
         self._closed = True
         for port in self._ports:
             port.close()
+        if self._peers and grace > 0:
+            self._emptied = asyncio.get_running_loop().create_future()
+            for peer in tuple(self._peers):
+                peer.shut_down()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self._emptied
         if self._peers:
             self._emptied = asyncio.get_running_loop().create_future()
             for peer in tuple(self._peers):
@@ -149,7 +170,7 @@ class Listener:
     def certificate(self) -> PracticeCertificate:
         """The certificate of this run, made when first asked for."""
         if self._certificate is None:
-            self._certificate = PracticeCertificate()
+            self._certificate = PracticeCertificate((*_LOOPBACK, *self._names))
         return self._certificate
 
     def certificate_pem(self) -> str:

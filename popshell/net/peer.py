@@ -73,6 +73,9 @@ class PeerSession(Protocol):
 
     def lost(self) -> None: ...
 
+    def shut_down(self) -> None:
+        """Say that the server ends, after the reply on its way; then `closing` is set."""
+
     def refuse(self) -> None:
         """Say that there are too many connections, in place of the greeting; then `closing` is set."""
 
@@ -232,6 +235,14 @@ class Peer(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def shut_down(self) -> None:
+        """Close after the reply on its way, and say so; in a handshake at once."""
+        if self._phase is _Phase.HANDSHAKE:
+            self._transport.abort()
+        else:
+            self._session.shut_down()
+            self._pump()
 
     def seconds_left(self) -> float:
         """How long until `check_timers` has something to do here."""

@@ -80,6 +80,7 @@ def _log_in(session: ServerSession, name: str | None) -> Reply:
         return error("in-use", "IN-USE")
     maildrop.last_login = session.clock()
     session.opened = opened
+    session.user = name
     count, octets = opened.drop_listing()
     return Reply(True, "logged-in", {"count": count, "octets": octets})
 

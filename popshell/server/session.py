@@ -115,6 +115,8 @@ class ServerSession:
         self.language = next(iter(settings.languages))
         #: the name that USER gave, for PASS
         self.name = ""
+        #: the account whose maildrop was opened
+        self.user = ""
         #: takes the next line in place of the commands: the answer to AUTH's challenge
         self.answer_auth: Callable[[str], Reply] | None = None
         #: of TLS: tls-server-end-point's data (RFC 5929 §4), and the name that the client's certificate has proved
@@ -133,6 +135,7 @@ class ServerSession:
         self._judged: _Judged | None = None  # the command under way: an answer to a challenge is part of it
         self._errors = 0  # in a row
         self._first = True  # no line was served yet
+        self._shutting_down = False
         self._last_activity = self.clock()
         self._line_since: float | None = None  # when an unfinished line was first seen
         self._status: bytes | None = settings.words.greeting(self.language, self.stamp)
@@ -204,6 +207,13 @@ class ServerSession:
         """In place of the greeting: too many connections. No command is served."""
         self._status = self._words(error("too-many-connections", "SYS/TEMP"))
         self.closing = True
+
+    def shut_down(self) -> None:
+        """The server ends: the reply on its way is the last, then the client is told, and the session closes.
+
+        A line that no command asked for is outside RFC 1939; Dovecot sends one, too. Nothing is deleted.
+        """
+        self._shutting_down = not self.closing and not self.unresponsive and not self.starts_tls
 
     # -- for handlers and faults -------------------------------------------------------------------------------------
 
@@ -301,6 +311,9 @@ class ServerSession:
                 # A reply that took long on a slow connection is no silence of the client.
                 self._replying = False
                 self._last_activity = self.clock()
+            if self._shutting_down:
+                self._shutting_down, self.closing = False, True
+                return self._words(error("shutting-down", "SYS/TEMP"))
             if self.closing or self.starts_tls or self.unresponsive:
                 return None
             line = self._lines.next_line()

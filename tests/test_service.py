@@ -1,0 +1,176 @@
+"""What `popshell serve` needs: a log that holds no secret, summaries, addresses, commands to copy, a clean end."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from interop.practice import Wire, listening, mail_server, run, serving, until
+from support import LOGIN, NAME, SECRET, STAMP, converse, drain, plain, practice_server, rehearse
+
+from popshell.net.service import SessionLog, Summary, fresh_password, lan_addresses, recipes
+from popshell.protocol.sasl import apop_digest
+
+
+class Now:
+    """A wall clock that moves a second each time it is read."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.at += timedelta(seconds=1)
+        return self.at
+
+
+def logged(*lines: str, as_json: bool = False, **options: Any) -> tuple[list[str], list[Summary]]:
+    out, ended = io.StringIO(), []
+    log = SessionLog(out, as_json=as_json, ended=ended.append, now=Now())
+    server = practice_server(**options)
+    server.subscribe(log.observed)
+    rehearse(lines, server)
+    return out.getvalue().splitlines(), ended
+
+
+def test_text() -> None:
+    rows, _ = logged(*LOGIN, "STAT", "RETR 1", "QUIT")
+    assert [row.partition("Z 1 ")[2].strip() for row in rows[1:]] == [
+        "C: USER learner",
+        "S: +OK send PASS",
+        "C: PASS \u2022\u2022\u2022\u2022",
+        "S: +OK maildrop has 7 messages (7528 octets)",
+        "C: STAT",
+        "S: +OK 7 7528",
+        "C: RETR 1",
+        "S: +OK 557 octets",
+        "# 16 lines",
+        "C: QUIT",
+        "S: +OK bye, 0 messages removed",
+        'ends: {"user": "learner", "tls": false, "commands": 5, "fetched": 1, "removed": 0, "quit": true, '
+        '"seconds": 6.0}',
+    ]
+    assert rows[0].startswith("2026-01-02T03:04:06.000Z 1  S: +OK ")
+
+
+def test_json() -> None:
+    rows = [json.loads(row) for row in logged("STLS", *LOGIN, "LIST", "TOP 1 0", "DELE 1", "QUIT", as_json=True)[0]]
+    assert [row["event"] for row in rows] == ["exchange"] * 8 + ["ended"]
+    assert [row["command"]["line"] for row in rows[2:4]] == ["USER learner", "PASS \u2022\u2022\u2022\u2022"]
+    assert rows[4]["lines"][0] == "1 557"
+    assert rows[5]["lines"] == 6, "of mail, how many lines"
+    assert rows[-1] | {"time": ""} == {
+        "time": "",
+        "session": 1,
+        "client": "",
+        "event": "ended",
+        "user": NAME,
+        "tls": True,
+        "commands": 7,
+        "fetched": 0,
+        "removed": 1,
+        "quit": True,
+        "seconds": 8.0,
+    }
+
+
+def test_no_secret_and_nothing_unfiltered_is_written() -> None:
+    canary = "C4n4ryC4n4ry"
+    lines = [f"USER {NAME}", f"PASS {canary}", f"PASSWORD {canary}", "AUTH PLAIN", plain(secret=canary)]
+    lines += [f"AUTH PLAIN {plain(secret=canary)}", f"APOP {NAME} {apop_digest(STAMP, canary)}", "x\x1b[31m\x9b\u202e"]
+    for as_json in (False, True):
+        whole = "\n".join(logged(*lines, as_json=as_json)[0])
+        for secret in (canary, plain(secret=canary), apop_digest(STAMP, canary), "\x1b", "\x9b", "\u202e"):
+            assert secret not in whole, (as_json, secret)
+
+
+def test_sessions_are_told_apart_and_summed_up() -> None:
+    ended: list[Summary] = []
+    log = SessionLog(ended=ended.append, now=Now())
+    server = practice_server(accounts={NAME: SECRET, "mei": SECRET})
+    server.subscribe(log.observed)
+    first, second = server.session(client="192.0.2.1:5"), server.session(client="192.0.2.2:6")
+    drain(first), drain(second)
+    converse(second, b"USER mei\r\nPASS secret\r\nRETR 1\r\nRETR 2\r\n")
+    second.lost()
+    first.lost()
+    assert [(one.number, one.client, one.user, one.fetched, one.quit) for one in ended] == [
+        (2, "192.0.2.2:6", "mei", 2, False),
+        (1, "192.0.2.1:5", "", 0, False),
+    ]
+
+
+def test_passwords_are_fresh_and_legible() -> None:
+    made = {fresh_password() for _ in range(200)}
+    assert len(made) == 200
+    assert all(len(one) == 12 and one.isascii() and not set(one) & set("il1o0 ") for one in made)
+
+
+def test_lan_addresses_are_no_loopback() -> None:
+    assert not any(address.startswith("127.") or address in ("::1", "0.0.0.0") for address in lan_addresses())
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_commands_to_copy_work(tmp_path: Path, tls: bool) -> None:
+    with serving(mail_server(), implicit_tls=tls) as (port, pem):
+        (tmp_path / "our ca.pem").write_text(pem)
+        found = recipes(
+            "127.0.0.1", port, tls=tls, user=NAME, password=SECRET, ca=str(tmp_path / "our ca.pem") if tls else ""
+        )
+        for program, command in zip(("curl", sys.executable), found, strict=True):
+            if shutil.which(program) is None:
+                continue
+            command = command.replace("python3", sys.executable, 1).replace("curl", "curl -s --noproxy '*'", 1)
+            done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
+            assert "Subject:" in done.stdout, (command, done)
+
+
+def test_a_clean_end_lets_replies_finish_and_says_so() -> None:
+    async def body() -> None:
+        server = mail_server()
+        async with listening(server) as (listener, port):
+            idle, waiting = await Wire.dial(port), await Wire.dial(port)
+            await idle.log_in()
+            await idle.ask("DELE 1")
+            await waiting.upto()
+            await listener.close(grace=5)
+            for wire in (idle, waiting):
+                assert await wire.rest() == b"-ERR [SYS/TEMP] the server is shutting down\r\n"
+            assert len(server.maildrop_of(NAME).messages) == 7
+            assert not server.maildrop_of(NAME).in_use
+
+    run(body())
+
+
+def test_a_reply_on_its_way_is_finished_first() -> None:
+    session = practice_server().session()
+    drain(session)
+    session.feed(b"CAPA\r\nNOOP\r\n")
+    session.shut_down()
+    assert drain(session) == b"-ERR [SYS/TEMP] the server is shutting down\r\n"
+    assert session.closing
+    session = practice_server().session()
+    session.shut_down()
+    out = drain(session)
+    assert out.startswith(b"+OK ")
+    assert out.endswith(b"shutting down\r\n")
+    session.shut_down()
+    assert drain(session) == b"", "said once"
+
+
+def test_a_peer_that_takes_nothing_is_cut_off_when_the_grace_is_over() -> None:
+    async def body() -> None:
+        server = mail_server()
+        async with listening(server, implicit_tls=True) as (listener, port):
+            await Wire.dial(port)
+            await until(lambda: listener.connections == 1)
+            await listener.close(grace=0.01)
+            assert listener.connections == 0
+
+    run(body())
