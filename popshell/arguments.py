@@ -36,7 +36,7 @@ class Place(NamedTuple):
 #: Each command with its places; "" is the shell itself.
 COMMANDS: Mapping[str, tuple[Place, ...]] = MappingProxyType(
     {
-        "": (Place("host", "HOST", "host"),),
+        "": (Place("address", "HOST", "address"),),
         "learn": (Place("lesson", "LESSON", "which-lesson"),),
         "serve": (),
         "explain": (Place("log", "FILE", "log-file", True),),
@@ -95,6 +95,12 @@ OPTIONS = (
     _option("--insecure", heading="connection", commands=_CONNECTS),
     _option("--timeout", type=_seconds, metavar="SECONDS", heading="connection", commands=_CONNECTS),
     _option("--port", type=int, metavar="P", heading="practice", commands=("serve",)),
+    _option("--tls-port", type=int, metavar="P", heading="practice", commands=("serve",)),
+    _option("--ca-out", type=Path, metavar="FILE", heading="practice", commands=("serve",)),
+    _option("--host", metavar="ADDRESS", heading="practice", commands=("serve",)),
+    _option("--lan", heading="practice", commands=("serve",)),
+    _option("--log", metavar="FILE", heading="practice", commands=("serve",)),
+    _option("--surrogates", heading="practice", commands=("serve",)),
     _option("--maildrop", type=Path, metavar="DIR", heading="practice", commands=_PRACTICE),
     _option("--account", action="append", metavar="NAME:PASSWORD", heading="practice", commands=_PRACTICE),
     _option("--require-tls", heading="practice", commands=_PRACTICE),
@@ -143,7 +149,7 @@ class Arguments:
     """What was given on the command line. argparse sets it; a start without arguments does without argparse (5 ms)."""
 
     command = ""
-    host: str | None = None
+    address: str | None = None
     lesson: str | None = None
     directory: str | None = None
     name = ""
@@ -165,6 +171,11 @@ class Arguments:
     yes = False
     vi = False
     port: int | None = None
+    tls_port: int | None = None
+    ca_out: Path | None = None
+    host: str | None = None
+    lan = False
+    surrogates = False
     maildrop: Path | None = None
     account: Sequence[str] | None = None
     require_tls = False
@@ -185,7 +196,7 @@ def parse_arguments(argv: Sequence[str], words: Words) -> Arguments:
     _, unknown = parser(found.command, words).parse_known_intermixed_args(argv, found)
     if unknown:
         raise Usage(_objection(unknown[0], words), found.command)
-    for option in OPTIONS if found.host else ():
+    for option in OPTIONS if found.address else ():
         if option.commands and "HOST" not in option.commands and getattr(found, option.name.replace("-", "_"), None):
             raise Usage(_elsewhere(option, words))
     return found

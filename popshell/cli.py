@@ -7,11 +7,9 @@ Options are accepted before and after a subcommand; a bare word that is no subco
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -26,7 +24,6 @@ from popshell.course.document import LessonError
 from popshell.net.address import Address, AddressError, TlsMode, parse_address
 from popshell.net.connector import Connector
 from popshell.net.errors import NetError
-from popshell.net.listener import Listener
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.sasl import prepared
 from popshell.server.maildrop import TooLarge, from_files, read_directory
@@ -150,8 +147,9 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
     own = Path(config.get("lessons")) if config.get("lessons") else None
     if own and not own.is_dir():
         raise Usage(words("cli.no-lessons", path=str(own)))
-    if not 0 <= (arguments.port or 0) <= 65535:
-        raise Usage(words("cli.bad-port-number", port=arguments.port))
+    for port in (arguments.port, arguments.tls_port):
+        if not 0 <= (port or 0) <= 65535:
+            raise Usage(words("cli.bad-port-number", port=port))
     command = arguments.command
     if command == "config":
         return _show_config(config, arguments.what, words)
@@ -172,15 +170,17 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
         _check_ca(arguments.ca, words)
     server = _server(arguments, catalog, words, served=command == "serve")
     if command == "serve":
-        return asyncio.run(_serve(server, arguments.port or 0, words))
+        from popshell.serve import serve
+
+        return asyncio.run(serve(server, arguments, words))
     address = None
     if command == "learn":
         return _start(arguments, config, catalog, server, None, learn=arguments.lesson or "")
-    if arguments.host is not None:
-        known = config.connections.get(arguments.host)
+    if arguments.address is not None:
+        known = config.connections.get(arguments.address)
         tls = arguments.tls or (known.tls if known else "")
         try:
-            address = parse_address(known.address if known else arguments.host, TlsMode(tls) if tls else None)
+            address = parse_address(known.address if known else arguments.address, TlsMode(tls) if tls else None)
         except AddressError as error:
             raise Usage(words(f"net.{error.code}", address=error.shown)) from None
         if known is not None:
@@ -232,6 +232,15 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
             raise Usage(words("cli.account-twice", account=name))
         accounts[name] = password
     faults: dict[str, object] = {"require_tls": arguments.require_tls}
+
+    def fresh() -> str:
+        """What is public about the practice server is not for one that other machines reach."""
+        if not arguments.lan:
+            return ""
+        from popshell.net.service import fresh_password
+
+        return fresh_password()
+
     tokens: dict[str, str] = {}
     if arguments.mechanisms is not None:
         names = tuple(arguments.mechanisms.upper().replace(",", " ").split())
@@ -239,10 +248,12 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
             raise Usage(words("cli.bad-mechanisms", names=words.listed(MECHANISMS)))
         faults["mechanisms"] = names
         if any(MECHANISMS[name].proof == "token" for name in names):
-            tokens = {practice_token(name): name for name in accounts or [DEFAULT_ACCOUNT[0]]}
+            tokens = {practice_token(name, unique=fresh()): name for name in accounts or [DEFAULT_ACCOUNT[0]]}
     try:
         if arguments.maildrop is not None:
             messages = read_directory(arguments.maildrop)
+            if not messages:
+                _complain(words("cli.empty-maildrop", path=str(arguments.maildrop)))
         else:
             messages = from_files(catalog.maildrop_files("default"))
     except TooLarge as error:
@@ -253,35 +264,15 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
             words("cli.bad-maildrop", path=str(arguments.maildrop or "maildrops/default"), reason=reason)
         ) from None
     return MailServer(
-        accounts or dict([DEFAULT_ACCOUNT]),
+        accounts or {DEFAULT_ACCOUNT[0]: fresh() or DEFAULT_ACCOUNT[1]},
         catalog.languages,
         catalog.replies,
         messages,
         limits=SERVED if served else Limits(),
         faults=faults,
         tokens=tokens,
+        surrogates=arguments.surrogates,
     )
-
-
-async def _serve(server: MailServer, port: int, words: Words) -> int:
-    """`popshell serve`: one line with the address, then until SIGINT or SIGTERM."""
-    listener = Listener(server.session, server.limits)
-    try:
-        host, bound = await listener.start("127.0.0.1", port)
-    except NetError as error:
-        _complain(words("cli.bad-port", port=port, reason=words(f"net.{error.code}", **{"port": port, **error.facts})))
-        return FAILED
-    sys.stdout.write(words("cli.serving", host=host, port=bound) + "\n")
-    for token, name in server.settings.accounts.tokens.items():
-        sys.stdout.write(show(words("cli.token", name=name, token=token), keep="") + "\n")
-    sys.stdout.flush()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
-    await listener.close()
-    return OK
 
 
 def _start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -386,7 +387,8 @@ def test_help_names_every_option_and_subcommand() -> None:
     wrong = []
     for option in arguments.OPTIONS:
         for command, text in told.items():
-            if (option.names[0] in text) != option.belongs_to(command):
+            named = re.search(rf"(?<![\w-]){option.names[0]}(?![\w-])", text) is not None
+            if named != option.belongs_to(command):
                 wrong.append((option.names[0], command))
     assert not wrong
     assert "--port" not in shell
@@ -402,17 +404,17 @@ def test_the_first_word_that_is_no_option_chooses_the_command() -> None:
         (["--lang", "learn", "learn"], {"command": "learn", "lang": "learn", "lesson": None}),
         (["learn", "serve"], {"command": "learn", "lesson": "serve"}),
         (["--plain", "learn", "--yes", "dots/3", "--ascii"], {"command": "learn", "lesson": "dots/3", "ascii": True}),
-        (["--", "learn"], {"command": "", "host": "learn"}),
-        (["--plain", "--", "serve"], {"command": "", "host": "serve", "plain": True}),
-        (["--ca", "lint", "h", "--yes"], {"command": "", "host": "h", "ca": Path("lint")}),
-        (["--tls=none", "h"], {"command": "", "host": "h", "tls": "none"}),
+        (["--", "learn"], {"command": "", "address": "learn"}),
+        (["--plain", "--", "serve"], {"command": "", "address": "serve", "plain": True}),
+        (["--ca", "lint", "h", "--yes"], {"command": "", "address": "h", "ca": Path("lint")}),
+        (["--tls=none", "h"], {"command": "", "address": "h", "tls": "none"}),
         (["lint", "mine"], {"command": "lint", "directory": "mine"}),
         (
             ["lesson", "--lessons", "mine", "new", "20-x"],
             {"command": "lesson", "name": "20-x", "lessons": Path("mine")},
         ),
         (["serve", "--account", "a:b", "--account", "c:d"], {"command": "serve", "account": ["a:b", "c:d"]}),
-        ([], {"command": "", "host": None, "tls": None, "account": None}),
+        ([], {"command": "", "address": None, "tls": None, "account": None}),
     ]
     wrong = []
     for argv, wanted in cases:
@@ -459,7 +461,6 @@ def test_password_stands_neither_in_argv_nor_environment(tmp_path: Path) -> None
 
 
 def test_serve_prints_its_address_and_ends_at_sigterm(tmp_path: Path) -> None:
-    import re
     import socket
 
     command = [sys.executable, "-m", "popshell", "serve", "--port", "0", "--account", "a:b"]

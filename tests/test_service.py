@@ -15,7 +15,9 @@ import pytest
 from interop.practice import Wire, listening, mail_server, run, serving, until
 from support import LOGIN, NAME, SECRET, STAMP, converse, drain, plain, practice_server, rehearse
 
-from popshell.net.service import SessionLog, Summary, fresh_password, lan_addresses, recipes
+from popshell.net.address import Address, TlsMode, is_loopback
+from popshell.net.listener import PracticeCertificate
+from popshell.net.service import SessionLog, Summary, client_addresses, fresh_password, recipes
 from popshell.protocol.sasl import apop_digest
 
 
@@ -112,23 +114,50 @@ def test_passwords_are_fresh_and_legible() -> None:
     assert all(len(one) == 12 and one.isascii() and not set(one) & set("il1o0 ") for one in made)
 
 
-def test_lan_addresses_are_no_loopback() -> None:
-    assert not any(address.startswith("127.") or address in ("::1", "0.0.0.0") for address in lan_addresses())
+def test_a_wildcard_is_reached_at_an_address_of_this_machine() -> None:
+    for wildcard in ("0.0.0.0", "::"):
+        (address,) = client_addresses(wildcard)  # the wildcard itself where no way leads out
+        assert address == wildcard or not is_loopback(address)
+    assert client_addresses("192.0.2.7") == ("192.0.2.7",)
 
 
-@pytest.mark.parametrize("tls", [False, True])
-def test_the_commands_to_copy_work(tmp_path: Path, tls: bool) -> None:
-    with serving(mail_server(), implicit_tls=tls) as (port, pem):
-        (tmp_path / "our ca.pem").write_text(pem)
-        found = recipes(
-            "127.0.0.1", port, tls=tls, user=NAME, password=SECRET, ca=str(tmp_path / "our ca.pem") if tls else ""
-        )
-        for program, command in zip(("curl", sys.executable), found, strict=True):
+@pytest.mark.parametrize("tls", TlsMode)
+def test_the_commands_to_copy_work(tmp_path: Path, tls: TlsMode) -> None:
+    with serving(mail_server(), implicit_tls=tls is TlsMode.IMPLICIT) as (port, pem):
+        ca = tmp_path / "our ca's.pem"
+        ca.write_text(pem)
+        found = recipes(Address("127.0.0.1", port, tls, NAME), SECRET, str(ca))
+        for program, command in zip(("curl", "python3"), found, strict=True):
             if shutil.which(program) is None:
                 continue
             command = command.replace("python3", sys.executable, 1).replace("curl", "curl -s --noproxy '*'", 1)
             done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
             assert "Subject:" in done.stdout, (command, done)
+            if tls is not TlsMode.NONE:
+                ca.write_text(PracticeCertificate().pem)
+                done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
+                assert done.returncode != 0, "another server's CA"
+                assert "Subject:" not in done.stdout
+                ca.write_text(pem)
+
+
+def test_a_password_that_is_not_given_is_asked_for() -> None:
+    curl, python = recipes(Address("::1", 110, TlsMode.NONE, "mei"))
+    assert curl == "curl -u mei pop3://[::1]:110/1"
+    assert "c.pass_(getpass.getpass())" in python
+
+
+def test_a_log_that_cannot_be_written_is_given_up_once() -> None:
+    class Full(io.StringIO):
+        def writelines(self, lines: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    failures: list[OSError] = []
+    server = practice_server()
+    server.subscribe(SessionLog(Full(), failed=failures.append, now=Now()).observed)
+    exchanges = rehearse([*LOGIN, "STAT", "QUIT"], server)
+    assert [one.ok for one in exchanges] == [True] * 5, "sessions go on"
+    assert len(failures) == 1
 
 
 def test_a_clean_end_lets_replies_finish_and_says_so() -> None:

@@ -27,7 +27,8 @@ def test_bash_completes_commands_options_values_and_connections(tmp_path: Path) 
         (["popshell", "wo"], "work"),
         (["popshell", "learn", "--pl"], "--plain"),
         (["popshell", "--tls", "i"], "implicit"),
-        (["popshell", "serve", "--tl"], ""),
+        (["popshell", "serve", "--tl"], "--tls-port"),
+        (["popshell", "lint", "--tl"], ""),
         (["popshell", "lint", "--mark"], "--mark-translated"),
     ]
     wrong = []

@@ -12,6 +12,10 @@ _popshell() {
         --ca) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --timeout) return ;;
         --port) return ;;
+        --tls-port) return ;;
+        --ca-out) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --host) return ;;
+        --log) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --maildrop) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --account) return ;;
         --mechanisms) return ;;
@@ -24,7 +28,7 @@ _popshell() {
     if [[ $cur == -* ]]; then
         case $command in
             learn) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            serve) COMPREPLY=($(compgen -W '--port --maildrop --account --require-tls --mechanisms --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            serve) COMPREPLY=($(compgen -W '--port --tls-port --ca-out --host --lan --log --surrogates --maildrop --account --require-tls --mechanisms --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             explain) COMPREPLY=($(compgen -W '--format --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             lint) COMPREPLY=($(compgen -W '--fix-dialogues --mark-translated --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             config) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;

@@ -170,7 +170,7 @@ class Listener:
     def certificate(self) -> PracticeCertificate:
         """The certificate of this run, made when first asked for."""
         if self._certificate is None:
-            self._certificate = PracticeCertificate((*_LOOPBACK, *self._names))
+            self._certificate = PracticeCertificate(tuple(dict.fromkeys((*_LOOPBACK, *self._names))))
         return self._certificate
 
     def certificate_pem(self) -> str:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TextIO
 
+from popshell.net.address import Address, TlsMode
 from popshell.protocol.commands import Content
 from popshell.protocol.records import Exchange
 from popshell.server.session import ServerSession
 from popshell.session import transcript_lines
-from popshell.visible import show
 
 #: Letters and digits that are not taken for each other when a password is read aloud or copied from a board.
 _LEGIBLE = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -29,34 +29,43 @@ def fresh_password() -> str:
     return "".join(secrets.choice(_LEGIBLE) for _ in range(12))
 
 
-def lan_addresses() -> tuple[str, ...]:
-    """The addresses by which other machines reach this one, as far as the system says; no packet is sent."""
-    found: list[str] = []
-    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as sock:
-                sock.connect((elsewhere, 9))  # for UDP this only chooses the way
-                found.append(sock.getsockname()[0])
-        except OSError:
-            continue
-    return tuple(address for address in found if not address.startswith(("127.", "0.")) and address != "::1")
+def client_addresses(host: str) -> tuple[str, ...]:
+    """The addresses under which clients reach a server that listens on `host`: those of this machine for a wildcard.
+
+    They are known as far as the system says which way leads out; no packet is sent.
+    """
+    elsewhere = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}.get(host)
+    if elsewhere is None:
+        return (host,)
+    family, address = elsewhere
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((address, 9))  # for UDP this only chooses the way
+            return (str(sock.getsockname()[0]),)
+    except OSError:
+        return (host,)
 
 
-def recipes(host: str, port: int, *, tls: bool, user: str, password: str, ca: str = "") -> tuple[str, str]:
-    """What to type in a POSIX shell to read message 1 with curl, and with Python's poplib.
+def recipes(address: Address, password: str = "", ca: str = "") -> tuple[str, str]:
+    """What to type in a POSIX shell to read message 1 with curl, and with Python's poplib, as `address.user`.
 
-    `tls`: the port speaks TLS from the first octet; `ca` is the file with the certificate to trust, "" for none.
+    Without a password both ask for it. `ca` is the file with the certificate to trust.
     """
     from shlex import quote
 
-    at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    trust = f" --cacert {quote(ca)}" if tls and ca else ""
-    curl = f"curl{trust} -u {quote(f'{user}:{password}')} {'pop3s' if tls else 'pop3'}://{at}/1"
-    context = f", context=ssl.create_default_context(cafile={ca!r})" if tls and ca else ""
-    kind = "POP3_SSL" if tls else "POP3"
-    code = (
-        f"import poplib, ssl; c = poplib.{kind}({host!r}, {port}{context}); c.user({user!r}); c.pass_({password!r}); "
-    )
+    user = f"{address.user}:{password}" if password else address.user
+    trust = "" if address.tls is TlsMode.NONE else f" --ssl-reqd --cacert {quote(ca)}"
+    scheme = "pop3s" if address.tls is TlsMode.IMPLICIT else "pop3"
+    curl = f"curl{trust} -u {quote(user)} {scheme}://{address.label}/1"
+    literal = json.dumps  # of Python, too, and without the quotes that the shell needs
+    host, context = literal(address.host), f"context=ssl.create_default_context(cafile={literal(ca)})"
+    connect = f"c = poplib.POP3({host}, {address.port})"
+    if address.tls is TlsMode.IMPLICIT:
+        connect = f"c = poplib.POP3_SSL({host}, {address.port}, {context})"
+    elif address.tls is TlsMode.STLS:
+        connect += f"; c.stls({context})"
+    secret = literal(password) if password else "getpass.getpass()"
+    code = f"import getpass, poplib, ssl; {connect}; c.user({literal(address.user)}); c.pass_({secret}); "
     return curl, f"python3 -c {quote(code + 'print(c.retr(1)); c.quit()')}"
 
 
@@ -79,7 +88,10 @@ class Summary(NamedTuple):
 
 
 class SessionLog:
-    """A subscriber of a MailServer: writes each session to `out`, and gives a Summary of each to `ended`."""
+    """A subscriber of a MailServer: writes each session to `out`, and gives a Summary of each to `ended`.
+
+    `failed` is called once, when `out` or `ended` cannot be written; after it nothing more is written.
+    """
 
     def __init__(
         self,
@@ -87,11 +99,13 @@ class SessionLog:
         *,
         as_json: bool = False,
         ended: Callable[[Summary], None] = lambda summary: None,
+        failed: Callable[[OSError], None] = lambda error: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._out = out
         self._as_json = as_json
         self._ended = ended
+        self._failed = failed
         self._now = now
         self._sessions: dict[ServerSession, tuple[Summary, datetime]] = {}
         self._count = 0
@@ -109,12 +123,15 @@ class SessionLog:
         else:
             del self._sessions[session]
         summary = summary._replace(seconds=(now - began).total_seconds())
-        if self._out is not None:
-            for row in self._rows(summary, exchange, now):
-                self._out.write(row + "\n")
-            self._out.flush()
-        if exchange is None:
-            self._ended(summary)
+        try:
+            if self._out is not None:
+                self._out.writelines(f"{row}\n" for row in self._rows(summary, exchange, now))
+                self._out.flush()
+            if exchange is None:
+                self._ended(summary)
+        except OSError as error:
+            self._out = None
+            self._failed(error)
 
     def _rows(self, summary: Summary, exchange: Exchange | None, now: datetime) -> Iterator[str]:
         stamp = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03}Z"
@@ -128,11 +145,12 @@ class SessionLog:
         if exchange is None:
             yield f"{stamp} {summary.number} ends: {json.dumps(_facts(summary))}"
             return
-        lines = transcript_lines([exchange])
-        if _is_mail(exchange):
-            lines = iter([*_heads(exchange), f"# {_content_lines(exchange)} lines"])
-        for line in lines:
-            yield f"{stamp} {summary.number} {show(summary.client, keep='')} {line}"
+        mail = _mail_lines(exchange)
+        for line in transcript_lines([exchange]):
+            yield f"{stamp} {summary.number} {summary.client} {line}"
+            if mail and line.startswith("S: +OK"):
+                yield f"{stamp} {summary.number} {summary.client} # {mail} lines"
+                break
 
 
 def _counted(summary: Summary, session: ServerSession, exchange: Exchange) -> Summary:
@@ -153,29 +171,18 @@ def _facts(summary: Summary) -> dict[str, object]:
     return facts | {"seconds": round(summary.seconds, 3)}
 
 
-def _is_mail(exchange: Exchange) -> bool:
+def _mail_lines(exchange: Exchange) -> int:
+    """How many lines of a message the reply holds."""
     spec = exchange.command.spec if exchange.command else None
-    return spec is not None and spec.content is Content.MAIL and _content_lines(exchange) > 0
-
-
-def _content_lines(exchange: Exchange) -> int:
-    return len(exchange.response.lines or ()) if exchange.response else 0
-
-
-def _heads(exchange: Exchange) -> list[str]:
-    """The command and the status line of an exchange."""
-    rows: list[str] = []
-    for row in transcript_lines([exchange]):
-        rows.append(row)
-        if row.startswith("S: +OK"):
-            break
-    return rows
+    if spec is None or spec.content is not Content.MAIL or exchange.response is None:
+        return 0
+    return len(exchange.response.lines or ())
 
 
 def _json(exchange: Exchange) -> dict[str, Any]:
     """The published form of an exchange, without its version; of mail only how many lines it had."""
     row = exchange.to_json()
     del row["version"]
-    if _is_mail(exchange):
-        row["lines"] = _content_lines(exchange)
+    if mail := _mail_lines(exchange):
+        row["lines"] = mail
     return row

@@ -117,14 +117,16 @@ def _stamp(host: str) -> str:
 _TOKEN_EXPIRES = 4102444800
 
 
-def practice_token(name: str, expires: int = _TOKEN_EXPIRES) -> str:
-    """A JWT without a signature for an account of a practice server (RFC 7519 §6), always the same for a name.
+def practice_token(name: str, expires: int = _TOKEN_EXPIRES, unique: str = "") -> str:
+    """A JWT without a signature for an account of a practice server (RFC 7519 §6).
 
-    Anybody can make it: a server that others reach must not take it.
+    It is the same each time for a name, and public; with `unique` it cannot be guessed (RFC 7519 §4.1.7).
     """
     import base64
     import json
 
     claims = {"aud": "popshell.example", "exp": expires, "scope": PRACTICE_SCOPE, "sub": name}
+    if unique:
+        claims["jti"] = unique
     parts = (json.dumps(part, separators=(",", ":")).encode() for part in ({"alg": "none"}, claims))
     return ".".join((*(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts), ""))

@@ -1,0 +1,145 @@
+"""`popshell serve`: the practice server alone, until SIGINT or SIGTERM.
+
+It listens on loopback unless `--lan`. Then the addresses are said, with a warning, and a password that these docs print
+is not taken. A log that cannot be written ends the server: it may be kept as a proof.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TextIO
+
+from popshell.arguments import Arguments, Usage
+from popshell.net.address import Address, TlsMode, is_loopback, text_of
+from popshell.net.errors import NetError
+from popshell.net.listener import Listener
+from popshell.net.service import SessionLog, Summary, client_addresses, recipes
+from popshell.server.mailserver import MailServer
+from popshell.visible import show
+
+if TYPE_CHECKING:
+    from popshell.course.catalog import Words
+
+#: Seconds that sessions have at the end, for the reply on its way.
+GRACE = 2.0
+FAILED = 3
+
+
+async def serve(server: MailServer, arguments: Arguments, words: Words) -> int:
+    """Serve; gives the exit code. Raises Usage, and OSError when the log or the terminal cannot be written."""
+    out = _open_log(arguments, words)
+    # What is for people makes room for JSON lines.
+    said = sys.stderr if out is sys.stdout and arguments.json else sys.stdout
+    stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ended(summary: Summary) -> None:
+        if out is not sys.stdout and said.isatty():
+            _say(said, [_summary(summary, words)])
+
+    def finish(error: OSError | None = None) -> None:
+        if stop.done():
+            return
+        if error is None:
+            stop.set_result(None)
+        else:
+            stop.set_exception(error)
+
+    if out is not None or said.isatty():
+        server.subscribe(SessionLog(out, as_json=arguments.json, ended=ended, failed=finish).observed)
+    host = arguments.host or ("0.0.0.0" if arguments.lan else "127.0.0.1")
+    listener = Listener(server.session, server.limits, client_addresses(host))
+    try:
+        bound = await _start(listener, host, arguments, words)
+        _say(said, _introduction(server, arguments, bound, words))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(number, finish)
+        await stop
+    except NetError as error:
+        _say(sys.stderr, [words("cli.bad-port", **error.facts | {"reason": words(f"net.{error.code}", **error.facts)})])
+        return FAILED
+    finally:
+        await listener.close(GRACE)
+    return 0
+
+
+async def _start(listener: Listener, host: str, arguments: Arguments, words: Words) -> list[tuple[str, int]]:
+    """Listen, and write the CA; gives the addresses, that with TLS from the start second. Raises Usage, NetError."""
+    bound = []
+    try:
+        for port, implicit in ((arguments.port or 0, False), (arguments.tls_port, True)):
+            if port is not None:
+                bound.append(await listener.start(host, port, implicit, beyond_loopback=arguments.lan))
+    except ValueError:
+        raise Usage(words("cli.not-loopback", host=host), "serve") from None
+    if arguments.ca_out is not None:
+        try:
+            with open(arguments.ca_out, "x", encoding="ascii") as file:
+                file.write(listener.certificate_pem())
+        except OSError as error:
+            raise _unwritable(arguments.ca_out, error, words) from None
+    return bound
+
+
+def _open_log(arguments: Arguments, words: Words) -> TextIO | None:
+    """The file of `--log`, to be appended to; standard output for `-` and for `--json` alone. Raises Usage."""
+    name = arguments.log or ("-" if arguments.json else "")
+    if name in ("", "-"):
+        return sys.stdout if name else None
+    # A FIFO that is not read would block the server.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+    try:
+        return os.fdopen(os.open(name, flags, 0o600), "w", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise _unwritable(name, error, words) from None
+
+
+def _unwritable(path: object, error: OSError, words: Words) -> Usage:
+    return Usage(words("cli.unwritable", path=str(path), reason=error.strerror or ""), "serve")
+
+
+def _introduction(
+    server: MailServer, arguments: Arguments, bound: list[tuple[str, int]], words: Words
+) -> Iterator[str]:
+    """Where the server listens, who can log in, and what to type to reach it."""
+    for key, place in zip(("cli.serving", "cli.serving-tls"), bound, strict=False):
+        yield words(key, place=text_of(place))
+    clients = client_addresses(bound[0][0])
+    if arguments.lan and not is_loopback(clients[0]):
+        yield words("cli.lan-warning", addresses=words.listed(clients))
+    name, password = next(iter(server.accounts.items()))
+    if not arguments.account:
+        yield words("cli.serving-account", name=name, password=password)
+    for token, owner in server.settings.accounts.tokens.items():
+        yield words("cli.token", name=owner, token=token)
+    ca = str(arguments.ca_out or "")
+    tls = (TlsMode.IMPLICIT if len(bound) > 1 else TlsMode.STLS) if ca else TlsMode.NONE
+    if tls is TlsMode.NONE and (arguments.require_tls or len(bound) > 1):
+        yield words("cli.no-ca")
+    if tls is TlsMode.NONE and arguments.require_tls:
+        return
+    port = bound[1 if tls is TlsMode.IMPLICIT else 0][1]
+    yield words("cli.reach")
+    # A password that the user chose is not printed: curl and Python ask for it.
+    yield from recipes(Address(clients[0], port, tls, name), "" if arguments.account else password, ca)
+
+
+def _summary(summary: Summary, words: Words) -> str:
+    return words(
+        "cli.session",
+        **summary._asdict() | {"seconds": f"{summary.seconds:.1f}"},
+        who=summary.user or words("cli.session-no-login"),
+        how="TLS" if summary.tls else words("cli.session-clear"),
+        end="QUIT" if summary.quit else words("cli.session-cut"),
+    )
+
+
+def _say(out: TextIO, lines: Iterable[str]) -> None:
+    for line in lines:
+        out.write(show(line, keep="") + "\n")
+    out.flush()
