@@ -29,12 +29,12 @@ def end_point_binding(certificate: bytes) -> bytes | None:
     MD5 and SHA-1 are replaced by SHA-256. None where it is not defined, as for Ed25519, and for what is no certificate.
     """
     try:
-        _, start, _ = _der(certificate, 0)
-        _, _, end = _der(certificate, start)  # tbsCertificate
-        _, start, stop = _der(certificate, end)  # signatureAlgorithm
+        _, start, _ = der_element(certificate, 0)
+        _, _, end = der_element(certificate, start)  # tbsCertificate
+        _, start, stop = der_element(certificate, end)  # signatureAlgorithm
         name = None
         while start < stop and name is None:  # the OID, then the parameters, where PSS names its hash
-            tag, inner, end = _der(certificate, start)
+            tag, inner, end = der_element(certificate, start)
             name = _HASHES.get(_oid(certificate[inner:end])) if tag == 0x06 else None
             start = inner if tag & 0x20 else end
     except IndexError:
@@ -44,7 +44,7 @@ def end_point_binding(certificate: bytes) -> bytes | None:
     return hashlib.new("sha256" if name in ("md5", "sha1") else name, certificate).digest()
 
 
-def _der(octets: bytes, at: int) -> tuple[int, int, int]:
+def der_element(octets: bytes, at: int) -> tuple[int, int, int]:
     """Of the DER element at `at`: its tag, where its content starts and ends. Raises IndexError."""
     size, start = octets[at + 1], at + 2
     if size & 0x80:

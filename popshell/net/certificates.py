@@ -1,0 +1,305 @@
+"""Certificates: the chain as the server sent it, in facts, and which check of it failed at which link.
+
+The chain of a handshake that failed is had from that handshake's own SSL object: there is no second, weaker connection.
+What OpenSSL calls the verified chain is filled then, too; it is asked for after a success alone. Facts are plain
+values, fit for JSON; texts in them were chosen by who made the certificate: show them through `popshell.visible` only.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from popshell.net.binding import der_element
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+#: The check that an OpenSSL result (x509_vfy.h) stands for; the rest is `other`. `messages.toml`, `[certificate]`.
+CHECKS: Mapping[int, str] = MappingProxyType(
+    {
+        2: "no-issuer",
+        7: "signature",
+        9: "not-yet-valid",
+        10: "expired",
+        18: "self-signed",
+        19: "own-root",
+        20: "no-issuer",
+        21: "no-issuer",
+        23: "revoked",
+        24: "not-ca",
+        25: "not-ca",
+        26: "purpose",
+        62: "name",
+        64: "name",
+        66: "weak",
+        67: "weak",
+        68: "weak",
+        79: "not-ca",
+        **dict.fromkeys(range(80, 95), "form"),
+    }
+)
+#: The mark of the link that an OpenSSL result speaks of, where it is not plain from the check: `_marks`.
+_BLAMED = MappingProxyType(
+    {
+        26: "no-server-auth",
+        66: "small-key",
+        67: "small-key",
+        68: "weak-signature",
+        79: "no-ca",
+        85: "no-authority-key",
+        86: "no-subject-key",
+        89: "constraints-not-critical",
+        92: "no-key-usage",
+    }
+)
+_DER = 2  # _ssl.ENCODING_DER
+
+
+def watched(context: ssl.SSLContext) -> Handshake:
+    """Let `context` keep what its next handshake leaves: asyncio throws it away when that fails."""
+    kept = Handshake()
+
+    class Kept(ssl.SSLObject):
+        @classmethod
+        def _create(cls, incoming: ssl.MemoryBIO, *rest: Any, **settings: Any) -> Any:
+            kept.session = super()._create(incoming, *rest, **settings)  # type: ignore[misc]
+            kept._incoming = incoming
+            return kept.session
+
+        def do_handshake(self) -> None:
+            kept._look()
+            super().do_handshake()
+
+    context.sslobject_class = Kept
+    return kept
+
+
+class Handshake:
+    """What one handshake left."""
+
+    def __init__(self) -> None:
+        self.session: ssl.SSLObject | None = None
+        #: the first octets that the server sent, also if they are no TLS
+        self.first = b""
+        self._incoming: ssl.MemoryBIO | None = None
+
+    def _look(self) -> None:
+        if self._incoming is not None and self._incoming.pending and not self.first:
+            self.first = self._incoming.read()
+            self._incoming.write(self.first)
+
+    def chain(self) -> tuple[bytes, ...]:
+        """The certificates that the server sent, the server's own first, in DER; () if none can be had."""
+        return _certificates(self.session, "get_unverified_chain")
+
+    def anchor(self) -> bytes | None:
+        """After a handshake that was verified: the trusted certificate that its chain ends at."""
+        return next(reversed(_certificates(self.session, "get_verified_chain")), None)
+
+
+def _certificates(session: ssl.SSLObject | None, method: str) -> tuple[bytes, ...]:
+    """Public from Python 3.13; before, the object below has them, in another form."""
+    try:
+        if public := getattr(session, method, None):
+            return tuple(public())
+        return tuple(one.public_bytes(_DER) for one in getattr(session._sslobj, method)() or ())  # type: ignore[union-attr]
+    except (AttributeError, TypeError, ValueError):
+        return ()
+
+
+def fingerprint(certificate: bytes) -> str:
+    """SHA-256 over the certificate, in hexadecimal digits."""
+    return hashlib.sha256(certificate).hexdigest()
+
+
+def pin_of(certificate: bytes) -> str:
+    """`sha256:` and the base64 of SHA-256 over the public key's SubjectPublicKeyInfo (RFC 7469 §2.4); "" if unreadable.
+
+    It stays when a certificate is renewed for the same key.
+    """
+    try:
+        at = der_element(certificate, der_element(certificate, 0)[1])[1]
+        if certificate[at] == 0xA0:  # version
+            at = der_element(certificate, at)[2]
+        for _ in range(5):  # serialNumber, signature, issuer, validity, subject (RFC 5280 §4.1)
+            at = der_element(certificate, at)[2]
+        key = certificate[at : der_element(certificate, at)[2]]
+    except IndexError:
+        return ""
+    return "sha256:" + base64.b64encode(hashlib.sha256(key).digest()).decode()
+
+
+def read_pin(text: str) -> str:
+    """A pin as typed, in hexadecimal digits or base64, as `pin_of` writes it. Raises ValueError."""
+    kind, mark, value = text.partition(":") if "//" not in text else text.partition("//")
+    digits = value.replace(":", "")
+    if kind.lower() != "sha256" or not mark:
+        raise ValueError(text)
+    octets = (
+        bytes.fromhex(digits) if re.fullmatch("[0-9A-Fa-f]{64}", digits) else base64.b64decode(value, validate=True)
+    )
+    if len(octets) != 32:
+        raise ValueError(text)
+    return "sha256:" + base64.b64encode(octets).decode()
+
+
+def report(
+    chain: Sequence[bytes],
+    name: str,
+    *,
+    code: int = 0,
+    message: str = "",
+    check: str = "",
+    anchor: bytes | None = None,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """The chain in facts. `name` is the one that was asked for.
+
+    `code` and `message` are OpenSSL's if it refused; `check` if something else did (`pin`). `anchor` is there only if
+    the chain was verified. `link` counts from 1, the server's own certificate; 0 is one that was not sent.
+    """
+    now = now or datetime.now(UTC)
+    links = [_facts(octets, name if not at else "", now) for at, octets in enumerate(chain)]
+    path = _path(links)
+    check = check or (CHECKS.get(code, "other") if code else "")
+    return {
+        "name": name,
+        "check": check,
+        "link": _blamed(check, code, links, path),
+        "openssl": f"{code}: {message}" if code else "",
+        "anchor": _facts(anchor, "", now)["subject"] if anchor is not None else "",
+        "ordered": path == sorted(path),
+        "chain": links,
+    }
+
+
+def _path(links: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Which links lead from the server's certificate upwards, by the names of subject and issuer."""
+    path = [0] if links else []
+    while path and links[path[-1]]["issuer"] != links[path[-1]]["subject"]:
+        issuer = links[path[-1]]["issuer"]
+        above = [at for at, link in enumerate(links) if link["subject"] == issuer and issuer and at not in path]
+        if not above:
+            break
+        path.append(above[0])
+    return path
+
+
+def _blamed(check: str, code: int, links: Sequence[Mapping[str, Any]], path: Sequence[int]) -> int:
+    if not check or not links:
+        return 0
+    if check in ("own-root", "no-issuer"):
+        return path[-1] + 1
+    wanted = check if check in ("expired", "not-yet-valid") else _BLAMED.get(code)
+    if wanted is None:
+        return 1 if check in ("pin", "name", "self-signed") else 0
+    asked = path[1:] if wanted == "no-ca" else path
+    return next((at + 1 for at in asked if wanted in links[at]["faults"] or wanted in links[at]["marks"]), 0)
+
+
+def _facts(octets: bytes, name: str, now: datetime) -> dict[str, Any]:
+    """One certificate in facts; "" and [] where it cannot be read. `name` is what its names are held against."""
+    from cryptography import x509  # 50 ms, for those who look at a chain
+
+    facts: dict[str, Any] = dict.fromkeys(("subject", "issuer", "valid_from", "valid_until", "key", "signature"), "")
+    facts |= {"names": [], "days": 0, "faults": [], "marks": []}
+    facts |= {"fingerprint": fingerprint(octets), "pin": pin_of(octets)}
+    try:
+        certificate = x509.load_der_x509_certificate(octets)
+    except Exception:  # cryptography names no set of errors for what a stranger may have encoded
+        return facts
+    readers: dict[str, Callable[[], object]] = {
+        "subject": lambda: _name(certificate.subject),
+        "issuer": lambda: _name(certificate.issuer),
+        "names": lambda: _names(certificate),
+        "valid_from": lambda: certificate.not_valid_before_utc.isoformat(" ", "minutes"),
+        "valid_until": lambda: certificate.not_valid_after_utc.isoformat(" ", "minutes"),
+        "key": lambda: _key(certificate),
+        "signature": lambda: getattr(certificate.signature_algorithm_oid, "_name", "?"),
+        "marks": lambda: _marks(certificate),
+    }
+    for key, reader in readers.items():
+        try:
+            facts[key] = reader()
+        except Exception:
+            continue
+    _judge(certificate, facts, name, now)
+    return facts
+
+
+def _judge(certificate: x509.Certificate, facts: dict[str, Any], name: str, now: datetime) -> None:
+    """Put in what can be seen without a list of trusted CAs: dates, days to or since the nearer one, and the name."""
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < begins:
+        facts["faults"].append("not-yet-valid")
+        facts["days"] = (begins - now).days
+    elif now > ends:
+        facts["faults"].append("expired")
+        facts["days"] = (now - ends).days
+    else:
+        facts["days"] = (ends - now).days
+    if name and not any(covers(pattern, name) for pattern in facts["names"]):
+        facts["faults"].append("name")
+    if facts["subject"] and facts["subject"] == facts["issuer"]:
+        facts["faults"].append("self-signed")
+
+
+def covers(pattern: str, name: str) -> bool:
+    """Whether a name of a certificate is for `name`: `*` stands for one whole first label (RFC 9525 §6.3)."""
+    try:
+        return ip_address(pattern) == ip_address(name)
+    except ValueError:
+        pattern, name = pattern.lower().rstrip("."), name.lower().rstrip(".")
+    return pattern == name or (pattern.startswith("*.") and pattern[1:] == "." + name.partition(".")[2])
+
+
+def _name(name: x509.Name) -> str:
+    return ", ".join(f"{one.rfc4514_attribute_name}={one.value!s}" for one in name)
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    from cryptography import x509
+
+    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(one.value) for one in found if isinstance(one, x509.DNSName | x509.IPAddress)]
+
+
+def _key(certificate: x509.Certificate) -> str:
+    """`RSA 2048`, `EC secp256r1`, `Ed25519`."""
+    key = certificate.public_key()
+    kind = type(key).__name__.removesuffix("PublicKey").strip("_")
+    kind = {"EllipticCurve": "EC"}.get(kind, kind)
+    curve = getattr(key, "curve", None)
+    return f"{kind} {curve.name if curve else getattr(key, 'key_size', '')}".rstrip()
+
+
+def _marks(certificate: x509.Certificate) -> list[str]:
+    """What a verifier may object to in its form (RFC 5280 §4.2) and its strength."""
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    held: dict[type[x509.ExtensionType], x509.Extension[Any]] = {type(e.value): e for e in certificate.extensions}
+    constraints = held.get(x509.BasicConstraints)
+    is_ca = constraints is not None and bool(constraints.value.ca)
+    usage = held.get(x509.ExtendedKeyUsage)
+    digest = certificate.signature_hash_algorithm
+    size = getattr(certificate.public_key(), "key_size", 4096)
+    seen = {
+        "no-ca": not is_ca,
+        "constraints-not-critical": is_ca and constraints is not None and not constraints.critical,
+        "no-key-usage": is_ca and x509.KeyUsage not in held,
+        "no-authority-key": certificate.issuer != certificate.subject and x509.AuthorityKeyIdentifier not in held,
+        "no-subject-key": is_ca and x509.SubjectKeyIdentifier not in held,
+        "no-server-auth": usage is not None and ExtendedKeyUsageOID.SERVER_AUTH not in usage.value,
+        "weak-signature": digest is not None and digest.name in ("md5", "sha1"),
+        "small-key": size < (2048 if _key(certificate).startswith("RSA") else 224),
+    }
+    return [mark for mark, there in seen.items() if there]
