@@ -17,9 +17,9 @@ def main() -> int:
     try:
         code = _run()
         sys.stdout.flush()
-    except OSError:  # a full disk, or the reader is gone: the interpreter must not try once more
+    except OSError as error:  # a full disk, or the reader is gone: the interpreter must not try once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return code or 3
+        return 141 if isinstance(error, BrokenPipeError) else code or 3
     return code
 
 

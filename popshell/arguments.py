@@ -64,8 +64,20 @@ class Option(NamedTuple):
         return self.names[0].removeprefix("--")
 
     @property
+    def may_have_value(self) -> bool:
+        """Whether it is a flag that takes a value behind `=` alone: the word after it is not its own."""
+        return self.settings.get("nargs") == "?"
+
+    @property
     def takes_value(self) -> bool:
-        return "metavar" in self.settings or "choices" in self.settings
+        """Whether the word after it is its value."""
+        return not self.may_have_value and ("metavar" in self.settings or "choices" in self.settings)
+
+    @property
+    def shown_value(self) -> str:
+        """Its value as help and references show it, with what stands between both; "" if it has none."""
+        value = "|".join(self.settings.get("choices") or ()) or self.settings.get("metavar", "")
+        return f"[={value}]" if self.may_have_value else value and f" {value}"
 
     def belongs_to(self, command: str) -> bool:
         """Whether the parser of `command` has it."""
@@ -110,7 +122,7 @@ OPTIONS = (
     _option("--mark-translated", heading="files", commands=("lint",)),
     _option("--plain", heading="output"),
     _option("--ascii", heading="output"),
-    _option("--json", heading="output"),
+    _option("--json", nargs="?", choices=("1", "2"), const="2", heading="output"),
     _option("--stop-on-err", heading="output"),
     _option("--yes", heading="output"),
     _option("--notes", choices=NOTES, heading="output"),
@@ -166,7 +178,8 @@ class Arguments:
     plain = False
     ascii = False
     lessons: Path | None = None
-    json = False
+    #: the version of the JSON, "" for none
+    json = ""
     stop_on_err = False
     yes = False
     vi = False
@@ -193,7 +206,7 @@ def parse_arguments(argv: Sequence[str], words: Words) -> Arguments:
     if at is not None and argv[at] in SUBCOMMANDS:
         found.command = argv[at]
         argv = [*argv[:at], *argv[at + 1 :]]
-    _, unknown = parser(found.command, words).parse_known_intermixed_args(argv, found)
+    _, unknown = parser(found.command, words).parse_known_intermixed_args(_with_values(argv), found)
     if unknown:
         raise Usage(_objection(unknown[0], words), found.command)
     for option in OPTIONS if found.address else ():
@@ -211,6 +224,13 @@ def _first_word(argv: Sequence[str]) -> int | None:
             return at
         at += 2 if argv[at] in with_value else 1
     return None
+
+
+def _with_values(argv: Sequence[str]) -> list[str]:
+    """`argv` with the value of each flag that may have one: argparse would take the word after it, a HOST."""
+    values = {name: option.settings["const"] for option in OPTIONS if option.may_have_value for name in option.names}
+    end = argv.index("--") if "--" in argv else len(argv)
+    return [*(f"{word}={values[word]}" if word in values else word for word in argv[:end]), *argv[end:]]
 
 
 def _objection(word: str, words: Words) -> str:
@@ -255,6 +275,9 @@ def parser(command: str, words: Words) -> argparse.ArgumentParser:
 
     class Formatter(argparse.HelpFormatter):
         """argparse counts characters, where a Chinese one has two columns; line breaks of a text are kept."""
+
+        def _format_action_invocation(self, action: argparse.Action) -> str:
+            return super()._format_action_invocation(action).replace(" [", "[=")
 
         def _split_lines(self, text: str, width: int) -> list[str]:
             return _wrapped(text, width)

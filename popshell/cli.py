@@ -42,10 +42,12 @@ if TYPE_CHECKING:
 
 DEFAULT_ACCOUNT = ("learner", "secret")
 OK, USAGE, FAILED = 0, 2, 3
+#: As a shell says that SIGPIPE ended a program: 128 and its number.
+NO_READER = 141
 
 
 def run(argv: list[str]) -> int:
-    """Run one invocation. Returns the exit code: 0, 1 a reply was -ERR, 2 usage, 3 protocol, network or TLS."""
+    """Run one invocation. Returns the exit code: 0, 1 a reply was -ERR, 2 usage, 3 protocol, network or TLS, 141."""
     for out in (sys.stdout, sys.stderr):
         if isinstance(out, TextIOWrapper):  # a terminal that is not UTF-8 is shown escapes, never an exception
             out.reconfigure(errors="backslashreplace")
@@ -88,8 +90,8 @@ def run(argv: list[str]) -> int:
         if isinstance(error, BrokenPipeError):
             # The reader of the output is gone, and with it the place for a message.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        else:
-            _complain(words("shell.fault", what=f"{type(error).__name__} {error.strerror or ''}"))
+            return NO_READER
+        _complain(words("shell.fault", what=f"{type(error).__name__} {error.strerror or ''}"))
         return FAILED
     except Exception as error:
         _complain(words("shell.fault", what=fault_of(error)))
@@ -204,7 +206,7 @@ def _explain(arguments: Arguments, catalog: Catalog, language: str) -> int:
             data = source.read(LONGEST_LOG + 1)
     except OSError as error:
         raise Usage(words("cli.bad-log", path=arguments.log, reason=error.strerror or ""), "explain") from None
-    text, code = explain_log(data, catalog, language, arguments.format, as_json=arguments.json)
+    text, code = explain_log(data, catalog, language, arguments.format, as_json=bool(arguments.json))
     sys.stdout.write(text)
     return code
 
@@ -401,7 +403,7 @@ async def _plain(
     """No redraw, no escapes; every line of standard input runs (sec-U5)."""
     from popshell.batch import lines_of
     from popshell.ui.front import Front, PersonSource, ScriptSource
-    from popshell.ui.screen import JsonRecords, JsonScreen, PlainScreen
+    from popshell.ui.screen import JsonScreen, PlainScreen
     from popshell.ui.theme import chosen
 
     ascii = config.get("ascii") or not _draws(sys.stdout.encoding)
@@ -417,7 +419,9 @@ async def _plain(
             shell.draft = connector.address.draft
             shell.say("shell.draft-ready", line=shell.draft)
     if arguments.json:
-        shell.subscribe(JsonRecords().heard)
+        from popshell.ui.jsonrecords import JsonRecords
+
+        shell.subscribe(JsonRecords(version=int(arguments.json), words=shell.net_words).heard)
 
     async def begin() -> bool:
         began = await _begin(shell, course, learn)

@@ -50,7 +50,7 @@ async def serve(server: MailServer, arguments: Arguments, words: Words) -> int:
             stop.set_exception(error)
 
     if out is not None or said.isatty():
-        server.subscribe(SessionLog(out, as_json=arguments.json, ended=ended, failed=finish).observed)
+        server.subscribe(SessionLog(out, as_json=bool(arguments.json), ended=ended, failed=finish).observed)
     host = arguments.host or ("0.0.0.0" if arguments.lan else "127.0.0.1")
     listener = Listener(server.session, server.limits, client_addresses(host))
     try:

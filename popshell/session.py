@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from popshell.protocol.connection import Challenge, Connection
@@ -168,6 +169,19 @@ class OpenConnection:
     binding: Callable[[], bytes | None] = lambda: None
 
 
+class Step(NamedTuple):
+    """A step on the way to a connection, for the record. `what`: resolving, connecting, not-connected, connected, tls.
+
+    `address` is numeric, "" while it is not known; `facts` are those of TLS, or of an address that was not reached.
+    """
+
+    what: str
+    host: str
+    port: int
+    address: str = ""
+    facts: Mapping[str, object] = MappingProxyType({})
+
+
 class ConnectError(Exception):
     """A connection that could not be made or was lost; `code` names words in `messages.toml`, `[net]`."""
 
@@ -187,21 +201,14 @@ def transcript_lines(exchanges: list[Exchange], *, masked: bool = True, private:
     `private` is the remark that stands before the text of a message (sec-K4).
     """
     for exchange in exchanges:
-        sent = [show(text, keep="") for text in exchange.sent_lines(masked=masked)]
-        if sent:
-            yield f"C: {sent[0]}"
-        for step, answer in zip(exchange.steps, sent[1:], strict=True):
-            yield f"S: + {show(exchange.received_text(step.challenge, 0, masked=masked), keep='')}"
-            yield f"C: {answer}"
-        if exchange.received.split(CRLF, len(exchange.steps))[-1]:
-            if status := exchange.reply_line(masked=masked):
-                yield f"S: {show(status, keep='')}"
-        elif exchange.problem is None or not exchange.problem.lines:
-            continue
-        if content := exchange.raw_content():
-            if private and exchange.name in ("RETR", "TOP"):
+        sent = [f"C: {show(text, keep='')}" for text in exchange.sent_lines(masked=masked)]
+        received = [line.removesuffix("\r\n") for line in exchange.received_lines(masked=masked)]
+        status = len(exchange.steps)
+        yield from sent[:1]
+        for at, line in enumerate(received):
+            if at == status + 1 and private and exchange.name in ("RETR", "TOP"):
                 yield f"# {private}"
-            for line in content.removesuffix(CRLF).split(CRLF):
-                yield f"S: {show(line, keep=chr(9))}"
-        if exchange.problem is not None:
+            yield f"S: {show(line, keep=chr(9) if at > status else '')}"
+            yield from sent[at + 1 : at + 2]
+        if exchange.problem is not None and (received[status:] or exchange.problem.lines):
             yield f"# {exchange.problem.code}"

@@ -29,7 +29,7 @@ from popshell.course.lesson import Exercise, Lesson, read_lesson
 from popshell.course.progress import Course as CourseOrder
 from popshell.course.progress import Lessons, Progress, read_course
 from popshell.server.mailserver import MailServer
-from popshell.session import Endpoint, Event, OpenConnection, Session
+from popshell.session import Endpoint, Event, OpenConnection, Session, Step
 from popshell.ui.course_metas import Course
 from popshell.ui.display import new_shell
 from popshell.ui.metas import Metas
@@ -226,7 +226,11 @@ class _Server:
             wire.lose()
 
     async def dial(
-        self, where: str | None, on_event: Callable[[Event, bool], None], on_end: Callable[[Exception | None], None]
+        self,
+        where: str | None,
+        on_event: Callable[[Event, bool], None],
+        on_end: Callable[[Exception | None], None],
+        on_step: Callable[[Step], None],
     ) -> OpenConnection:
         assert self._server is not None
         session = Session(self.clock, on_event, on_end)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import inspect
 import io
 import json
 import re
@@ -47,7 +48,7 @@ from popshell.server.faults import FAULTS
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer
 from popshell.server.settings import SERVED, Limits
-from popshell.ui import diagram, events, history, link, screen
+from popshell.ui import diagram, events, history, jsonrecords, link, screen
 from popshell.ui.course_metas import Course
 from popshell.ui.metas import Metas
 
@@ -566,8 +567,8 @@ def usage() -> str:
 def options() -> str:
     rows = []
     for option in arguments.OPTIONS:
-        value = "|".join(option.settings.get("choices") or ()) or option.settings.get("metavar", "")
-        names = ", ".join(f"`{name} {value}`" if value else f"`{name}`" for name in option.names)
+        value = option.shown_value
+        names = ", ".join(f"`{name}{value}`" for name in option.names)
         where = " / ".join(f"`popshell {name}`".replace(" `", "`") for name in option.commands or ())
         rows.append((names, where or "everywhere", words()(f"cli.{option.name}")))
     return table(("option", "goes with", "what it does"), rows)
@@ -583,6 +584,19 @@ def speaks() -> str:
     return ", ".join(f"`{name}`" for name in keys("speaks")) + "\n"
 
 
+def ends() -> str:
+    """How a connection can end, from the comments of the table that defines it."""
+    rows, said = [], ""
+    for line in inspect.getsource(events.End).splitlines():
+        if line.strip().startswith("#:"):
+            said = line.strip().removeprefix("#:").strip()
+        elif " = " in line:
+            name, said = line.split('"')[1], said or rows[-1][1]
+            rows.append((f"`{name}`", said))
+            said = ""
+    return table(("how", "what happened"), rows)
+
+
 def json_record() -> str:
     """What `--json` writes of one exchange, laid out."""
     server = MailServer(
@@ -595,7 +609,9 @@ def json_record() -> str:
     )
     last = rehearse(["USER learner", "PASS secret", "LIST"], server)[-1]
     out = io.StringIO()
-    screen.JsonRecords(out).heard(events.Replied(last, tuple(explain(last, catalog(), "en"))))
+    records = jsonrecords.JsonRecords(out, clock=lambda: 1_767_225_600.0)
+    records.heard(events.Connecting())
+    records.heard(events.Replied(last, tuple(explain(last, catalog(), "en"))))
     return f"```json\n{json.dumps(json.loads(out.getvalue()), indent=2, ensure_ascii=False)}\n```\n"
 
 
@@ -750,6 +766,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "benchmarks": lambda: programs("benchmarks"),
     "soak": lambda: programs("soak"),
     "json": json_record,
+    "ends": ends,
     "problems": problems,
     "speaks": speaks,
     "diagnostics": diagnostics,

@@ -80,6 +80,8 @@ def zsh() -> str:
         if option.takes_value:
             choices = f"({' '.join(known)})" if known else "_files" if known == [] else ""
             value = f":{option.settings.get('metavar', 'value').replace(':', ' ')}:{choices}"
+        elif option.may_have_value:
+            return f"'{option.names[0]}=-[{about}]::value:({' '.join(known or ())})'"
         return f"'{option.names[0]}[{about}]{value}'"
 
     rows = [
@@ -121,9 +123,10 @@ def fish() -> str:
         when = f"{none}; or {seen}" if option.belongs_to("") and commands else none if option.belongs_to("") else seen
         short = "".join(f" -s {name[1:]}" for name in option.names if not name.startswith("--"))
         known = values(option)
-        value = (
-            f" -x -a '{' '.join(known)}'" if known else " -r -F" if known == [] else " -x" if option.takes_value else ""
-        )
+        if known:
+            value = f"{'' if option.may_have_value else ' -x'} -a '{' '.join(known)}'"
+        else:
+            value = " -r -F" if known == [] else " -x" if option.takes_value else ""
         rows.append(
             f"complete -c popshell -n '{when}' -l {option.name}{short}{value} -d '{quoted(text(f'cli.{option.name}'))}'"
         )
@@ -152,12 +155,11 @@ def man(tag: str) -> Callable[[], str]:
             rows += [".TP", f".B popshell {command}", roff(text(f"cli.about-{command}"))]
         rows.append(f".SH {text('man.options')}")
         for option in OPTIONS:
-            value = "|".join(option.settings.get("choices") or ()) or option.settings.get("metavar", "")
-            head = ", ".join(option.names) + (f" {value}" if value else "")
+            head = ", ".join(option.names) + option.shown_value
             where = ", ".join(f"popshell {c}".strip() for c in option.commands or ())
             rows += [".TP", f".B {roff(head)}", roff(text(f"cli.{option.name}") + (f" ({where})" if where else ""))]
         rows.append(f".SH {text('man.exit')}")
-        for code in ("0", "1", "2", "3", "130"):
+        for code in ("0", "1", "2", "3", "130", "141"):
             rows += [".TP", f".B {code}", roff(text(f"man.exit-{code}"))]
         rows.append(f".SH {text('man.files')}")
         for name, path in (

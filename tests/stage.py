@@ -20,7 +20,7 @@ from popshell.course.lesson import LessonError
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF
 from popshell.server.mailserver import MailServer
-from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session
+from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session, Step
 from popshell.ui.course_metas import Course
 from popshell.ui.display import new_shell
 from popshell.ui.events import Greeted, Replied, ShellEvent, Unanswered
@@ -218,7 +218,11 @@ class Stage:
         return self.screen.text
 
     async def dial(
-        self, where: str | None, on_event: Callable[[Event, bool], None], on_end: Callable[[Exception | None], None]
+        self,
+        where: str | None,
+        on_event: Callable[[Event, bool], None],
+        on_end: Callable[[Exception | None], None],
+        on_step: Callable[[Step], None],
     ) -> OpenConnection:
         if where == "nowhere":
             raise ConnectError("refused", host="nowhere", port=995)

@@ -6,12 +6,15 @@ import base64
 import functools
 import inspect
 import itertools
+import json
 import random
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+from jsonschema import Draft202012Validator
 
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.records import Exchange
@@ -21,6 +24,8 @@ from popshell.server.mailserver import MailServer
 from popshell.server.session import ServerSession
 
 ROOT = Path(__file__).resolve().parents[1]
+#: what each line of `--json` has to be
+SCHEMA = Draft202012Validator(json.loads((ROOT / "docs/json-2.schema.json").read_text("utf-8")))
 STAMP = "<1896.697170952@popshell.example>"
 NAME, SECRET = "learner", "secret"
 _Case = TypeVar("_Case")

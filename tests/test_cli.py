@@ -104,7 +104,7 @@ def test_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
 def test_json_is_records_on_stdout_and_words_on_stderr(tmp_path: Path) -> None:
     done = popshell("--json", stdin=LOGIN + b":help\nRETR 3\nSTAT\nQUIT", home=tmp_path)
     records = [json.loads(line) for line in done.stdout.decode("ascii").split("\n")[:-1]]
-    assert [record["command"] and record["command"]["line"] for record in records] == [
+    assert [r["command"] and r["command"]["line"] for r in records if r["type"] == "exchange"] == [
         None,
         "USER learner",
         "PASS ••••",

@@ -24,7 +24,7 @@ from learner import Learner, progress_file
 from terminal.driver import Pty
 
 #: What asks for version 1 of the JSON.
-JSON_1 = ("--json",)
+JSON_1 = ("--json=1",)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,10 @@ MASKED = {
 #: A number is bounded by its line alone (RFC 1939 §7), so this one is no bad number any more.
 UNBOUND = "RETR 99999999999999999999"
 #: Transcripts that lost what had come of a reply when the server closed within it: they hold it now.
-MENDED = {"server-closes-mid-listing": ["S: 1 100", "S: 2 2"]}
+MENDED = {
+    "server-closes-mid-listing": ["S: 1 100", "S: 2 2"],
+    "server-stls-injection": ["S: +OK injected", "# stls-injection"],
+}
 
 
 def cases() -> list[Case]:

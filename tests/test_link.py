@@ -317,7 +317,7 @@ def test_failed_is_published_for_an_address_that_makes_no_sense() -> None:
     async def go() -> None:
         stage, heard = Stage(), []
 
-        def strict(where, on_event, on_end):  # type: ignore[no-untyped-def]
+        def strict(where, on_event, on_end, on_step):  # type: ignore[no-untyped-def]
             raise ConnectError("bad-address", address=where)
 
         stage.shell.dial = strict

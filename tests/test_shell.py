@@ -177,10 +177,10 @@ def test_an_address_that_makes_no_sense_costs_no_connection() -> None:
         await stage.log_in("DELE 1")
         dial = stage.shell.dial
 
-        def strict(where: Any, late: Any, ended: Any) -> Any:
+        def strict(where: Any, *hear: Any) -> Any:
             if where is not None:
                 raise ConnectError("bad-address", address=where)
-            return dial(where, late, ended)
+            return dial(where, *hear)
 
         stage.shell.dial = strict
         shown = await stage.run(":connect foo bar")

@@ -118,11 +118,19 @@ class Progress:
         return replace(self._course(self._data, course).lessons.get(lesson, {}).get(exercise, Standing()), at=0)
 
     def record(self, course: str, lesson: str, exercise: str, **changes: Any) -> None:
-        """Change one exercise's entry. Numbers in `changes` are written as they are, not added."""
+        """Change one exercise's entry. Numbers in `changes` are written as they are, not added.
+
+        Once it is solved, also by another shell, it is neither skipped nor is help counted any more.
+        """
 
         def change(data: _File) -> None:
             entries = self._course(data, course).lessons.setdefault(lesson, {})
-            entries[exercise] = replace(entries.get(exercise, Standing()), **changes, at=int(self._clock()))
+            standing, now = entries.get(exercise, Standing()), int(self._clock())
+            if standing.state == "solved":
+                kept = {name: value for name, value in changes.items() if name == "tries"}
+                entries[exercise] = replace(standing, **kept, at=now)
+            else:
+                entries[exercise] = replace(standing, **changes, at=now)
 
         self._write(change)
 

@@ -19,6 +19,7 @@ import enum
 import re
 import socket
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 from popshell.protocol.secrets import without_password
@@ -150,13 +151,16 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 Found = tuple[socket.AddressFamily, SocketAddress]
 
 
-async def resolve(host: str, port: int) -> list[Found]:
-    """The addresses of `host`, in the system's order. Raises OSError; UnicodeError for what cannot be a name."""
+async def resolve(host: str, port: int, asking: Callable[[], None] = lambda: None) -> list[Found]:
+    """The addresses of `host`, in the system's order; `asking` is called if it is a name that has to be looked up.
+
+    Raises OSError; UnicodeError for what cannot be a name.
+    """
     try:
         # Digits only: no name server is asked, so this never blocks. As octets, or the codec for names is loaded: 2 ms.
         return _look_up(host.encode(), port, socket.AI_NUMERICHOST)
     except socket.gaierror:
-        pass
+        asking()
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[Found]] = loop.create_future()
 

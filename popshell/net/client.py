@@ -26,13 +26,15 @@ import asyncio
 import hashlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 from popshell.net.address import SocketAddress, TlsMode, is_loopback, resolve, text_of
 from popshell.net.binding import end_point_binding
 from popshell.net.errors import Fact, NetError, connecting, ending, handshaking, looking_up, symbol
+from popshell.session import Step
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -57,6 +59,15 @@ class TlsFacts(NamedTuple):
     verified: bool
     #: what SCRAM's -PLUS mechanisms are bound to; also of a certificate that was not verified
     binding: bytes | None = None
+
+    def known(self) -> dict[str, object]:
+        """What there is to be shown, by names of `messages.toml`, `[tls]`."""
+        known: dict[str, object] = {"version": self.version, "cipher": self.cipher}
+        if self.verified:
+            known |= {"subject": self.subject, "issuer": self.issuer, "names": ", ".join(self.names)}
+            if self.not_after is not None:
+                known["not_after"] = self.not_after.isoformat(" ", "minutes")
+        return known | {"fingerprint": self.fingerprint}
 
 
 def client_context(ca_file: Path | None, ca_data: str, insecure: bool) -> ssl.SSLContext:
@@ -114,6 +125,33 @@ def facts_of(transport: asyncio.BaseTransport, *, verified: bool) -> TlsFacts:
     )
 
 
+def _kept_in(sessions: list[ssl.SSLObject]) -> type[ssl.SSLObject]:
+    """A class whose objects put themselves into `sessions`: asyncio throws them away when a handshake fails."""
+
+    class Kept(ssl.SSLObject):
+        def __new__(cls, *args: object, **settings: object) -> Self:
+            made = super().__new__(cls)
+            sessions.append(made)
+            return made
+
+    return Kept
+
+
+def refused(sessions: list[ssl.SSLObject]) -> dict[str, Fact]:
+    """The facts of a certificate that was refused: subject, issuer, names, not_after, fingerprint; {} without them.
+
+    Python gives them after the handshake only, so the object below is asked: it has them from 3.10 on.
+    """
+    try:
+        certificate = sessions[-1]._sslobj.get_unverified_chain()[0]  # type: ignore[attr-defined]
+        known, octets = certificate.get_info(), ssl.PEM_cert_to_DER_cert(certificate.public_bytes())
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return {}
+    names = ", ".join(value for kind, value in known.get("subjectAltName", ()) if kind in ("DNS", "IP Address"))
+    facts = {"subject": _name(known.get("subject", ())), "issuer": _name(known.get("issuer", ())), "names": names}
+    return {**facts, "not_after": known.get("notAfter", ""), "fingerprint": hashlib.sha256(octets).hexdigest()}
+
+
 def _name(rows: tuple[tuple[tuple[str, str], ...], ...]) -> str:
     return ", ".join(f"{key}={value}" for row in rows for key, value in row)
 
@@ -145,17 +183,23 @@ class Deadlines(NamedTuple):
 
 OnData = Callable[[bytes], None]
 OnClose = Callable[[Exception | None], None]
+OnStep = Callable[[Step], None]
 
 
 async def connect(
-    target: Target, *, on_data: OnData, on_close: OnClose, deadlines: Deadlines | None = None
+    target: Target,
+    *,
+    on_data: OnData,
+    on_close: OnClose,
+    deadlines: Deadlines | None = None,
+    on_step: OnStep = lambda step: None,
 ) -> Transport:
     """Connect, with a TLS handshake if TLS comes first. Raises NetError: then nothing is open, `on_close` not called.
 
     Once this has returned, `on_close` is called exactly once, whichever side ends the connection: with None for
     an orderly end, else with what went wrong. `on_data` is not called before this has returned to its awaiter.
     """
-    transport = Transport(target, on_data, on_close, deadlines or Deadlines())
+    transport = Transport(target, on_data, on_close, deadlines or Deadlines(), on_step)
     await transport._open()
     return transport
 
@@ -176,7 +220,9 @@ async def _connected(family: socket.AddressFamily, address: SocketAddress, secon
 class Transport(asyncio.Protocol):
     """One connection. Attributes without underscore are for reading; `on_data` and `on_close` may be re-pointed."""
 
-    def __init__(self, target: Target, on_data: OnData, on_close: OnClose, deadlines: Deadlines) -> None:
+    def __init__(
+        self, target: Target, on_data: OnData, on_close: OnClose, deadlines: Deadlines, on_step: OnStep
+    ) -> None:
         self.target = target
         self.on_data = on_data
         self.on_close = on_close
@@ -189,6 +235,8 @@ class Transport(asyncio.Protocol):
         #: octets handed to `on_data`; as POP3 sees them, without what TLS adds
         self.bytes_in = 0
         self._deadlines = deadlines
+        self._on_step = on_step
+        self._address = ""
         self._context: ssl.SSLContext | None = None
         self._transport: asyncio.Transport | None = None
         self._early: list[bytes] | None = None  # what arrived before it may be handed over
@@ -246,6 +294,9 @@ class Transport(asyncio.Protocol):
         host = self.target.host
         return {"host": f"[{host}]" if ":" in host else host, "port": self.target.port}
 
+    def _step(self, what: str, facts: Mapping[str, object] = MappingProxyType({})) -> None:
+        self._on_step(Step(what, self.target.host, self.target.port, self._address, facts))
+
     async def _connect(self) -> None:
         """Try the host's addresses in turn. Each gets its share of the time that is left, so that one that drops
         packets (IPv6 without a route) does not use up all."""
@@ -254,19 +305,23 @@ class Transport(asyncio.Protocol):
         end = loop.time() + seconds
         try:
             async with asyncio.timeout_at(end):
-                found = await resolve(self.target.host, self.target.port)
+                found = await resolve(self.target.host, self.target.port, lambda: self._step("resolving"))
         except (OSError, ValueError) as error:
             raise NetError(looking_up(error), seconds=seconds, **self._where()) from error
         errors: list[OSError] = []
         for tried, (family, address) in enumerate(found):
             share = (end - loop.time()) / (len(found) - tried)
+            self._address = address[0]
+            self._step("connecting")
             try:
                 sock = await _connected(family, address, share)
             except OSError as error:
                 errors.append(error)
+                self._step("not-connected", {"code": connecting(error), "reason": symbol(error), "seconds": round(share, 1)})
                 continue
             await loop.create_connection(lambda: self, sock=sock)
             self.peer, self.loopback = text_of(address), is_loopback(address[0])
+            self._step("connected")
             return
         # The most telling failure names the code: a machine that refuses is at least there.
         codes = [connecting(error) for error in errors]
@@ -284,9 +339,11 @@ class Transport(asyncio.Protocol):
         assert line is not None
         self._early = []
         upgraded: asyncio.Transport | None = None
+        sessions: list[ssl.SSLObject] = []
         try:
             if self._context is None:
                 self._context = self._make_context()  # STLS typed by hand
+            self._context.sslobject_class = _kept_in(sessions)
             async with asyncio.timeout(self._deadlines.handshake):
                 upgraded = await asyncio.get_running_loop().start_tls(
                     line,
@@ -301,7 +358,7 @@ class Transport(asyncio.Protocol):
         except NetError as error:
             await self._fail(error)
         except (OSError, ValueError) as error:  # ValueError: a name that cannot stand in a certificate
-            await self._fail(self._handshake_error(error), error)
+            await self._fail(self._handshake_error(error, sessions), error)
         except BaseException:
             line.abort()
             self._end(None)
@@ -309,10 +366,11 @@ class Transport(asyncio.Protocol):
         else:
             self._transport = upgraded
             self.tls = facts_of(upgraded, verified=not self.target.insecure)
+            self._step("tls", self.tls.known())
             if self._opened:
                 asyncio.get_running_loop().call_soon(self._deliver_early)
 
-    def _handshake_error(self, error: Exception) -> NetError:
+    def _handshake_error(self, error: Exception, sessions: list[ssl.SSLObject]) -> NetError:
         code = handshaking(error)
         if self.target.tls is not TlsMode.IMPLICIT:  # the port is right; advice on ports would mislead
             code = {"closed-in-handshake": "closed-after-stls", "not-tls": "not-tls-after-stls"}.get(code, code)
@@ -322,6 +380,7 @@ class Transport(asyncio.Protocol):
                 "name": self.target.name,
                 "verify_code": error.verify_code,
                 "verify_message": error.verify_message,
+                **refused(sessions),
             }
         elif code == "handshake-timeout":
             facts["seconds"] = self._deadlines.handshake

@@ -17,7 +17,7 @@ from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.server.mailserver import MailServer
 from popshell.server.session import ServerSession
-from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session
+from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session, Step
 
 
 class Clock:
@@ -88,7 +88,11 @@ class Connector:
         return next(m for m in self.server.maildrops.values() if m.in_use).fork()
 
     def connect(
-        self, where: str | None, on_event: Callable[[Event, bool], None], on_end: Callable[[Exception | None], None]
+        self,
+        where: str | None,
+        on_event: Callable[[Event, bool], None],
+        on_end: Callable[[Exception | None], None],
+        on_step: Callable[[Step], None] = lambda step: None,
     ) -> Awaitable[OpenConnection]:
         """Connect to `where`: None for the same endpoint again, "practice" for the server of this process.
 
@@ -102,7 +106,7 @@ class Connector:
                 address = parse_address(where, self.tls)
             except AddressError as error:
                 raise ConnectError(error.code, address=error.shown) from None
-        return self._connect(address, on_event, on_end)
+        return self._connect(address, on_event, on_end, on_step)
 
     def _insecure(self, address: Address) -> bool:
         """Whether `--insecure` holds for an address: it excuses one host and port, the first, for this run."""
@@ -115,6 +119,7 @@ class Connector:
         address: Address | None,
         on_event: Callable[[Event, bool], None],
         on_end: Callable[[Exception | None], None],
+        on_step: Callable[[Step], None],
     ) -> OpenConnection:
         if address is None:
             host, port = await self.open_practice()
@@ -123,7 +128,9 @@ class Connector:
             target = Target(address.host, address.port, address.tls, self.ca, insecure=self._insecure(address))
         self.address = address
         wire = _SessionWire(self.listener if address is None else None)
-        transport = await open_transport(target, on_data=wire.received, on_close=wire.closed, deadlines=self.deadlines)
+        transport = await open_transport(
+            target, on_data=wire.received, on_close=wire.closed, deadlines=self.deadlines, on_step=on_step
+        )
         session = Session(self.clock, on_event, on_end, tls=transport.tls is not None)
         wire.join(transport, session)
         endpoint = Endpoint(
@@ -187,11 +194,4 @@ class _SessionWire:
 
     def facts(self) -> dict[str, object]:
         tls = self._transport.tls if self._transport else None
-        if tls is None:
-            return {}
-        known: dict[str, object] = {"version": tls.version, "cipher": tls.cipher}
-        if tls.verified:
-            known |= {"subject": tls.subject, "issuer": tls.issuer, "names": ", ".join(tls.names)}
-            if tls.not_after is not None:
-                known["not_after"] = tls.not_after.isoformat(" ", "minutes")
-        return known | {"fingerprint": tls.fingerprint}
+        return tls.known() if tls else {}

@@ -105,8 +105,6 @@ class Connection:
         self.capabilities: dict[str, tuple[str, ...]] | None = None
         self.broken: Problem | None = None
         self.closed = False
-        #: what had come after `+OK` to STLS when `stls-injection` was found
-        self.injected = b""
         #: True between `+OK` to STLS and `tls_started()`
         self.wants_tls = False
         self._limits = limits or ReplyLimits()
@@ -304,8 +302,7 @@ class Connection:
         while not self.broken:
             if self.wants_tls:
                 if len(self._replies):
-                    # How much has come by now is chance: it is kept to be shown, and is no part of the record.
-                    self.injected = self._replies.take_all()
+                    # How much has come by now is chance: nothing of it is what shows the fault.
                     out.append(self._break(None, Problem("stls-injection"), b"", now))
                 break
             pending = self._pending
@@ -402,7 +399,7 @@ class Connection:
         self._pending = None
         pending = pending or PendingExchange(None, started=now)
         pending.received += raw
-        return self._record(pending, self.here, now, problem=problem)
+        return replace(self._record(pending, self.here, now, problem=problem), rest=self._replies.take_all())
 
     def _record_unasked(self, found: Found, now: float) -> Exchange:
         """A record of lines that no command asked for; too many of them are a fault like others."""

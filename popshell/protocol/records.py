@@ -37,7 +37,7 @@ from popshell.protocol import maildrop_view, secrets
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine
 from popshell.protocol.maildrop_view import MaildropView
-from popshell.protocol.wire import CRLF
+from popshell.protocol.wire import CRLF, unstuff
 
 
 class Status(enum.Enum):
@@ -61,8 +61,9 @@ _SPEAKS = (
 )
 #: RFC 1939 §7: the timestamp is a msg-id; no longer than a line may be (sec-T6).
 _LONGEST_STAMP = 255
-#: Version of the JSON form; a field that is added does not change it, one that is renamed or removed does.
-JSON_VERSION = 1
+#: Versions of the JSON form, the newest last. A field that is added makes no new one; one that is renamed, removed or
+#: another type does.
+JSON_VERSIONS = (1, 2)
 
 
 class Problem(NamedTuple):
@@ -193,6 +194,8 @@ class Exchange:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     #: how many replies were still due when the line was sent: above 0, it was pipelined (RFC 2449 §6.6)
     ahead: int = 0
+    #: of a fault: what had arrived after the octets that show it. How much that is, is chance
+    rest: bytes = field(default=b"", repr=False, compare=False)
     #: seconds on the caller's clock: when the line went out (of AUTH its last answer, so that no typing counts;
     #: for a greeting: when the connection stood), and when the reply was whole
     started: float = field(default=0.0, compare=False)
@@ -254,22 +257,58 @@ class Exchange:
             return [self.command.text, *answers]
         return [self.command.redacted(), *map(secrets.masked_answer, answers)]
 
-    def received_text(self, row: bytes, at: int, *, masked: bool = True) -> str:
-        """Row `at` of what was received as text: status line and challenges may repeat a secret, content is shown."""
-        repeats = at <= len(self.steps) or self.response is None
-        return self.redact(_text(row)) if masked and repeats else _text(row)
+    def received_lines(self, *, masked: bool = True) -> list[str]:
+        """All that was received as text, cut into lines, each with its CRLF; the last may have none.
+
+        The status line and what stands before it may repeat a secret, so may all of what is no reply; the text of a
+        message is never changed.
+        """
+        *lines, last = (self.received + self.rest).split(CRLF)
+        rows = [_text(line) + "\r\n" for line in lines] + ([_text(last)] if last else [])
+        if not masked:
+            return rows
+        shown = len(rows) if self.response is None else len(self.steps) + 1
+        return [*map(self.redact, rows[:shown]), *rows[shown:]]
 
     def reply_line(self, *, masked: bool = True) -> str:
         """The status line that ends the exchange, after the challenges of AUTH; "" if none came."""
         if self.problem is not None and self.problem.code == "unasked-rows":
             return ""
-        return self.received_text(self.received.split(CRLF, len(self.steps) + 1)[len(self.steps)], 0, masked=masked)
+        line = _text(self.received.split(CRLF, len(self.steps) + 1)[len(self.steps)])
+        return self.redact(line) if masked else line
 
-    def to_json(self) -> dict[str, Any]:
+    def content_lines(self) -> list[bytes] | None:
+        """The content as far as it came, cut into lines, byte-stuffing undone; None if it has none."""
+        raw = self.raw_content()
+        if self.response is None or self.response.content is not None or not raw:
+            return self.response.lines if self.response else None
+        whole = raw if raw.endswith(CRLF) else raw + CRLF
+        return self.response._replace(content=unstuff(whole + b".\r\n")).lines
+
+    def to_json(self, version: int = JSON_VERSIONS[-1]) -> dict[str, Any]:
         """The published form (docs/reference-json.md), secrets masked; what is not UTF-8 stands as \\udcXX escapes."""
+        out = self._fields()
+        if version == 1:
+            return out
+        problem = out["problem"] and {"lines": None, "octets": None, **out["problem"]}
+        lines = self.content_lines()
+        return {
+            **out,
+            "version": version,
+            "type": "exchange",
+            "sent": [f"{line}\r\n" for line in self.sent_lines()],
+            "received": self.received_lines(),
+            "text": out["text"] if self.response else None,
+            "lines": lines if lines is None else [_text(line) for line in lines],
+            "challenges": out.get("challenges", []),
+            "problem": problem,
+        }
+
+    def _fields(self) -> dict[str, Any]:
+        """The fields of version 1."""
         response = self.response
         out: dict[str, Any] = {
-            "version": JSON_VERSION,
+            "version": 1,
             "command": None,
             "status": response.status.value if response else None,
             "code": secrets.redact_code(response.code, self.secrets) or None if response else None,

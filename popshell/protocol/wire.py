@@ -34,7 +34,7 @@ class ReplyLimits(NamedTuple):
 
 
 class WireError(Exception):
-    """The stream is not what the protocol allows. `code` is stable; `raw` are the bytes that show it."""
+    """The stream is not what the protocol allows. `code` is stable; `raw` are the bytes that show it, and are taken."""
 
     def __init__(self, code: str, raw: bytes) -> None:
         super().__init__(code)
@@ -84,15 +84,15 @@ class ReplyReader:
         """
         buffer = self._buffer
         if buffer.startswith((b"\x15\x03", b"\x16\x03")):
-            raise WireError("tls", bytes(buffer[:2]))
+            raise WireError("tls", self._take(2))
         end = buffer.find(b"\n", self._scanned, self._limits.status_line)
         if end < 0:
             if len(buffer) >= self._limits.status_line:
-                raise WireError("status-too-long", bytes(buffer[: self._limits.status_line]))
+                raise WireError("status-too-long", self._take(self._limits.status_line))
             self._scanned = len(buffer)
             return None
         if end == 0 or buffer[end - 1] != 13:
-            raise WireError("bare-lf", bytes(buffer[: end + 1]))
+            raise WireError("bare-lf", self._take(end + 1))
         return self._take(end + 1)
 
     def content(self, most_rows: int | None) -> bytes | None:
@@ -143,7 +143,7 @@ class ReplyReader:
             self._rows += rows
         if crossed:
             at, code = min(crossed)
-            raise WireError(code, bytes(buffer[:at]))
+            raise WireError(code, self._take(at))
 
 
 class LineReader:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from popshell.course.catalog import Catalog
@@ -131,7 +130,7 @@ class Display:
             shell.say("shell.late-rest" if begun else "shell.late", command=exchange.command.name)
         # The practice server never repeats what it was sent (sec-V3): nothing of its words needs a mask.
         screen.echoes = not shell.on_practice
-        self._rest(self._with_evidence(exchange))
+        self._rest(exchange)
         unasked, self._unasked = self._unasked, exchange.problem is not None and exchange.problem.code == "unasked"
         # Of many such lines it is said once.
         notes = () if unasked and self._unasked else self._worth_saying(exchange, event.notes)
@@ -181,13 +180,6 @@ class Display:
 
         words = doctor_words(self._shell.catalog, self._shell.options.language)
         return [Note("warn", exchange.redact(words(f"notice.{code}", **facts))) for code, facts in found]
-
-    def _with_evidence(self, exchange: Exchange) -> Exchange:
-        """Octets between STLS and TLS are no part of the record, since TCP may cut them anywhere; they are shown."""
-        opened = self._shell.link.connection if self._shell.link else None
-        if opened is None or exchange.problem is None or exchange.problem.code != "stls-injection":
-            return exchange
-        return replace(exchange, received=opened.session.connection.injected)
 
     def _moved(self, before: State, after: State, command: str | None = None) -> None:
         """Draw the arrow that was taken, if one was; without a command the connection was lost."""

@@ -301,10 +301,19 @@ class Editor:
 
     def _history(self, where: Callable[[], Path] | None) -> History:
         return (
-            ShellHistory(where, self._typing.has_secret)
+            ShellHistory(where, self._typing.has_secret, self._unkept)
             if where is not None
             else MemoryHistory(self._typing.has_secret)
         )
+
+    def _unkept(self, path: Path, reason: str) -> None:
+        """The history cannot be kept: said above the line that may be typed just now."""
+        shell = self.shell
+
+        def say() -> None:
+            shell.say("shell.history-unkept", style="warn", path=show(str(path), keep=""), reason=reason)
+
+        shell.screen.interrupt(say)
 
     def _draw_toolbar(self) -> StyleAndTextTuples:
         size = self._session.app.output.get_size()

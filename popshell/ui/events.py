@@ -14,7 +14,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Due
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange
-from popshell.session import ConnectError, Endpoint
+from popshell.session import ConnectError, Endpoint, Step
 
 
 class End(Enum):
@@ -32,6 +32,7 @@ class End(Enum):
     BROKEN = "broken"
     #: closed here, because too much came that no command asked for
     FLOODED = "flooded"
+    #: the handshake after `+OK` to STLS came to nothing
     TLS_FAILED = "tls-failed"
     #: closed here, because no reply came where no person can decide to wait longer
     TIMEOUT = "timeout"
@@ -147,6 +148,14 @@ class Ended(NamedTuple):
     def late(self) -> bool:
         return True
 
+    @property
+    def by(self) -> str:
+        """Who closed it: `server`, `client` (this side) or `network`."""
+        if self.how not in (End.QUIT, End.LOST, End.AUTOLOGOUT):
+            return "client"
+        code = self.error.code if isinstance(self.error, ConnectError) else ""
+        return {"lost": "network", "tls-broken": "client"}.get(code, "server")
+
 
 class Finished(NamedTuple):
     """QUIT is done with, and the end was reported: the state goes from `before` to CLOSED."""
@@ -166,6 +175,7 @@ class Failed(NamedTuple):
 
 ShellEvent = (
     Connecting
+    | Step
     | Connected
     | Sent
     | Greeted

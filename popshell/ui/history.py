@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from pathlib import Path
 
@@ -23,11 +25,20 @@ LATER = 0.05
 class ShellHistory(FileHistory):
     """A FileHistory of mode 0600 that never takes a line with a secret; `is_secret` judges the line as it was typed."""
 
-    def __init__(self, where: Callable[[], Path], is_secret: Callable[[str], bool]) -> None:
-        """`where` is asked when the history is first read or written: finding the place costs a few milliseconds."""
+    def __init__(
+        self,
+        where: Callable[[], Path],
+        is_secret: Callable[[str], bool],
+        unkept: Callable[[Path, str], None] = lambda path, reason: None,
+    ) -> None:
+        """`where` is asked when the history is first read or written: finding the place costs a few milliseconds.
+
+        `unkept` is called once, with the file and the reason, if nothing can be kept.
+        """
         self._is_secret = is_secret
         self._where = where
-        self._path = ""
+        self._unkept = unkept
+        self._path: str | None = None
         self._waited = False
         super().__init__("")
 
@@ -42,9 +53,13 @@ class ShellHistory(FileHistory):
     @property
     def filename(self) -> str:
         """The file, made on first use; "" if it cannot be had, and then nothing is kept."""
-        if not self._path:
-            with contextlib.suppress(OSError):
-                self._path = _made(self._where())
+        if self._path is None:
+            path = self._where()
+            try:
+                self._path = _made(path)
+            except OSError as error:
+                self._path = ""
+                self._unkept(path, error.strerror or "")
         return self._path
 
     @filename.setter
@@ -59,7 +74,7 @@ class ShellHistory(FileHistory):
     def store_string(self, string: str) -> None:
         if self.filename:
             with contextlib.suppress(OSError):
-                _made(Path(self._path))  # it may have been removed meanwhile
+                _made(Path(self.filename))  # it may have been removed meanwhile
                 super().store_string(string)
 
     def load_history_strings(self) -> Iterable[str]:
@@ -87,9 +102,18 @@ class ShellHistory(FileHistory):
 
 
 def _made(path: Path) -> str:
-    """Make the file 0600 before the first write: FileHistory itself would take the umask."""
+    """Make the file 0600 before the first write: FileHistory itself would take the umask.
+
+    Raises OSError, also for what is no regular file: to open a FIFO would wait for its reader.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+    finally:
+        os.close(descriptor)
     os.chmod(path, 0o600)
     return str(path)
 

@@ -22,7 +22,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Due
 from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange, Problem
-from popshell.session import ConnectError, Event, OpenConnection, Session
+from popshell.session import ConnectError, Event, OpenConnection, Session, Step
 from popshell.ui.events import (
     Challenged,
     Connected,
@@ -223,6 +223,10 @@ class Link:
             await asyncio.sleep(step)
             self._publish(Waiting(None, seconds=round(loop.time() - began), first=first, what=what))
             step, first = min(TICK, HANG_TIME), False
+
+    def step(self, step: Step) -> None:
+        """A step on the way to the connection was taken."""
+        self._publish(step)
 
     def received(self, event: Event, awaited: bool) -> None:
         """The session has an event; `awaited` if a call waits for it."""

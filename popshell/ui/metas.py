@@ -6,7 +6,9 @@ table, which is put together here: rows of this file, of actions.py, and those t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from popshell.course.explain import explain_line, legal_now, pages
@@ -241,25 +243,21 @@ async def raw(shell: Shell, argument: str) -> None:
     lines: list[Line] = []
     for text in last.sent_lines():
         lines += _framed("gutter-client", "C", f"{_octets(text)}\\r\\n", width)
-    for at, row in enumerate(_rows(last.received[:_MOST_RAW])):
-        lines += _framed("gutter-server", "S", _octets(last.received_text(row, at)), width)
+    came = last.received + last.rest
+    for line in replace(last, received=came[:_MOST_RAW], rest=b"").received_lines():
+        for row in re.findall("[^\n]*\n|[^\n]+", line):
+            lines += _framed("gutter-server", "S", _octets(row), width)
     if due:
         name = last.name or shell.words("problem.greeting")
         text = shell.words("shell.raw-due", command=show(name, keep=""))
         lines += layout.paragraph(text, shell.screen.look, style="warn")
-    if (left := len(last.received) - _MOST_RAW) > 0:
+    if (left := len(came) - _MOST_RAW) > 0:
         lines += layout.paragraph(shell.words("shell.raw-more", left=left), shell.screen.look, style="note")
     _show(shell, lines, "")
 
 
 #: Octets of a reply that `:raw` shows.
 _MOST_RAW = 128 * 1024
-
-
-def _rows(data: bytes) -> list[bytes]:
-    """The rows of what came, each with its LF."""
-    *rows, rest = data.split(b"\n")
-    return [row + b"\n" for row in rows] + ([rest] if rest else [])
 
 
 def _octets(text: str) -> str:

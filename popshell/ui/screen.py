@@ -18,7 +18,6 @@ from popshell.protocol.connection import Challenge
 from popshell.protocol.line import MASK, CommandLine
 from popshell.protocol.records import Exchange
 from popshell.ui import rules, stream
-from popshell.ui.events import Greeted, Replied, ShellEvent, Unanswered
 from popshell.ui.layout import PLAIN, Line, Look, wrap
 
 #: A reply is shown whole if it fills no more windows than that, and no more lines; else a windowful, and `:more`.
@@ -159,6 +158,8 @@ class Screen:
         self.page = ""
         code = exchange.problem.code if exchange.problem else ""
         raw = exchange.raw_content()
+        if code == "unasked-rows" and self.echoes:
+            raw = "".join(exchange.received_lines()).encode("utf-8", "surrogateescape")
         if exchange.problem is not None and not exchange.problem.unasked and not (raw and code == "no-terminator"):
             return self._evidence(exchange)
         if start == 0 and not begun and exchange.received and code != "unasked-rows":
@@ -201,7 +202,8 @@ class Screen:
 
     def _evidence(self, exchange: Exchange) -> stream.Shown:
         """What arrived before the fault, as far as it helps."""
-        rows = exchange.received.removesuffix(b"\r\n").split(b"\r\n") if exchange.received else []
+        came = exchange.received or exchange.rest
+        rows = came.removesuffix(b"\r\n").split(b"\r\n") if came else []
         for row in rows[:_EVIDENCE]:
             text = exchange.redact(row[:512].decode("utf-8", "surrogateescape"))
             self.out.write(stream.status_line(text, self._look, self._window()) + "\n")
@@ -319,7 +321,7 @@ class PlainScreen(Screen):
 
 
 class JsonScreen(PlainScreen):
-    """Our own words on standard error, and nothing of replies: JsonRecords writes them."""
+    """Our own words on standard error, and nothing of replies: jsonrecords.py writes them."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         super().__init__(out or sys.stderr)
@@ -340,20 +342,3 @@ class JsonScreen(PlainScreen):
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
         """Part of the record."""
-
-
-class JsonRecords:
-    """A subscriber that writes one JSON object a line for each Exchange (docs/reference-json.md)."""
-
-    def __init__(self, out: TextIO | None = None) -> None:
-        self._out = out or sys.stdout
-
-    def heard(self, event: ShellEvent) -> None:
-        if not isinstance(event, Greeted | Replied | Unanswered):
-            return
-        import json  # only these records need it
-
-        notes = [{"sort": n.sort, "text": n.text, "cite": n.cite or None} for n in event.notes]
-        # ASCII escapes keep CR, LF, NEL, U+2028 and every control character out of the line (sec-F3).
-        self._out.write(json.dumps(event.exchange.to_json() | {"notes": notes}, ensure_ascii=True) + "\n")
-        self._out.flush()

@@ -18,7 +18,7 @@ from popshell.course.explain import Note, explain
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
-from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session, Unsendable
+from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session, Step, Unsendable
 from popshell.ui import layout
 from popshell.ui.events import End, Ended, Failed, Greeted, Overdue, Replied, Sent, ShellEvent, Unanswered
 from popshell.ui.layout import Line
@@ -27,7 +27,8 @@ from popshell.ui.screen import Screen
 from popshell.visible import fault_of, show
 
 Dial = Callable[
-    [str | None, Callable[[Event, bool], None], Callable[[Exception | None], None]], Awaitable[OpenConnection]
+    [str | None, Callable[[Event, bool], None], Callable[[Exception | None], None], Callable[[Step], None]],
+    Awaitable[OpenConnection],
 ]
 #: Looks at a line before it is sent: the line as it may go out, or None if it may not; then the gate has said why.
 Gate = Callable[[CommandLine], Awaitable[CommandLine | None]]
@@ -287,7 +288,7 @@ class Shell:
         """
         link = self.new_link()
         try:
-            connecting = self.dial(where, link.received, link.ended)
+            connecting = self.dial(where, link.received, link.ended, link.step)
         except ConnectError as error:
             self.publish(Failed(error))
             return False

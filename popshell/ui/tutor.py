@@ -223,7 +223,7 @@ class Tutor:
         self.stage.use(server)
         attempt = self.attempt = Attempt(exercise, self.placed, words, collector, solved=True)
         link = shell.new_link(silent=bool(exercise.start))
-        await shell.take(link, shell.dial("practice", link.received, link.ended))
+        await shell.take(link, shell.dial("practice", link.received, link.ended, link.step))
         if shell.session is not None and exercise.start:
             try:
                 await self._play_start(attempt)
@@ -422,7 +422,7 @@ class ShellLine:
     async def connect(self) -> None:
         self._shell.close()
         link = self._shell.new_link(silent=True)
-        await self._shell.take(link, self._shell.dial("practice", link.received, link.ended))
+        await self._shell.take(link, self._shell.dial("practice", link.received, link.ended, link.step))
         self.played.append(":connect")
 
     def drop(self) -> None:
