@@ -25,7 +25,7 @@ from popshell.course.catalog import Catalog, bundled
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer
 from popshell.server.session import ServerSession
-from popshell.session import Endpoint, Event, OpenConnection, Session
+from popshell.session import Endpoint, Event, OpenConnection, Session, Step
 from popshell.ui.display import new_shell
 from popshell.ui.layout import COLOURLESS
 from popshell.ui.metas import Metas
@@ -139,7 +139,11 @@ class Stage:
         self._shell = new_shell(catalog, screen, self._dial, Options(language=language), Metas)
 
     async def _dial(
-        self, where: str | None, on_event: Callable[[Event, bool], None], on_end: Callable[[Exception | None], None]
+        self,
+        where: str | None,
+        on_event: Callable[[Event, bool], None],
+        on_end: Callable[[Exception | None], None],
+        on_step: Callable[[Step], None],
     ) -> OpenConnection:
         line = _Line(self._server.session())
         session = Session(lambda: 0.0, on_event, on_end)

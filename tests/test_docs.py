@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 import make_dialogues
 import make_reference
 import pytest
-from support import rehearse
+from support import SCHEMA, rehearse
 from test_packaging import files_of_the_tree
 
 import popshell
@@ -29,11 +29,11 @@ from popshell import arguments
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.explain import explain
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.records import JSON_VERSION, Exchange
+from popshell.protocol.records import JSON_VERSIONS, Exchange
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer
 from popshell.ui.events import Replied
-from popshell.ui.screen import JsonRecords
+from popshell.ui.jsonrecords import JsonRecords
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
@@ -135,15 +135,6 @@ _FAULTS = (
     b"-ERR [SYS/TEMP] later \xff\r\n",
     b"",
 )
-_JSON_TYPES = {
-    "number": (int, float),
-    "string": (str,),
-    "boolean": (bool,),
-    "object": (dict,),
-    "array of strings": (list,),
-    "array of objects": (list,),
-    "null": (type(None),),
-}
 
 
 def records() -> Iterator[dict[str, Any]]:
@@ -175,43 +166,42 @@ def records() -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every field by its path, `command.name`, `notes[].text`, with its value."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            at = f"{path}.{name}" if path else name
-            yield at, inner
-            yield from leaves(inner, at)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from leaves(inner, f"{path}[]")
+def fields_of_the_schema(kind: str) -> dict[str, bool]:
+    """The fields of a kind of record by their path, `command.name`, `notes[].text`, and whether each may be null."""
+    defined, found = SCHEMA.schema["$defs"], {}
+
+    def walk(node: dict[str, Any], path: str) -> None:
+        for name, inner in node.get("properties", {}).items():
+            inner = defined[inner["$ref"].rpartition("/")[2]] if "$ref" in inner else inner
+            at = f"{path}.{name}".lstrip(".")
+            found[at] = None in inner.get("enum", ()) or "null" in inner.get("type", ())
+            if at != "error.facts":
+                walk(inner, at)
+                walk(inner.get("items", {}), f"{at}[]")
+
+    walk(defined[kind], "")
+    return found
 
 
-def fields_of_the_page() -> dict[str, str]:
-    """The fields and their types as docs/reference-json.md has them."""
-    table = text_of("docs/reference-json.md").partition("## Fields")[2].partition("\n## ")[0].partition("\n\nOctets")[0]
-    return dict(re.findall(r"^\| `([a-z.\[\]]+)` \| ([a-z ]+) \|", table, re.MULTILINE))
+def fields_of_the_page(heading: str) -> dict[str, bool]:
+    """The same, as docs/reference-json.md has them."""
+    table = text_of("docs/reference-json.md").partition(f"## {heading}")[2].partition("\n\n|")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `([a-z_.\[\]]+)` \| ([a-z ]+) \|", table, re.MULTILINE)
+    return {name: kind.endswith(" or null") for name, kind in rows}
 
 
 class TestJson:
-    def test_every_field_is_on_the_page_and_no_other(self) -> None:
-        seen = {path for record in records() for path, _ in leaves(record)}
-        assert seen == fields_of_the_page().keys()
+    def test_page_and_schema_have_the_same_fields(self) -> None:
+        assert fields_of_the_page("Fields") == fields_of_the_schema("exchange")
+        assert fields_of_the_page("The life of a connection") == fields_of_the_schema("connection")
 
-    def test_every_value_has_the_type_that_the_page_says(self) -> None:
-        page = fields_of_the_page()
-        met: dict[str, set[str]] = {}
+    def test_records_are_what_the_schema_says(self) -> None:
         for record in records():
-            for path, value in leaves(record):
-                names = page[path].split(" or ")
-                fitting = [name for name in names if type(value) in _JSON_TYPES[name]]
-                assert fitting, f"{path} is {value!r}, not {page[path]}"
-                met.setdefault(path, set()).update(fitting)
-        # What the page allows does happen: null is no empty promise.
-        assert met == {path: set(names.split(" or ")) for path, names in page.items()}
+            SCHEMA.validate(record)
+            assert not SCHEMA.is_valid({**record, "more": 1})
 
     def test_the_version_is_on_the_page(self) -> None:
-        assert f"# Reference: Exchange JSON, version {JSON_VERSION}" in text_of("docs/reference-json.md")
+        assert f"# Reference: JSON, version {JSON_VERSIONS[-1]}" in text_of("docs/reference-json.md")
 
     def test_diagnostics_and_problems_are_on_the_page(self) -> None:
         page = text_of("docs/reference-json.md")

@@ -317,7 +317,9 @@ class Transport(asyncio.Protocol):
                 sock = await _connected(family, address, share)
             except OSError as error:
                 errors.append(error)
-                self._step("not-connected", {"code": connecting(error), "reason": symbol(error), "seconds": round(share, 1)})
+                self._step(
+                    "not-connected", {"code": connecting(error), "reason": symbol(error), "seconds": round(share, 1)}
+                )
                 continue
             await loop.create_connection(lambda: self, sock=sock)
             self.peer, self.loopback = text_of(address), is_loopback(address[0])
