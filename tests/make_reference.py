@@ -28,6 +28,7 @@ from typing import Any
 from support import rehearse
 
 from popshell import arguments
+from popshell.course import mail
 from popshell.course.catalog import Catalog, Words, bundled
 from popshell.course.checks import CHECKS, Replied, read_check
 from popshell.course.doctor import Product, Rule, Source, doctor_words, load
@@ -218,7 +219,7 @@ def meta_commands() -> str:
         "# Reference: the shell's own commands\n",
         note("the table of meta commands and their English words"),
         "They begin with a colon, so no POP3 command can ever be one of them, and such a line is not sent.\n"
-        "A beginning is enough where it is the only one: `:mail` is `:mailbox`. Tab completes names and choices.\n",
+        "A beginning is enough where it is the only one: `:mailb` is `:mailbox`. Tab completes names and choices.\n",
         table(
             ("command", "what it does"),
             (
@@ -232,6 +233,9 @@ def meta_commands() -> str:
         "typed, and for the password or token, which is not shown. It tries once. Where an answer of the server must\n"
         "not be trusted, it sends `*`; Ctrl-C leaves you in the middle of AUTH, where `*` cancels, too. `as=OTHER` is\n"
         "the name to act as (the authorization identity).\n",
+        "`:mail N` sends `RETR N`, unless the message was fetched on this connection already; so some servers count it as\n"
+        "read. It shows the fields that mail programs show, decoded and unfolded, the parts as a tree, plain text where a\n"
+        "message has it in several forms, HTML as text; below each piece that was encoded, the octets that it came as.\n",
         "What `:notes`, `:lang` and `:reveal` set holds until you leave. For what holds from the start, see\n"
         "[the command line](reference-cli.md).\n",
     ]
@@ -250,6 +254,15 @@ _REPLY = {
     "unasked_lines": ("such lines that end the connection; rows of a listing that was not due do not count", ""),
     "unasked_time": ("for so long such lines may keep coming", "s"),
     "unasked_pause": ("after a silence of this that time begins anew", "s"),
+}
+_MAIL = {
+    "header": ("of a header; the rest of it is not read", "octets"),
+    "depth": ("levels of parts within parts", ""),
+    "parts": ("parts", ""),
+    "parameters": ("parameters of a field", ""),
+    "seconds": ("until the parts that were found by then are shown", "s"),
+    "field": ("of a field that is decoded", "octets"),
+    "text": ("of the text of a part", "octets"),
 }
 _DEADLINES = {
     "connect": ("until a connection stands, name look-up included", "s"),
@@ -310,6 +323,8 @@ def limits() -> str:
         "Past one of these the connection is closed and the fault is named. Lines of mail may be long: 2,048 octets,\n"
         "as some libraries have it, would refuse real mail.\n",
         limit_rows(_REPLY, _fields(ReplyLimits())),
+        "`:mail` reads so much of a message, and names what it does not read; `:save N FILE` has no limit:\n",
+        limit_rows(_MAIL, _fields(mail.LIMITS)),
         "## How long the shell waits\n",
         "In a terminal nothing is given up: when time is up you get the prompt back, and the reply is shown when it\n"
         "comes. Without a terminal the connection is closed, and the exit code is 3.\n",

@@ -204,6 +204,8 @@ class Display:
         session = self._shell.session
         if due is None or due.command is None or session is None or not session.connection.content_lines():
             return
+        if self._shell.shows_content:
+            return
         begun = self._begun is not None and self._begun[0] is due.command
         start = self._begun[1] if begun and self._begun else 0
         under_way = session.connection.under_way()
@@ -214,7 +216,9 @@ class Display:
     def _rest(self, exchange: Exchange) -> None:
         """Show a reply, but for what was shown as it came."""
         begun, self._begun = self._begun, None if exchange.command else self._begun
-        if begun is not None and begun[0] is exchange.command:
+        if self._shell.shows_content and exchange.ok and exchange.name == "RETR":
+            self._shell.screen.reply(exchange, most=0)
+        elif begun is not None and begun[0] is exchange.command:
             self._shell.reply(exchange, begun[1], begun=True)
         else:
             self._shell.reply(exchange)

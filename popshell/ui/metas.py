@@ -276,6 +276,12 @@ def _framed(style: str, mark: str, text: str, width: int) -> list[Line]:
     ]
 
 
+async def mail(shell: Shell, argument: str) -> None:
+    from popshell.ui.mail import mail as show_mail  # Python's email package is loaded for the first mail only
+
+    await show_mail(shell, argument)
+
+
 async def tls(shell: Shell, argument: str) -> None:
     opened = shell.link.connection if shell.link and shell.session else None
     known = opened.tls_facts() if opened else {}
@@ -342,6 +348,7 @@ LOOKING = (
     Meta("more", more, "[all]", lambda: ("all",)),
     Meta("pager", pager),
     Meta("raw", raw),
+    Meta("mail", mail, "N"),
     Meta("why", why),
     Meta("tls", tls),
 )

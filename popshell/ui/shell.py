@@ -146,6 +146,8 @@ class Shell:
     fork: Callable[[], tuple[tuple[int, ...], tuple[int, ...]]] | None = None
     #: whether a meta command answers the challenges of AUTH, and shows them
     answers_challenges: bool = False
+    #: whether a meta command shows the content of the reply that it asks for
+    shows_content: bool = False
     #: text that is put at the prompt, unsent
     draft: str = ""
     _output_failed: OSError | None = None
