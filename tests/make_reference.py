@@ -233,9 +233,9 @@ def meta_commands() -> str:
         "typed, and for the password or token, which is not shown. It tries once. Where an answer of the server must\n"
         "not be trusted, it sends `*`; Ctrl-C leaves you in the middle of AUTH, where `*` cancels, too. `as=OTHER` is\n"
         "the name to act as (the authorization identity).\n",
-        "`:mail N` sends `RETR N`, unless the message was fetched on this connection already; so some servers count it as\n"
-        "read. It shows the fields that mail programs show, decoded and unfolded, the parts as a tree, plain text where a\n"
-        "message has it in several forms, HTML as text; below each piece that was encoded, the octets that it came as.\n",
+        "`:mail N` sends `RETR N`, unless the message was fetched on this connection already; some servers then count\n"
+        "it as read. It shows the fields that mail programs show, decoded and unfolded, the parts as a tree, plain text\n"
+        "where a message has it in several forms, HTML as text; and below what was encoded, the octets that came.\n",
         "What `:notes`, `:lang` and `:reveal` set holds until you leave. For what holds from the start, see\n"
         "[the command line](reference-cli.md).\n",
     ]

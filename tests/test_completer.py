@@ -157,7 +157,7 @@ def test_what_help_knows_is_offered_with_its_summary() -> None:
     assert {"states", "RETR", "AUTHORIZATION", "PIPELINING", "[IN-USE]", "[SYS/TEMP]", ":mailbox"} <= found.keys()
     assert all(found.values())
     assert texts(":help [I") == ["[IN-USE]"]
-    assert texts(":help :ma") == [":mailbox"]
+    assert texts(":help :mailb") == [":mailbox"]
 
 
 def test_explain_and_flight_offer_what_a_line_would() -> None:
