@@ -234,8 +234,8 @@ def meta_commands() -> str:
         "not be trusted, it sends `*`; Ctrl-C leaves you in the middle of AUTH, where `*` cancels, too. `as=OTHER` is\n"
         "the name to act as (the authorization identity).\n",
         "`:mail N` sends `RETR N`, unless the message was fetched on this connection already; some servers then count\n"
-        "it as read. It shows the fields that mail programs show, decoded and unfolded, the parts as a tree, plain text\n"
-        "where a message has it in several forms, HTML as text; and below what was encoded, the octets that came.\n",
+        "it as read. It shows the fields that mail programs show, decoded and unfolded, the parts as a tree, plain\n"
+        "text where a message has it in several forms, HTML as text; and below what was encoded, the octets.\n",
         "What `:notes`, `:lang` and `:reveal` set holds until you leave. For what holds from the start, see\n"
         "[the command line](reference-cli.md).\n",
     ]
