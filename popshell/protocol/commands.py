@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from popshell.protocol.maildrop_view import MaildropView
 
@@ -167,51 +167,33 @@ class CommandSpec(NamedTuple):
 
 
 _A, _T, _U, _C = State.AUTHORIZATION, State.TRANSACTION, State.UPDATE, State.CLOSED
-_MSG = Param("msg", Kind.MESSAGE)
 _STAY_T = MappingProxyType({_T: _T})
 _STAY_A = MappingProxyType({_A: _A})
 _STAY_BOTH = MappingProxyType({_A: _A, _T: _T})
 _LOGIN = MappingProxyType({_A: _T})
+_QUIT = MappingProxyType({_A: _C, _T: _U})
+_UPDATE = MappingProxyType({_T: _U})
+_NAME, _N, _MSG = Param("name", Kind.NAME), Param("n", Kind.LINES), Param("msg", Kind.MESSAGE)
+_MAYBE_MSG = (_MSG._replace(optional=True),)
+_STRING, _DIGEST = Param("string", Kind.SECRET), Param("digest", Kind.DIGEST)
+_MECHANISM, _INITIAL = Param("mechanism", Kind.MECHANISM), Param("initial-response", Kind.INITIAL, optional=True)
+_LANG = Param("lang", Kind.LANGUAGE, optional=True)
+_USER, _EXTENSION = Param("user", Kind.NAME), Param("extension", Kind.WORD)
+_DATA = Param("name", Kind.WORD, optional=True)
+_ALWAYS, _UNLESS_NAMED = MultiLine.ALWAYS, MultiLine.WITHOUT_ARGUMENT
+_MAIL, _IDS = Content.MAIL, Content.UNIQUE_IDS
+
+
+def _login(name: str, rfc: int, section: str, *params: Param, **more: Any) -> CommandSpec:
+    """A row that leads from AUTHORIZATION to TRANSACTION, for good."""
+    return CommandSpec(name, rfc, section, _LOGIN, params, logs_in=True, undo=Undo.LEAVE, ends_pipeline=True, **more)
+
 
 _ROWS = (
-    CommandSpec("USER", 1939, "7", _STAY_A, (Param("name", Kind.NAME),), capability="USER", see=((2449, "6.2"),)),
-    CommandSpec(
-        "PASS",
-        1939,
-        "7",
-        _LOGIN,
-        (Param("string", Kind.SECRET),),
-        capability="USER",
-        must_follow="USER",
-        logs_in=True,
-        undo=Undo.LEAVE,
-        ends_pipeline=True,
-        see=((8314, "3"), (2595, "4")),
-    ),
-    CommandSpec(
-        "APOP",
-        1939,
-        "7",
-        _LOGIN,
-        (Param("name", Kind.NAME), Param("digest", Kind.DIGEST)),
-        logs_in=True,
-        undo=Undo.LEAVE,
-        ends_pipeline=True,
-        see=((1939, "13"),),
-    ),
-    CommandSpec(
-        "AUTH",
-        5034,
-        "4",
-        _LOGIN,
-        (Param("mechanism", Kind.MECHANISM), Param("initial-response", Kind.INITIAL, optional=True)),
-        capability="SASL",
-        continues=True,
-        logs_in=True,
-        undo=Undo.LEAVE,
-        ends_pipeline=True,
-        see=((4616, "2"),),
-    ),
+    CommandSpec("USER", 1939, "7", _STAY_A, (_NAME,), capability="USER", see=((2449, "6.2"),)),
+    _login("PASS", 1939, "7", _STRING, capability="USER", must_follow="USER", see=((8314, "3"), (2595, "4"))),
+    _login("APOP", 1939, "7", _NAME, _DIGEST, see=((1939, "13"),)),
+    _login("AUTH", 5034, "4", _MECHANISM, _INITIAL, capability="SASL", continues=True, see=((4616, "2"),)),
     CommandSpec(
         "STLS",
         2595,
@@ -224,85 +206,23 @@ _ROWS = (
         ends_pipeline=True,
         see=((8314, "3.1"), (6856, "2.1")),
     ),
-    CommandSpec("CAPA", 2449, "5", _STAY_BOTH, multi_line=MultiLine.ALWAYS, content=Content.CAPABILITIES),
+    CommandSpec("CAPA", 2449, "5", _STAY_BOTH, (), _ALWAYS, Content.CAPABILITIES),
     CommandSpec("UTF8", 6856, "2.1", _STAY_A, capability="UTF8", undo=Undo.LEAVE, see=((6532, "3"),)),
-    CommandSpec(
-        "LANG",
-        6856,
-        "3.2",
-        _STAY_BOTH,
-        (Param("lang", Kind.LANGUAGE, optional=True),),
-        multi_line=MultiLine.WITHOUT_ARGUMENT,
-        capability="LANG",
-    ),
+    CommandSpec("LANG", 6856, "3.2", _STAY_BOTH, (_LANG,), _UNLESS_NAMED, capability="LANG"),
     CommandSpec("STAT", 1939, "5", _STAY_T),
-    CommandSpec(
-        "LIST",
-        1939,
-        "5",
-        _STAY_T,
-        (Param("msg", Kind.MESSAGE, optional=True),),
-        multi_line=MultiLine.WITHOUT_ARGUMENT,
-        content=Content.SCAN_LISTINGS,
-    ),
-    CommandSpec(
-        "RETR", 1939, "5", _STAY_T, (_MSG,), multi_line=MultiLine.ALWAYS, content=Content.MAIL, see=((1939, "3"),)
-    ),
+    CommandSpec("LIST", 1939, "5", _STAY_T, _MAYBE_MSG, _UNLESS_NAMED, Content.SCAN_LISTINGS),
+    CommandSpec("RETR", 1939, "5", _STAY_T, (_MSG,), _ALWAYS, _MAIL, see=((1939, "3"),)),
     CommandSpec("DELE", 1939, "5", _STAY_T, (_MSG,), undo=Undo.RSET, see=((1939, "6"),)),
     CommandSpec("NOOP", 1939, "5", _STAY_T, see=((1939, "3"),)),
     CommandSpec("RSET", 1939, "5", _STAY_T),
-    CommandSpec(
-        "TOP",
-        1939,
-        "7",
-        _STAY_T,
-        (_MSG, Param("n", Kind.LINES)),
-        multi_line=MultiLine.ALWAYS,
-        content=Content.MAIL,
-        capability="TOP",
-        see=((2449, "6.1"),),
-    ),
-    CommandSpec(
-        "UIDL",
-        1939,
-        "7",
-        _STAY_T,
-        (Param("msg", Kind.MESSAGE, optional=True),),
-        multi_line=MultiLine.WITHOUT_ARGUMENT,
-        content=Content.UNIQUE_IDS,
-        capability="UIDL",
-        see=((2449, "6.8"),),
-    ),
-    CommandSpec(
-        "QUIT",
-        1939,
-        "6",
-        MappingProxyType({_A: _C, _T: _U}),
-        on_err=MappingProxyType({_T: _U}),
-        undo=Undo.NEVER,
-        ends_pipeline=True,
-        see=((1939, "4"),),
-    ),
+    CommandSpec("TOP", 1939, "7", _STAY_T, (_MSG, _N), _ALWAYS, _MAIL, capability="TOP", see=((2449, "6.1"),)),
+    CommandSpec("UIDL", 1939, "7", _STAY_T, _MAYBE_MSG, _UNLESS_NAMED, _IDS, capability="UIDL", see=((2449, "6.8"),)),
+    CommandSpec("QUIT", 1939, "6", _QUIT, on_err=_UPDATE, undo=Undo.NEVER, ends_pipeline=True, see=((1939, "4"),)),
     CommandSpec("LAST", 1460, "5", _STAY_T, historic=True, removed_by=1725),
     CommandSpec(
-        "RPOP",
-        1225,
-        "Optional POP3 Commands",
-        _LOGIN,
-        (Param("user", Kind.NAME),),
-        must_follow="USER",
-        historic=True,
-        removed_by=1460,
+        "RPOP", 1225, "Optional POP3 Commands", _LOGIN, (_USER,), must_follow="USER", historic=True, removed_by=1460
     ),
-    CommandSpec(
-        "XTND",
-        1082,
-        "The XTND Command",
-        _STAY_T,
-        (Param("extension", Kind.WORD), Param("name", Kind.WORD, optional=True)),
-        multi_line=MultiLine.ALWAYS,
-        historic=True,
-    ),
+    CommandSpec("XTND", 1082, "The XTND Command", _STAY_T, (_EXTENSION, _DATA), _ALWAYS, historic=True),
 )
 
 #: Every command that PopShell knows, by its name in upper case.

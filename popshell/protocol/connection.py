@@ -131,7 +131,7 @@ class Connection:
         self._lines.feed(data)
         out: list[Exchange | Challenge] = [self._record_unasked(found, now) for found in self._unasked.flush()]
         while (raw := self._lines.next_line()) is not False:
-            if self._client_speaks and len(self._replies):
+            if (self._pending is None or self.challenged) and len(self._replies):
                 self._tainted = True  # what is here came before its command: never its reply
             # One that is too long to keep has its reply all the same.
             raw = raw if isinstance(raw, bytes) else b""
@@ -202,11 +202,6 @@ class Connection:
     def pending(self) -> int:
         """How many replies are due, the greeting included."""
         return len(self._queue) + (self._pending is not None)
-
-    @property
-    def _client_speaks(self) -> bool:
-        """Whether the server has nothing to say before the client sends a line."""
-        return self._pending is None or self.challenged
 
     @property
     def challenged(self) -> bool:

@@ -24,7 +24,8 @@ from popshell.protocol.wire import from_base64
 #: RFC 1939 gives numbers no bound; a line does, and `int()` takes no more than some thousand digits.
 NUMBER = re.compile(r"[0-9]{1,255}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{32}\Z")
-_BLANKS = " \t"
+_FIRST_WORD = re.compile(r"[ \t]*([^ \t]*)")
+_WORD = re.compile(r"[ \t]+([^ \t]*)")
 #: RFC 1939 §3: "Each argument may be up to 40 characters long."
 LONGEST_ARGUMENT = 40
 
@@ -185,12 +186,11 @@ def parse(text: str, context: Context | None = None) -> CommandLine:
     """Parse one line as typed, judged against `context`. Never raises."""
     context = context or Context()
     notes: list[Diagnostic] = []
-    start = len(text) - len(text.lstrip(_BLANKS))
+    first = _FIRST_WORD.match(text)
+    assert first is not None  # it may be empty
+    start, end = first.span(1)
     if start:
         notes.append(Diagnostic("leading-space", 0, start))
-    end = start
-    while end < len(text) and text[end] not in _BLANKS:
-        end += 1
     if start == end:
         return CommandLine(text, None, (), (*notes, Diagnostic("empty", 0, len(text))), context)
     spec = COMMANDS.get(upper(text[start:end]))
@@ -218,26 +218,17 @@ def _tokens(
     if spec is None and secrets.is_secret_word(text[start:end], None, None):
         # The answer to a challenge that did not come: there is no keyword.
         tokens = [Token(start, start, "", role), Token(start, end, text[start:end], Role.SECRET)]
-    position = end
-    count = 0
-    while position < len(text):
-        blank = position
-        while position < len(text) and text[position] in _BLANKS:
-            position += 1
-        if "\t" in text[blank:position]:
-            notes.append(Diagnostic("tab", blank, position))
-        elif position == len(text):
-            notes.append(Diagnostic("trailing-space", blank, position, mild=True))
-        elif position - blank > 1:
-            notes.append(Diagnostic("double-space", blank, position, mild=True))
-        start = position
-        while position < len(text) and text[position] not in _BLANKS:
-            position += 1
-        if position > start:
+    for count, found in enumerate(_WORD.finditer(text, end)):
+        blank, start, word = found.start(), found.start(1), found[1]
+        if "\t" in text[blank:start]:
+            notes.append(Diagnostic("tab", blank, start))
+        elif not word:
+            notes.append(Diagnostic("trailing-space", blank, start, mild=True))
+        elif start - blank > 1:
+            notes.append(Diagnostic("double-space", blank, start, mild=True))
+        if word:
             param = params[count] if count < len(params) else None
-            word = text[start:position]
-            tokens.append(Token(start, position, word, _role(word, spec, param), param))
-            count += 1
+            tokens.append(Token(start, found.end(), word, _role(word, spec, param), param))
     return tokens
 
 

@@ -97,46 +97,35 @@ class MaildropView:
         `text` follows `+OK`; `content` is the multi-line part, byte-stuffing undone, None if there was none.
         """
         match command:
-            case "STAT":
-                return self._after_stat(text)
-            case "LIST":
-                return self._after_list(content) if content is not None else self._after_list_of_one(text)
-            case "UIDL":
-                return self._after_uidl(content) if content is not None else self._after_uidl_of_one(text)
+            case "STAT" if found := drop_listing(text):
+                count, octets = found
+                # Marked messages are not counted; the marks are ours, so their number is known.
+                return replace(self, count=count, octets=octets, last=max(count + len(self.marks), self.last or 0))
+            case "LIST" if content is not None:
+                return self._after_list(content)
+            case "LIST" if size := scan_row(text):
+                last = max(self.last, size[0]) if self.last is not None else None
+                return replace(self, sizes=MappingProxyType(dict(self.sizes) | {size[0]: size[1]}), last=last)
+            case "UIDL" if content is not None:
+                return self._after_uidl(content)
+            case "UIDL" if uid := unique_id_row(text):
+                return replace(self, unique_ids=MappingProxyType(dict(self.unique_ids) | {uid[0]: uid[1]}))
             case "DELE" if message and message not in self.marks:  # no message has number 0, whatever a server says
                 return self._after_dele(message)
             case "RSET" if self.marks:
                 return self._after_rset()
             case "RETR" | "TOP" if message is not None and content is not None:
-                return self._after_reading(message, content)
+                subject = header_field(content, "subject")
+                if subject is not None and self.subjects.get(message) != subject:
+                    return replace(self, subjects=MappingProxyType(dict(self.subjects) | {message: subject}))
         return self
-
-    def _after_stat(self, text: str) -> MaildropView:
-        listing = drop_listing(text)
-        if listing is None:
-            return self
-        count, octets = listing
-        # Marked messages are not counted; the marks are ours, so their number is known.
-        return replace(self, count=count, octets=octets, last=max(count + len(self.marks), self.last or 0))
 
     def _after_list(self, content: bytes) -> MaildropView:
         sizes = scan_listing(content)
         # What a mark hides from LIST was learnt before, and still holds.
         kept = {n: s for n, s in self.sizes.items() if n not in sizes} if self.marks else {}
-        return replace(
-            self,
-            sizes=MappingProxyType(sizes | kept),
-            count=len(sizes),
-            octets=sum(sizes.values()),
-            last=self._highest(sizes),
-        )
-
-    def _after_list_of_one(self, text: str) -> MaildropView:
-        row = scan_row(text)
-        if row is None:
-            return self
-        last = max(self.last, row[0]) if self.last is not None else None
-        return replace(self, sizes=MappingProxyType({**self.sizes, row[0]: row[1]}), last=last)
+        known, octets = MappingProxyType(sizes | kept), sum(sizes.values())
+        return replace(self, sizes=known, count=len(sizes), octets=octets, last=self._highest(sizes))
 
     def _after_uidl(self, content: bytes) -> MaildropView:
         ids = unique_id_listing(content)
@@ -145,30 +134,17 @@ class MaildropView:
         count = len(ids) if whole else self.count
         return replace(self, unique_ids=MappingProxyType(ids | kept), count=count, last=self._highest(ids))
 
-    def _after_uidl_of_one(self, text: str) -> MaildropView:
-        row = unique_id_row(text)
-        return replace(self, unique_ids=MappingProxyType({**self.unique_ids, row[0]: row[1]})) if row else self
-
     def _after_dele(self, number: int) -> MaildropView:
         size = self.sizes.get(number)
-        return replace(
-            self,
-            marks=self.marks | {number},
-            count=None if self.count is None else max(0, self.count - 1),
-            octets=None if self.octets is None or size is None else max(0, self.octets - size),
-        )
+        count = None if self.count is None else max(0, self.count - 1)
+        octets = None if self.octets is None or size is None else max(0, self.octets - size)
+        return replace(self, marks=self.marks | {number}, count=count, octets=octets)
 
     def _after_rset(self) -> MaildropView:
         sizes = [self.sizes.get(number) for number in self.marks]
         octets = None if self.octets is None or None in sizes else self.octets + sum(filter(None, sizes))
         count = None if self.count is None else self.count + len(self.marks)
         return replace(self, marks=frozenset(), count=count, octets=octets)
-
-    def _after_reading(self, number: int, content: bytes) -> MaildropView:
-        subject = header_field(content, "subject")
-        if subject is None or self.subjects.get(number) == subject:
-            return self
-        return replace(self, subjects=MappingProxyType({**self.subjects, number: subject}))
 
     def _highest(self, listed: Mapping[int, object]) -> int:
         return max(max(listed, default=0), max(self.marks, default=0), self.last or 0)

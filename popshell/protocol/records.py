@@ -51,14 +51,7 @@ class Status(enum.Enum):
 # RFC 2449 §3: resp-level = 1*rchar, rchar = %x21-2E / %x30-5C / %x5E-7F; levels are separated by "/".
 _CODE = re.compile(r"\[([\x21-\x2e\x30-\x5c\x5e-\x7f]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7f]+)*)\] ?")
 #: What another protocol's first bytes look like; a hint for the user, not a decision.
-_SPEAKS = (
-    (b"* ", "imap"),
-    (b"2", "smtp"),
-    (b"4", "smtp"),
-    (b"5", "smtp"),
-    (b"HTTP/", "http"),
-    (b"SSH-", "ssh"),
-)
+_SPEAKS = {b"* ": "imap", b"2": "smtp", b"4": "smtp", b"5": "smtp", b"HTTP/": "http", b"SSH-": "ssh"}
 #: RFC 1939 §7: the timestamp is a msg-id; no longer than a line may be (sec-T6).
 _LONGEST_STAMP = 255
 #: Versions of the JSON form, the newest last. A field that is added makes no new one; one that is renamed, removed or
@@ -143,7 +136,7 @@ def no_status(line: bytes) -> Problem:
     word = (line.split() or [b""])[0]
     if word.upper() in (b"+OK", b"-ERR") and word != word.upper():
         return Problem("lower-case")
-    return Problem("not-pop3", next((name for head, name in _SPEAKS if line.startswith(head)), ""))
+    return Problem("not-pop3", next((name for head, name in _SPEAKS.items() if line.startswith(head)), ""))
 
 
 def stamp(greeting: str) -> str | None:
@@ -214,8 +207,7 @@ class Exchange:
     @property
     def answers_no_line(self) -> bool:
         """Whether no line is answered by it: unasked octets, or octets between STLS and TLS."""
-        problem = self.problem
-        if problem is None:
+        if (problem := self.problem) is None:
             return False
         return problem.unasked or problem.code == "stls-injection" or (problem.code == "flood" and not self.command)
 

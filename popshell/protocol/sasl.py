@@ -261,18 +261,8 @@ def saslprep(text: str, *, stored: bool = False) -> str | None:
 
     mapped = (" " if stringprep.in_table_c12(ch) else ch for ch in text if not stringprep.in_table_b1(ch))
     result = ucd_3_2_0.normalize("NFKC", "".join(mapped))
-    prohibited = (
-        stringprep.in_table_c12,
-        stringprep.in_table_c21_c22,
-        stringprep.in_table_c3,
-        stringprep.in_table_c4,
-        stringprep.in_table_c5,
-        stringprep.in_table_c6,
-        stringprep.in_table_c7,
-        stringprep.in_table_c8,
-        stringprep.in_table_c9,
-        *((stringprep.in_table_a1,) if stored else ()),
-    )
+    tables = ("c12", "c21_c22", "c3", "c4", "c5", "c6", "c7", "c8", "c9", *(("a1",) if stored else ()))
+    prohibited = [getattr(stringprep, f"in_table_{table}") for table in tables]
     if any(wrong(ch) for ch in result for wrong in prohibited):
         return None
     if any(map(stringprep.in_table_d1, result)):  # it is written from right to left: all of it has to be (RFC 3454 §6)
