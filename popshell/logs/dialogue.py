@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import deque
+from functools import cached_property
 
 from popshell.logs.formats import Format
-from popshell.logs.text import Event, Line, octets
-from popshell.protocol.commands import COMMANDS
-from popshell.protocol.line import parse, upper
+from popshell.logs.text import ANNOUNCED, Event, Line, is_command, octets
+from popshell.protocol.line import parse
 
 _STATUS = re.compile(r"(\+OK|-ERR)(?: |$)")
 #: How the greeting of another protocol begins: SMTP, IMAP, HTTP, SSH.
 _OTHER = re.compile(r"[245]\d\d[ -]|\* (?:OK|BYE|PREAUTH)|HTTP/|SSH-|<!DOCTYPE|<html")
-_ANNOUNCED = re.compile(r"\b(\d{1,12}) (?:octets|bytes)")
-_WORD = re.compile(r"[A-Za-z]{3,8}(?: |$)")
 
 
 class Dialogue:
@@ -84,17 +82,16 @@ class Dialogue:
 
     def _ends_later(self, at: int) -> bool:
         """Whether the content goes on to its lone dot; a new connection or greeting comes before none."""
-        if not hasattr(self, "_dots"):
-            self._dots = [index for index, line in enumerate(self.lines) if line.text == "."]
-            begins = [
-                index for index, line in enumerate(self.lines) if (m := self.form.match(line.text)) and m[0] == "begin"
-            ]
-            self._begins = begins
-        dot = bisect_right(self._dots, at)
-        if dot == len(self._dots):
-            return False
-        begin = bisect_right(self._begins, at)
-        return begin == len(self._begins) or self._dots[dot] < self._begins[begin]
+        dots, begins = self._ends
+        dot, begin = bisect_right(dots, at), bisect_right(begins, at)
+        return dot < len(dots) and (begin == len(begins) or dots[dot] < begins[begin])
+
+    @cached_property
+    def _ends(self) -> tuple[list[int], list[int]]:
+        """Where lone dots stand, and where connections begin."""
+        kinds = [found[0] if (found := self.form.match(line.text)) else "" for line in self.lines]
+        dots = [index for index, line in enumerate(self.lines) if line.text == "."]
+        return dots, [index for index, kind in enumerate(kinds) if kind == "begin"]
 
     def _server(self, number: int, text: str) -> None:
         self._say(number, "server", "data", data=text)
@@ -119,14 +116,14 @@ class Dialogue:
             if self.greeted and self.due:
                 many = self.due.popleft()
                 self.content = bool(many) and status[1] == "+OK"
-                announced = _ANNOUNCED.search(text) if self.content else None
+                announced = ANNOUNCED.search(text) if self.content else None
                 self.missing = int(announced[1]) if announced else 0
             self.greeted = True
             self._server(number, text)
         elif text.rstrip() == "+" or text.startswith("+ "):
             self.challenged = bool(self.due) and self.due[0] is None
             self._server(number, text)
-        elif self.challenged or self._is_command(text):
+        elif self.challenged or is_command(text):
             self._client(number, text)
         elif not self.greeted and not self.due and _OTHER.match(text):
             self.greeted = True
@@ -139,10 +136,6 @@ class Dialogue:
             self._say(number, "unknown", "data", data=text)
         else:
             self._say(number, "tool", "noise", text)
-
-    def _is_command(self, text: str) -> bool:
-        match = _WORD.match(text)
-        return match is not None and upper(match[0].strip()) in COMMANDS
 
     def _answered(self, at: int, text: str) -> bool:
         """Whether a line that is no command is followed by a reply, as one that was sent is."""
@@ -168,7 +161,7 @@ class Dialogue:
             for line, text in rows:
                 self._client(line.number, text)
             return self.out
-        first = next((index for index, (_, text) in enumerate(rows) if self._is_command(text)), len(rows))
+        first = next((index for index, (_, text) in enumerate(rows) if is_command(text)), len(rows))
         if len([index for index in statuses if index < first]) > 2:
             return self._server_alone(rows)
         for at, (line, text) in enumerate(rows):

@@ -20,6 +20,7 @@ from popshell.logs.text import (
     UNKNOWN,
     Event,
     Line,
+    is_command,
     literal,
     octets,
     read_lines,
@@ -27,13 +28,11 @@ from popshell.logs.text import (
     unquoted,
     without_times,
 )
-from popshell.protocol.commands import COMMANDS
 
 _STATUS = re.compile(r"(?:\+OK|-ERR)(?: |$)|\+ ")
-_COMMAND = re.compile(r"([A-Za-z]{3,4}[78]?)(?: |$)")
 _SENDS = ("sent", "client", "packet-sent", "packet-row", "bare")
 _RECEIVES = ("received", "server", "packet-received", "packet-row", "bare")
-_PORTS = ("110", "995", "1110", "1995", "2110", "8110", "pop3", "pop3s")
+_PORTS = ("110", "995", "1110", "1995", "2110", "8110", "00110", "00995", "pop3", "pop3s")
 
 
 class Log(NamedTuple):
@@ -47,20 +46,13 @@ class Log(NamedTuple):
     cut: bool = False
 
 
-def by_name(name: str) -> Format | None:
-    """The entry that `--format NAME` means."""
-    return next((entry for entry in all_formats() if entry.name == name), None)
-
-
 def read(data: bytes, name: str = "") -> Log:
     """Read a log. `name` is the entry to use, "" to recognise one. Raises KeyError for a name that there is not."""
     raw = unquoted(read_lines(data))
     cut = len(data) > LONGEST_LOG or data.count(b"\n") > MOST_LINES
-    entry: Format | None = None
-    if name:
-        entry = by_name(name)
-        if entry is None:
-            raise KeyError(name)
+    entry = next((entry for entry in all_formats() if entry.name == name), None)
+    if name and entry is None:
+        raise KeyError(name)
     best, lines = 0.0, raw
     for candidate in filter(None, (raw, without_times(raw))):
         for form in (entry,) if entry else all_formats():
@@ -91,14 +83,14 @@ def _score(form: Format, lines: list[Line]) -> float:
         if match is None:
             if form.bare and _STATUS.match(text):
                 points, evidence = points + 1.5, evidence + 1
-            elif form.bare and _is_command(text):
+            elif form.bare and is_command(text):
                 points += 0.5
             continue
         kind, found = match
         body = found.groupdict().get("text") or ""
         if form.text:
             body = body.strip("'\"`").partition("\\r\\n")[0]
-        sent = kind in _SENDS and _is_command(body)
+        sent = kind in _SENDS and is_command(body)
         if sent or (kind in _RECEIVES and _STATUS.match(body)):
             points, evidence = points + 2, evidence + 1
         elif kind in ("sent", "received"):
@@ -117,11 +109,6 @@ def _score(form: Format, lines: list[Line]) -> float:
         else:  # heads, beginnings, and what only this tool says
             points, evidence = points + 1, evidence + 1
     return points if evidence >= 1 else 0.0
-
-
-def _is_command(text: str) -> bool:
-    match = _COMMAND.match(text)
-    return match is not None and match[1].upper() in COMMANDS
 
 
 # -- lines to events -------------------------------------------------------------------------------------------------
@@ -203,7 +190,7 @@ class _Marked:
         elif kind == "closed" and self.form.name == "strace" and groups["id"] not in self.fds:
             return self._say(line.number, TOOL, "noise", text=line.text)
         if kind in ("closed",) and groups.get("text"):
-            self._payload(line.number, SERVER, octets(groups["text"]))
+            self._say(line.number, SERVER, "data", octets(groups["text"]))
         data = b""
         if kind in ("refused", "unfit", "broken") and self.form.text == "literal":
             data = unescaped(groups["text"])
@@ -262,9 +249,6 @@ class _Marked:
         for number, part in by_line([(line.number, literal(found["text"]))]):
             self._say(number, source, "data", part)
 
-    def _payload(self, number: int, source: str, data: bytes, key: str = "") -> None:
-        self._say(number, source, "data", data, key=key)
-
     def _client(self, line: Line, found: re.Match[str], kind: str) -> None:
         self.head = (CLIENT if kind == "client" else SERVER, line.number, found)
         if "text" in found.groupdict():
@@ -276,12 +260,11 @@ class _Marked:
 
     def _packet(self, line: Line, found: re.Match[str], kind: str) -> None:
         groups = found.groupdict()
-        source = (
-            self._side(groups["src"]) if self.form.rows in ("counted", "socat") else f"{groups['src']}|{groups['dst']}"
-        )
-        if self.form.rows == "socat":
-            source = f"{groups['src']}|{'<' if groups['src'] == '>' else '>'}"
-        self.head = (source, line.number, found)
+        sides = {
+            "socat": f"{groups['src']}|{'<' if groups['src'] == '>' else '>'}",
+            "counted": self._side(groups["src"]),
+        }
+        self.head = (sides.get(self.form.rows, f"{groups['src']}|{groups['dst']}"), line.number, found)
         self.due = int(groups["len"])
 
     def _packet_row(self, line: Line, found: re.Match[str], kind: str) -> None:
@@ -293,7 +276,7 @@ class _Marked:
         if fragment := re.match(r"DATA fragment, (\d+) bytes", found["text"]):
             self._say(line.number, source, "count", fragment[1].encode())
         else:
-            self._payload(line.number, source, octets(found["text"]) + b"\r\n")
+            self._say(line.number, source, "data", octets(found["text"]) + b"\r\n")
             self.nodes[source] = found["src"]
 
     _packet_received = _packet_sent
@@ -316,16 +299,16 @@ class _Marked:
             return self._say(line.number, TOOL, "noise", text=line.text)
         command, status = record.get("command"), record.get("status")
         if isinstance(command, dict) and isinstance(command.get("line"), str):
-            self._payload(line.number, CLIENT, octets(command["line"].replace("\n", " ")) + b"\r\n")
+            self._say(line.number, CLIENT, "data", octets(command["line"].replace("\n", " ")) + b"\r\n")
             for _ in record["challenges"] if isinstance(record.get("challenges"), list) else ():
-                self._payload(line.number, SERVER, b"+ \r\n")
+                self._say(line.number, SERVER, "data", b"+ \r\n")
                 self._say(line.number, CLIENT, "hidden")
         if isinstance(status, str):
             code = f"[{record['code']}] " if isinstance(record.get("code"), str) else ""
             row = f"{status} {code}{record.get('text') or ''}".rstrip().replace("\n", " ")
-            self._payload(line.number, SERVER, octets(row) + b"\r\n")
+            self._say(line.number, SERVER, "data", octets(row) + b"\r\n")
         elif isinstance(record.get("text"), str):
-            self._payload(line.number, SERVER, octets(record["text"].split("\r\n")[0]) + b"\r\n")
+            self._say(line.number, SERVER, "data", octets(record["text"].split("\r\n")[0]) + b"\r\n")
         for row in record["lines"] if isinstance(record.get("lines"), list) else ():
             if isinstance(row, str):
                 self._say(line.number, SERVER, "content", octets(row.replace("\n", " ")) + b"\r\n")
@@ -354,12 +337,6 @@ class _Marked:
             self._say(number, source, "fin")
 
 
-def _port(side: str) -> bool:
-    return re.sub(r"\D+\((\w+)\)$|.*[.:](?=\w+$)", r"\1", side) in _PORTS or side.endswith(
-        tuple(f".{p}" for p in ("00110", "00995"))
-    )
-
-
 def _sided(events: list[Event]) -> Iterator[Event]:
     """Events whose source is `FROM|TO` get a side: by the port, by what was said, else unknown."""
     servers: dict[frozenset[str], str] = {}
@@ -367,12 +344,12 @@ def _sided(events: list[Event]) -> Iterator[Event]:
         sides = event.source.split("|")
         if len(sides) != 2 or frozenset(sides) in servers:
             continue
-        ports = [side for side in sides if _port(side)]
+        ports = [side for side in sides if re.sub(r"\D+\((\w+)\)$|.*[.:](?=\w+$)", r"\1", side) in _PORTS]
         if len(ports) == 1:
             servers[frozenset(sides)] = ports[0]
         elif event.octets.startswith((b"+OK", b"-ERR")):
             servers[frozenset(sides)] = sides[0]
-        elif _is_command(event.octets.decode("latin-1").rstrip()):
+        elif is_command(event.octets.decode("latin-1").rstrip()):
             servers[frozenset(sides)] = sides[1]
     for event in events:
         sides = event.source.split("|")

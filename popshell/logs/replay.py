@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from popshell.logs.formats import Format
 from popshell.logs.session import Entry, Session
-from popshell.logs.text import CLIENT, SERVER, TOOL, UNKNOWN, Event
+from popshell.logs.text import ANNOUNCED, CLIENT, SERVER, TOOL, UNKNOWN, Event
+from popshell.logs.verdict import tool_fault
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import parse
@@ -26,7 +27,6 @@ _TLS = re.compile(
     r"|--starttls"
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}$")
-_ANNOUNCED = re.compile(r"(\d{1,12}) (?:octets|bytes)\b", re.IGNORECASE)
 
 
 def sessions(form: Format, events: Iterable[Event]) -> list[Session]:
@@ -309,7 +309,7 @@ class _Replay:
         command = under_way.command if under_way else None
         if command is None or command.name != "RETR" or self.reply is None:
             return 0
-        match = _ANNOUNCED.search(self.reply.text)
+        match = ANNOUNCED.search(self.reply.text)
         size = self.connection.maildrop.sizes.get(command.message or 0, 0)
         return int(match[1]) if match else size
 
@@ -423,8 +423,6 @@ class _Replay:
             self._break_off()
 
     def _tool_fault(self) -> bool:
-        from popshell.logs.verdict import tool_fault
-
         return any(tool_fault(event) for event in self.session.tool)
 
     def _break_off(self) -> None:

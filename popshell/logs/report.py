@@ -120,24 +120,20 @@ def _text(
 def _entries(
     form: Format, session: Session, verdict: Verdict, masker: Masker, catalog: Catalog, words: Words
 ) -> Iterator[str]:
-    quiet = rows = 0
+    rows = 0
     for entry in session.entries:
         event = entry.event
         if event.source == TOOL and not (
             event.kind in ("closed", "begin", "stage", "renegotiate") or tool_fault(event)
         ):
-            quiet += 1
             continue
         if event.kind in ("assumed", "ends", "count") and not entry.text:
             continue
         rows = rows + 1 if entry.content else 0
         if entry.content and rows > _SHOWN and entry.state is None:
-            continue_mark = rows == _SHOWN + 1
-            if continue_mark:
+            if rows == _SHOWN + 1:
                 yield f"         {words('explain-log.more')}"
             continue
-        if quiet:
-            quiet = 0
         mark = _MARKS[event.source] + ("~" if event.inferred else "")
         yield f"  {event.line:>5}  {mark:<3} {masker(entry.text)[:2000]}".rstrip()
         if entry.exchange is not None:
@@ -185,19 +181,15 @@ def _session(session: Session, verdict: Verdict, masker: Masker, words: Words) -
 def _event(entry: Entry, masker: Masker) -> dict[str, Any]:
     event = entry.event
     out: dict[str, Any] = {"line": event.line, "from": event.source, "text": masker(entry.text)[:65536]}
-    if event.kind == "count":
-        out["octets"] = int(event.octets[:12])
-    if event.inferred:
-        out["inferred"] = True
-    if entry.assumed:
-        out["assumed"] = True
-    if entry.content:
-        out["content"] = True
-    if entry.state is not None:
-        out["state"] = entry.state.value
-    if entry.exchange is not None:
-        out |= _exchange(entry.exchange)
-    return out
+    facts = {
+        "octets": int(event.octets[:12]) if event.kind == "count" else None,
+        "inferred": event.inferred,
+        "assumed": entry.assumed,
+        "content": entry.content,
+        "state": entry.state.value if entry.state else None,
+    }
+    out |= {name: value for name, value in facts.items() if value}
+    return out | _exchange(entry.exchange) if entry.exchange else out
 
 
 def _exchange(exchange: Exchange) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from popshell.logs.formats import part
+from popshell.protocol.commands import COMMANDS
 
 #: How much of a log is read, in octets and in lines, and of a line, in characters.
 LONGEST_LOG = 16 * 1024 * 1024
@@ -22,6 +23,10 @@ _LITERAL = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|`((?:[^`\\]|\
 _ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u\{?([0-9A-Fa-f]{4,6})\}?|([0-7]{1,3})|(.))")
 _NAMED = {"n": "\n", "r": "\r", "t": "\t", "e": "\x1b", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
+
+#: How many octets a reply says that it has.
+ANNOUNCED = re.compile(r"\b(\d{1,12}) (?:octets|bytes)\b", re.IGNORECASE)
+_KEYWORD = re.compile(r"([A-Za-z]{3,4}8?)(?: |$)")
 
 CLIENT, SERVER, TOOL, UNKNOWN = "client", "server", "tool", "unknown"
 
@@ -110,6 +115,12 @@ def without_times(lines: list[Line]) -> list[Line] | None:
     return None
 
 
+def is_command(text: str) -> bool:
+    """Whether a line begins with the keyword of a command."""
+    match = _KEYWORD.match(text)
+    return match is not None and match[1].upper() in COMMANDS
+
+
 def octets(text: str) -> bytes:
     """The octets that a text of the log stands for."""
     try:
@@ -129,11 +140,8 @@ def unescaped(text: str) -> bytes:
 
     def put(match: re.Match[str]) -> str:
         if match[1] or match[3]:
-            return (
-                chr(0xDC00 + value)
-                if (value := int(match[1] or match[3], 16 if match[1] else 8) & 255) > 127
-                else chr(value)
-            )
+            value = int(match[1] or match[3], 16 if match[1] else 8) & 255
+            return chr(0xDC00 + value if value > 127 else value)
         if match[2]:
             value = int(match[2], 16)
             return chr(value) if value < 0x110000 and not 0xD800 <= value < 0xE000 else "?"

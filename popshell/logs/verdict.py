@@ -10,7 +10,7 @@ from popshell.course.notes import reason
 from popshell.course.symptoms import Facts
 from popshell.logs.formats import said
 from popshell.logs.session import Entry, Session
-from popshell.logs.text import Event
+from popshell.logs.text import ANNOUNCED, Event
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
 
@@ -229,6 +229,6 @@ def _early_dot(session: Session) -> bool:
     """Whether a message ended before its announced octets: a lone dot in it was not doubled."""
     for exchange, _ in reversed(session.exchanges):
         if exchange.name == "RETR" and exchange.response and exchange.response.content is not None:
-            match = re.search(r"(\d{1,12}) (?:octets|bytes)", exchange.response.text)
+            match = ANNOUNCED.search(exchange.response.text)
             return match is not None and len(exchange.response.content) < int(match[1]) - 2
     return False

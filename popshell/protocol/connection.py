@@ -172,7 +172,7 @@ class Connection:
         if not (pending and pending.line and pending.line.continues):
             for sent in self._queue:
                 line = sent.judged(met)
-                self._remember(line.secrets)
+                self.hide(*line.secrets)
                 unanswered = PendingExchange(line, _as_sent(sent.raw), sent.when, sent.ahead)
                 out.append(self._record(unanswered, self.here, now, problem=Problem("no-reply")))
                 if line.continues:
@@ -276,18 +276,15 @@ class Connection:
             pending.steps.append(Step(pending.challenge, sent.raw))
             pending.sent += _as_sent(sent.raw)
             pending.challenge, pending.started = None, sent.when
-            self._remember(secrets.secrets_in(sent.raw.decode(errors="surrogateescape")))
+            self.hide(*secrets.secrets_in(sent.raw.decode(errors="surrogateescape")))
         elif pending is None and not self.wants_tls:
             sent = self._queue.popleft()
             line = sent.judged(self.here)
-            self._remember(line.secrets)
+            self.hide(*line.secrets)
             self._pending = PendingExchange(line, _as_sent(sent.raw), sent.when, sent.ahead)
 
-    def hide(self, secret: str) -> None:
-        """Mask `secret` in what comes, though no line holds it: a digest or a proof goes out in its place."""
-        self._remember((secret,))
-
-    def _remember(self, found: tuple[str, ...]) -> None:
+    def hide(self, *found: str) -> None:
+        """Mask secrets in what comes, also one that no line holds: a digest or a proof goes out in its place."""
         if found:
             self._secrets = secrets.joined(self._secrets, found)
 
