@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from popshell import __version__
-from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES
-from popshell.net.address import TlsMode
+from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES, Config
+from popshell.net.address import Destination, TlsMode, parse_address
+from popshell.net.errors import NetError
 
 if TYPE_CHECKING:
     import argparse
@@ -67,6 +68,12 @@ class Option(NamedTuple):
     def may_have_value(self) -> bool:
         """Whether it is a flag that takes a value behind `=` alone: the word after it is not its own."""
         return self.settings.get("nargs") == "?"
+
+    @property
+    def usage(self) -> str:
+        """As it is typed: `--tls implicit|stls|none`, `--ca FILE`, `--insecure`."""
+        value = self.settings.get("metavar") or "|".join(self.settings.get("choices", ()))
+        return f"{self.names[0]} {value}".rstrip()
 
     @property
     def takes_value(self) -> bool:
@@ -133,6 +140,9 @@ OPTIONS = (
     _option("--version", "-V", action="version", version=f"popshell {__version__}"),
     _option("--help", "-h", action="help"),
 )
+
+#: The options that `:connect` takes, too.
+CONNECT_OPTIONS = tuple(option for option in OPTIONS if option.heading == "connection")
 
 #: argparse's messages (its msgids) and the keys of ours; one that is not listed stays in English. argparse fills in the
 #: values by `%`, so ours have its placeholders; `%.0r` drops a value that may be a password.
@@ -264,8 +274,8 @@ def usage(command: str, words: Words) -> str:
     return f"{words('cli.usage')}{synopsis(command)}"
 
 
-def parser(command: str, words: Words) -> argparse.ArgumentParser:
-    """The parser of one command of COMMANDS, in the language of `words`."""
+def parser(command: str, words: Words, objection: str = "cli.bad-arguments") -> argparse.ArgumentParser:
+    """The parser of one command of COMMANDS, in the language of `words`; `objection` is the key of its errors."""
     import argparse
 
     def translated(message: str) -> str:
@@ -288,7 +298,7 @@ def parser(command: str, words: Words) -> argparse.ArgumentParser:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            raise Usage(words("cli.bad-arguments", reason=message), command)
+            raise Usage(words(objection, reason=message), command)
 
         def format_help(self) -> str:
             text = super().format_help()
@@ -342,6 +352,59 @@ def _wrapped(text: str, room: int) -> list[str]:
 
     lead = text[: len(text) - len(text.lstrip(" "))]
     return wrap_text(text, room, lead, lead) or [""]
+
+
+# -- where to connect --------------------------------------------------------------------------------------------------
+
+
+def destination_of(wanted: Arguments, given: Arguments, config: Config) -> Destination:
+    """Where `wanted` leads: to its HOST, or the connection of config.toml that has this name. Raises AddressError.
+
+    What `wanted` leaves out is as the command line `given` has it.
+    """
+    known = config.connections.get(wanted.address or "")
+    ca = wanted.ca or (Path(known.ca).expanduser() if known is not None and known.ca else given.ca)
+    tls = wanted.tls or (known.tls if known is not None else "") or given.tls
+    address = None
+    if wanted.address is not None:
+        address = parse_address(known.address if known is not None else wanted.address, TlsMode(tls) if tls else None)
+        address = address._replace(user=known.user) if known is not None else address
+    seconds = config.get("timeout") if config.values["timeout"].source != "default" else None
+    return Destination(address, ca, wanted.insecure, wanted.timeout or seconds)
+
+
+def read_destination(text: str, here: Destination, given: Arguments, config: Config, words: Words) -> Destination:
+    """Where `:connect TEXT` leads: as `destination_of`; options without a HOST hold for the place `here`.
+
+    Raises AddressError, and NetError `misread` with a `reason` in words.
+    """
+    wanted = Arguments()
+    try:
+        _read_connect(text, wanted, words)
+    except Usage as error:
+        raise NetError("misread", reason=str(error)) from None
+    if wanted.address == "practice":
+        wanted.address = None
+    elif wanted.address is None and here.address is not None:
+        wanted.address, wanted.tls = here.address.label, wanted.tls or here.address.tls.value
+    return destination_of(wanted, given, config)
+
+
+def _read_connect(text: str, wanted: Arguments, words: Words) -> None:
+    """Raises Usage, whose text can be followed inside the shell."""
+    import shlex
+
+    try:
+        argv = shlex.split(text)
+    except ValueError:
+        raise Usage(words("cli.open-quote")) from None
+    taken = {name for option in CONNECT_OPTIONS for name in option.names}
+    for word in argv:
+        if word.startswith("-") and word.partition("=")[0] not in taken:
+            raise Usage(words("cli.connect-option", option=word.partition("=")[0]))
+    _, unknown = parser("", words, "cli.connect-arguments").parse_known_intermixed_args(argv, wanted)
+    if unknown:
+        raise Usage(words("cli.too-many", word=unknown[0]))
 
 
 def peek(argv: Sequence[str], name: str) -> str | None:

@@ -17,11 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from popshell import __version__
-from popshell.arguments import Arguments, Usage, parse_arguments, peek, usage
+from popshell.arguments import (
+    CONNECT_OPTIONS,
+    Arguments,
+    Usage,
+    destination_of,
+    parse_arguments,
+    peek,
+    read_destination,
+    usage,
+)
 from popshell.config import Config, ConfigError, config_path, read_config, rows_of
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled, choose_language
 from popshell.course.document import LessonError
-from popshell.net.address import Address, AddressError, TlsMode, parse_address
+from popshell.net.address import AddressError, Destination
 from popshell.net.connector import Connector
 from popshell.net.errors import NetError
 from popshell.protocol.mechanisms import MECHANISMS
@@ -168,29 +177,19 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
         return new_lesson(own or Path("lessons"), arguments.name, words)
     if command == "learn" and own and not os.path.lexists(own / "course.toml"):
         raise Usage(words("cli.no-course", path=str(own)))
-    if arguments.ca is not None:
-        _check_ca(arguments.ca, words)
     server = _server(arguments, catalog, words, served=command == "serve")
     if command == "serve":
         from popshell.serve import serve
 
         return asyncio.run(serve(server, arguments, words))
-    address = None
-    if command == "learn":
-        return _start(arguments, config, catalog, server, None, learn=arguments.lesson or "")
-    if arguments.address is not None:
-        known = config.connections.get(arguments.address)
-        tls = arguments.tls or (known.tls if known else "")
-        try:
-            address = parse_address(known.address if known else arguments.address, TlsMode(tls) if tls else None)
-        except AddressError as error:
-            raise Usage(words(f"net.{error.code}", address=error.shown)) from None
-        if known is not None:
-            address = address._replace(user=known.user)
-            arguments.ca = arguments.ca or (Path(known.ca).expanduser() if known.ca else None)
-            if arguments.ca is not None:
-                _check_ca(arguments.ca, words)
-    return _start(arguments, config, catalog, server, address)
+    learn = (arguments.lesson or "") if command == "learn" else None
+    try:
+        destination = destination_of(arguments, arguments, config)
+    except AddressError as error:
+        raise Usage(words(f"net.{error.code}", address=error.shown)) from None
+    if destination.ca is not None:
+        _check_ca(destination.ca, words)
+    return _start(arguments, config, catalog, server, destination, learn)
 
 
 def _explain(arguments: Arguments, catalog: Catalog, language: str) -> int:
@@ -282,16 +281,18 @@ def _start(
     config: Config,
     catalog: Catalog,
     server: MailServer,
-    address: Address | None,
-    learn: str | None = None,
+    destination: Destination,
+    learn: str | None,
 ) -> int:
     """Choose a front end and run the shell; `learn` names a lesson, "" is where the learner left."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     plain = config.get("plain") or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
-    timeout = config.get("timeout") if config.values["timeout"].source != "default" else None
-    options = Options(config.get("language"), config.get("notes"), yes=arguments.yes, timeout=timeout)
-    tls = TlsMode(arguments.tls) if arguments.tls else None
-    connector = Connector(server, address, tls=tls, ca=arguments.ca, insecure=arguments.insecure, timeout=timeout)
+    options = Options(config.get("language"), config.get("notes"), yes=arguments.yes)
+
+    def read(text: str, here: Destination) -> Destination:
+        return read_destination(text, here, arguments, config, catalog.words(options.language))
+
+    connector = Connector(server, destination, read, insecure=arguments.insecure)
     if not plain and os.name == "nt":
         _complain(catalog.words(options.language)("shell.windows"))
         plain = True
@@ -311,15 +312,14 @@ async def _interactive(
 
     ascii = config.get("ascii") or not _draws(sys.stdout.encoding)
     screen = TerminalScreen(Look(chosen(*config.values["theme"], os.environ, True)), ascii=ascii)
-    shell, course = _shell(catalog, screen, connector, options)
-    name = connector.address.user if connector.address else next(iter(connector.server.accounts))
+    shell, course = _shell(config, catalog, screen, connector, options)
+    address = connector.destination.address
+    name = address.user if address is not None else next(iter(connector.server.accounts))
     editor = Editor(shell, catalog, _history_path, name, vi=config.get("editing") == "vi", keys=config.keys)
     screen.editor = editor
     shell.say("shell.banner", version=__version__, style="emphasis")
-    if learn is None and connector.address is None:
+    if learn is None and address is None:
         await _introduce(shell, connector)
-    elif connector.address is not None:
-        shell.draft = connector.address.draft
     try:
         return await editor.run(lambda: _begin(shell, course, learn))
     finally:
@@ -359,7 +359,7 @@ async def _begin(shell: Shell, course: Callable[[], Course], learn: str | None) 
 
 
 def _shell(
-    catalog: Catalog, screen: Screen, connector: Connector, options: Options
+    config: Config, catalog: Catalog, screen: Screen, connector: Connector, options: Options
 ) -> tuple[Shell, Callable[[], Course]]:
     """A shell and its course, which is loaded with the first meta command."""
 
@@ -376,6 +376,8 @@ def _shell(
 
     shell = new_shell(catalog, screen, connector.connect, options, metas)
     shell.fork = connector.fork
+    shell.connections = tuple(config.connections)
+    shell.connect_options = tuple((option.usage, f"cli.{option.name}") for option in CONNECT_OPTIONS)
     return shell, course
 
 
@@ -410,14 +412,11 @@ async def _plain(
     # `--plain` is without escape sequences; for a pipe CLICOLOR_FORCE changes that.
     theme = "none" if config.get("plain") else chosen(*config.values["theme"], os.environ, False)
     screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal, ascii=ascii, theme=theme)
-    shell, course = _shell(catalog, screen, connector, options)
+    shell, course = _shell(config, catalog, screen, connector, options)
     if terminal:
         shell.say("shell.plain-hint", version=__version__)
-        if learn is None and connector.address is None:
+        if learn is None and connector.destination.address is None:
             await _introduce(shell, connector)
-        elif connector.address is not None and connector.address.draft:
-            shell.draft = connector.address.draft
-            shell.say("shell.draft-ready", line=shell.draft)
     if arguments.json:
         from popshell.ui.jsonrecords import JsonRecords
 

@@ -156,6 +156,10 @@ class Endpoint(NamedTuple):
     autologout: float | None = None
     #: STLS is to be given before anything else (`--tls stls`)
     stls: bool = False
+    #: seconds that a reply is waited for; None for the usual limits (docs/reference-limits.md)
+    timeout: float | None = None
+    #: the line that logs in as its address asks, to be put at the prompt
+    draft: str = ""
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -13,8 +13,11 @@ from support import ROOT
 from terminal.driver import Peer
 
 from popshell import cli, config
+from popshell.arguments import parse_arguments, read_destination
 from popshell.config import Config, ConfigError, Connection, Value, config_path, read_config
-from popshell.course.catalog import LANGUAGES
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
+from popshell.net.address import Destination, TlsMode, parse_address
+from popshell.net.errors import NetError
 
 FILE = """
 language = "zh-Hant"
@@ -55,6 +58,36 @@ def test_connections_and_keys(tmp_path: Path) -> None:
     held = read_config(written(tmp_path, FILE), {})
     assert held.keys == {"f1": ":help"}
     assert held.connections["work"] == Connection("work", "pop.example.org", 1110, "stls", "mei", "ca.pem")
+
+
+def test_connect_takes_names_and_the_options_of_a_connection(tmp_path: Path) -> None:
+    held, words = read_config(written(tmp_path, FILE), {}), Catalog((bundled(),)).words("en")
+    given, work = parse_arguments(["--ca", "run.pem"], words), parse_address("pop.example.org:1110", TlsMode.STLS)
+    other = parse_address("other:110")
+    here = Destination(other, Path("run.pem"), timeout=5.0)
+    cases = {
+        "work": Destination(work._replace(user="mei"), Path("ca.pem"), timeout=5.0),
+        "work --tls none --timeout 7": Destination(
+            work._replace(user="mei", tls=TlsMode.NONE), Path("ca.pem"), timeout=7.0
+        ),
+        "--insecure other:110": here._replace(insecure=True),
+        "other:110 --ca 'a b.pem'": here._replace(ca=Path("a b.pem")),
+        "--tls implicit": here._replace(address=other._replace(tls=TlsMode.IMPLICIT)),
+        "practice": Destination(None, Path("run.pem"), timeout=5.0),
+    }
+    found = {text: read_destination(text, here, given, held, words) for text in cases}
+    assert found == cases
+    for text, says in {
+        "other --yes": ":connect` has no option --yes",
+        "other --tsl none": ":connect` has no option --tsl",
+        "other --tls": ":help connect",
+        "other --tls later": ":help connect",
+        "other mei": "mei is a word too many",
+        "'other": "quotation mark",
+    }.items():
+        with pytest.raises(NetError) as refused:
+            read_destination(text, here, given, held, words)
+        assert says in str(refused.value.facts["reason"]), text
 
 
 def test_a_file_that_means_nothing_is_refused_with_its_line(tmp_path: Path) -> None:

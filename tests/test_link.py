@@ -44,9 +44,9 @@ class Held:
         timeout: float | None = None,
     ) -> None:
         self.events: list[ShellEvent] = []
-        self.link = Link(self.events.append, patient=patient, timeout=timeout)
+        self.link = Link(self.events.append, patient=patient)
         self._script = answers, greeting
-        self._endpoint = endpoint
+        self._endpoint = endpoint._replace(timeout=timeout)
 
     async def open(self) -> bool:
         return await self.link.open(self._connect())

@@ -441,12 +441,63 @@ def test_a_failed_connect_reports_why_and_leaves_the_state_closed() -> None:
     async def go() -> None:
         stage = Stage()
         await stage.log_in("DELE 3")
+        stage.screen.interactive = False
         shown = " ".join((await stage.run(":connect nowhere")).split())
         assert "marked (3)" in shown
         assert "Nothing listens at nowhere:995" in shown
         assert stage.shell.state is State.CLOSED
         assert "nothing was sent" in await stage.run("STAT")
         assert stage.shell.tally.exit_code() == 3
+
+    run(go())
+
+
+def test_a_person_keeps_the_connection_until_one_elsewhere_stands() -> None:
+    async def go() -> None:
+        stage = Stage(LOCAL, script={"USER": b"+OK", "PASS": b"+OK"})
+        await stage.begin("USER a", "PASS b")
+        first = stage.shell.link
+        shown = " ".join((await stage.run(":connect nowhere")).split())
+        assert "Nothing listens at nowhere:995" in shown
+        assert shown.endswith(f"The connection to {LOCAL.label} stays open.")
+        stage.greeting = b"-ERR busy\r\n"
+        stage.shell.subscribe(lambda event: stage.wire.lose() if "busy" in repr(event) else None)
+        assert "-ERR busy" in await stage.run(":connect elsewhere")
+        assert stage.shell.link is first
+        assert stage.shell.state is State.TRANSACTION
+        assert [e.response.text for e in stage.shell.earlier if e.response] == ["busy"]
+        # What follows in a block was meant for the other server.
+        sent = list(stage.wires[0].sent)
+        await run_block(stage.shell, [":connect nowhere", "DELE 1"])
+        assert stage.wires[0].sent == sent
+        assert stage.shell.draft == "DELE 1"
+        stage.greeting = b"+OK other\r\n"
+        shown = await stage.run(":connect elsewhere")
+        assert shown.index("The connection so far is closed") < shown.index("+OK other")
+        assert stage.wires[0].closed
+        assert stage.shell.link is not first
+        assert stage.shell.state is State.AUTHORIZATION
+
+    run(go())
+
+
+def test_a_new_connection_that_does_not_greet_is_given_up() -> None:
+    async def go() -> None:
+        stage = Stage(LOCAL, script={})
+        await stage.begin()
+        first, stage.greeting, stage.place = stage.shell.link, None, LOCAL._replace(timeout=0.02)
+        assert "No greeting within" in await stage.run(":connect elsewhere")
+        assert stage.shell.link is first
+        assert stage.wire.closed
+
+    run(go())
+
+
+def test_the_line_that_an_address_asks_for_stands_at_the_prompt() -> None:
+    async def go() -> None:
+        stage = Stage(LOCAL._replace(draft="USER mei"), script={})
+        await stage.begin()
+        assert stage.shell.draft == "USER mei"
 
     run(go())
 

@@ -954,11 +954,12 @@ def test_a_bug_in_the_owner_ends_the_connection_and_is_reported() -> None:
 
 
 def test_insecure_excuses_one_host_and_port() -> None:
-    from popshell.net.address import parse_address
+    from popshell.net.address import Destination, parse_address
     from popshell.net.connector import Connector
     from popshell.server.mailserver import MailServer
 
     connector = Connector(MailServer({}, {}, lambda tag: {}), insecure=True)
     first, other = parse_address("127.0.0.1:995"), parse_address("localhost:995")
-    assert [connector._insecure(address) for address in (first, other, first)] == [True, False, True]
-    assert not Connector(MailServer({}, {}, lambda tag: {}))._insecure(first)
+    assert [connector._insecure(Destination(address)) for address in (first, other, first)] == [True, False, True]
+    assert connector._insecure(Destination(other, insecure=True)), "`:connect --insecure` excuses one more"
+    assert not Connector(MailServer({}, {}, lambda tag: {}))._insecure(Destination(first))

@@ -11,7 +11,7 @@ from typing import Any
 from stage import LOCAL, Stage, run, turns
 from support import for_each, practice_server
 
-from popshell.net.address import TlsMode, parse_address
+from popshell.net.address import Destination, TlsMode, parse_address
 from popshell.net.connector import Connector
 from popshell.protocol.connection import Connection
 from popshell.protocol.records import Exchange
@@ -184,7 +184,7 @@ def test_a_million_lines_over_tcp_end_in_a_closed_connection() -> None:
         ended = asyncio.Event()
         events: list[Any] = []
         address = parse_address(f"127.0.0.1:{listener.getsockname()[1]}", TlsMode.NONE)
-        connector = Connector(practice_server(), address)
+        connector = Connector(practice_server(), Destination(address))
         found = await connector.connect(None, lambda event, awaited: events.append(event), lambda error: ended.set())
         await ended.wait()
         assert found.session.connection.broken is not None

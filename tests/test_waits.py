@@ -129,12 +129,12 @@ def test_each_wait_says_what_is_due_and_each_deadline_which_it_is() -> None:
     async def test() -> None:
         stage = Stage(LOCAL, script={**LOGIN, "STAT": b"+OK 1"}, screen=Clocked())
         await stage.begin()
-        stage.shell.options.timeout = 0.05
+        stage.place = LOCAL._replace(timeout=0.05)
         stage.shell.put_away(link.End.LEFT)
         await stage.begin("STAT")
         assert isinstance(stage.screen, Clocked)
         assert stage.screen.clocks[0] == "reply to STAT still due · 0 s of 0 · 5 octets · Ctrl-C gives the prompt back"
-        assert "the limit for a reply (--timeout SECONDS sets another)" in stage.screen.flat
+        assert "the limit for a reply (:connect --timeout SECONDS sets another)" in stage.screen.flat
         stage.greeting = None
         stage.shell.put_away(link.End.LEFT)
         await stage.shell.connect()
@@ -158,9 +158,8 @@ def test_connecting_is_a_wait_too() -> None:
 
 def test_where_no_person_decides_the_deadline_is_named() -> None:
     async def test() -> None:
-        silent = Stage(LOCAL, script={}, greeting=None)
+        silent = Stage(LOCAL._replace(timeout=0.02), script={}, greeting=None)
         silent.screen.interactive = False
-        silent.shell.options.timeout = 0.02
         heard: list[Any] = []
         silent.shell.subscribe(heard.append)
         assert not await silent.shell.connect()

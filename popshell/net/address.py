@@ -20,6 +20,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from popshell.protocol.secrets import without_password
@@ -77,6 +78,18 @@ class Address(NamedTuple):
         if self.auth and self.auth != "*":
             return f"AUTH {self.auth}"
         return f"USER {self.user}" if self.user else ""
+
+
+class Destination(NamedTuple):
+    """Where to connect, and how: `address` None is the practice server of this process."""
+
+    address: Address | None = None
+    #: a file of CAs that are trusted besides the system's
+    ca: Path | None = None
+    #: whether the host and port of `address` may go without a verified certificate, for the rest of the run
+    insecure: bool = False
+    #: seconds for connecting and for each reply; None for the usual limits (docs/reference-limits.md)
+    timeout: float | None = None
 
 
 def parse_address(text: str, tls: TlsMode | None = None) -> Address:

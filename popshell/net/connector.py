@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from popshell.net.address import Address, AddressError, TlsMode, parse_address
+from popshell.net.address import AddressError, Destination, TlsMode, parse_address
 from popshell.net.client import Deadlines, Target, Transport
 from popshell.net.client import connect as open_transport
 from popshell.net.errors import NetError
@@ -30,27 +29,32 @@ class Clock:
         return time.monotonic() + self.ahead
 
 
+#: The practice server of this process.
+PRACTICE = Destination()
+
+
 class Connector:
     """Opens connections for the Shell."""
 
     def __init__(
         self,
         server: MailServer,
-        address: Address | None = None,
+        destination: Destination = PRACTICE,
+        read: Callable[[str, Destination], Destination] = lambda text, here: Destination(parse_address(text)),
         *,
-        tls: TlsMode | None = None,
-        ca: Path | None = None,
         insecure: bool = False,
-        timeout: float | None = None,
     ) -> None:
+        """`read` understands what `:connect` was given, and raises AddressError or NetError; it knows where one is.
+
+        `insecure` excuses the first host and port that is connected to.
+        """
         self.server = server
-        self.address = address
-        self.tls = tls
-        self.ca = ca
-        #: the host and port that go without verification, the first that is connected to; None for none
-        self._excused: tuple[str, int] | None = None
+        #: where the connection that stood last leads
+        self.destination = destination
+        self._read = read
+        #: the hosts and ports that go without verification
+        self._excused: set[tuple[str, int]] = set()
         self._excuses = insecure
-        self.deadlines = Deadlines(timeout, timeout) if timeout else Deadlines()
         self.clock = Clock()
         server.settings = server.settings._replace(clock=self.clock)
         self.listener: Listener | None = None
@@ -94,43 +98,47 @@ class Connector:
         on_end: Callable[[Exception | None], None],
         on_step: Callable[[Step], None] = lambda step: None,
     ) -> Awaitable[OpenConnection]:
-        """Connect to `where`: None for the same endpoint again, "practice" for the server of this process.
+        """Connect to `where`: None for the same place again, "practice" for the server of this process.
 
-        Raises ConnectError `bad-address` at once; what is awaited raises what the network says (net/errors.py).
+        Raises ConnectError at once for what is not understood; what is awaited raises what the network says
+        (net/errors.py).
         """
-        address = self.address
-        if where == "practice":
-            address = None
-        elif where is not None:
-            try:
-                address = parse_address(where, self.tls)
-            except AddressError as error:
-                raise ConnectError(error.code, address=error.shown) from None
-        return self._connect(address, on_event, on_end, on_step)
+        try:
+            destination = self.destination if where is None else self._read(where, self.destination)
+        except AddressError as error:
+            raise ConnectError(error.code, address=error.shown) from None
+        return self._connect(destination, on_event, on_end, on_step)
 
-    def _insecure(self, address: Address) -> bool:
-        """Whether `--insecure` holds for an address: it excuses one host and port, the first, for this run."""
-        if self._excuses and self._excused is None:
-            self._excused = address.host, address.port
-        return self._excused == (address.host, address.port)
+    def _insecure(self, destination: Destination) -> bool:
+        """Whether it goes without verification: `--insecure` excuses one host and port, for this run."""
+        if destination.address is None:
+            return False
+        here = destination.address.host, destination.address.port
+        if destination.insecure or (self._excuses and not self._excused):
+            self._excused.add(here)
+        return here in self._excused
 
     async def _connect(
         self,
-        address: Address | None,
+        destination: Destination,
         on_event: Callable[[Event, bool], None],
         on_end: Callable[[Exception | None], None],
         on_step: Callable[[Step], None],
     ) -> OpenConnection:
+        address, seconds = destination.address, destination.timeout
         if address is None:
             host, port = await self.open_practice()
             target = Target(host, port, TlsMode.NONE)
         else:
-            target = Target(address.host, address.port, address.tls, self.ca, insecure=self._insecure(address))
-        self.address = address
+            target = Target(
+                address.host, address.port, address.tls, destination.ca, insecure=self._insecure(destination)
+            )
         wire = _SessionWire(self.listener if address is None else None)
+        deadlines = Deadlines(seconds, seconds) if seconds else Deadlines()
         transport = await open_transport(
-            target, on_data=wire.received, on_close=wire.closed, deadlines=self.deadlines, on_step=on_step
+            target, on_data=wire.received, on_close=wire.closed, deadlines=deadlines, on_step=on_step
         )
+        self.destination = destination
         session = Session(self.clock, on_event, on_end, tls=transport.tls is not None)
         wire.join(transport, session)
         endpoint = Endpoint(
@@ -140,6 +148,8 @@ class Connector:
             insecure=target.insecure,
             autologout=self.server.limits.autologout if address is None else None,
             stls=target.tls is TlsMode.STLS,
+            timeout=seconds,
+            draft=address.draft if address else "",
         )
         return OpenConnection(session, endpoint, wire.facts, wire.binding)
 

@@ -17,7 +17,7 @@ from popshell.protocol.secrets import MASK, takes_secret
 from popshell.session import transcript_lines
 from popshell.ui.events import End
 from popshell.ui.front import run_block
-from popshell.ui.shell import Meta, Misused, Shell
+from popshell.ui.shell import Meta, Misused, Shell, Undone
 from popshell.visible import show
 
 WITH_SECRETS = "--with-secrets"
@@ -106,7 +106,8 @@ async def flight(shell: Shell, argument: str) -> None:
 
 async def connect(shell: Shell, argument: str) -> None:
     """A new connection; one to a real server with marks set is not given up unasked."""
-    await shell.connect(argument or None, asking=not shell.on_practice)
+    if not await shell.connect(argument or None, asking=not shell.on_practice):
+        raise Undone
 
 
 async def drop(shell: Shell, argument: str) -> None:
@@ -161,7 +162,7 @@ def write_new(shell: Shell, argument: str, lines: Callable[[], Iterable[str]]) -
 ACTIONS = (
     Meta("apop", apop, "NAME"),
     Meta("flight", flight, "LINE | LINE"),
-    Meta("connect", connect, "[HOST|practice]", lambda: ("practice",)),
+    Meta("connect", connect, "[HOST] [OPTIONS]", lambda: ("practice",)),
     Meta("drop", drop),
     Meta("save", save, "[--with-secrets] FILE", lambda: (WITH_SECRETS,)),
     Meta("notes", notes, f"[{'|'.join(NOTES)}]", lambda: NOTES),

@@ -43,6 +43,9 @@ class Known(NamedTuple):
     name: str = ""
     ascii: bool = False
     metas: Callable[[], MetaCommands] | None = None
+    #: the names of connections, and the options of `:connect` as they are typed
+    connections: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 def suggest(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
@@ -126,6 +129,8 @@ def _metas(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
         with_option = bool(blank) and option in meta.choices()
         yield from () if with_option else _words(rest, meta.choices() if rest.startswith("-") else ())
         yield from _files(path if with_option else rest)
+    elif meta.name == "connect":
+        yield from _connects(rest, (*meta.choices(), *known.connections), known.options)
     elif meta.name == "apop":
         yield from _words(rest, (known.name,) if known.name else ())
     elif meta.name == "lesson":
@@ -134,6 +139,21 @@ def _metas(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
         choices = (*meta.choices(), *(f":{row}" for row in table.rows)) if meta.name == "help" else meta.choices()
         for choice in _words(rest, choices):
             yield choice._replace(remark=_about(choice.text, known, catalog)) if meta.name == "help" else choice
+
+
+def _connects(rest: str, places: tuple[str, ...], options: tuple[str, ...]) -> Iterator[Suggestion]:
+    """What `:connect` takes: a place, options, and their values."""
+    before, _, last = rest.rpartition(" ")
+    words = before.split()
+    _, _, value = next((o for o in options if words and o.startswith(f"{words[-1]} ")), "").partition(" ")
+    if value == "FILE":
+        yield from _files(last)
+    elif value:
+        yield from _words(last, tuple(value.split("|")) if "|" in value else ())
+    else:
+        if not any(not word.startswith("-") for word in words):
+            yield from _words(last, places)
+        yield from _words(last, tuple(o.partition(" ")[0] for o in options if o.partition(" ")[0] not in words))
 
 
 def _about(word: str, known: Known, catalog: Catalog) -> str:

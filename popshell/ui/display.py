@@ -17,23 +17,8 @@ from popshell.protocol.connection import Due
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange, stamp
 from popshell.session import ConnectError, Endpoint
-from popshell.ui import diagram, layout, link
-from popshell.ui.events import (
-    Challenged,
-    Connected,
-    End,
-    Ended,
-    Failed,
-    Finished,
-    Greeted,
-    Overdue,
-    Replied,
-    Sent,
-    ShellEvent,
-    TlsStarted,
-    Unanswered,
-    Waiting,
-)
+from popshell.ui import diagram, events, layout, link
+from popshell.ui.events import End, ShellEvent
 from popshell.ui.safety import SeatBelt
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Dial, MetaCommands, Options, Shell
@@ -77,52 +62,52 @@ class Display:
     def heard(self, event: ShellEvent) -> None:
         shell = self._shell
         match event:
-            case Connected(endpoint=endpoint):
+            case events.Connected(endpoint=endpoint):
                 self._watch(endpoint)
                 # The banner has named the first connection to the practice server.
                 if not endpoint.practice:
                     shell.say("shell.connected", place=endpoint.label)
                 elif shell.earlier and shell.announces_practice:
                     shell.say("shell.connected-practice", place=endpoint.label)
-            case Sent():
+            case events.Sent():
                 self._sent(event)
-            case Greeted() | Replied():
+            case events.Greeted() | events.Replied():
                 self._replied(event)
-            case Challenged(challenge=challenge, late=late):
+            case events.Challenged(challenge=challenge, late=late):
                 if shell.answers_challenges and not late:
                     return  # `:auth` shows it
                 shell.screen.challenge(challenge)
                 if not late:
                     shell.say("shell.challenge" if self._at_length("challenge") else "shell.challenge-brief")
-            case Waiting():
+            case events.Waiting():
                 self._waiting(event)
-            case Overdue(due=due, limit=limit):
+            case events.Overdue(due=due, limit=limit):
                 self._arrived(due)
                 if due is not None and limit is None:
                     shell.say("shell.interrupted", style="warn", command=self._name(due))
                 elif due is not None:
                     key = "shell.overdue" if due.command else "shell.overdue-greeting"
                     shell.say(key, style="warn", command=self._name(due), seconds=limit)
-            case Unanswered(exchange=exchange):
+            case events.Unanswered(exchange=exchange):
                 if exchange.problem is not None and exchange.problem.code == "no-terminator":
                     self._rest(exchange)
-            case TlsStarted(facts=facts):
+            case events.TlsStarted(facts=facts):
                 known = {"version": "TLS", "cipher": "", **facts}
                 shell.say("shell.tls-on", style="lock", **known, lock=shell.screen.lock)
-            case Ended():
+            case events.Ended():
                 self._ended(event)
-            case Finished(before=before):
+            case events.Finished(before=before):
                 self._moved(before, State.CLOSED)
-            case Failed(error=error):
+            case events.Failed(error=error):
                 self._failed(error)
 
-    def _sent(self, event: Sent) -> None:
+    def _sent(self, event: events.Sent) -> None:
         shell = self._shell
         note = shell.words(event.by_shell) if event.by_shell else ""
         reveal = shell.options.reveal and shell.on_practice and event.line is not None and not event.by_shell
         shell.screen.command(event.line, not reveal and not event.cancels, note)
 
-    def _replied(self, event: Greeted | Replied) -> None:
+    def _replied(self, event: events.Greeted | events.Replied) -> None:
         """The reply, the notes, and the arrow if the state changed."""
         shell, screen, exchange = self._shell, self._shell.screen, event.exchange
         if event.late and exchange.problem is None and exchange.command is not None:
@@ -223,7 +208,7 @@ class Display:
         else:
             self._shell.reply(exchange)
 
-    def _waiting(self, event: Waiting) -> None:
+    def _waiting(self, event: events.Waiting) -> None:
         """What has come of the reply so far, and what is missing; how long it has been waited for."""
         due, words = event.due, self._shell.words
         if due is not None:
@@ -254,7 +239,7 @@ class Display:
 
     # -- ends ----------------------------------------------------------------------------------------------------------
 
-    def _ended(self, event: Ended) -> None:
+    def _ended(self, event: events.Ended) -> None:
         shell, how = self._shell, event.how
         match how:
             case End.QUIT:
@@ -266,7 +251,7 @@ class Display:
                 self._moved(event.before, State.CLOSED)
             case End.LOST | End.AUTOLOGOUT | End.BROKEN | End.FLOODED:
                 self._why(event)
-                if event.stood or shell.earlier:  # what fails at the very beginning ends the program
+                if shell.begun:  # what fails at the very beginning ends the program
                     shell.say("shell.reconnect")
                 self._moved(event.before, State.CLOSED)
                 self._marks(event)
@@ -279,7 +264,7 @@ class Display:
                 shell.screen.state_changed(event.before, State.CLOSED, [])
                 self._marks(event)
 
-    def _why(self, event: Ended) -> None:
+    def _why(self, event: events.Ended) -> None:
         if event.how is End.AUTOLOGOUT:
             self._shell.say("shell.autologout", style="warn")
         elif isinstance(event.error, ConnectError):
@@ -287,7 +272,7 @@ class Display:
         elif event.how is End.LOST:  # else the words on the fault have said that this side closed
             self._shell.say("shell.server-closed", style="warn")
 
-    def _marks(self, event: Ended) -> None:
+    def _marks(self, event: events.Ended) -> None:
         """Whether the marked messages are still there: only QUIT in TRANSACTION enters UPDATE (RFC 1939 §6).
 
         A QUIT that was sent and not answered leaves it open, and then that is said.

@@ -296,7 +296,14 @@ class Editor:
         capabilities = session.connection.capabilities if session else None
         shell = self.shell
         return Known(
-            self._typing.context(), capabilities, shell.options.language, name, shell.screen.ascii, shell.metas
+            self._typing.context(),
+            capabilities,
+            shell.options.language,
+            name,
+            shell.screen.ascii,
+            shell.metas,
+            shell.connections,
+            tuple(usage for usage, _ in shell.connect_options),
         )
 
     def _history(self, where: Callable[[], Path] | None) -> History:

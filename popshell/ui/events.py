@@ -6,6 +6,7 @@ Named tuples: to define a frozen dataclass takes seven times as long, and all ar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -141,8 +142,6 @@ class Ended(NamedTuple):
     #: messages that were marked, or whose DELE had no reply yet; whether QUIT was sent and not answered
     marks: tuple[int, ...] = ()
     quit_sent: bool = False
-    #: whether the connection had got past its greeting
-    stood: bool = True
 
     @property
     def late(self) -> bool:
@@ -189,3 +188,26 @@ ShellEvent = (
     | Finished
     | Failed
 )
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Tally:
+    """What decides the exit code of a run without terminal; a subscriber."""
+
+    refused: bool = False
+    usage: bool = False
+    failed: bool = False
+
+    def heard(self, event: ShellEvent) -> None:
+        if isinstance(event, Greeted | Replied):
+            exchange = event.exchange
+            if exchange.problem is not None and not exchange.problem.unasked:
+                self.failed = True
+            elif exchange.response is not None and not exchange.response.ok:
+                self.refused = True
+                self.failed = self.failed or exchange.is_greeting
+        elif isinstance(event, Failed) or (isinstance(event, Ended) and isinstance(event.error, ConnectError)):
+            self.failed = True
+
+    def exit_code(self) -> int:
+        return 3 if self.failed else 2 if self.usage else 1 if self.refused else 0

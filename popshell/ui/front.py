@@ -182,7 +182,9 @@ async def run_block(shell: Shell, lines: list[str]) -> None:
                     _keep(shell, lines)
                     return
             else:
-                await shell.run(now[0])
+                if not await shell.run(now[0]):
+                    _keep(shell, lines, connected=True)
+                    return
         except asyncio.CancelledError:
             _keep(shell, lines, connected=True)
             raise

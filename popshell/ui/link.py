@@ -23,23 +23,8 @@ from popshell.protocol.connection import Due
 from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange, Problem
 from popshell.session import ConnectError, Event, OpenConnection, Session, Step
-from popshell.ui.events import (
-    Challenged,
-    Connected,
-    Connecting,
-    End,
-    Ended,
-    Failed,
-    Finished,
-    Greeted,
-    Overdue,
-    Replied,
-    Sent,
-    ShellEvent,
-    TlsStarted,
-    Unanswered,
-    Waiting,
-)
+from popshell.ui import events
+from popshell.ui.events import End, ShellEvent
 
 _T = TypeVar("_T")
 
@@ -75,8 +60,7 @@ class Link:
     """One connection of a shell.
 
     `patient`: a person can stop waiting; if not, a reply that does not come ends it. `silent`: replies that are waited
-    for are not published, and nothing is done for them, while a course plays the beginning of an exercise. `timeout`:
-    seconds until a reply is no longer waited for; None for the usual limits.
+    for are not published, and nothing is done for them, while a course plays the beginning of an exercise.
     """
 
     def __init__(
@@ -85,17 +69,15 @@ class Link:
         *,
         patient: bool = True,
         silent: bool = False,
-        timeout: float | None = None,
     ) -> None:
         self.phase = Phase.CONNECTING
         self.connection: OpenConnection | None = None
         self.silent = silent
         #: how the connection ended; None while it is open
         self.how: End | None = None
-        self._publish = publish
-        self._patient = patient
-        self._timeout = timeout
-        self._stood = False
+        #: a shell that keeps another link until this one stands changes both then
+        self.publish = publish
+        self.patient = patient
         self._closed = asyncio.Event()
         #: the handshake after STLS, or the end after QUIT
         self._next: asyncio.Task[None] | None = None
@@ -118,7 +100,7 @@ class Link:
         False if it did not last. Raises ConnectError. Cancelled before the TLS that is demanded, it closes: nothing may
         go out in clear text (sec-T3).
         """
-        self._publish(Connecting())
+        self.publish(events.Connecting())
         try:
             self.connection = await self._lasting(connecting, "connecting")
         except BaseException:
@@ -126,29 +108,29 @@ class Link:
             raise
         self.phase = Phase.GREETING
         endpoint, session = self.connection.endpoint, self.connection.session
-        self._publish(Connected(endpoint))
+        self.publish(events.Connected(endpoint))
         try:
             await self.reply(session.greeting)
             if endpoint.stls and self.session is not None:
-                await self._insist_on_tls(self.session)
+                await self._insist_on_tls(self.session, endpoint.label)
         except asyncio.CancelledError:
             if endpoint.stls and self.session is not None:
                 self.close()
-                self._publish(Failed(ConnectError("stls-refused")))
+                self.publish(events.Failed(ConnectError("stls-refused", place=endpoint.label)))
             raise
-        self._stood = self.session is not None
-        self.phase = Phase.OPEN if self._stood else Phase.CLOSED
-        return self._stood
+        stands = self.session is not None
+        self.phase = Phase.OPEN if stands else Phase.CLOSED
+        return stands
 
-    async def _insist_on_tls(self, session: Session) -> None:
+    async def _insist_on_tls(self, session: Session, place: str) -> None:
         """`--tls stls`: STLS first, sent by the shell; without TLS there is no session (sec-T3)."""
         line = parse("STLS", session.connection.context())
-        self._publish(Sent(line, by_shell="shell.sent-by-shell"))
+        self.publish(events.Sent(line, by_shell="shell.sent-by-shell"))
         reply = await self.reply(session.submit(line))
         if self.session is None or not session.connection.tls:
             self.close()
             if not (isinstance(reply, Exchange) and reply.ok):  # else what failed after it was reported
-                raise ConnectError("stls-refused")
+                raise ConnectError("stls-refused", place=place)
 
     # -- replies -------------------------------------------------------------------------------------------------------
 
@@ -166,11 +148,11 @@ class Link:
             raise
         if not awaited.done():
             awaited.cancel()
-            if not self._patient:
+            if not self.patient:
                 self.close(End.TIMEOUT)
                 greets = self.connection is not None and awaited is self.connection.session.greeting
                 raise ConnectError("greeting-timeout" if greets else "reply-timeout", seconds=round(limit))
-            self._publish(Overdue(self.due(), round(limit)))
+            self.publish(events.Overdue(self.due(), round(limit)))
             return None
         if self._next is not None and not self._next.done():
             await self._lasting(self._next, "tls")
@@ -178,9 +160,11 @@ class Link:
 
     def _time_for(self, awaited: asyncio.Future[Event | None]) -> float:
         """How long a reply is waited for, in seconds: what the user set, or the limit of its kind."""
-        if self._timeout is not None or self.connection is None:
-            return self._timeout or REPLY_TIME
-        if self.connection.endpoint.practice and not self._patient:
+        if self.connection is None:
+            return REPLY_TIME
+        if self.connection.endpoint.timeout is not None:
+            return self.connection.endpoint.timeout
+        if self.connection.endpoint.practice and not self.patient:
             return PRACTICE_TIME
         return GREETING_TIME if self.connection.session.greeting is awaited else REPLY_TIME
 
@@ -200,7 +184,7 @@ class Link:
             rate, lasted = None, session.now() - due.since
             if not reported and seen is not None and seen.octets < due.octets < SLOWEST * lasted:
                 rate, reported = round(due.octets / lasted), True
-            self._publish(Waiting(due, rate, round(passed), round(limit), first=seen is None))
+            self.publish(events.Waiting(due, rate, round(passed), round(limit), first=seen is None))
             if passed >= limit:
                 return
             seen, step = due, min(TICK, HANG_TIME, limit - passed)
@@ -221,24 +205,24 @@ class Link:
         began, step, first = loop.time(), HANG_TIME, True
         while not self.silent:
             await asyncio.sleep(step)
-            self._publish(Waiting(None, seconds=round(loop.time() - began), first=first, what=what))
+            self.publish(events.Waiting(None, seconds=round(loop.time() - began), first=first, what=what))
             step, first = min(TICK, HANG_TIME), False
 
     def step(self, step: Step) -> None:
         """A step on the way to the connection was taken."""
-        self._publish(step)
+        self.publish(step)
 
     def received(self, event: Event, awaited: bool) -> None:
         """The session has an event; `awaited` if a call waits for it."""
         if awaited and self.silent:
             return
         if not isinstance(event, Exchange):
-            self._publish(Challenged(event, late=not awaited))
+            self.publish(events.Challenged(event, late=not awaited))
             return
         if self.phase is Phase.CLOSED and event.problem is not None:
-            self._publish(Unanswered(event))  # it will never come, because this side closed
+            self.publish(events.Unanswered(event))  # it will never come, because this side closed
             return
-        self._publish((Greeted if event.is_greeting else Replied)(event, late=not awaited))
+        self.publish((events.Greeted if event.is_greeting else events.Replied)(event, late=not awaited))
         session = self.session
         if session is not None and session.connection.wants_tls and session.connection.broken is None:
             if self._next is None or self._next.done():
@@ -257,12 +241,12 @@ class Link:
             self._end(End.TLS_FAILED, state, failure)
             fault = Exchange(None, None, state, State.CLOSED, problem=Problem("tls-failed"))
             session.transcript.append(fault)
-            self._publish(Unanswered(fault, error=failure))
+            self.publish(events.Unanswered(fault, error=failure))
             if isinstance(error, asyncio.CancelledError):
                 raise
             return
         self.phase = before
-        self._publish(TlsStarted(self.connection.tls_facts() if self.connection else {}))
+        self.publish(events.TlsStarted(self.connection.tls_facts() if self.connection else {}))
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -270,7 +254,7 @@ class Link:
         """QUIT was answered: the server closes (RFC 1939 §6); if it does not, this side does."""
         if not await self.closing():
             self._end(End.QUIT_CLOSED_HERE, before)
-        self._publish(Finished(before))
+        self.publish(events.Finished(before))
 
     async def closing(self) -> bool:
         """Wait until the server has closed, but no longer than it may take; whether it has."""
@@ -317,7 +301,7 @@ class Link:
             e.command.message for e in unanswered if e.name == "DELE" and e.command and e.command.message
         }
         quit_sent = any(e.name == "QUIT" for e in unanswered)
-        self._publish(Ended(how, before, error, tuple(sorted(marks)), quit_sent, self._stood))
+        self.publish(events.Ended(how, before, error, tuple(sorted(marks)), quit_sent))
 
     def seconds_left(self) -> float | None:
         """Seconds until the practice server's autologout; None elsewhere."""

@@ -93,6 +93,9 @@ async def _help(shell: Shell, argument: str) -> None:
     metas = _table(shell).found(wanted.removeprefix(":")) if page is None else []
     if len(metas) == 1:
         shell.screen.lines(meta_rows(shell, metas))
+        if metas[0].name == "connect":
+            options = [(("command", usage), shell.words(key)) for usage, key in shell.connect_options]
+            shell.screen.lines(layout.two_columns(options, shell.screen.look))
         return
     if page is None:
         shell.say("shell.no-page", style="warn", name=show(wanted))

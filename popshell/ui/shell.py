@@ -19,8 +19,8 @@ from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
 from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session, Step, Unsendable
-from popshell.ui import layout
-from popshell.ui.events import End, Ended, Failed, Greeted, Overdue, Replied, Sent, ShellEvent, Unanswered
+from popshell.ui import events, layout
+from popshell.ui.events import End, ShellEvent, Tally
 from popshell.ui.layout import Line
 from popshell.ui.link import Link
 from popshell.ui.screen import Screen
@@ -44,31 +44,6 @@ class Options:
     notes: str = "full"
     reveal: bool = False
     yes: bool = False
-    #: seconds that a reply is waited for; None for the usual limits (docs/reference-limits.md)
-    timeout: float | None = None
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Tally:
-    """What decides the exit code of a run without terminal; a subscriber."""
-
-    refused: bool = False
-    usage: bool = False
-    failed: bool = False
-
-    def heard(self, event: ShellEvent) -> None:
-        if isinstance(event, Greeted | Replied):
-            exchange = event.exchange
-            if exchange.problem is not None and not exchange.problem.unasked:
-                self.failed = True
-            elif exchange.response is not None and not exchange.response.ok:
-                self.refused = True
-                self.failed = self.failed or exchange.is_greeting
-        elif isinstance(event, Failed) or (isinstance(event, Ended) and isinstance(event.error, ConnectError)):
-            self.failed = True
-
-    def exit_code(self) -> int:
-        return 3 if self.failed else 2 if self.usage else 1 if self.refused else 0
 
 
 class Leave(Exception):
@@ -77,6 +52,10 @@ class Leave(Exception):
 
 class Misused(Exception):
     """The argument of a meta command is missing or makes no sense: its usage is shown."""
+
+
+class Undone(Exception):
+    """What a meta command is for has failed, and that is said: lines that follow it in a block relied on it."""
 
 
 class Meta(NamedTuple):
@@ -127,6 +106,8 @@ class Shell:
     options: Options
     link: Link | None = None
     tally: Tally = field(default_factory=Tally)
+    #: whether a connection has stood in this run: until then what fails ends the program
+    begun: bool = False
     #: exchanges of earlier connections of this run, for `:save` and `:ladder`
     earlier: list[Exchange] = field(default_factory=list)
     #: called in order with each event; one that raises is reported, and the others get the event
@@ -139,6 +120,9 @@ class Shell:
     toolbar: list[Callable[[], Line]] = field(default_factory=list)
     #: the shell's own commands, loaded when the first of them is typed
     metas: Callable[[], MetaCommands] | None = None
+    #: the names of connections that `:connect` takes, and its options: as they are typed, and the keys of their words
+    connections: tuple[str, ...] = ()
+    connect_options: tuple[tuple[str, str], ...] = ()
     rest: Rest | None = None
     #: whether a new connection to the practice server is worth a line; a course opens one for each exercise
     announces_practice: bool = True
@@ -200,10 +184,17 @@ class Shell:
                 self.page("".join(rest.rows))
             self.screen.page = before + self.screen.page
 
+    @property
+    def again(self) -> str:
+        """How another try begins: inside the shell, or on the command line, where the first one ends the program."""
+        return ":connect" if self.begun else "popshell"
+
     def net_words(self, error: ConnectError) -> str:
         """A failure of the network or of TLS in words."""
         key = f"net.{error.code}" if self.words.get(f"net.{error.code}") else "net.other"
-        return self.words(key, **{"reason": error.code, "host": "?", "port": "?", **error.facts})
+        facts = {"reason": error.code, "host": "?", "port": "?", "again": self.again, **error.facts}
+        host = f"[{facts['host']}]" if ":" in str(facts["host"]) else facts["host"]
+        return self.words(key, **{"place": f"{host}:{facts['port']}", **facts})
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
@@ -234,10 +225,10 @@ class Shell:
             self._hand_out(event)
 
     def _hand_out(self, event: ShellEvent) -> None:
-        if isinstance(event, Greeted | Replied):
+        if isinstance(event, events.Greeted | events.Replied):
             notes = tuple(explain(event.exchange, self.catalog, self.options.language))
             event = event._replace(notes=notes[:1] if self.options.notes == "brief" else notes)
-        elif isinstance(event, Unanswered) and event.error is not None:
+        elif isinstance(event, events.Unanswered) and event.error is not None:
             event = event._replace(notes=(Note("err", self.net_words(event.error)),))
         for heard in tuple(self.subscribers):  # a copy: a subscriber may subscribe another
             try:
@@ -286,32 +277,66 @@ class Shell:
     async def connect(self, where: str | None = None, *, asking: bool = False) -> bool:
         """Open a connection; False, with the reason shown, if it failed.
 
-        An address that makes no sense costs nothing: it is read before the open connection is given up.
+        An address is read before the open connection is given up. A person, who sees at the prompt which connection is
+        open, gives it up only when the one to another place stands.
         """
         link = self.new_link()
         try:
             connecting = self.dial(where, link.received, link.ended, link.step)
         except ConnectError as error:
-            self.publish(Failed(error))
+            self.publish(events.Failed(error))
             return False
         if asking and not await self.may_part():
             if isinstance(connecting, Coroutine):
                 connecting.close()
             return False
-        self.put_away(End.REPLACED)
-        return await self.take(link, connecting)
+        elsewhere = where is not None and where != "practice"
+        if elsewhere and self.session is not None and self.screen.interactive:
+            stood = await self._change_to(link, connecting)
+        else:
+            self.put_away(End.REPLACED)
+            stood = await self.take(link, connecting)
+        if stood and self.screen.interactive and self.endpoint is not None:
+            self.draft = self.draft or self.endpoint.draft
+            if self.draft and not self.screen.prompts:
+                self.say("shell.draft-ready", line=self.draft)
+        return stood
+
+    async def _change_to(self, link: Link, connecting: Awaitable[OpenConnection]) -> bool:
+        """Open `link` while the one so far stays; what it published is shown when it stands, or has failed."""
+        so_far, held, now = self.link, list[ShellEvent](), (events.Connecting, events.Waiting)
+        link.publish = lambda event: self.publish(event) if isinstance(event, now) else held.append(event)
+        link.patient = False  # one that does not greet in time is given up
+        stood = False
+        try:
+            stood = await link.open(connecting)
+        except ConnectError as error:
+            held.append(events.Failed(error))
+        finally:
+            if stood:
+                self.put_away(End.REPLACED)
+            self.link, link.publish, link.patient = link, self.publish, True
+            for event in held:
+                self.publish(event)
+            if not stood:
+                self.put_away(End.LEFT)
+                self.link = so_far
+                self.say("shell.stays", place=self.endpoint.label if self.endpoint else "")
+        return stood
 
     def new_link(self, *, silent: bool = False) -> Link:
         """A link that publishes to this shell's subscribers; it is not the shell's own yet."""
-        return Link(self.publish, patient=self.screen.interactive, silent=silent, timeout=self.options.timeout)
+        return Link(self.publish, patient=self.screen.interactive, silent=silent)
 
     async def take(self, link: Link, connecting: Awaitable[OpenConnection]) -> bool:
         """Make `link` the shell's own, and open it by the connection that is being made."""
         self.link = link
         try:
-            return await link.open(connecting)
+            stands = await link.open(connecting)
+            self.begun = self.begun or stands
+            return stands
         except ConnectError as error:
-            self.publish(Failed(error))
+            self.publish(events.Failed(error))
             return False
 
     def put_away(self, how: End) -> None:
@@ -331,11 +356,12 @@ class Shell:
 
     # -- a line --------------------------------------------------------------------------------------------------------
 
-    async def run(self, text: str) -> None:
+    async def run(self, text: str) -> bool:
         """Run one typed line: a meta command if it begins with a colon, else POP3.
 
-        Raises Leave, and OSError if nothing can be shown any more.
+        False if lines that follow it in a block relied on what failed. Raises Leave; OSError if nothing can be shown.
         """
+        done = True
         try:
             if not text.startswith(":"):
                 if not await self._understood(text):
@@ -343,9 +369,12 @@ class Shell:
             elif self.metas is not None:
                 await self.metas().run(self, text)
         except ConnectError as error:
-            self.publish(Failed(error))
+            self.publish(events.Failed(error))
+        except Undone:
+            done = False
         if self._output_failed is not None:
             raise self._output_failed
+        return done
 
     async def _understood(self, text: str) -> bool:
         """Whether a line was meant for the shell though it has no colon; an answer to a challenge never is."""
@@ -393,7 +422,7 @@ class Shell:
             self.tally.failed = True
             return None
         command = line if isinstance(line, CommandLine) else None
-        self.publish(Sent(command, cancels=line == "*", by_shell=by_shell))
+        self.publish(events.Sent(command, cancels=line == "*", by_shell=by_shell))
         assert link is not None
         reply = await link.reply(awaited)
         if command is not None and command.name in _NOT_POP3 and self.screen.interactive:
@@ -405,7 +434,7 @@ class Shell:
     def interrupted(self) -> None:
         """The waiting was ended (Ctrl-C): name the reply that is still to come."""
         if self.link is not None:
-            self.publish(Overdue(self.link.due()))
+            self.publish(events.Overdue(self.link.due()))
 
     async def may_part(self) -> bool:
         """Whether to give up the open connection without QUIT: with marks set they are named, and it is asked."""

@@ -24,7 +24,7 @@ from interop.dovecot import Dovecot, dovecot
 from interop.practice import PASSWORD, USER, default_messages, listening, mail_server, run, serving
 from interop.programs import call, need
 from interop.talk import Talk, talking
-from popshell.net.address import parse_address
+from popshell.net.address import Destination, parse_address
 from popshell.net.binding import end_point_binding
 from popshell.net.client import Target, TlsMode
 from popshell.net.connector import Connector
@@ -156,7 +156,10 @@ def test_dovecot_through_the_shell(server: Dovecot) -> None:
         address = parse_address(f"localhost:{server.tls_port}", TlsMode.IMPLICIT)
         for name in ("SCRAM-SHA-256", "CRAM-MD5"):
             for secret in (server.password, "wrong"):
-                connector, screen = Connector(mail_server(), address, ca=server.ca_file), FakeScreen(columns=300)
+                connector, screen = (
+                    Connector(mail_server(), Destination(address, server.ca_file)),
+                    FakeScreen(columns=300),
+                )
                 shell = new_shell(CATALOG, screen, connector.connect, Options(), partial(metas_of, None))
                 assert await shell.connect()
                 screen.answers = [secret]
