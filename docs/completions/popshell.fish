@@ -9,7 +9,7 @@ complete -c popshell -n 'not __fish_seen_subcommand_from learn serve explain lin
 complete -c popshell -n 'not __fish_seen_subcommand_from learn serve explain lint config lesson' -a '(popshell config connections 2>/dev/null)'
 complete -c popshell -n 'not __fish_seen_subcommand_from learn serve explain lint config lesson; or __fish_seen_subcommand_from learn' -l tls -x -a 'implicit stls none' -d 'how TLS begins: implicit, stls or none'
 complete -c popshell -n 'not __fish_seen_subcommand_from learn serve explain lint config lesson; or __fish_seen_subcommand_from learn' -l ca -r -F -d 'a file with CA certificates to trust as well'
-complete -c popshell -n 'not __fish_seen_subcommand_from learn serve explain lint config lesson; or __fish_seen_subcommand_from learn' -l insecure -d 'do not verify the certificate, this once'
+complete -c popshell -n 'not __fish_seen_subcommand_from learn serve explain lint config lesson; or __fish_seen_subcommand_from learn' -l insecure -d 'do not verify the certificate of this host and port'
 complete -c popshell -n 'not __fish_seen_subcommand_from learn serve explain lint config lesson; or __fish_seen_subcommand_from learn' -l timeout -x -d 'wait so long for a reply, in seconds'
 complete -c popshell -n '__fish_seen_subcommand_from serve' -l port -x -d 'port to listen on; 0 takes a free one'
 complete -c popshell -n '__fish_seen_subcommand_from serve' -l tls-port -x -d 'a second port, with TLS from the start; 0 takes a free one'

@@ -19,8 +19,7 @@ from typing import Any, TextIO, cast
 
 from prompt_toolkit.application.run_in_terminal import run_in_terminal
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
-from prompt_toolkit.filters import has_focus
+from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -108,7 +107,7 @@ class Editor:
             enable_history_search=False,
             bottom_toolbar=self._draw_toolbar,
             input_processors=[Mask(shell, self._typing), AfterInput(self._hint)],
-            key_bindings=_prompt_keys(lambda: run_in_terminal(self._suspend), self._run_line, keys),
+            key_bindings=keys_of_terminals.prompt_keys(lambda: run_in_terminal(self._suspend), self._run_line, keys),
             erase_when_done=True,
             enable_suspend=False,
             style=self._style,
@@ -440,32 +439,3 @@ class Interruptions:
                 await run_in_terminal(tell)
             else:
                 tell()
-
-
-def _prompt_keys(
-    suspend: Callable[[], object], run: Callable[[Buffer, str], None], lines: Mapping[str, str]
-) -> KeyBindings:
-    """The bindings of the prompt; `suspend` is called at Ctrl-Z, `run` with the line that a key of `lines` types."""
-    keys = KeyBindings()
-    for key, line in lines.items():
-        keys.add(key)(lambda event, line=line: run(event.current_buffer, line))
-
-    @keys.add(Keys.BracketedPaste)
-    def paste(event: KeyPressEvent) -> None:
-        """Pasted lines stay in the buffer; Enter then shows them and asks."""
-        text = event.data.replace("\r\n", "\n").replace("\r", "\n")
-        event.current_buffer.insert_text(text.rstrip("\n"))
-
-    @keys.add("enter", filter=has_focus(DEFAULT_BUFFER))
-    def enter(event: KeyPressEvent) -> None:
-        """Enter runs; but followed by keys of the same packet, it is a line end of a paste."""
-        if any(press.key == Keys.ControlM or len(press.key) == 1 for press in event.key_processor.input_queue):
-            event.current_buffer.insert_text("\n")
-        else:
-            event.current_buffer.validate_and_handle()
-
-    @keys.add("c-z")
-    def stop(event: KeyPressEvent) -> None:
-        suspend()
-
-    return keys

@@ -1,4 +1,4 @@
-"""Keys as terminals send them: kitty's protocol and xterm's as the keys they are, and a paste without end.
+"""Keys: as terminals send them (kitty's protocol, xterm's, a paste without end), and what they do at the prompt.
 
 A program that died may leave a terminal in kitty's keyboard mode, where Ctrl-C is `ESC[99;5u` and Enter `ESC[13u`
 (https://sw.kovidgoyal.net/kitty/keyboard-protocol/). They are understood: no mode has to be switched off, which older
@@ -8,10 +8,15 @@ terminals would take for something else.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import has_focus
 from prompt_toolkit.input.base import Input
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.input.vt100_parser import Vt100Parser
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.key_binding.key_processor import KeyPress
 from prompt_toolkit.keys import Keys
 
@@ -99,3 +104,32 @@ def understand(source: Input) -> None:
     """Let the input of a terminal understand these keys."""
     if isinstance(source, Vt100Input):
         source.vt100_parser = Parser(source.vt100_parser.feed_key_callback)
+
+
+def prompt_keys(
+    suspend: Callable[[], object], run: Callable[[Buffer, str], None], lines: Mapping[str, str]
+) -> KeyBindings:
+    """The bindings of the prompt; `suspend` is called at Ctrl-Z, `run` with the line that a key of `lines` types."""
+    keys = KeyBindings()
+    for key, line in lines.items():
+        keys.add(key)(lambda event, line=line: run(event.current_buffer, line))
+
+    @keys.add(Keys.BracketedPaste)
+    def paste(event: KeyPressEvent) -> None:
+        """Pasted lines stay in the buffer; Enter then shows them and asks."""
+        text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+        event.current_buffer.insert_text(text.rstrip("\n"))
+
+    @keys.add("enter", filter=has_focus(DEFAULT_BUFFER))
+    def enter(event: KeyPressEvent) -> None:
+        """Enter runs; but followed by keys of the same packet, it is a line end of a paste."""
+        if any(press.key == Keys.ControlM or len(press.key) == 1 for press in event.key_processor.input_queue):
+            event.current_buffer.insert_text("\n")
+        else:
+            event.current_buffer.validate_and_handle()
+
+    @keys.add("c-z")
+    def stop(event: KeyPressEvent) -> None:
+        suspend()
+
+    return keys

@@ -290,8 +290,7 @@ class Shell:
             if isinstance(connecting, Coroutine):
                 connecting.close()
             return False
-        elsewhere = where is not None and where != "practice"
-        if elsewhere and self.session is not None and self.screen.interactive:
+        if where not in (None, "practice") and self.session is not None and self.screen.interactive:
             stood = await self._change_to(link, connecting)
         else:
             self.put_away(End.REPLACED)
@@ -309,7 +308,9 @@ class Shell:
         link.patient = False  # one that does not greet in time is given up
         stood = False
         try:
-            stood = await link.open(connecting)
+            await link.open(connecting)
+            greeting = link.session.greeting.result() if link.session else None
+            stood = isinstance(greeting, Exchange) and greeting.ok
         except ConnectError as error:
             held.append(events.Failed(error))
         finally:
@@ -332,12 +333,10 @@ class Shell:
         """Make `link` the shell's own, and open it by the connection that is being made."""
         self.link = link
         try:
-            stands = await link.open(connecting)
-            self.begun = self.begun or stands
-            return stands
+            self.begun = await link.open(connecting) or self.begun
         except ConnectError as error:
             self.publish(events.Failed(error))
-            return False
+        return link.session is not None
 
     def put_away(self, how: End) -> None:
         """Give up the link, if there is one, and keep its record: for `:save` and `:ladder`."""

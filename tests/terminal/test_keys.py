@@ -106,9 +106,9 @@ def test_pasted_block_is_shown_and_asked_about(keys: str, terminal: Terminals, p
     shell.type("\r")
     shell.until(lambda: shell.scroll().count("Send these 3 lines?") == 2, shell.screen)
     shell.type("y\r")
-    shell.wait("Type yes to send DELE")
+    shell.wait("Type y to send DELE")
     shell.type("yes\r")
-    shell.wait("Type yes to send QUIT")
+    shell.wait("Type y to send QUIT")
     assert server.heard == ["STAT", "DELE 1"]
     shell.type("yes\r")
     shell.prompt("CLOSED ▸")
@@ -279,7 +279,7 @@ def test_question_that_is_broken_off_is_no(keys: str, terminal: Terminals, peer:
     server = peer()
     shell = logged_in(terminal, server)
     shell.type("DELE 1\r")
-    shell.wait("Type yes to send DELE")
+    shell.wait("Type y to send DELE")
     shell.type(keys)
     shell.prompt("TRANSACTION ▸")
     assert server.heard == []
@@ -289,18 +289,18 @@ def test_ctrl_d_with_marks_names_them_and_asks_and_never_sends_quit(terminal: Te
     server = peer()
     shell = logged_in(terminal, server)
     shell.type("DELE 3\r")
-    shell.wait("Type yes to send DELE")
+    shell.wait("Type y to send DELE")
     shell.type("yes\r")
     shell.prompt("TRANSACTION ▸")
     for key in ("\x04", ":quit\r"):
-        before = shell.scroll().count("Leaving without QUIT erases nothing")
+        before = shell.scroll().count("Type y to leave")
         shell.type(key)
-        shell.wait(lambda scroll, before=before: scroll.count("Leaving without QUIT erases nothing") == before + 1)  # type: ignore[misc]
-        shell.wait(lambda scroll: "1 marked message stays in the maildrop: 3." in " ".join(scroll.split()))
+        shell.wait(lambda scroll, before=before: scroll.count("Type y to leave") == before + 1)  # type: ignore[misc]
+        shell.wait(lambda scroll: "Message 3 is marked and stays in the maildrop" in " ".join(scroll.split()))
         shell.type("n\r")
         shell.prompt("TRANSACTION ▸")
     shell.type("\x04")
-    shell.wait(lambda scroll: scroll.count("Leaving without QUIT erases nothing") == 3)
+    shell.wait(lambda scroll: scroll.count("Type y to leave") == 3)
     shell.type("y\r")
     assert shell.exit_code() == 0
     assert "QUIT" not in server.heard

@@ -296,7 +296,7 @@ def test_a_block_pasted_into_a_question_is_not_taken_for_an_answer(
     server = peer()
     shell = logged_in(terminal, server)
     shell.type("DELE 1\r")
-    shell.wait("Type yes to send DELE")
+    shell.wait("Type y to send DELE")
     shell.type("\x1b[200~PASS C4n4ry\r\nyes\r\n\x1b[201~")
     shell.type("\r")
     shell.wait("Not sent")
@@ -342,12 +342,12 @@ def test_plain_ctrl_d_with_marks_names_them_and_asks(terminal: Callable[..., Pty
         shell.type(f"{line}\n")
         shell.wait(wanted)
     shell.type("\x04")
-    shell.wait("Leaving without QUIT erases nothing")
+    shell.wait("Type y to leave")
     shell.type("no\n")
     shell.type("STAT\n")
     shell.wait("+OK 6 6766")
     shell.type("\x04")
-    shell.wait(lambda scroll: scroll.count("Leaving without QUIT erases nothing") == 2)
+    shell.wait(lambda scroll: scroll.count("Type y to leave") == 2)
     shell.type("y\n")
     assert shell.exit_code() == 0
 

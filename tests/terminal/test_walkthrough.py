@@ -201,7 +201,7 @@ def test_walk_through_on_dovecot(terminal: Callable[..., Pty]) -> None:
         assert "gulls" not in shell.line("TOP 2 0", "✔S: +OK")
         assert "There is no message 99" in shell.line("retr 99", "✘S: -ERR")
         shell.type("DELE 1\r")
-        shell.wait("Type yes to send DELE")
+        shell.wait("Type y to send DELE")
         shell.type("yes\r")
         shell.wait("Message 1 is only marked")
         shell.prompt("TRANSACTION ▸")
