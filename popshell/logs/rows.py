@@ -25,12 +25,8 @@ def _lines(rows: Rows, length: int) -> list[tuple[int, bytes]]:
 
 def _hex(rows: Rows, length: int) -> list[tuple[int, bytes]]:
     """Packets whole: what belongs to POP3 are the last octets."""
-    out, skip = [], -length
-    data = [
-        (number, bytes.fromhex(text.replace(" ", "")) if len(text.replace(" ", "")) % 2 == 0 else b"")
-        for number, text, _ in rows
-    ]
-    skip += sum(len(part) for _, part in data)
+    data = [(number, from_hex(text)) for number, text, _ in rows]
+    out, skip = [], sum(len(part) for _, part in data) - length
     for number, part in data:
         if length and skip < len(part):
             out.append((number, part[max(skip, 0) :]))

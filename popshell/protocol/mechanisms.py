@@ -12,7 +12,6 @@ next command is taken for the answer.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import os
@@ -32,6 +31,7 @@ from popshell.protocol.sasl import (
     Step,
     Verifier,
     acts_as,
+    encode_line,
     json_object,
     looked_up,
     octets_of,
@@ -45,6 +45,14 @@ FEW_ITERATIONS = 4096
 #: More are refused: half a second to a second of one core. RFC 5802 §9 warns of servers that ask for too many.
 MOST_ITERATIONS = 2_000_000
 _STAND_IN = "no such name"
+#: The intermediates that are secret. SCRAM's client-signature is: with the proof it gives the client's key.
+_SECRET = "passwd|digest|token|salted-password|(?:client|stored|server)-key|client-(?:signature|proof)"
+
+
+def _named(**values: str) -> tuple[Named, ...]:
+    """Intermediates in the order given; their names have `-` for `_`."""
+    dashed = {name.replace("_", "-"): value for name, value in values.items()}
+    return tuple(Named(name, value, re.fullmatch(_SECRET, name) is not None) for name, value in dashed.items())
 
 
 def _sendable(text: str, *forbidden: str) -> bytes:
@@ -87,7 +95,7 @@ def _plain_client(login: Credentials, first: bytes | None) -> Side:
     """message = [authzid] UTF8NUL authcid UTF8NUL passwd (RFC 4616 §2); no authzid: act as oneself."""
     _client_first(first)
     message = b"\0".join(_sendable(text, "\0") for text in (login.authzid, login.name, login.secret))
-    yield Step(message, True, _identities(login.authzid, login.name, login.secret))
+    yield Step(message, True, _named(authzid=login.authzid, authcid=login.name, passwd=login.secret))
 
 
 def _plain_server(known: Verifier, first: bytes | None) -> Side:
@@ -97,43 +105,36 @@ def _plain_server(known: Verifier, first: bytes | None) -> Side:
     authzid, name, secret = fields
     # Without authzid it is derived from the prepared name; another's is refused (RFC 4616 §2).
     proved = acts_as(verify_password(name, secret, known.secret_of), authzid)
-    yield Step(None, True, _identities(authzid, name, secret), proved)
-
-
-def _identities(authzid: str, name: str, secret: str) -> tuple[Named, ...]:
-    return Named("authzid", authzid), Named("authcid", name), Named("passwd", secret, True)
+    yield Step(None, True, _named(authzid=authzid, authcid=name, passwd=secret), proved)
 
 
 def _login_client(login: Credentials, first: bytes | None) -> Side:
     """The server asks twice, in words that differ from product to product, for the name and for the password."""
     asked = first if first is not None else (yield Step(None))
-    named = Named("first-prompt", _shown(asked)), Named("authcid", login.name)
-    asked = yield Step(_sendable(login.name), named=named)
-    named = Named("second-prompt", _shown(asked)), Named("passwd", login.secret, True)
-    yield Step(_sendable(login.secret), True, named)
+    asked = yield Step(_sendable(login.name), named=_named(first_prompt=_shown(asked), authcid=login.name))
+    yield Step(_sendable(login.secret), True, _named(second_prompt=_shown(asked), passwd=login.secret))
 
 
 def _login_server(known: Verifier, first: bytes | None) -> Side:
     _server_first(first)
-    name = _received((yield Step(b"Username:", named=(Named("first-prompt", "Username:"),))))
-    named = Named("authcid", name), Named("second-prompt", "Password:")
-    secret = _received((yield Step(b"Password:", named=named)))
+    name = _received((yield Step(b"Username:", named=_named(first_prompt="Username:"))))
+    secret = _received((yield Step(b"Password:", named=_named(authcid=name, second_prompt="Password:"))))
     if not name or not secret:
         raise SaslError("bad-message")
-    yield Step(None, True, (Named("passwd", secret, True),), verify_password(name, secret, known.secret_of))
+    yield Step(None, True, _named(passwd=secret), verify_password(name, secret, known.secret_of))
 
 
 def _external_client(login: Credentials, first: bytes | None) -> Side:
     """The client's certificate proves the name; the message is the name to act as, or empty (RFC 4422 Appendix A)."""
     _client_first(first)
-    yield Step(_sendable(login.authzid, "\0"), True, (Named("authzid", login.authzid),))
+    yield Step(_sendable(login.authzid, "\0"), True, _named(authzid=login.authzid))
 
 
 def _external_server(known: Verifier, first: bytes | None) -> Side:
     authzid = _received(first if first is not None else (yield Step(b"")))
     if "\0" in authzid:
         raise SaslError("bad-message")
-    named = Named("authzid", authzid), Named("certificate", known.certificate or "")
+    named = _named(authzid=authzid, certificate=known.certificate or "")
     yield Step(None, True, named, acts_as(known.certificate, authzid))
 
 
@@ -150,22 +151,21 @@ def _cram_client(login: Credentials, first: bytes | None) -> Side:
     if not challenge:
         raise SaslError("bad-message")
     digest = _cram_digest(prepared(login.secret, stored=True) or login.secret, challenge)
-    named = Named("challenge", _shown(challenge)), Named("authcid", login.name), Named("digest", digest, True)
+    named = _named(challenge=_shown(challenge), authcid=login.name, digest=digest)
     yield Step(_sendable(login.name) + b" " + digest.encode(), True, named)
 
 
 def _cram_server(known: Verifier, first: bytes | None) -> Side:
     _server_first(first)
     challenge = known.unique.encode()
-    answer = _received((yield Step(challenge, named=(Named("challenge", known.unique),))))
+    answer = _received((yield Step(challenge, named=_named(challenge=known.unique))))
     name, _, digest = answer.rpartition(" ")  # a name may hold spaces, a digest none
     if not name or not re.fullmatch("[0-9a-f]{32}", digest):
         raise SaslError("bad-message")
     found, secret = looked_up(name, known.secret_of)
     expected = _cram_digest(secret if secret is not None else _STAND_IN, challenge)
     same = hmac.compare_digest(expected, digest) and secret is not None
-    named = Named("authcid", name), Named("digest", digest, True)
-    yield Step(None, True, named, found if same else None)
+    yield Step(None, True, _named(authcid=name, digest=digest), found if same else None)
 
 
 def _cram_digest(secret: str, challenge: bytes) -> str:
@@ -205,15 +205,15 @@ def _prove(algorithm: str, secret: bytes, salt: bytes, iterations: int, message:
     proof = bytes(a ^ b for a, b in zip(client_key, client_signature, strict=True))
     server_key = mac(salted, b"Server Key")
     server_signature = mac(server_key, message.encode())
-    named = (
-        Named("auth-message", message),
-        Named("salted-password", _base64(salted), True),
-        Named("client-key", _base64(client_key), True),
-        Named("stored-key", _base64(stored_key), True),
-        Named("client-signature", _base64(client_signature), True),  # with the proof it gives the client key
-        Named("client-proof", _base64(proof), True),
-        Named("server-key", _base64(server_key), True),
-        Named("server-signature", _base64(server_signature)),
+    named = _named(
+        auth_message=message,
+        salted_password=encode_line(salted),
+        client_key=encode_line(client_key),
+        stored_key=encode_line(stored_key),
+        client_signature=encode_line(client_signature),
+        client_proof=encode_line(proof),
+        server_key=encode_line(server_key),
+        server_signature=encode_line(server_signature),
     )
     return _Proof(stored_key, proof, server_signature, named)
 
@@ -228,7 +228,7 @@ def _scram_client(algorithm: str, plus: bool, login: Credentials, first: bytes |
     gs2 = f"{_flag(plus, login)},{f'a={_escaped(login.authzid)}' if login.authzid else ''},"
     nonce = login.nonce or _new_nonce()
     bare = f"n={_escaped(name)},r={nonce}"
-    named: tuple[Named, ...] = (Named("gs2-header", gs2), Named("authcid", name), Named("client-nonce", nonce))
+    named = _named(gs2_header=gs2, authcid=name, client_nonce=nonce)
     challenge = _received((yield Step((gs2 + bare).encode(), named=named)))
     match = _matched(_SERVER_FIRST, challenge)
     count, salt = match["count"], from_base64(match["salt"])
@@ -238,13 +238,12 @@ def _scram_client(algorithm: str, plus: bool, login: Credentials, first: bytes |
         raise SaslError("bad-nonce")
     if len(count) > len(str(MOST_ITERATIONS)) or int(count) > MOST_ITERATIONS:
         raise SaslError("too-many-iterations")
-    bound = _base64(gs2.encode() + (login.binding or b"" if plus else b""))
+    bound = encode_line(gs2.encode() + (login.binding or b"" if plus else b""))
     without = f"c={bound},r={match['nonce']}"
     proof = _prove(algorithm, octets_of(secret), salt, int(count), f"{bare},{challenge},{without}")
-    named = (Named("nonce", match["nonce"]), Named("salt", match["salt"]), Named("iterations", count))
-    named = (*named, Named("channel-binding", bound), *proof.named)
+    named = _named(nonce=match["nonce"], salt=match["salt"], iterations=count, channel_binding=bound) + proof.named
     few = ("few-iterations",) if int(count) < FEW_ITERATIONS else ()
-    answer = f"{without},p={_base64(proof.client_proof)}".encode()
+    answer = f"{without},p={encode_line(proof.client_proof)}".encode()
     match = _matched(_SERVER_FINAL, _received((yield Step(answer, named=named, warnings=few))))
     if not hmac.compare_digest(from_base64(match["signature"]) or b"", proof.server_signature):
         raise SaslError("bad-server-signature")
@@ -262,12 +261,11 @@ def _scram_server(algorithm: str, plus: bool, known: Verifier, first: bytes | No
     found, secret = looked_up(name, known.secret_of)
     nonce = opening["nonce"] + (known.nonce or _new_nonce())
     salt = hmac.new(known.salt_key, octets_of(found), "sha256").digest()[:16]
-    challenge = f"r={nonce},s={_base64(salt)},i={known.iterations}"
-    named: tuple[Named, ...] = (Named("gs2-header", opening["gs2"]), Named("authcid", name))
-    named += (Named("client-nonce", opening["nonce"]), Named("nonce", nonce), Named("salt", _base64(salt)))
-    named += (Named("iterations", str(known.iterations)),)
+    challenge = f"r={nonce},s={encode_line(salt)},i={known.iterations}"
+    named = _named(gs2_header=opening["gs2"], authcid=name, client_nonce=opening["nonce"], nonce=nonce)
+    named += _named(salt=encode_line(salt), iterations=str(known.iterations))
     final = _matched(_CLIENT_FINAL, _received((yield Step(challenge.encode(), named=named))))
-    bound = _base64(opening["gs2"].encode() + (known.binding or b"" if plus else b""))
+    bound = encode_line(opening["gs2"].encode() + (known.binding or b"" if plus else b""))
     if final["nonce"] != nonce:
         raise SaslError("bad-message")
     if final["bound"] != bound:
@@ -277,11 +275,11 @@ def _scram_server(algorithm: str, plus: bool, known: Verifier, first: bytes | No
     proof = _prove(algorithm, octets_of(secret if secret is not None else _STAND_IN), salt, count, message)
     same = hmac.compare_digest(from_base64(final["proof"]) or b"", proof.client_proof)
     proved = acts_as(found if same and secret is not None else None, authzid)
-    named = (Named("channel-binding", bound), *proof.named)
+    named = _named(channel_binding=bound) + proof.named
     if proved is None:
         yield Step(None, True, named)  # the server's last message is optional then (RFC 5802 §5.1)
         return
-    if (yield Step(f"v={_base64(proof.server_signature)}".encode(), named=named)) != b"":
+    if (yield Step(f"v={encode_line(proof.server_signature)}".encode(), named=named)) != b"":
         raise SaslError("bad-message")
     yield Step(None, True, proved=proved)
 
@@ -319,11 +317,7 @@ def _unescaped(name: str) -> str:
 
 
 def _new_nonce() -> str:
-    return _base64(os.urandom(18))
-
-
-def _base64(octets: bytes) -> str:
-    return base64.b64encode(octets).decode()
+    return encode_line(os.urandom(18))
 
 
 # -- XOAUTH2, OAUTHBEARER ---------------------------------------------------------------------------------------------
@@ -335,17 +329,16 @@ def _token_client(bearer: bool, login: Credentials, first: bytes | None) -> Side
     if not re.fullmatch("[A-Za-z0-9._~+/-]+=*", login.secret):  # RFC 6750 §2.1
         raise SaslError("bad-token")
     _sendable(login.name, "\x01", "\0", "\r", "\n")
-    named: tuple[Named, ...] = (Named("token", login.secret, True),)
     if bearer:
         authzid = login.authzid or login.name
         gs2 = f"n,{f'a={_escaped(authzid)}' if authzid else ''},"
         where = [f"host={login.host}"] if login.host else []
         where += [f"port={login.port}"] if login.port else []
         fields = [gs2, *where, f"auth=Bearer {login.secret}"]
-        named = (Named("gs2-header", gs2), Named("host", login.host), Named("port", str(login.port or "")), *named)
+        named = _named(gs2_header=gs2, host=login.host, port=str(login.port or ""), token=login.secret)
     else:
         fields = [f"user={login.name}", f"auth=Bearer {login.secret}"]
-        named = (Named("user", login.name), *named)
+        named = _named(user=login.name, token=login.secret)
     refusal = yield Step(_sendable("\x01".join([*fields, "", ""])), True, named, more=True)
     yield Step(b"\x01" if bearer else b"", True, _refusal(refusal or b""), warnings=("token-refused",))
 
@@ -354,8 +347,8 @@ def _refusal(message: bytes) -> tuple[Named, ...]:
     """The server's reason (RFC 7628 §3.2.2): as it came, and the fields of its JSON, if it is that."""
     fields = json_object(message)
     known = ("status", "schemes", "scope", "openid-configuration")
-    found = (Named(name, str(value)) for name in known if isinstance(value := fields.get(name), str | int))
-    return Named("server-error", _shown(message)), *found
+    found = {name: str(value) for name in known if isinstance(value := fields.get(name), str | int)}
+    return _named(server_error=_shown(message), **found)
 
 
 def _token_server(bearer: bool, known: Verifier, first: bytes | None) -> Side:
@@ -367,10 +360,10 @@ def _token_server(bearer: bool, known: Verifier, first: bytes | None) -> Side:
     claimed = (_unescaped(gs2[1] or "") if bearer else gs2[1]) or ""
     fields = dict(field.split("=", 1) for field in rest.split("\x01") if field)
     scheme, _, token = fields.get("auth", "").partition(" ")
-    named: tuple[Named, ...] = (Named("user", claimed), Named("token", token, True))
     if bearer:
-        where = Named("host", fields.get("host", "")), Named("port", fields.get("port", ""))
-        named = (Named("gs2-header", head), *where, named[-1])
+        named = _named(gs2_header=head, host=fields.get("host", ""), port=fields.get("port", ""), token=token)
+    else:
+        named = _named(user=claimed, token=token)
     proved = acts_as(known.token_of(token) if scheme.lower() == "bearer" else None, claimed)
     if proved is None:
         status = "invalid_token" if bearer else "400"

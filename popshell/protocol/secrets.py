@@ -59,7 +59,8 @@ def secret_rest(text: str, start: int, end: int, spec: CommandSpec | None, conte
         return (end, end + 1) if spec.params and spec.params[0].kind is Kind.SECRET else None
     word = text[start:end]
     after_user = context.follows in _BEFORE_LOGIN
-    if not (after_user or (context.state is not State.TRANSACTION and _resembles_login(word))):
+    slip = context.state is not State.TRANSACTION and _resembles(word, (spec.name for spec in _LOGINS))
+    if not (after_user or slip):
         if (head := _foreign_login(text, start) or _slip_of_a_name(text, start, word)) is not None:
             return head, head + 1
         waits = context.refused and context.state is State.AUTHORIZATION and word != CANCEL
@@ -72,18 +73,16 @@ def secret_rest(text: str, start: int, end: int, spec: CommandSpec | None, conte
 
 def is_secret_word(word: str, spec: CommandSpec | None, param: Param | None) -> bool:
     """Whether one word of a line is secret: by its parameter, after it (`param` is None), or by its form."""
-    by_position = param.secret if param is not None else spec is not None and (takes_secret(spec) or _names(spec))
-    return by_position or _is_login_message(word)
+    if param is not None:
+        return param.secret or _is_login_message(word)
+    # What USER has too much may be the secret that comes with the next command.
+    too_much = spec is not None and (takes_secret(spec) or spec.name in _BEFORE_LOGIN)
+    return too_much or _is_login_message(word)
 
 
 def takes_secret(spec: CommandSpec) -> bool:
     """Whether the command has a secret among its parameters."""
     return any(param.secret for param in spec.params)
-
-
-def _names(spec: CommandSpec) -> bool:
-    """Whether the command names an account and its secret comes with the next one: what it has too much may be it."""
-    return spec.name in _BEFORE_LOGIN
 
 
 def _foreign_login(text: str, start: int) -> int | None:
@@ -113,13 +112,8 @@ def _plain_width(word: str) -> str:
     return normalize("NFKC", word)
 
 
-def _resembles_login(verb: str) -> bool:
-    """Whether a word that is no command was probably meant for one that carries a secret: `PASSWORD`, `PAS`, `PSAS`."""
-    return _resembles(verb, (spec.name for spec in _LOGINS))
-
-
 def _resembles(verb: str, names: Iterable[str]) -> bool:
-    """Whether a word is one of `names` with more letters after it, or with one slip, in any width."""
+    """Whether a word is one of `names` with more letters after it or one slip, in any width: `PASSWORD`, `PAS`."""
     word = _plain_width(verb).upper()
     return any(word.startswith(name) or _is_one_slip(word, name) for name in names)
 
@@ -199,7 +193,8 @@ def fit_for_history(rows: Iterable[Row[AnyLine]]) -> bool:
     for row, start, line in rows:
         if line is None or line.has_secret or (start and without_password(row) != row):
             return False
-        if _login_within(row) if start else _logs_in(line.text):
+        # A line may log in without its secret, and after a blank and a colon.
+        if _login_within(row) if start else _names_login(line.text.replace(":", " ").upper().split()[:2]):
             return False
     return True
 
@@ -233,11 +228,6 @@ def _names_mechanism(words: list[str]) -> bool:
     from popshell.protocol.mechanisms import MECHANISMS  # no start pays for it
 
     return words[1].upper() in (*MECHANISMS, "APOP", "USER")
-
-
-def _logs_in(text: str) -> bool:
-    """Whether a line logs in, even without its secret, and even after a blank and a colon."""
-    return _names_login(text.replace(":", " ").upper().split()[:2])
 
 
 def _login_within(text: str) -> bool:
