@@ -93,6 +93,7 @@ class Option(NamedTuple):
 
 _FLAG = MappingProxyType({"action": "store_true"})
 _CONNECTS = ("HOST", "learn", "")  # without a HOST they hold for `:connect HOST`
+_LOGS_IN = ("HOST", "")
 _PRACTICE = ("serve", "")
 
 
@@ -113,6 +114,9 @@ OPTIONS = (
     _option("--ca", type=Path, metavar="FILE", heading="connection", commands=_CONNECTS),
     _option("--insecure", heading="connection", commands=_CONNECTS),
     _option("--timeout", type=_seconds, metavar="SECONDS", heading="connection", commands=_CONNECTS),
+    _option("--password-command", metavar="COMMAND", heading="passwords", commands=_LOGS_IN),
+    _option("--password-fd", type=int, metavar="N", heading="passwords", commands=_LOGS_IN),
+    _option("--token-command", metavar="COMMAND", heading="passwords", commands=_LOGS_IN),
     _option("--port", type=int, metavar="P", heading="practice", commands=("serve",)),
     _option("--tls-port", type=int, metavar="P", heading="practice", commands=("serve",)),
     _option("--ca-out", type=Path, metavar="FILE", heading="practice", commands=("serve",)),
@@ -182,6 +186,9 @@ class Arguments:
     ca: Path | None = None
     insecure = False
     timeout: float | None = None
+    password_command = ""
+    password_fd: int | None = None
+    token_command = ""
     notes: str | None = None
     theme: str | None = None
     lang: str | None = None

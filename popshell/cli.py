@@ -33,6 +33,7 @@ from popshell.course.document import LessonError
 from popshell.net.address import AddressError, Destination
 from popshell.net.connector import Connector
 from popshell.net.errors import NetError
+from popshell.passwords import PasswordError, Passwords
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.sasl import prepared
 from popshell.server.maildrop import TooLarge, from_files, read_directory
@@ -288,6 +289,10 @@ def _start(
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     plain = config.get("plain") or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
     options = Options(config.get("language"), config.get("notes"), yes=arguments.yes)
+    try:
+        options.passwords = Passwords(arguments.password_command, arguments.password_fd, arguments.token_command)
+    except PasswordError as error:
+        raise Usage(catalog.words(options.language)(f"password.{error.code}", **error.facts)) from None
 
     def read(text: str, here: Destination) -> Destination:
         return read_destination(text, here, arguments, config, catalog.words(options.language))

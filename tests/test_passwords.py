@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import types
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from support import each
+from interop.practice import mail_server, serving
+from support import ROOT, each
 
 from popshell.passwords import Found, PasswordError, Passwords, stored
 
@@ -141,3 +143,47 @@ def test_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stored("mei", HOST) is None
     monkeypatch.setitem(sys.modules, "keyring", None)  # not installed
     assert stored("mei", HOST) is None
+
+
+def test_the_shell_takes_them_wherever_it_would_ask(tmp_path: Path) -> None:
+    """A server that is not the shell's own; each way, by each command that asks; nothing secret is shown."""
+    script = "C4n4ry-Secret"
+    home = tmp_path / "home"
+    home.mkdir()
+    netrc = home / ".netrc"
+    netrc.write_text(f"machine 127.0.0.1 login learner password {script}\n")
+    netrc.chmod(0o600)
+    (tmp_path / "secret").write_text(f"{script}\n")
+    by_command, by_fd = f"--password-command 'cat {tmp_path}/secret'", f"--password-fd 3 3<{tmp_path}/secret"
+    rows = [
+        (by_command, "USER learner\\nPASS\\nSTAT\\nQUIT\\n"),
+        (by_command, ":auth USER learner\\nSTAT\\nQUIT\\n"),
+        (by_command, ":auth PLAIN learner\\nSTAT\\nQUIT\\n"),
+        (by_command, ":apop learner\\n\\nSTAT\\nQUIT\\n"),
+        (by_fd, "USER learner\\nPASS\\nSTAT\\nQUIT\\n"),
+        (by_fd, ":auth SCRAM-SHA-256 learner\\nSTAT\\nQUIT\\n"),
+        ("", ":auth USER learner\\n\\nSTAT\\nQUIT\\n"),
+    ]
+
+    with serving(mail_server(accounts={"learner": script})) as (port, _):
+
+        def check(options: str, lines: str) -> None:
+            command = f"printf '{lines}' | {sys.executable} -m popshell --plain --yes 127.0.0.1:{port} {options}"
+            environ = {**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
+            done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, env=environ)
+            shown = (done.stdout + done.stderr).decode()
+            assert "+OK 7 7528" in shown, shown
+            assert done.returncode == 0, shown
+            assert script not in shown
+
+        each(rows, check)
+
+        def fails(options: str, code: int, said: str) -> None:
+            command = (
+                f"printf 'USER learner\\nPASS\\n' | {sys.executable} -m popshell --plain 127.0.0.1:{port} {options}"
+            )
+            environ = {**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
+            done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, env=environ)
+            assert (done.returncode, said in (done.stdout + done.stderr).decode()) == (code, True), done
+
+        each([("--password-command false", 3, "exit code 1"), ("--password-fd 9", 2, "Descriptor 9 cannot")], fails)

@@ -11,6 +11,9 @@ _popshell() {
         --tls) COMPREPLY=($(compgen -W 'implicit stls none' -- "$cur")); return ;;
         --ca) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --timeout) return ;;
+        --password-command) return ;;
+        --password-fd) return ;;
+        --token-command) return ;;
         --port) return ;;
         --tls-port) return ;;
         --ca-out) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -33,7 +36,7 @@ _popshell() {
             lint) COMPREPLY=($(compgen -W '--fix-dialogues --mark-translated --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             config) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             lesson) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            *) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --maildrop --account --require-tls --mechanisms --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            *) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --password-command --password-fd --token-command --maildrop --account --require-tls --mechanisms --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
         esac
     elif [[ -z $command ]]; then
         word='learn serve explain lint config lesson '$(popshell config connections 2>/dev/null)

@@ -17,6 +17,7 @@ from popshell.protocol.secrets import MASK, takes_secret
 from popshell.session import transcript_lines
 from popshell.ui.events import End
 from popshell.ui.front import run_block
+from popshell.ui.passwords import ask_password
 from popshell.ui.shell import Meta, Misused, Shell, Undone
 from popshell.visible import show
 
@@ -65,7 +66,7 @@ async def apop(shell: Shell, argument: str) -> None:
     stamp = session.connection.stamp if session is not None else None
     # In a script the next line is the answer, whatever becomes of the command: it must not go out as a command.
     scripted = bool(argument) and not shell.screen.interactive
-    secret = await shell.ask_secret(shell.words("shell.password"), piped=True) if scripted else None
+    secret = await ask_password(shell, argument, piped=True) if scripted else None
     if session is None or stamp is None:
         shell.say("shell.no-stamp" if session else "shell.not-connected", style="warn")
         return
@@ -75,7 +76,7 @@ async def apop(shell: Shell, argument: str) -> None:
     if not argument or " " in argument:
         raise Misused
     if not scripted:
-        secret = await shell.ask_secret(shell.words("shell.password"), piped=True)
+        secret = await ask_password(shell, argument, piped=True)
     if not secret:
         shell.say("shell.not-sent", style="warn")
         return

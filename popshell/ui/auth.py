@@ -22,6 +22,7 @@ from popshell.protocol.wire import from_base64
 from popshell.session import Event
 from popshell.ui import layout
 from popshell.ui.layout import Line, Run, columns, pad
+from popshell.ui.passwords import ask_password
 from popshell.ui.shell import Misused, Shell
 from popshell.visible import fold, show
 
@@ -109,7 +110,7 @@ async def _who(shell: Shell, row: Mechanism | None, words: list[str]) -> _Who | 
     if not name:
         raise Misused
     token = row is not None and row.proof == "token"
-    secret = await shell.ask_secret(shell.words("auth.ask-token" if token else "shell.password"), piped=True)
+    secret = await ask_password(shell, name, token=token, piped=True)
     if not secret or shell.session is None:
         shell.say("shell.not-sent", style="warn")
         return None

@@ -10,6 +10,7 @@ from popshell.protocol import secrets
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
 from popshell.ui.link import Link
+from popshell.ui.passwords import ask_password
 from popshell.ui.shell import Shell
 
 
@@ -31,7 +32,8 @@ class SeatBelt:
         shell, spec, session = self._shell, line.spec, self._shell.session
         if session is None or spec is None or spec.name != "PASS" or len(line.tokens) > 1 or line.has("must-follow"):
             return line
-        secret = await shell.ask_secret(shell.words("shell.password"))
+        users = [e.command.text.partition(" ")[2] for e in shell.exchanges_here() if e.name == "USER" and e.command]
+        secret = await ask_password(shell, users[-1] if users else "")
         if secret is None and shell.screen.interactive:
             shell.say("shell.not-sent", style="warn")
             return None

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from popshell.course.catalog import LANGUAGES, Catalog, Words
 from popshell.course.explain import Note, explain
+from popshell.passwords import Passwords
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
@@ -44,6 +45,8 @@ class Options:
     notes: str = "full"
     reveal: bool = False
     yes: bool = False
+    #: where passwords come from if they are not typed
+    passwords: Passwords | None = None
 
 
 class Leave(Exception):
