@@ -27,6 +27,7 @@ from popshell.protocol.wire import CRLF
 GREETINGS = {
     "plain": "+OK ready",
     "stamp": "+OK ready <1.2@mail.example>",
+    "popshell": "+OK practice server ready <28198.1796040276001@popshell.example>",
     "gmail": "+OK Gpop ready for requests from 203.0.113.5 5b1f17b1804b1-47",
     "exchange-online": "+OK The Microsoft Exchange POP3 service is ready. [UABBADcAUAAy]",
     "exchange": "+OK The Microsoft Exchange POP3 service is ready.",

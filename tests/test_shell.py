@@ -501,6 +501,23 @@ def test_the_line_that_an_address_asks_for_stands_at_the_prompt() -> None:
     run(go())
 
 
+def test_why_shows_the_words_of_the_practice_server_and_its_only_cause() -> None:
+    async def go() -> None:
+        stage = Stage()
+        await stage.begin("USER learner", "PASS wrong")
+        shown = " ".join((await stage.run(":why")).split())
+        assert "-ERR [AUTH] wrong name or password" in shown
+        assert "POP3 is switched off" not in shown
+        assert "2." not in shown
+        real = Stage(LOCAL, script={"USER": b"+OK\r\n", "PASS": b"-ERR wrong, failed.\r\n"})
+        await real.begin("USER learner", "PASS wrong")
+        shown = " ".join((await real.run(":why")).split())
+        assert "-ERR ••••, failed." in shown, "a real server may repeat a secret"
+        assert ".." not in shown
+
+    run(go())
+
+
 def test_greeting_that_is_an_error_fails_the_run() -> None:
     async def go() -> None:
         stage = Stage(place=LOCAL, script=OKAY, greeting=b"-ERR busy\r\n" + CLOSE)

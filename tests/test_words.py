@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 import pytest
+from stage import METAS
 from support import ROOT, texts
 
 from popshell.words import fill, places
@@ -86,3 +88,33 @@ SOURCES = (
     "protocol/sasl.py",
     "protocol/mechanisms.py",
 )
+
+#: Words that are not for a person at the prompt: of the command line, and of what only happens there.
+ELSEWHERE = {"cli", "config", "man", "lint", "password", "explain-log"}
+NAMES_AN_OPTION = {
+    "net.ca-file-unreadable",
+    "net.ca-file-no-certificate",
+    "shell.windows",
+    "shell.needs-yes",
+    "meta.save",
+}
+
+
+def test_advice_inside_the_shell_can_be_followed_there() -> None:
+    """An option stands behind `:connect` or behind what begins another try; each `:word` is a meta command."""
+    wrong, commands = [], 0
+    known = {*METAS, *(name for meta in METAS.values() for name in meta.also)}
+    for tag in ("en", "zh-Hant"):
+        for file in ("messages", "doctor"):
+            for section, words in tomllib.loads((ROOT / "lessons" / tag / f"{file}.toml").read_text("utf-8")).items():
+                for key, text in words.items() if isinstance(words, dict) else ():
+                    if section in ELSEWHERE or f"{section}.{key}" in NAMES_AN_OPTION or not isinstance(text, str):
+                        continue
+                    option = re.search(r"(?<![\w|])--[a-z]|`popshell", text)
+                    if option and not re.search(r"`(:connect|\{again\}) ?", text):
+                        wrong.append(f"{tag} {section}.{key}: {text}")
+                    metas = re.findall(r"`:([a-z]+)", text)
+                    commands += len(metas)
+                    wrong += [f"{tag} {section}.{key}: there is no :{meta}" for meta in metas if meta not in known]
+    assert commands > 100
+    assert not wrong, "\n".join(wrong)

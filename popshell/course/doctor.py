@@ -284,18 +284,21 @@ class Paragraph(NamedTuple):
     text: str
 
 
-def why(diagnosis: Diagnosis, words: Words) -> list[Paragraph]:
-    """What `:why` says, in the words of `doctor_words`: what came, who says so, the causes, the next step, sources."""
-    return [Paragraph(style, text) for style, text in _why(diagnosis, words)]
+def why(diagnosis: Diagnosis, words: Words, *, echoes: bool = True) -> list[Paragraph]:
+    """What `:why` says, in the words of `doctor_words`: what came, who says so, the causes, the next step, sources.
+
+    `echoes`: the server's words may repeat a secret, so what is like one is masked in them.
+    """
+    return [Paragraph(style, text) for style, text in _why(diagnosis, words, echoes)]
 
 
-def _why(diagnosis: Diagnosis, words: Words) -> Iterator[tuple[str, str]]:
+def _why(diagnosis: Diagnosis, words: Words, echoes: bool) -> Iterator[tuple[str, str]]:
     seen, exchange = diagnosis.seen, diagnosis.exchange
     if exchange is None and not diagnosis.causes:
         yield "", words("doctor.nothing")
         return
     if exchange is not None:
-        yield "emphasis", _what_came(exchange, words)
+        yield "emphasis", _what_came(exchange, words, echoes)
         if seen.texts and seen.texts[0].encoding != "UTF-8":
             reading = seen.texts[0]
             text = show(exchange.redact(reading.text), keep="")
@@ -318,10 +321,10 @@ def _why(diagnosis: Diagnosis, words: Words) -> Iterator[tuple[str, str]]:
         yield "note", words("doctor.source", source=" ".join(filter(None, (title, source.url))), date=source.date)
 
 
-def _what_came(exchange: Exchange, words: Words) -> str:
+def _what_came(exchange: Exchange, words: Words, echoes: bool) -> str:
     """The line that was sent and the reply to it, secrets masked."""
     sent = show(exchange.sent_lines()[0], keep="") if exchange.command else ""
-    reply = show(exchange.redact(_status_line(exchange)), keep="")
+    reply = show(exchange.redact(_status_line(exchange)) if echoes else _status_line(exchange), keep="")
     if not reply:
         return words("doctor.silence", command=sent) if sent else words("doctor.no-greeting")
     return words("doctor.reply", command=sent, reply=reply) if sent else words("doctor.greeting", reply=reply)

@@ -89,6 +89,12 @@ class Link:
         return None if session is None or session.ended else session
 
     @property
+    def place(self) -> str:
+        """Where it leads, as `:connect` takes it."""
+        endpoint = self.connection.endpoint if self.connection else None
+        return "" if endpoint is None else "practice" if endpoint.practice else endpoint.label
+
+    @property
     def state(self) -> State:
         return self.session.connection.state if self.session else State.CLOSED
 
@@ -112,17 +118,17 @@ class Link:
         try:
             await self.reply(session.greeting)
             if endpoint.stls and self.session is not None:
-                await self._insist_on_tls(self.session, endpoint.label)
+                await self._insist_on_tls(self.session)
         except asyncio.CancelledError:
             if endpoint.stls and self.session is not None:
                 self.close()
-                self.publish(events.Failed(ConnectError("stls-refused", place=endpoint.label)))
+                self.publish(events.Failed(ConnectError("stls-refused", place=self.place)))
             raise
         stands = self.session is not None
         self.phase = Phase.OPEN if stands else Phase.CLOSED
         return stands
 
-    async def _insist_on_tls(self, session: Session, place: str) -> None:
+    async def _insist_on_tls(self, session: Session) -> None:
         """`--tls stls`: STLS first, sent by the shell; without TLS there is no session (sec-T3)."""
         line = parse("STLS", session.connection.context())
         self.publish(events.Sent(line, by_shell="shell.sent-by-shell"))
@@ -130,7 +136,7 @@ class Link:
         if self.session is None or not session.connection.tls:
             self.close()
             if not (isinstance(reply, Exchange) and reply.ok):  # else what failed after it was reported
-                raise ConnectError("stls-refused", place=place)
+                raise ConnectError("stls-refused", place=self.place)
 
     # -- replies -------------------------------------------------------------------------------------------------------
 
@@ -151,7 +157,8 @@ class Link:
             if not self.patient:
                 self.close(End.TIMEOUT)
                 greets = self.connection is not None and awaited is self.connection.session.greeting
-                raise ConnectError("greeting-timeout" if greets else "reply-timeout", seconds=round(limit))
+                code = "greeting-timeout" if greets else "reply-timeout"
+                raise ConnectError(code, seconds=round(limit), place=self.place)
             self.publish(events.Overdue(self.due(), round(limit)))
             return None
         if self._next is not None and not self._next.done():

@@ -312,7 +312,8 @@ async def why(shell: Shell, argument: str) -> None:
         return
     facts = Facts(endpoint.label.rpartition(":")[0].strip("[]"), closed=link.how is End.LOST)
     diagnosis = doctor.diagnose(shell.exchanges_here(), facts, doctor.load(shell.catalog))
-    for style, text in doctor.why(diagnosis, doctor.doctor_words(shell.catalog, shell.options.language)):
+    words = doctor.doctor_words(shell.catalog, shell.options.language)
+    for style, text in doctor.why(diagnosis, words, echoes=not endpoint.practice):
         shell.screen.lines(layout.paragraph(text, shell.screen.look, style=style))
 
 
