@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange
-from popshell.protocol.wire import CRLF, ReplyLimits
+from popshell.protocol.wire import CRLF, ReplyLimits, Stream
 from popshell.visible import show
 
 Event = Exchange | Challenge
@@ -68,8 +68,8 @@ class Session:
     def attach(self, wire: Wire) -> None:
         self.wire = wire
 
-    def submit(self, line: str | CommandLine) -> asyncio.Future[Event | None]:
-        """Send one line, octet for octet as typed.
+    def submit(self, line: str | CommandLine, stream: Stream | None = None) -> asyncio.Future[Event | None]:
+        """Send one line, octet for octet as typed; `stream` takes the content of its reply.
 
         The future gives its Exchange, a Challenge, or None if the connection ended without either. A line parsed
         already, against `connection.context()`, is not parsed again. Raises Unsendable, and ConnectionError when there
@@ -84,7 +84,7 @@ class Session:
         self.wire.write(data)  # what cannot be written was never sent
         self.last_sent = self._clock()
         waiter = self._waiter()
-        self._dispatch(self.connection.sent(data, self.last_sent, parsed))
+        self._dispatch(self.connection.sent(data, self.last_sent, parsed, stream))
         return waiter
 
     def received(self, data: bytes) -> None:

@@ -192,7 +192,9 @@ class Facts(NamedTuple):
 
 
 def _of_content(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
-    return None if response.content is None else (len(response.content), response.content.count(b"\r\n"))
+    if response.content is None:
+        return (exchange.stream.octets, exchange.stream.lines) if exchange.stream and exchange.ok else None
+    return len(response.content), response.content.count(b"\r\n")
 
 
 def _stuffed(exchange: Exchange, response: Response) -> tuple[object, ...] | None:

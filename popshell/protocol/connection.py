@@ -21,7 +21,7 @@ from popshell.protocol.line import CommandLine, advance, parse, tls_on
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, Problem, Response, Status, Step, no_status, read_status, stamp
 from popshell.protocol.unasked import Found, Unasked
-from popshell.protocol.wire import CRLF, LineReader, ReplyLimits, ReplyReader, WireError, unstuff
+from popshell.protocol.wire import CRLF, LineReader, ReplyLimits, ReplyReader, Stream, WireError, unstuff
 
 
 class Challenge(NamedTuple):
@@ -50,6 +50,7 @@ class PendingExchange:
     sent: bytes = b""
     started: float = 0.0
     ahead: int = 0
+    stream: Stream | None = None
     received: bytearray = field(default_factory=bytearray)
     steps: list[Step] = field(default_factory=list)
     #: a challenge that was not answered yet
@@ -66,6 +67,11 @@ class _SentLine(NamedTuple):
     line: CommandLine | None
     when: float
     ahead: int
+    stream: Stream | None
+
+    def pending(self, line: CommandLine) -> PendingExchange:
+        """The exchange that its turn begins."""
+        return PendingExchange(line, _as_sent(self.raw), self.when, self.ahead, self.stream)
 
     def judged(self, context: Context) -> CommandLine:
         """The line as `context` has it; parsed anew only if that is not the one it was parsed against."""
@@ -120,11 +126,13 @@ class Connection:
 
     # -- what the owner reports ----------------------------------------------------------------------------------
 
-    def sent(self, data: bytes, now: float = 0.0, line: CommandLine | None = None) -> list[Exchange | Challenge]:
+    def sent(
+        self, data: bytes, now: float = 0.0, line: CommandLine | None = None, stream: Stream | None = None
+    ) -> list[Exchange | Challenge]:
         """The client sent `data`. Whole lines become commands, or answers to a challenge, in order.
 
         `line` is `data` without its CRLF, if it is one line and was parsed already: it is not parsed again unless it
-        meets another context than `line.context`.
+        meets another context than `line.context`. `stream` takes the content of its reply.
         """
         if self.broken or self.closed:
             return []
@@ -135,7 +143,9 @@ class Connection:
                 self._tainted = True  # what is here came before its command: never its reply
             # One that is too long to keep has its reply all the same.
             raw = raw if isinstance(raw, bytes) else b""
-            self._queue.append(_SentLine(raw, line, now, self.pending))
+            self._queue.append(_SentLine(raw, line, now, self.pending, stream))
+            if stream is not None:
+                stream.used = True
             self._start_next()
         return out + self._read(now)
 
@@ -161,6 +171,8 @@ class Connection:
         out: list[Exchange | Challenge] = [self._record_unasked(found, now) for found in self._unasked.flush()]
         pending = self._pending
         if self.broken is None and pending is not None:
+            if pending.stream is not None and pending.response is not None:
+                self._replies.stream(pending.stream, last=True)
             held = self._replies.take_all()
             code = "no-terminator" if pending.response else "cut" if held else "no-reply"
             pending.received += held
@@ -173,8 +185,7 @@ class Connection:
             for sent in self._queue:
                 line = sent.judged(met)
                 self.hide(*line.secrets)
-                unanswered = PendingExchange(line, _as_sent(sent.raw), sent.when, sent.ahead)
-                out.append(self._record(unanswered, self.here, now, problem=Problem("no-reply")))
+                out.append(self._record(sent.pending(line), self.here, now, problem=Problem("no-reply")))
                 if line.continues:
                     break
         self._queue.clear()
@@ -223,18 +234,20 @@ class Connection:
         pending = self._pending
         if pending is None or self.challenged:
             return None
-        held = self._replies.held
+        held, stream = self._replies.held, pending.stream
         return Due(
             pending.line,
             pending.started,
-            len(pending.received) + len(held),
-            held.count(b"\n"),
+            len(pending.received) + len(held) + (stream.raw if stream else 0),
+            held.count(b"\n") + (stream.lines if stream else 0),
             (pending.response is not None and held.endswith((b"\n.\n", b"\n.\r\n"))) or held == b".\n",
         )
 
     def content_lines(self) -> bool:
         """Whether a whole line has come of the content of a multi-line reply that is under way."""
-        return self._pending is not None and self._pending.response is not None and b"\r\n" in self._replies.held
+        pending = self._pending
+        begun = pending is not None and pending.response is not None and pending.stream is None
+        return begun and b"\r\n" in self._replies.held
 
     def under_way(self) -> Exchange | None:
         """The exchange that is due, as far as it has come; no record, and None if nothing is due."""
@@ -281,7 +294,7 @@ class Connection:
             sent = self._queue.popleft()
             line = sent.judged(self.here)
             self.hide(*line.secrets)
-            self._pending = PendingExchange(line, _as_sent(sent.raw), sent.when, sent.ahead)
+            self._pending = sent.pending(line)
 
     def hide(self, *found: str) -> None:
         """Mask secrets in what comes, also one that no line holds: a digest or a proof goes out in its place."""
@@ -338,6 +351,8 @@ class Connection:
             if not (response.ok and pending.line is not None and pending.line.expects_multi_line):
                 return self._finish(pending, response, now)
             pending.response = response
+        if pending.stream is not None:
+            return self._finish(pending, pending.response, now) if self._replies.stream(pending.stream) else None
         content = self._replies.content(self._most_rows(pending.line))
         if content is None:
             return None
@@ -427,6 +442,7 @@ class Connection:
             capabilities_before=self._last_list,
             secrets=self._secrets,
             ahead=pending.ahead,
+            stream=pending.stream,
             started=pending.started,
             finished=now,
         )

@@ -37,7 +37,7 @@ from popshell.protocol import maildrop_view, secrets
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine
 from popshell.protocol.maildrop_view import MaildropView
-from popshell.protocol.wire import CRLF, unstuff
+from popshell.protocol.wire import CRLF, Stream, unstuff
 
 
 class Status(enum.Enum):
@@ -187,6 +187,8 @@ class Exchange:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     #: how many replies were still due when the line was sent: above 0, it was pipelined (RFC 2449 §6.6)
     ahead: int = 0
+    #: where the content went as it came, if it was not kept: `received` is then the status line alone
+    stream: Stream | None = field(default=None, repr=False, compare=False)
     #: of a fault: what had arrived after the octets that show it. How much that is, is chance
     rest: bytes = field(default=b"", repr=False, compare=False)
     #: seconds on the caller's clock: when the line went out (of AUTH its last answer, so that no typing counts;
@@ -283,7 +285,7 @@ class Exchange:
         if version == 1:
             return out
         problem = out["problem"] and {"lines": None, "octets": None, **out["problem"]}
-        lines = self.content_lines()
+        lines, stream = self.content_lines(), self.stream
         return {
             **out,
             "version": version,
@@ -293,6 +295,7 @@ class Exchange:
             "text": out["text"] if self.response else None,
             "lines": lines if lines is None else [_text(line) for line in lines],
             "challenges": out.get("challenges", []),
+            "streamed": {"octets": stream.octets, "lines": stream.lines, "sha256": stream.sha256} if stream else None,
             "problem": problem,
         }
 
@@ -309,7 +312,7 @@ class Exchange:
             "before": self.before.value,
             "after": self.after.value,
             "tls": self.tls,
-            "octets": len(self.received),
+            "octets": len(self.received) + (self.stream.raw if self.stream else 0),
             "milliseconds": round(self.milliseconds, 1),
             "problem": None,
         }

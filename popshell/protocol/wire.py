@@ -12,9 +12,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 CRLF = b"\r\n"
+_STUFFED = re.compile(rb"\r\n\.")
 
 
 class ReplyLimits(NamedTuple):
@@ -40,6 +44,40 @@ class WireError(Exception):
         super().__init__(code)
         self.code = code
         self.raw = raw
+
+
+class Stream:
+    """Takes the content of a reply as it comes, byte-stuffing undone; the record keeps its length and hash alone.
+
+    No limit holds for it: what takes the octets has to bear them. `octets` and `lines` are what was handed on, `raw` is
+    how much of the reply that was on the wire, terminator included. `used` is whether the line was sent at all.
+    """
+
+    __slots__ = ("_hash", "_take", "fresh", "lines", "octets", "raw", "used")
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+        self._hash = hashlib.sha256()
+        self.octets = self.lines = self.raw = 0
+        self.used = False
+        #: whether what comes next is the beginning of a line
+        self.fresh = True
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over what was handed on, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    def take(self, raw: bytes) -> None:
+        """Hand on octets as they came, which end within no line end and before no stuffed dot."""
+        piece = _STUFFED.sub(CRLF, raw)  # of few matches in much, quicker than bytes.replace
+        if self.fresh and piece.startswith(b"."):
+            piece = piece[1:]
+        self.fresh = raw.endswith(CRLF) if raw else self.fresh
+        self.octets += len(piece)
+        self.lines += piece.count(b"\n")  # of one octet: quicker
+        self._hash.update(piece)
+        self._take(piece)
 
 
 class ReplyReader:
@@ -116,6 +154,19 @@ class ReplyReader:
             return self._take(end)
         self._scanned = len(buffer)
         return None
+
+    def stream(self, to: Stream, *, last: bool = False) -> bool:
+        """Hand on what has come of a content that is not kept; True at its terminator. `last`: no more will come."""
+        buffer, before = self._buffer, len(self._buffer)
+        found = -2 if to.fresh and buffer.startswith(b".\r\n") else buffer.find(b"\r\n.\r\n")
+        if found != -1:
+            to.take(self._take(found + 2))
+            self._take(3)
+        else:
+            end = before if last else max(before - 4, 0)  # four octets may begin the terminator
+            to.take(self._take(end - (not last and buffer[end - 1 : end] == b"\r")))
+        to.raw += before - len(buffer)
+        return found != -1
 
     def _bound(self, stop: int, most_rows: int | None) -> None:
         """Raise for the limit that the first `stop` octets cross first."""

@@ -122,6 +122,11 @@ async def drop(shell: Shell, argument: str) -> None:
 async def save(shell: Shell, argument: str) -> None:
     """Write the session as a transcript: redacted, unless one asks for the secrets and says yes to it (sec-K4)."""
     first, _, rest = argument.partition(" ")
+    if first.isdecimal() and first.isascii():
+        from popshell.ui.saving import save_message
+
+        await save_message(shell, first, rest.strip())
+        return
     masked = first != WITH_SECRETS
     path = argument if masked else rest.strip()
     if not path:
@@ -165,7 +170,7 @@ ACTIONS = (
     Meta("flight", flight, "LINE | LINE"),
     Meta("connect", connect, "[HOST] [OPTIONS]", lambda: ("practice",)),
     Meta("drop", drop),
-    Meta("save", save, "[--with-secrets] FILE", lambda: (WITH_SECRETS,)),
+    Meta("save", save, "[N|--with-secrets] FILE", lambda: (WITH_SECRETS,)),
     Meta("notes", notes, f"[{'|'.join(NOTES)}]", lambda: NOTES),
     Meta("lang", lang, f"[{'|'.join(LANGUAGES)}]", lambda: tuple(LANGUAGES)),
     Meta("reveal", reveal, "[on|off]", lambda: ("on", "off")),

@@ -140,15 +140,15 @@ class Link:
 
     # -- replies -------------------------------------------------------------------------------------------------------
 
-    async def reply(self, awaited: asyncio.Future[Event | None]) -> Event | None:
+    async def reply(self, awaited: asyncio.Future[Event | None], *, lasting: bool = False) -> Event | None:
         """Wait until a reply was published, and what it asks for is done: TLS after STLS, the end after QUIT.
 
         None if it did not come. Cancelling stops the waiting, not the reply. Raises ConnectError for a reply that does
-        not come where no person can decide.
+        not come where no person can decide. `lasting`: it may last as long as more of it comes.
         """
         limit = self._time_for(awaited)
         try:
-            await self._watch(awaited, limit)
+            await self._watch(awaited, limit, lasting)
         except asyncio.CancelledError:
             awaited.cancel()
             raise
@@ -179,22 +179,26 @@ class Link:
         """The reply that is under way, as far as it has come."""
         return self.session.connection.due() if self.session else None
 
-    async def _watch(self, awaited: asyncio.Future[Event | None], limit: float) -> None:
+    async def _watch(self, awaited: asyncio.Future[Event | None], limit: float, lasting: bool) -> None:
         """Wait for a reply, and report each second what has come of it; that it comes slowly is reported once."""
         loop = asyncio.get_running_loop()
-        began, session, seen, reported = loop.time(), self.session, None, False
+        began = since = loop.time()  # `limit` is over `since`
+        session, seen, reported = self.session, None, False
         step = min(HANG_TIME, limit)
         while not (await asyncio.wait({awaited}, timeout=step))[0] and session is not None:
-            due, passed = session.connection.due(), loop.time() - began
-            if due is None or (seen is not None and passed >= limit):
+            due, now = session.connection.due(), loop.time()
+            if lasting and due is not None and seen is not None and due.octets > seen.octets:
+                since = now
+            if due is None or (seen is not None and now - since >= limit):
                 return
             rate, lasted = None, session.now() - due.since
             if not reported and seen is not None and seen.octets < due.octets < SLOWEST * lasted:
                 rate, reported = round(due.octets / lasted), True
-            self.publish(events.Waiting(due, rate, round(passed), round(limit), first=seen is None))
-            if passed >= limit:
+            within = None if lasting else round(limit)
+            self.publish(events.Waiting(due, rate, round(now - began), within, first=seen is None))
+            if now - since >= limit:
                 return
-            seen, step = due, min(TICK, HANG_TIME, limit - passed)
+            seen, step = due, min(TICK, HANG_TIME, limit - (now - since))
 
     async def _lasting(self, work: Awaitable[_T], what: str) -> _T:
         """Wait for what is no reply, and report each second that it lasts.

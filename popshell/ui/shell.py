@@ -19,6 +19,7 @@ from popshell.passwords import Passwords
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
+from popshell.protocol.wire import Stream
 from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session, Step, Unsendable
 from popshell.ui import events, layout
 from popshell.ui.events import End, ShellEvent, Tally
@@ -387,10 +388,11 @@ class Shell:
                 return True
         return not text and self.screen.prompts  # Enter alone at a prompt
 
-    async def send(self, text: str, *, by_shell: str = "") -> Event | None:
+    async def send(self, text: str, *, by_shell: str = "", stream: Stream | None = None) -> Event | None:
         """Send one line as typed, and wait until its reply was published: the reply; None if there is none.
 
-        `by_shell` is the key of the words that are shown with a line that was not typed.
+        `by_shell` is the key of the words that are shown with a line that was not typed. `stream` takes the content of
+        the reply.
         """
         session = self.session
         if session is None:
@@ -398,7 +400,7 @@ class Shell:
             self.tally.failed = self.tally.failed or not self.screen.interactive
             return None
         if session.connection.challenged:
-            return await self._exchange(session, text, by_shell)
+            return await self._exchange(session, text, by_shell, stream)
         line: CommandLine | None = parse(text, session.connection.context())
         logs_in = line is not None and (line.has_secret or (line.spec is not None and line.spec.logs_in))
         for gate in tuple(self.gates):
@@ -408,13 +410,15 @@ class Shell:
             if logs_in:
                 session.connection.login_held_back()
             return None
-        return await self._exchange(session, line, by_shell)
+        return await self._exchange(session, line, by_shell, stream)
 
-    async def _exchange(self, session: Session, line: CommandLine | str, by_shell: str) -> Event | None:
+    async def _exchange(
+        self, session: Session, line: CommandLine | str, by_shell: str, stream: Stream | None
+    ) -> Event | None:
         """Send; only what went out is shown as sent. An answer to a challenge is text."""
         link = self.link
         try:
-            awaited = session.submit(line)
+            awaited = session.submit(line, stream)
         except Unsendable:
             self.say("shell.unsendable", style="err")
             self.tally.usage = True
@@ -426,7 +430,7 @@ class Shell:
         command = line if isinstance(line, CommandLine) else None
         self.publish(events.Sent(command, cancels=line == "*", by_shell=by_shell))
         assert link is not None
-        reply = await link.reply(awaited)
+        reply = await link.reply(awaited, lasting=stream is not None)
         if command is not None and command.name in _NOT_POP3 and self.screen.interactive:
             self.say("shell.meta-hint")
         return reply
