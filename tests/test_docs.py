@@ -186,7 +186,7 @@ def fields_of_the_schema(kind: str) -> dict[str, bool]:
 def fields_of_the_page(heading: str) -> dict[str, bool]:
     """The same, as docs/reference-json.md has them."""
     table = text_of("docs/reference-json.md").partition(f"## {heading}")[2].partition("\n\n|")[2].partition("\n\n")[0]
-    rows = re.findall(r"^\| `([a-z_.\[\]]+)` \| ([a-z ]+) \|", table, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z0-9_.\[\]]+)` \| ([a-z ]+) \|", table, re.MULTILINE)
     return {name: kind.endswith(" or null") for name, kind in rows}
 
 
