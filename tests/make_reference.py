@@ -236,9 +236,9 @@ def meta_commands() -> str:
         "`:mail N` sends `RETR N`, unless the message was fetched on this connection already; some servers then count\n"
         "it as read. It shows the fields that mail programs show, decoded and unfolded, the parts as a tree, plain\n"
         "text where a message has it in several forms, HTML as text; and below what was encoded, the octets.\n",
-        "`:save N FILE` sends `RETR N` and writes what comes as it comes, with no limit. Until the message is whole the\n"
-        "file is FILE.part; so it stays if the transfer breaks off. Nothing that exists is written over. After Ctrl-C the\n"
-        "transfer goes on: POP3 cannot stop one.\n",
+        "`:save N FILE` sends `RETR N` and writes what comes as it comes, with no limit. Until the message is whole\n"
+        "the file is FILE.part; so it stays if the transfer breaks off. Nothing that exists is written over. After\n"
+        "Ctrl-C the transfer goes on: POP3 cannot stop one.\n",
         "What `:notes`, `:lang` and `:reveal` set holds until you leave. For what holds from the start, see\n"
         "[the command line](reference-cli.md).\n",
     ]
