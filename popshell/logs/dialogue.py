@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections import deque
 from functools import cached_property
+from itertools import pairwise
 
 from popshell.logs.formats import Format
 from popshell.logs.text import ANNOUNCED, Event, Line, is_command, octets
@@ -37,6 +38,11 @@ class Dialogue:
     def events(self) -> list[Event]:
         if self.form.name == "dovecot-rawlog":
             return self._rawlog()
+        rows = [(line, line.text) for line in self.lines if line.text and self.form.match(line.text) is None]
+        first = next((at for at, (_, text) in enumerate(rows) if _STATUS.match(text)), 0)
+        answered = any(is_command(a) and _STATUS.match(b) for (_, a), (_, b) in pairwise(rows))
+        if len(rows) > first + 1 and not answered and all(_STATUS.match(text) for _, text in rows[first : first + 2]):
+            return self._server_alone(rows[first:])  # what was sent came from a pipe, and was not shown
         for at, line in enumerate(self.lines):
             self._line(at, line)
         return self.out
@@ -173,11 +179,24 @@ class Dialogue:
 
     def _server_alone(self, rows: list[tuple[Line, str]]) -> list[Event]:
         """Replies alone: a reply goes on to a lone dot if its second line is no status line."""
+        shown = {line.number for line, _ in rows}
+        asides = [line for line in self.lines if line.number not in shown and line.text]
         for at, (line, text) in enumerate(rows):
+            while asides and asides[0].number < line.number:
+                self._aside(asides.pop(0))
             following = rows[at + 1][1] if at + 1 < len(rows) else "+OK"
             if not self.content:
                 self.content = text.startswith("+OK") and not _STATUS.match(following)
                 self._say(line.number, "server", "alone-many" if self.content else "alone", data=text)
             else:
                 self._server(line.number, text)
+        for line in asides:
+            self._aside(line)
         return self.out
+
+    def _aside(self, line: Line) -> None:
+        match = self.form.match(line.text)
+        if match is None or match[0] != "closed" or not match[1].groupdict().get("text"):
+            return self._say(line.number, "tool", match[0] if match else "noise", line.text)
+        self.out.append(Event(line.number, "server", "data", octets(match[1]["text"]), "", "", True))
+        self._say(line.number, "tool", "closed", line.text)

@@ -18,6 +18,7 @@ A rule is a kind and a pattern; of an entry's rules the first that matches a lin
 | `ends` | a content that stands without its terminator has ended |
 | `hidden` | a login line that the tool does not show |
 | `accepted`, `refused` | a reply in the tool's words |
+| `greeting` | what the tool says next that the server said is the greeting |
 | `unfit` | the tool took a line for a reply that is none |
 | `fetched`, `broken`, `ended` | a message was fetched, was not, the session ended, in the tool's words |
 | `renegotiate` | the tool took a typed line for itself |

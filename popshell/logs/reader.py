@@ -215,7 +215,9 @@ class _Marked:
         if self.form.text:
             data = literal(text) if self.form.text == "literal" else unescaped(text)
             if self.form.name == "strace" and not self._socket(key, data):
-                return self._say(line.number, TOOL, "noise", text=line.text)
+                if kind == "sent":  # what the program read elsewhere, files with passwords among it, is no part of this
+                    self._say(line.number, TOOL, "noise", text=line.text)
+                return
             if "cut" in groups:
                 data = data if not groups["cut"] else data + "…\r\n".encode()
             elif source == CLIENT and not data.endswith(b"\n"):

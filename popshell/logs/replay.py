@@ -70,6 +70,7 @@ class _Replay:
         self.reply: Entry | None = None
         self.last: Entry | None = None
         self.greeted = False
+        self.greeting_due = False  # the tool says what the greeting was
         self.quit = False
 
     @property
@@ -114,6 +115,8 @@ class _Replay:
             self._prose(event, kind)
         elif kind == "stage":
             self._stage(entry)
+        elif kind == "greeting":
+            self.greeting_due = not self.greeted
         if kind in ("noise", "broken", "renegotiate", "closed", "begin", "ends"):
             self._tool(event)
 
@@ -337,6 +340,10 @@ class _Replay:
 
     def _refused(self, event: Event, entry: Entry) -> None:
         self.session.heard = True
+        if self.greeting_due:
+            self.session.spoke = self.greeted = True
+            entry.event, entry.text = event._replace(source=SERVER), event.text
+            return self._reply(event.octets.replace(b"\n", b" ") + b"\r\n", entry)
         if not self.session.spoke or (self.connection.pending == 0 and not self.session.exchanges):
             self.session.spoke = True
             self._greet_unseen(entry)
