@@ -40,8 +40,9 @@ class Dialogue:
             return self._rawlog()
         rows = [(line, line.text) for line in self.lines if line.text and self.form.match(line.text) is None]
         first = next((at for at, (_, text) in enumerate(rows) if _STATUS.match(text)), 0)
-        answered = any(is_command(a) and _STATUS.match(b) for (_, a), (_, b) in pairwise(rows))
-        if len(rows) > first + 1 and not answered and all(_STATUS.match(text) for _, text in rows[first : first + 2]):
+        replies = sum(_STATUS.match(text) is not None for _, text in rows)
+        answers = sum(is_command(a) and _STATUS.match(b) is not None for (_, a), (_, b) in pairwise(rows))
+        if replies > max(1, 2 * answers) and all(_STATUS.match(text) for _, text in rows[first : first + 2]):
             return self._server_alone(rows[first:])  # what was sent came from a pipe, and was not shown
         for at, line in enumerate(self.lines):
             self._line(at, line)
@@ -185,7 +186,9 @@ class Dialogue:
             while asides and asides[0].number < line.number:
                 self._aside(asides.pop(0))
             following = rows[at + 1][1] if at + 1 < len(rows) else "+OK"
-            if not self.content:
+            if not self.content and not _STATUS.match(text) and not text.startswith("+"):
+                self._say(line.number, "tool", "noise", text)
+            elif not self.content:
                 self.content = text.startswith("+OK") and not _STATUS.match(following)
                 self._say(line.number, "server", "alone-many" if self.content else "alone", data=text)
             else:

@@ -135,6 +135,9 @@ class _Marked:
         self.fds: set[str] = set()
 
     def read(self, lines: list[Line]) -> list[Event]:
+        last = self.form.match(lines[-1].text) if lines else None
+        if last and last[0] == "received" and not last[1]["text"]:
+            lines = lines[:-1]  # the mark of a line that never came
         for line in lines:
             self._line(line)
         self._flush()

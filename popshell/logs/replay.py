@@ -51,7 +51,8 @@ def sessions(form: Format, events: Iterable[Event]) -> list[Session]:
     for replay in found:
         replay.finish()
     kept = [replay.session for replay in found if replay.session.spoke]
-    return kept or [replay.session for replay in found[:1]] or [Session()]
+    silent = [session for session in (replay.session for replay in found) if session.closed or session.begun]
+    return kept or silent[-1:] or [replay.session for replay in found[:1]] or [Session()]
 
 
 class _Replay:
@@ -70,6 +71,7 @@ class _Replay:
         self.reply: Entry | None = None
         self.last: Entry | None = None
         self.greeted = False
+        self.opaque = False  # TLS began: what goes over the line cannot be read
         self.greeting_due = False  # the tool says what the greeting was
         self.quit = False
 
@@ -128,6 +130,10 @@ class _Replay:
 
     def _data(self, event: Event) -> None:
         source, data = event.source, event.octets
+        self.opaque = self.opaque or (source == CLIENT and data.startswith(b"\x16\x03"))
+        if self.opaque:
+            self.session.tls = True
+            return self._tool(event._replace(source=TOOL, kind="noise", octets=b""))
         if self.content and self.bare and event.text and event.kind == "data" and self._goes_on():
             # A message's text that looks like a marked line: the message has not ended.
             event = event._replace(

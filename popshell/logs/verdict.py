@@ -10,7 +10,7 @@ from popshell.course.notes import reason
 from popshell.course.symptoms import Facts
 from popshell.logs.formats import said
 from popshell.logs.session import Entry, Session
-from popshell.logs.text import ANNOUNCED, Event
+from popshell.logs.text import ANNOUNCED, CLIENT, Event
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
 
@@ -145,16 +145,18 @@ def _first(session: Session) -> Fault | None:
     if session.short is not None:
         announced, came, entry = session.short
         return _in(entry, "cut-off", announced=announced, came=came)
-    quit_done = any(exchange.name == "QUIT" for exchange, _ in session.exchanges)
-    if said is not None and not (said.code in ("cut-off", "no-terminator") and quit_done):
+    sent = [entry for entry in session.entries if entry.event.source == CLIENT]
+    quit_at = next((entry.event.line for entry in sent if entry.text.upper().startswith("QUIT")), 0)
+    late = said is None or said.code in ("cut-off", "no-terminator")
+    if session.closed is not None and session.begun and not session.exchanges and not session.spoke and late:
+        return _by(session.closed, "no-greeting")
+    if said is not None and not (said.code in ("cut-off", "no-terminator") and 0 < quit_at <= said.line):
         timed_out = "no-reply" if session.exchanges else "connect-timeout"
         return said._replace(code=timed_out) if said.code == "no-terminator" else said
     if session.closed is None:
         return None
-    if session.begun and not session.exchanges and not session.spoke:
-        return _by(session.closed, "no-greeting")
     in_transaction = session.exchanges and session.states[-1:] == [State.TRANSACTION]
-    return _by(session.closed, "closed") if in_transaction and not quit_done else None
+    return _by(session.closed, "closed") if in_transaction and not quit_at else None
 
 
 def _by(event: Event, code: str, **facts: object) -> Fault:
@@ -203,14 +205,14 @@ def _code(session: Session, exchange: Exchange, at: int) -> str:
             return problem.code.partition("-")[0] if problem.unasked else problem.code
         code = _PROBLEMS.get(problem.code, problem.code)
         return code if code in FAULTS and code != "not-pop3" else "protocol"
-    if response is None or response.ok or exchange.name == "QUIT":
+    if response is None or response.ok or (exchange.name == "QUIT" and exchange.before is not State.TRANSACTION):
         return ""
     if command is None:
         return "greeting-refused"
     if exchange.name == "STLS":
         return "stls-refused"
-    if session.nameless and at == 0:
-        return _named("nameless", f"{response.code} {response.text}", "refused")
+    if session.alone or (session.nameless and at == 0):
+        return _named("nameless", f"{response.code} {response.text}", _CODES.get(response.code or "", "refused"))
     if exchange.name in _PROBES:
         return ""
     why = reason(exchange)
