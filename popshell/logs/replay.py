@@ -401,17 +401,22 @@ class _Replay:
     def _alone(self, data: bytes, entry: Entry, many: bool) -> None:
         """A reply whose command is not in the log: its own text alone tells what it may answer."""
         text = data.decode("utf-8", "replace")
-        if not self.greeted:
-            self._greet_unseen(entry)
-            if re.match(r"\+OK.*(?:[Ll]ogged in|[Mm]aildrop|signed in)", text):
-                return self._move(State.TRANSACTION)
+        if not self.greeted and self.form.bare and "content" not in self.form.hides:
+            self.greeted = True  # a whole session: the first of its replies is the greeting
+            return self._reply(data, entry)
+        first = not self.greeted
+        self._greet_unseen(entry)
+        logged_in = re.match(r"(?i)\+OK.*(?:logged in|maildrop|signed in| octets|messages?\b)|\+OK \d+ \d+\s", text)
+        if logged_in and self.connection.state is State.AUTHORIZATION:
+            self._move(State.TRANSACTION)
+            if first:
+                return
         self.session.alone = True
         command = "NOOP"
         if many:
             command = "LIST" if re.search("messages|listing", text) else "RETR 1"
         elif re.search(r"(?i)logging out|\bbye\b|signing off|sign off", text):
             command = "QUIT"
-            self.session.erased = frozenset()
         if self.connection.pending == 0:
             self.connection.sent(command.encode() + b"\r\n")
         self._reply(data, entry)
