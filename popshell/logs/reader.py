@@ -287,7 +287,11 @@ class _Marked:
     _packet_received = _packet_sent
 
     def _packet_fin(self, line: Line, found: re.Match[str], kind: str) -> None:
-        self._say(line.number, TOOL, "closed" if self.nodes.get(SERVER) == found["src"] else "noise", text=line.text)
+        server = self.nodes.get(SERVER) == found["src"]
+        if found["src"] == found["dst"]:  # both on one machine: the server has the lower port
+            ports = re.findall(r"(?<![\w.])\d{1,5}(?= (?:→|->) \d| \[)", found.string[found.end("dst") :])
+            server = len(ports) == 2 and int(ports[0]) < int(ports[1])
+        self._say(line.number, TOOL, "closed" if server else "noise", text=line.text)
 
     def _stage(self, line: Line, found: re.Match[str], kind: str) -> None:
         self._say(line.number, TOOL, "stage", text=line.text)

@@ -394,7 +394,7 @@ class _Replay:
             number = re.match(rb"\d{1,9}", event.octets)
             if number and b"deleted" in event.octets:
                 self.session.marks |= {int(number[0])}
-        elif self.connection.state is State.TRANSACTION and not any(e.kind == "broken" for e in self.session.tool):
+        elif self.connection.state is State.TRANSACTION and not self._tool_fault():
             self._move(State.UPDATE)
             self.session.erased, self.session.marks = self.session.marks, frozenset()
 

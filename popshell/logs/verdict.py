@@ -151,7 +151,7 @@ def _first(session: Session) -> Fault | None:
     if session.closed is not None and session.begun and not session.exchanges and not session.spoke and late:
         return _by(session.closed, "no-greeting")
     if said is not None and not (said.code in ("cut-off", "no-terminator") and 0 < quit_at <= said.line):
-        timed_out = "no-reply" if session.exchanges else "connect-timeout"
+        timed_out = "no-reply" if session.exchanges or session.spoke else "connect-timeout"
         return said._replace(code=timed_out) if said.code == "no-terminator" else said
     if session.closed is None:
         return None
@@ -182,11 +182,13 @@ def _broken_off(session: Session, exchange: Exchange, entry: Entry | None, code:
     counted, last = {}, entry
     if session.short is not None:
         counted, last = {"announced": session.short[0], "came": session.short[1]}, session.short[2]
+        if code == "cut-off" and 0 < session.short[0] <= session.short[1]:
+            code = "no-terminator"  # all of the message came, and the lone dot did not
     whole = _in(last, code, command=exchange.name, **counted)._replace(exchange=exchange)
     if said is not None:
         told = whole._replace(line=said.line, shown=said.shown)
         if said.code in ("no-terminator", "connect-timeout"):
-            return told._replace(code="no-terminator" if code == "cut-off" else "no-reply")
+            return told._replace(code="no-reply" if code == "no-reply" else "no-terminator")
         if code == "no-reply" and said.code == "cut-off" and session.unseen:
             return told._replace(code="cut-off")
     shown = last is not None and last.content and last.event.kind != "count" and not last.event.glued
