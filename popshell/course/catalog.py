@@ -63,7 +63,7 @@ def match_language(name: str) -> str | None:
 
 
 class Words:
-    """The words of one language: `words("section.key", fact=...)`; English where a translation lacks a key."""
+    """The words of one language: `words("section.key", fact=...)`; where a file lacks a key, those of `fallback`."""
 
     __slots__ = ("_fallback", "_tables", "language")
 
@@ -82,12 +82,17 @@ class Words:
         return self._fallback.get(key) if self._fallback else None
 
     def __call__(self, key: str, /, **facts: object) -> str:
-        """The text of `key`. Raises KeyError: a missing key or fact is a fault of ours."""
+        """The text of `key`. A template that needs other facts is one of another version: then the fallback's counts.
+
+        Raises KeyError: a missing key or fact is a fault of ours.
+        """
         template = self.get(key)
         text = fill(template, facts) if template is not None else None
-        if text is None:
+        if text is not None:
+            return text
+        if self._fallback is None:
             raise KeyError(key)
-        return text
+        return self._fallback(key, **facts)
 
     def listed(self, items: Iterable[object]) -> str:
         """Several things in a row, separated as in the language: `1, 3`."""
@@ -95,6 +100,15 @@ class Words:
 
     def keys(self) -> Iterator[str]:
         return (f"{section}.{name}" for section, table in self._tables.items() for name in table)
+
+
+def _texts(roots: Iterable[Traversable], path: str) -> Iterator[str]:
+    """The texts of a file below each of `roots` that has it. Raises Refused."""
+    for root in roots:
+        data = read_file(root, path)
+        if data is not None:
+            text = data.decode("utf-8")
+            yield text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -106,20 +120,28 @@ class Catalog:
 
     def read(self, path: str) -> str:
         """The text of a file below `lessons/`. Raises FileNotFoundError, and Refused."""
-        for root in self.roots:
-            data = read_file(root, path)
-            if data is not None:
-                text = data.decode("utf-8")
-                return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-        raise FileNotFoundError(path)
+        text = next(_texts(self.roots, path), None)
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
 
-    def words(self, language: str) -> Words:
+    def words(self, language: str, name: str = "messages") -> Words:
+        """The words of `<language>/messages.toml`; with the name of another file, of that and then of this one.
+
+        Key by key: a course has words of its own, and what it lacks is taken from those that come with PopShell, then
+        from English. Raises FileNotFoundError if none of them has the file.
+        """
+
         def load() -> Words:
-            fallback = None if language == "en" else self.words("en")
-            text = self.read(f"{language}/messages.toml")
-            return Words(language, safe(read_tables(text), text), fallback)
+            found = None if name == "messages" else self.words(language)
+            for tag in dict.fromkeys(("en", language)):
+                for text in self._every(f"{tag}/{name}.toml"):
+                    found = Words(language, safe(read_tables(text), text), found)
+            if found is None:
+                raise FileNotFoundError(f"{language}/{name}.toml")
+            return found
 
-        return self._once(("words", language), load)
+        return self._once((name, language), load)
 
     @property
     def languages(self) -> Mapping[str, str]:
@@ -127,8 +149,18 @@ class Catalog:
         return _Names(self)
 
     def replies(self, language: str) -> Mapping[str, str]:
-        """What the practice server says in a language."""
-        return self._once(("replies", language), lambda: read_tables(self.read(f"{language}/replies.toml")))
+        """What the practice server says in a language; what a course lacks is taken from the bundled lessons."""
+
+        def load() -> Mapping[str, str]:
+            texts = self._every(f"{language}/replies.toml")
+            return {key: text for table in texts for key, text in read_tables(table).items()}
+
+        return self._once(("replies", language), load)
+
+    def _every(self, path: str) -> list[str]:
+        """A file as every root has it, the bundled lessons first: what comes later goes before it."""
+        ours = bundled()
+        return [*_texts((*(root for root in self.roots if root != ours), ours), path)][::-1]
 
     def document(self, path: str) -> Document:
         """A file as a Document. Raises FileNotFoundError, and LessonError if it cannot be read; not for its head."""

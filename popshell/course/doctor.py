@@ -23,8 +23,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from popshell.course.catalog import Catalog, Words
-from popshell.course.document import read_tables, safe
-from popshell.course.symptoms import PREMISES, Facts, Seen, Text, announced, matches, observe, refusal
+from popshell.course.symptoms import PREMISES, Facts, Seen, Text, announced, holds, matches, observe, refusal
 from popshell.protocol.records import Exchange
 from popshell.visible import show
 
@@ -58,6 +57,13 @@ class Premises(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     problem: tuple[str, ...] | None = None
     raw: str | None = None
     objection: tuple[str, ...] | None = None
+    against: tuple[str, ...] | None = None
+    argument: bool | None = None
+    listed: bool | None = None
+    served: tuple[str, ...] | None = None
+    answer: tuple[str, ...] | None = None
+    whole: bool | None = None
+    empty: bool | None = None
     challenge: str | None = None
     longer: int | None = None
     follows: tuple[str, ...] | None = None
@@ -168,9 +174,7 @@ def load(catalog: Catalog) -> Rules:
 
 def doctor_words(catalog: Catalog, language: str) -> Words:
     """The words of `lessons/<language>/doctor.toml`; those of messages.toml, then English, where it lacks a key."""
-    fallback = catalog.words(language) if language == "en" else doctor_words(catalog, "en")
-    text = catalog.read(f"{language}/doctor.toml")
-    return Words(language, safe(read_tables(text), text), fallback)
+    return catalog.words(language, "doctor")
 
 
 # -- the diagnosis -----------------------------------------------------------------------------------------------------
@@ -259,7 +263,7 @@ def fingerprint(seen: Seen, rules: Rules) -> Named | None:
 
 def sureness(rule: Rule, seen: Seen, named: Named | None) -> Sure | None:
     """How sure `rule` is of what was seen; None if it does not apply."""
-    if not all(PREMISES[kind](wanted, seen) for kind, wanted in rule.seen.asked()):
+    if not holds(dict(rule.seen.asked()), seen):
         return None
     if not rule.of or (named is not None and named.product.id == rule.of):
         return rule.sure

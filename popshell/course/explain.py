@@ -15,7 +15,8 @@ from popshell.course.document import Document
 from popshell.course.notes import facts, ok_keys, reason
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, CommandSpec, State, known_code
 from popshell.protocol.line import CommandLine, Context, Role, Token, parse
-from popshell.protocol.records import Exchange
+from popshell.protocol.records import Exchange, Status, read_status
+from popshell.protocol.wire import ReplyLimits
 from popshell.words import fill
 
 
@@ -74,22 +75,30 @@ def _problem(exchange: Exchange, words: Words) -> Iterator[Note]:
     assert exchange.problem is not None
     problem = exchange.problem
     due = exchange.command.name if exchange.command else words("problem.greeting")
-    text = words.get(f"problem.{problem.code}") or problem.code
+    key = "empty-reply" if problem.code == "no-status" and not exchange.received.strip() else problem.code
+    text = words.get(f"problem.{key}") or problem.code
+    limits = ReplyLimits()
+    most = limits.capability_lines if exchange.name == "CAPA" else limits.listing_lines
     if problem.code == "unasked-rows":
         return  # the first row's note has said what they are
-    facts = {"command": due, "lines": problem.lines, "octets": problem.octets}
+    facts = {"command": due, "lines": problem.lines, "octets": problem.octets, "most": f"{most:,}"}
     yield Note("warn" if problem.unasked else "err", fill(text, facts) or text)
     if problem.speaks:
         yield Note("info", words(f"speaks.{problem.speaks}"))
 
 
+#: Objections to the form of an argument, which `+OK` does not heal.
+_MALFORMED = ("missing-argument", "extra-argument", "bad-number", "zero", "bad-digest")
+
+
 def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str, object], cite: str) -> Iterator[Note]:
     line = exchange.command
     assert line is not None
+    objection = line.objection.code if line.objection else ""
     if line.name == "DELE" and line.message not in exchange.maildrop.marks:
         yield Note("warn", words("why.accepted-no-message", **known), cite)
         return
-    text = _filled(page, known, *ok_keys(exchange, known))
+    text = _filled(page, known, *ok_keys(exchange))
     if text is None and line.spec is None:
         text = words("why.ok-unknown", **known)
     if text:
@@ -98,8 +107,10 @@ def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str
         yield Note("info", _changes(exchange, exchange.capabilities_before, words), citation(2449, "5"))
     if "stuffed" in known and (more := _filled(page, known, "ok.stuffed")):
         yield Note("info", more, citation(1939, "3"))
-    if line.spec and exchange.before not in line.spec.transitions:
+    if objection == "wrong-state":
         yield Note("warn", words("why.accepted-against-rfc", **known), cite)
+    elif line.spec is not None and objection in _MALFORMED:
+        yield Note("warn", words("why.accepted-argument", **known, syntax=line.spec.syntax), cite)
 
 
 def _changes(exchange: Exchange, before: Mapping[str, tuple[str, ...]], words: Words) -> str:
@@ -126,10 +137,8 @@ def _err(
         known["syntax"] = line.spec.syntax
         known["must_follow"] = line.spec.must_follow or ""
     if why == "unknown-command":
-        near = suggestion(line.name)
-        known |= {"suggestion": near} if near else {}
-        text = (words.get("why.unknown-near") if near else None) or words.get("why.unknown-command")
-        text = fill(text or "", known)
+        key, known = _unknown(line, known)
+        text = fill(words.get(f"why.{key}") or "", known)
         cite = citation(1939, "3")
     else:
         if why == "wrong-state" and not (page and page.note("err.wrong-state")):
@@ -141,7 +150,11 @@ def _err(
         if text is None and why != "code":
             template = words.get(f"why.{why}") or words.get("why.refused")
             text = fill(template or "", known) or words("why.refused", **known)
-    from_code = row is not None and why in ("credentials", "tls-required")  # the reason was read off the code
+    from_code = row is not None and why in (
+        "credentials",
+        "before-proof",
+        "tls-required",
+    )  # the reason was read off the code
     if text:
         yield Note("err", text, citation(row.rfc, row.section) if row and from_code else cite)
     if (
@@ -154,8 +167,39 @@ def _err(
         yield Note("info" if text else "err", note, citation(row.rfc, row.section))
     if from_code and why == "credentials" and exchange.name == "AUTH" and not exchange.tls:
         yield Note("info", words("why.perhaps-tls"), citation(3206, "5"))
+    if line.name == "PASS" and line.has("trailing-space"):
+        yield Note("info", words("why.space-at-end"), citation(1939, "7"))
     if response.code and row is None:
         yield Note("info", words("why.unknown-code", **known), citation(2449, "8"))
+
+
+def _unknown(line: CommandLine, known: dict[str, object]) -> tuple[str, dict[str, object]]:
+    """The key of `[why]` for a keyword that is none, and the facts with those that it needs."""
+    if (found := odd_character(line.text)) is not None:
+        return "odd-character", known | {"character": found[0], "suggestion": found[1]}
+    near = suggestion(line.name)
+    return ("unknown-near", known | {"suggestion": near}) if near else ("unknown-command", known)
+
+
+def odd_character(text: str) -> tuple[str, str] | None:
+    """The character by which a line's keyword is none, as `U+3000 IDEOGRAPHIC SPACE`, and the keyword without it.
+
+    Full-width letters count, and whatever looks like a space or like nothing: a byte order mark before `USER`.
+    """
+    if text.isascii():
+        return None
+    import unicodedata  # a line in ASCII needs none of it
+
+    odd = next((char for char in text if not char.isascii()), "")
+    plain = "".join(
+        " " if char.isspace() else char
+        for char in unicodedata.normalize("NFKC", text)
+        if unicodedata.category(char) != "Cf"
+    )
+    keyword = (plain.split() or [""])[0].upper()
+    if keyword not in COMMANDS:
+        return None
+    return f"U+{ord(odd):04X} {unicodedata.name(odd, '')}".strip(), keyword
 
 
 def _filled(page: Document | None, known: dict[str, object], *keys: str) -> str | None:
@@ -200,6 +244,37 @@ def explain_line(line: CommandLine, catalog: Catalog, language: str) -> list[Spa
     return spans
 
 
+def explain_reply(text: str, catalog: Catalog, language: str) -> list[Span] | None:
+    """A reply, part by part (`:explain -ERR [IN-USE] locked`); None if the text is none."""
+    words = catalog.words(language)
+    response = read_status(text.encode("utf-8", "surrogateescape"))
+    if response is None:
+        word = text.split(" ", 1)[0]
+        return [_part(text, 0, len(word), words("reply.none")), *_reply_facts(words)] if text[:1] in "+-" else None
+    end = len(response.status.value)
+    spans = [_part(text, 0, end, words(f"reply.{response.status.name.lower()}"))]
+    rest = len(text) - len(response.text)
+    if response.code:
+        row = known_code(response.code)
+        code_page = catalog.page(language, f"codes/{row.page}") if row else None
+        meaning = code_page.summary if code_page else words("reply.code")
+        spans.append(_part(text, end + 1, len(text[:rest].rstrip()), meaning))
+    if response.text:
+        continued = response.status is Status.CONTINUE
+        numbers = not response.code and response.drop_listing() is not None
+        key = "reply.base64" if continued else "reply.numbers" if numbers else "reply.text"
+        spans.append(_part(text, rest, len(text), words(key)))
+    return spans + _reply_facts(words)
+
+
+def _reply_facts(words: Words) -> list[Span]:
+    return [Span(None, words("reply.whole"), "fact"), Span(None, citation(1939, "3"), "cite")]
+
+
+def _part(text: str, start: int, end: int, meaning: str) -> Span:
+    return Span(Token(start, end, text[start:end], Role.ARGUMENT), meaning)
+
+
 def undo_in_words(spec: CommandSpec, words: Words) -> list[str]:
     """Whether it can be taken back; a text for each state if the states differ."""
     found = {state: words(f"undo.{spec.undo_in(state).value}") for state in spec.transitions}
@@ -211,6 +286,7 @@ def undo_in_words(spec: CommandSpec, words: Words) -> list[str]:
 def warning(line: CommandLine, code: str, words: Words) -> str:
     """One diagnostic in words, short enough for the line that is being typed."""
     spec = line.spec
+    odd = odd_character(line.text) if code == "unknown-command" else None
     near = suggestion(line.name) if code == "unknown-command" else None
     known: dict[str, object] = {
         "command": line.name,
@@ -220,6 +296,8 @@ def warning(line: CommandLine, code: str, words: Words) -> str:
         "must_follow": (spec.must_follow if spec else None) or "",
         "suggestion": near or "",
     }
+    if odd is not None:
+        return words("warn.odd-character", character=odd[0].partition(" ")[0], suggestion=odd[1])
     if code == "wrong-state" and line.state is State.CLOSED:
         code = "closed"
     return words("warn.unknown-near" if near else f"warn.{code}", **known)

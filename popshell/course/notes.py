@@ -1,65 +1,63 @@
 """Which note a reply gets, and which facts it may name: the closed lists of docs/pages.md as data.
 
-A note is a text of the head of a command's page: `[ok]` by what the reply was, `[err]` by the reason. Which reasons a
-command can meet follows from its row in the command table; a note for any other is never read.
+A note is a text of the head of a command's page: `[ok]` by what the reply was, `[err]` by the reason. Each names its
+premises, what must have been seen, by the kinds of symptoms.PREMISES; the first whose premises hold is given. So the
+order is from what a record proves to what is not known: an objection to the line before a capability that CAPA did not
+list, and last `refused`. One `-ERR` without a code proves nothing of the server.
 
-Traps. A note whose fact is not known is not shown; so the facts of a key are those that are *always* known when it is
-chosen: `argument` is none of them where the argument is missing. Without a response code much of a reason is a guess,
-and a wrong guess sends a learner the wrong way: where two are possible the one wins that the server can hardly have
-missed, an unreadable message before the want of TLS.
+Trap: a note whose fact is not known is not shown; so the facts of a key are those that are *always* known when it is
+chosen: `argument` is none of them where the argument is missing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from popshell.course.catalog import Words
-from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State, known_code
-from popshell.protocol.line import CommandLine, upper
+from popshell.course.symptoms import holds, seen_in, whole
+from popshell.protocol.commands import COMMANDS, RESPONSE_CODES, CommandSpec, Kind, State, Undo
+from popshell.protocol.line import NUMBER
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange, Response, stamp
-from popshell.protocol.sasl import Mechanism, SaslError, Verifier, decode_line
 from popshell.protocol.secrets import MASK
-from popshell.protocol.wire import from_base64, stuffed_lines
+from popshell.protocol.wire import stuffed_lines
+from popshell.visible import show
+
+#: What must have been seen, by kinds of symptoms.PREMISES; all of it.
+Premises = Mapping[str, Any]
 
 # -- keys of [ok] ------------------------------------------------------------------------------------------------------
 
-Known = Mapping[str, Any]
-
-#: Keys of `[ok]` beside `note`, by command, and when each is chosen: the first that fits.
-OK_KEYS: Mapping[str, Mapping[str, Callable[[Exchange, Known], bool]]] = MappingProxyType(
+#: Keys of `[ok]` beside `note`, by command, with their premises: the first that fits. Without premises it is no such
+#: choice: a note of its own, given after the other where its facts are known.
+OK_KEYS: Mapping[str, Mapping[str, Premises]] = MappingProxyType(
     {
+        "AUTH": {"list": {"argument": False}},
         "CAPA": {
-            "transaction": lambda e, _: e.before is State.TRANSACTION,
-            "tls": lambda e, _: e.tls,
-            "stls": lambda e, _: e.response is not None and "STLS" in e.response.capabilities(),
+            "transaction": {"state": "TRANSACTION"},
+            "tls": {"tls": True},
+            "stls": {"present": ("STLS",)},
         },
-        "STAT": {"empty": lambda _, known: known.get("count") == 0},
-        "LIST": {"one": lambda e, _: _has_argument(e), "empty": lambda _, known: known.get("count") == 0},
-        "UIDL": {"one": lambda e, _: _has_argument(e), "empty": lambda _, known: known.get("count") == 0},
-        "LANG": {"one": lambda e, _: _has_argument(e)},
-        # A note of its own, after `note`.
-        "RETR": {"stuffed": lambda e, _: False},
-        "TOP": {"stuffed": lambda e, _: False},
-        "QUIT": {
-            "authorization": lambda e, _: e.before is not State.TRANSACTION,
-            "marks": lambda _, known: bool(known["marked"]),
-        },
-        "RSET": {"none": lambda _, known: not known["marked"]},
+        "STAT": {"empty": {"empty": True}},
+        "LIST": {"one": {"argument": True}, "empty": {"empty": True}},
+        "UIDL": {"one": {"argument": True}, "empty": {"empty": True}},
+        "LANG": {"one": {"argument": True}},
+        "RETR": {"stuffed": {}},
+        "TOP": {"stuffed": {}},
+        "QUIT": {"authorization": {"state": "AUTHORIZATION"}, "marks": {"marked": True}},
+        "RSET": {"none": {"marked": False}},
     }
 )
 
 
-def _has_argument(exchange: Exchange) -> bool:
-    return exchange.command is not None and bool(exchange.command.arguments)
-
-
-def ok_keys(exchange: Exchange, known: Known) -> list[str]:
+def ok_keys(exchange: Exchange) -> list[str]:
     """The keys of `[ok]` that fit the reply, the best first."""
-    fits = [key for key, when in OK_KEYS.get(exchange.name, {}).items() if when(exchange, known)]
+    seen = seen_in(exchange)
+    fits = [key for key, premises in OK_KEYS.get(exchange.name, {}).items() if premises and holds(premises, seen)]
     return [*(f"ok.{key}" for key in fits[:1]), "ok.note"]
 
 
@@ -74,110 +72,112 @@ def _always(spec: CommandSpec) -> bool:
     return True
 
 
-#: Reasons of `[err]`, each with the commands that can meet it.
-REASONS: Mapping[str, Callable[[CommandSpec], bool]] = MappingProxyType(
+def _may_lack(spec: CommandSpec) -> bool:
+    """Whether a server need not have it, and CAPA says whether it has; PASS goes with USER."""
+    return spec.capability is not None and not spec.must_follow
+
+
+class Reason(NamedTuple):
+    """Why `-ERR`: its premises, any one of the sets; and the commands that can meet it, None if no page has it."""
+
+    premises: tuple[Premises, ...]
+    meets: Callable[[CommandSpec], bool] | None = None
+
+
+def _against(code: str, meets: Callable[[CommandSpec], bool] | None = None) -> Reason:
+    """A reason that is an objection to the line."""
+    return Reason(({"against": (code,)},), meets)
+
+
+def _met(meets: Callable[[CommandSpec], bool], *premises: Premises) -> Reason:
+    """A reason whose premises name its commands themselves."""
+    names = tuple(name for name, spec in COMMANDS.items() if meets(spec))
+    return Reason(tuple({"command": names, **one} for one in premises or ({},)), meets)
+
+
+_CLEAR = tuple(name for name, mechanism in MECHANISMS.items() if mechanism.clear_text or mechanism.only_under_tls)
+_NOT_QUIT = tuple(name for name in COMMANDS if name != "QUIT")
+#: A server that names TLS, or clear text, when it refuses a login.
+_NAMES_TLS = r"\b(?:STLS|STARTTLS|TLS|SSL)\b|\b(?:clear|plain) ?-?text\b"
+
+#: Every reason, the first whose premises hold counts.
+WHY: Mapping[str, Reason] = MappingProxyType(
     {
-        "wrong-state": _always,
-        "must-follow": lambda spec: spec.must_follow is not None,
-        "missing-argument": lambda spec: spec.required > 0,
+        "empty": Reason(({"objection": ("empty",)},)),
+        "unknown-command": Reason(({"objection": ("unknown-command",)},)),
+        "historic": Reason(({"objection": ("historic",)},), lambda spec: spec.historic),
+        "cancelled": Reason(({"answer": ("cancelled",)},), lambda spec: spec.continues),
+        # Before a password went out. With words or a mechanism that speak for it, the want of TLS; else nobody knows.
+        "tls-required": _met(
+            lambda spec: spec.logs_in or spec.name == "USER",
+            {"text": _NAMES_TLS, "tls": False},
+            {"code": "AUTH", "tls": False, "command": ("USER",)},
+            {"code": "AUTH", "tls": False, "answer": ("none",), "mechanism": _CLEAR},
+        ),
+        "before-proof": _met(
+            lambda spec: spec.continues or spec.name == "USER",
+            {"code": "AUTH", "command": ("USER",)},
+            {"code": "AUTH", "answer": ("none",)},
+        ),
+        "credentials": _met(lambda spec: spec.logs_in, {"code": "AUTH"}),
+        "code": Reason(tuple({"code": code, "command": _NOT_QUIT} for code in RESPONSE_CODES)),
+        **{code: _against(code) for code in ("leading-space", "tab", "control", "too-long")},
+        "wrong-state": _against("wrong-state", _always),
+        "must-follow": _against("must-follow", lambda spec: spec.must_follow is not None),
+        "missing-argument": _against("missing-argument", lambda spec: spec.required > 0),
         # PASS takes the rest of the line (RFC 1939 §7): nothing is too many.
-        "extra-argument": lambda spec: not _takes(Kind.SECRET)(spec),
-        "bad-number": _takes(Kind.MESSAGE, Kind.LINES),
-        "zero": _takes(Kind.MESSAGE),
-        "already-tls": lambda spec: spec.starts_tls,
-        "not-after": lambda spec: bool(spec.not_after),
-        "marked": _takes(Kind.MESSAGE),
-        "no-such-message": _takes(Kind.MESSAGE),
-        "credentials": lambda spec: spec.logs_in,
-        "cancelled": lambda spec: spec.continues,
-        "bad-base64": _takes(Kind.INITIAL),
-        "bad-message": _takes(Kind.INITIAL),
-        "unknown-mechanism": _takes(Kind.MECHANISM),
-        "bad-digest": _takes(Kind.DIGEST),
-        "unknown-language": _takes(Kind.LANGUAGE),
-        "tls-required": lambda spec: spec.logs_in or spec.name == "USER",
-        "not-supported": _always,
-        "historic": lambda spec: spec.historic,
-        "refused": _always,
+        "extra-argument": _against("extra-argument", lambda spec: not _takes(Kind.SECRET)(spec)),
+        "bad-number": _against("bad-number", _takes(Kind.MESSAGE, Kind.LINES)),
+        "zero": _against("zero", _takes(Kind.MESSAGE)),
+        "already-tls": _against("already-tls", lambda spec: spec.starts_tls),
+        "not-after": _against("not-after", lambda spec: bool(spec.not_after)),
+        "marked": _against("marked", _takes(Kind.MESSAGE)),
+        "no-such-message": _against("no-such-message", _takes(Kind.MESSAGE)),
+        "bad-digest": _against("bad-digest", _takes(Kind.DIGEST)),
+        "bad-base64": Reason(({"against": ("bad-base64",)}, {"answer": ("not-base64",)}), _takes(Kind.INITIAL)),
+        "bad-message": Reason(({"answer": ("unreadable",)},), _takes(Kind.INITIAL)),
+        "nothing-marked": _met(lambda spec: spec.undo is Undo.NEVER, {"marked": False}),
+        # RFC 1939 §7: after `+OK` to USER come PASS or QUIT; some servers take nothing else.
+        "after-user": _met(
+            lambda spec: (
+                State.AUTHORIZATION in spec.transitions and not spec.logs_in and spec.name not in ("USER", "QUIT")
+            ),
+            {"follows": ("USER",)},
+        ),
+        "not-supported": _met(_may_lack, {"served": ("no",)}),
+        "unknown-mechanism": _met(_takes(Kind.MECHANISM), {"served": ("mechanism",)}),
+        "unknown-language": _met(_takes(Kind.LANGUAGE), {"argument": True}),
+        "unseen-message": _met(lambda s: _takes(Kind.MESSAGE)(s) and not _may_lack(s), {"listed": False}),
+        "perhaps-lacking": _met(
+            lambda spec: _may_lack(spec) and not spec.continues and spec.name != "USER", {"served": ("unknown",)}
+        ),
+        "refused": Reason(({},), _always),
+    }
+)
+#: The reasons that are keys of `[err]`, each with the commands that can meet it.
+REASONS: Mapping[str, Callable[[CommandSpec], bool]] = MappingProxyType(
+    {name: why.meets for name, why in WHY.items() if why.meets is not None}
+)
+#: The keys of `[why]` in messages.toml beside the reasons: notes that explain.py gives by itself.
+GENERAL = frozenset(
+    {
+        *(f"wrong-state-{when}" for when in ("before-login", "after-login", "closed")),
+        *("unknown-near", "odd-character", "space-at-end", "perhaps-tls", "unknown-code"),
+        *("ok-unknown", "accepted-no-message", "accepted-argument", "accepted-against-rfc"),
     }
 )
 
 
 def reason(exchange: Exchange) -> str:
-    """Why `-ERR`: one of the reasons of docs/pages.md; `code` where the response code says it all."""
-    line, response = exchange.command, exchange.response
-    assert line is not None
-    assert response is not None
-    spec = line.spec
-    if spec is None:
-        return "empty" if line.has("empty") else "unknown-command"
-    if spec.historic:
-        return "historic"
-    if exchange.steps and exchange.sent.endswith(b"\r\n*\r\n"):
-        return "cancelled"
-    row = known_code(response.code) if response.code else None
-    if row is not None and row.code == "AUTH":
-        # Refused before anything was proved: against policy, most likely for want of TLS (RFC 3206 §5).
-        unproved = spec.name == "USER" or (spec.continues and len(line.arguments) < 2 and not exchange.steps)
-        return "tls-required" if unproved and not exchange.tls else "credentials"
-    if row is not None:
-        return "refused" if spec.name == "QUIT" else "code"
-    if (objection := line.objection) is not None:
-        return objection.code
-    number, maildrop = line.message, exchange.maildrop_before
-    if number is not None:
-        if not (number in maildrop.numbers or number in maildrop.sizes or number in maildrop.unique_ids):
-            # Of a maildrop that was not asked about, an optional command's refusal may mean either.
-            return "refused" if maildrop.last is None and spec.capability else "no-such-message"
-        return "not-supported" if spec.capability else "refused"
-    if spec.name in ("PASS", "APOP"):
-        return "refused"  # wrong, or right and the maildrop is in use: without a code the two look alike
-    if spec.name == "AUTH":
-        return _reason_of_auth(exchange, line)
-    if spec.name == "USER":
-        # Servers say +OK to any name (RFC 1939 §7 lets them; Dovecot 2.3.19 does), but some not in clear text.
-        return "refused" if exchange.tls else "tls-required"
-    if spec.capability and exchange.capabilities_before is not None:
-        announced = spec.capability in exchange.capabilities_before
-        if not announced and spec.name in ("LANG", "UTF8"):  # TOP and UIDL are often served though not listed
-            return "not-supported"
-    if spec.name == "LANG" and line.arguments:
-        return "unknown-language"
-    return "not-supported" if spec.capability else "refused"
-
-
-def _reason_of_auth(exchange: Exchange, line: CommandLine) -> str:
-    """A message that cannot be read is no wrong one: only a wrong one may be the fault of clear text."""
-    mechanism = MECHANISMS.get(upper(line.arguments[0]))
-    if exchange.steps:
-        answer = exchange.steps[-1].answer
-        if answer != b"=" and from_base64(answer) is None:
-            return "bad-base64"
-        # Only the first message can be read by itself, and only where the client speaks first.
-        alone = len(exchange.steps) == 1 and not exchange.steps[0].challenge and len(line.arguments) < 2
-        if mechanism and alone and not _readable(mechanism, answer.decode("ascii")):
-            return "bad-message"
-        return "credentials"
-    if mechanism is None:
-        return "unknown-mechanism"
-    if len(line.arguments) > 1 and not _readable(mechanism, line.arguments[1]):
-        return "bad-message"
-    if (mechanism.clear_text or mechanism.only_under_tls) and not exchange.tls:
-        return "tls-required"
-    return "credentials" if len(line.arguments) > 1 else "unknown-mechanism"
-
-
-def _readable(mechanism: Mechanism, text: str) -> bool:
-    """Whether a base64 line is a message of the mechanism, right or wrong."""
-    try:
-        mechanism.as_server(Verifier(lambda name: None)).step(decode_line(text))
-    except SaslError:
-        return False
-    return True
+    """Why `-ERR`: the first reason of WHY whose premises were seen."""
+    seen = seen_in(exchange)
+    return next(name for name, why in WHY.items() if any(holds(premises, seen) for premises in why.premises))
 
 
 # -- facts -------------------------------------------------------------------------------------------------------------
 
+#: RFC 6856 §3.2: the reply to LANG begins with a language tag (RFC 5646 §2.1).
+LANGUAGE_TAG = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 #: What every exchange knows.
 ALWAYS = frozenset({"command", "state", "after"})
 #: Facts with the name of a parameter.
@@ -204,7 +204,23 @@ def _stuffed(exchange: Exchange, response: Response) -> tuple[object, ...] | Non
 
 def _listed(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
     view = exchange.maildrop
-    return None if response.content is None else (view.count or 0, view.octets or 0)
+    return (view.count, view.octets or 0) if response.content is not None and whole(exchange) else None
+
+
+def _row(exchange: Exchange, row: tuple[int, object] | None, response: Response) -> tuple[object, ...] | None:
+    """What a row says of the message that was asked about; of another it says nothing here."""
+    asked = exchange.command.message if exchange.command else None
+    return row[1:] if row is not None and row[0] == asked and response.content is None else None
+
+
+def _tag(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
+    tag = response.text.split(" ", 1)[0]
+    return (tag,) if exchange.command and exchange.command.arguments and LANGUAGE_TAG.fullmatch(tag) else None
+
+
+def _mechanisms(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
+    rows = [show(row[:40], keep="") for row in response.lines or ()]
+    return (", ".join(rows[:12]) or "-",) if response.content is not None else None
 
 
 _MESSAGE = {
@@ -217,14 +233,16 @@ OF_OK: Mapping[str, Mapping[str, Facts]] = MappingProxyType(
         "STAT": {"": Facts(("count", "octets"), lambda e, r: r.drop_listing())},
         "LIST": {
             "": Facts(("count", "octets"), _listed),
-            "one": Facts(("size",), lambda e, r: row[1:] if (row := r.scan_row()) and r.content is None else None),
+            "one": Facts(("size",), lambda e, r: _row(e, r.scan_row(), r)),
         },
         "UIDL": {
             "": Facts(("count",), lambda e, r: listed[:1] if (listed := _listed(e, r)) else None),
-            "one": Facts(("uid",), lambda e, r: row[1:] if (row := r.unique_id_row()) and r.content is None else None),
+            "one": Facts(("uid",), lambda e, r: _row(e, r.unique_id_row(), r)),
         },
         "RETR": _MESSAGE,
         "TOP": _MESSAGE,
+        "LANG": {"one": Facts(("lang",), _tag)},
+        "AUTH": {"list": Facts(("mechanisms",), _mechanisms)},
         "CAPA": {"": Facts(("tags",), lambda e, r: (len(r.capabilities()),))},
     }
 )
@@ -251,7 +269,7 @@ def facts(exchange: Exchange, words: Words | None = None) -> dict[str, object]:
     if public:
         known["argument"] = public[0].text
     for token in public:
-        if token.param is not None:
+        if token.param is not None and (token.param.kind not in (Kind.MESSAGE, Kind.LINES) or NUMBER.match(token.text)):
             known[token.param.name.replace("-", "_")] = token.text
     if line.message is not None:
         known["msg"] = line.message
@@ -262,10 +280,11 @@ def facts(exchange: Exchange, words: Words | None = None) -> dict[str, object]:
     known["marked"] = len(marks)
     known["marks"] = words.listed(sorted(marks)) if words else ", ".join(map(str, sorted(marks)))
     if response is not None and response.ok:
-        for given in OF_OK.get(line.name, {}).values():
+        of_ok = OF_OK.get(line.name, {}).values()
+        for name in {name for given in of_ok for name in given.names}:
+            known.pop(name, None)  # the reply's word for it counts, not ours
+        for given in of_ok:
             known |= zip(given.names, given.read(exchange, response) or (), strict=False)
-        if line.name == "LANG" and line.arguments:
-            known["lang"] = response.text.split(" ", 1)[0]
     return known
 
 
@@ -279,9 +298,10 @@ def facts_of(page: str, key: str) -> frozenset[str]:
         return frozenset()
     spec = COMMANDS[name]
     known = set(ALWAYS)
-    if word not in _BEFORE_ARGUMENTS:
+    if word not in _BEFORE_ARGUMENTS and key != "ok.list":
         given = [p for p in spec.params if not p.secret and (not p.optional or word in _WITH_ARGUMENT)]
         known |= {"argument"} if given else set()
+        given = [p for p in given if word != "bad-number" or p.kind not in (Kind.MESSAGE, Kind.LINES)]
         known |= {p.name for p in given if p.kind is not Kind.WORD} & TYPED
     if section == "ok":
         of_ok = OF_OK.get(name, {})

@@ -1,6 +1,7 @@
-"""What was seen of a refusal, and the kinds of premises that are held against it. The rules stand in doctor.py.
+"""What was seen of a reply, and PREMISES: the kinds of premises that are held against it, for notes and doctor alike.
 
-`observe` reads the record of a session; PREMISES is the closed list of what a rule of `lessons/doctor.toml` can ask.
+`seen_in` reads one exchange, `observe` a session up to its last refusal. Each note of notes.py and each rule of
+`lessons/doctor.toml` names its premises by these kinds, and `holds` is the one place where they are judged.
 A server's text may be in any encoding: it is held against a pattern in each reading that `decoded_text` gives.
 """
 
@@ -9,11 +10,14 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from popshell.protocol.line import upper
+from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange, Status
-from popshell.protocol.wire import CRLF
+from popshell.protocol.sasl import Mechanism, SaslError, Verifier, decode_line
+from popshell.protocol.wire import CRLF, from_base64
 
 
 class Facts(NamedTuple):
@@ -53,7 +57,7 @@ def decoded_text(octets: bytes) -> tuple[Text, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the premises are held against: the refusal, and what came before it. "" and None: was not seen."""
+    """What the premises are held against: the reply, and what came before it. "" and None: was not seen."""
 
     code: str = ""
     texts: tuple[Text, ...] = ()
@@ -71,6 +75,20 @@ class Seen:
     problem: str = ""
     raw: str = ""
     objections: frozenset[str] = frozenset()
+    #: the first objection to the line that is not mild
+    against: str = ""
+    #: whether the command had an argument
+    argument: bool | None = None
+    #: whether a reply spoke of the message that the command names
+    listed: bool | None = None
+    #: whether CAPA listed the command, or it had `+OK` before: `yes`, `no`, of AUTH also `mechanism`: SASL without it;
+    #: `unknown`: CAPA was not asked, or has nothing to say of it
+    served: str = ""
+    #: what the client sent to prove who it is, AUTH only: `none`, `cancelled`, `not-base64`, `unreadable`, `sent`
+    answer: str = ""
+    #: whether the reply shows the whole maildrop, in rows that can all be read; and whether there is nothing in it
+    whole: bool = False
+    empty: bool = False
     challenges: tuple[str, ...] = ()
     octets: int = 0
     follows: str = ""
@@ -112,6 +130,13 @@ PREMISES: Mapping[str, Callable[[Any, Seen], bool]] = {
     "problem": lambda wanted, seen: seen.problem in wanted,
     "raw": lambda wanted, seen: re.search(wanted, seen.raw) is not None,
     "objection": lambda wanted, seen: not seen.objections.isdisjoint(wanted),
+    "against": lambda wanted, seen: seen.against in wanted,
+    "argument": lambda wanted, seen: seen.argument is wanted,
+    "listed": lambda wanted, seen: seen.listed is wanted,
+    "served": lambda wanted, seen: seen.served in wanted,
+    "answer": lambda wanted, seen: seen.answer in wanted,
+    "whole": lambda wanted, seen: seen.whole is wanted,
+    "empty": lambda wanted, seen: seen.empty is wanted,
     "challenge": lambda wanted, seen: any(re.search(wanted, text) for text in seen.challenges),
     "longer": lambda wanted, seen: seen.octets > wanted,
     "follows": lambda wanted, seen: seen.follows in wanted,
@@ -119,6 +144,11 @@ PREMISES: Mapping[str, Callable[[Any, Seen], bool]] = {
     "address": lambda wanted, seen: seen.address is wanted,
     "host": lambda wanted, seen: re.search(wanted, seen.host, re.IGNORECASE) is not None,
 }
+
+
+def holds(premises: Mapping[str, Any], seen: Seen) -> bool:
+    """Whether all premises, each what is wanted by its kind, hold of what was seen."""
+    return all(PREMISES[kind](wanted, seen) for kind, wanted in premises.items())
 
 
 def _octets(text: str) -> bytes:
@@ -154,39 +184,121 @@ def observe(exchanges: Sequence[Exchange], facts: Facts = Facts()) -> Seen:  # n
     if at is None:
         return Seen(greeting=hello, host=facts.host, problem="" if exchanges else "no-connection", closed=facts.closed)
     exchange, before = exchanges[at], exchanges[:at]
-    line, response = exchange.command, exchange.response
     asked = [one for one in before if one.command is not None]
-    last = asked[-1] if asked else None
     user = next((one.command for one in reversed(asked) if one.command and one.name in ("USER", "APOP")), None)
     name = next(iter(user.arguments), "") if user else ""
     refusals = [one.response for one in exchanges[: at + 1] if _refused(one) and one.response is not None]
     later = [one.problem.code for one in exchanges[at + 1 :] if one.problem is not None]
     answered = any(one.response is not None for one in exchanges[at + 1 :])
-    known = exchange.capabilities_before
-    return Seen(
-        code=response.code if response else "",
-        texts=decoded_text(_octets(response.text)) if response else (),
-        command=exchange.name,
-        mechanism=line.arguments[0].upper() if line and line.name == "AUTH" and line.arguments else "",
-        state=exchange.before.value,
-        tls=exchange.tls,
-        capabilities=known,
+    return replace(
+        seen_in(exchange),
         greeting=hello,
-        first=last is None and line is not None,
+        first=not asked and exchange.command is not None,
         repeated=1 + sum(1 for one in asked if one.name == exchange.name and _refused(one)),
-        seconds=exchange.finished - exchange.started,
         closed=(facts.closed and not answered) or any(code in ("no-reply", "cut", "no-terminator") for code in later),
-        problem=exchange.problem.code if exchange.problem else "",
-        raw=exchange.status_line()[:1024].decode("utf-8", "surrogateescape"),
-        objections=frozenset(d.code for d in line.diagnostics) if line else frozenset(),
-        challenges=tuple(_challenge(step.challenge) for step in exchange.steps),
-        octets=len(exchange.sent.partition(CRLF)[0]) + 2 if line else 0,
-        follows=last.name if last is not None and last.ok else "",
-        marked=bool(exchange.maildrop_before.marks),
         address="@" in name if name else None,
         host=facts.host,
         replies=tuple(text for reply in refusals for text in decoded_text(_octets(reply.text))),
     )
+
+
+def seen_in(exchange: Exchange) -> Seen:
+    """What one exchange shows, and what its record holds of what came before."""
+    line, response = exchange.command, exchange.response
+    known = exchange.capabilities_before
+    if exchange.name == "CAPA" and exchange.ok and response is not None:
+        known = response.capabilities()
+    seen = Seen(
+        code=response.code if response else "",
+        texts=decoded_text(_octets(response.text)) if response else (),
+        state=exchange.before.value,
+        tls=exchange.tls,
+        capabilities=known,
+        seconds=exchange.finished - exchange.started,
+        problem=exchange.problem.code if exchange.problem else "",
+        raw=exchange.received[:1026].partition(CRLF)[0][:1024].decode("utf-8", "surrogateescape"),
+        challenges=tuple(_challenge(step.challenge) for step in exchange.steps),
+        marked=bool(exchange.maildrop_before.marks),
+    )
+    if line is None:
+        return seen
+    number, view, objection = line.message, exchange.maildrop_before, line.objection
+    return replace(
+        seen,
+        command=exchange.name,
+        mechanism=upper(line.arguments[0]) if line.name == "AUTH" and line.arguments else "",
+        objections=frozenset(d.code for d in line.diagnostics),
+        against=objection.code if objection else "",
+        argument=bool(line.arguments),
+        listed=None if number is None else number in view.numbers or number in view.sizes or number in view.unique_ids,
+        served=_served(exchange),
+        answer=_answer(exchange) if line.name == "AUTH" else "",
+        whole=exchange.ok and whole(exchange),
+        empty=exchange.ok and _empty(exchange),
+        octets=len(exchange.sent.partition(CRLF)[0]) + 2,
+        follows=line.context.follows,
+    )
+
+
+def _served(exchange: Exchange) -> str:
+    line, listed = exchange.command, exchange.capabilities_before
+    assert line is not None
+    spec = line.spec
+    if spec is None or exchange.steps or spec.name in line.context.done:
+        return "yes" if spec else ""
+    if spec.capability is None or listed is None:
+        return "unknown"
+    words = listed.get(spec.capability)
+    if words is None:
+        return "no"
+    wanted = upper(line.arguments[0]) if spec.continues and line.arguments else None
+    return "yes" if wanted is None or wanted in map(upper, words) else "mechanism"
+
+
+def _answer(exchange: Exchange) -> str:
+    """A message that cannot be read is no wrong one. Only the first can be read by itself, where the client begins."""
+    line = exchange.command
+    assert line is not None
+    mechanism = MECHANISMS.get(upper(line.arguments[0])) if line.arguments else None
+    if exchange.steps:
+        answer = exchange.steps[-1].answer
+        if answer == b"*":
+            return "cancelled"
+        if answer != b"=" and from_base64(answer) is None:
+            return "not-base64"
+        alone = len(exchange.steps) == 1 and not exchange.steps[0].challenge and len(line.arguments) < 2
+        return "unreadable" if mechanism and alone and not _readable(mechanism, answer.decode("ascii")) else "sent"
+    if len(line.arguments) < 2:
+        return "none"
+    return "unreadable" if mechanism and not _readable(mechanism, line.arguments[1]) else "sent"
+
+
+def _readable(mechanism: Mechanism, text: str) -> bool:
+    """Whether a base64 line is a message of the mechanism, right or wrong."""
+    try:
+        mechanism.as_server(Verifier(lambda name: None)).step(decode_line(text))
+    except SaslError:
+        return False
+    return True
+
+
+def whole(exchange: Exchange) -> bool:
+    """Whether `+OK` shows the whole maildrop, in rows that can all be read; rows of marked messages may be there."""
+    response, view = exchange.response, exchange.maildrop
+    if response is None or exchange.name not in ("STAT", "LIST", "UIDL"):
+        return False
+    if exchange.name == "STAT":
+        return response.drop_listing() is not None
+    known = view.sizes if exchange.name == "LIST" else view.unique_ids
+    unmarked = sum(1 for number in known if number not in view.marks)
+    return response.content is not None and response.content.count(CRLF) in (unmarked, len(known))
+
+
+def _empty(exchange: Exchange) -> bool:
+    response = exchange.response
+    assert response is not None
+    found = response.drop_listing() if exchange.name == "STAT" else None
+    return response.content == b"" or (found is not None and found[0] == 0)
 
 
 def _challenge(octets: bytes) -> str:

@@ -193,7 +193,14 @@ _ROWS = (
     CommandSpec("USER", 1939, "7", _STAY_A, (_NAME,), capability="USER", see=((2449, "6.2"),)),
     _login("PASS", 1939, "7", _STRING, capability="USER", must_follow="USER", see=((8314, "3"), (2595, "4"))),
     _login("APOP", 1939, "7", _NAME, _DIGEST, see=((1939, "13"),)),
-    _login("AUTH", 5034, "4", _MECHANISM, _INITIAL, capability="SASL", continues=True, see=((4616, "2"),)),
+    # In no RFC: servers that answer `+OK` to AUTH without a mechanism list those that they have.
+    _login(
+        *("AUTH", 5034, "4", _MECHANISM, _INITIAL),
+        multi_line=_UNLESS_NAMED,
+        capability="SASL",
+        continues=True,
+        see=((4616, "2"),),
+    ),
     CommandSpec(
         "STLS",
         2595,

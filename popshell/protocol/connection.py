@@ -340,7 +340,10 @@ class Connection:
                 return None
             response = read_status(raw[:-2])
             if response is None:
-                return self._break(pending, no_status(raw), raw, now)
+                problem = no_status(raw)
+                if problem.ends or pending.line is None:
+                    return self._break(pending, problem if problem.ends else Problem("not-pop3"), raw, now)
+                return self._without_status(pending, pending.line, problem, raw, now)
             if response.status is Status.CONTINUE:
                 if pending.line is None or not pending.line.continues:
                     return self._break(pending, Problem("challenge"), raw, now)
@@ -384,6 +387,15 @@ class Connection:
         self._last_list = self.capabilities or self._last_list
         return record
 
+    def _without_status(
+        self, pending: PendingExchange, line: CommandLine, problem: Problem, raw: bytes, now: float
+    ) -> Exchange:
+        """A reply that says neither yes nor no: nothing is learnt of it, and the state stays."""
+        before, self._pending = self.here, None
+        self.here = advance(before, line, ok=False)._replace(state=before.state)
+        pending.received += raw
+        return self._record(pending, before, now, after=self.state, problem=problem)
+
     def _learn(self, line: CommandLine, response: Response, before: Context) -> None:
         """Take in what `+OK` to a line says."""
         spec = line.spec
@@ -391,14 +403,15 @@ class Connection:
             return
         if spec.starts_tls and before.state in spec.transitions and not before.tls:
             self.wants_tls = True
-        if spec.logs_in or spec.name == "CAPA":
+        logs_in = spec.logs_in and not line.expects_multi_line
+        if logs_in or spec.name == "CAPA":
             # RFC 2449 §5: some capabilities differ after login; what was announced before may be gone.
             self.capabilities = response.capabilities() if spec.name == "CAPA" else None
             utf8 = (self.capabilities or {}).get("UTF8", ())
             self.here = self.here._replace(utf8_user="USER" in utf8)
         known = before.maildrop.after(spec.name, line.message, response.text, response.content)
-        if spec.logs_in or known is not before.maildrop:
-            self.here = self.here._replace(maildrop=MaildropView(open=True) if spec.logs_in else known)
+        if logs_in or known is not before.maildrop:
+            self.here = self.here._replace(maildrop=MaildropView(open=True) if logs_in else known)
 
     def _break(self, pending: PendingExchange | None, problem: Problem, raw: bytes, now: float) -> Exchange:
         """A fault after which nothing is trusted."""

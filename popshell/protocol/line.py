@@ -162,6 +162,8 @@ def advance(context: Context, line: CommandLine, ok: bool) -> Context:
         refused = context.refused if spec is None else spec.logs_in
         return context._replace(state=moves.get(context.state, context.state), follows="", refused=refused)
     state = spec.transitions.get(context.state, context.state)
+    if spec.logs_in and line.expects_multi_line:  # a bare AUTH: the reply lists mechanisms, and logs in nobody
+        return context._replace(follows="", refused=False)
     done = context.done if spec.name in context.done else context.done | {spec.name}
     return Context(state, spec.name, context.tls, done, context.maildrop, context.utf8_user)
 
@@ -213,6 +215,8 @@ def _tokens(
         if head < len(text):
             param = params[0] if params else None
             tokens.append(Token(position, len(text), text[position:], Role.SECRET, param))
+            if text.endswith(" ") and position < len(text):  # part of the password, for most servers
+                notes.append(Diagnostic("trailing-space", len(text.rstrip(" ")), len(text), mild=True))
         return tokens
     tokens = [Token(start, end, text[start:end], role)]
     if spec is None and secrets.is_secret_word(text[start:end], None, None):

@@ -103,12 +103,12 @@ class MaildropView:
                 return replace(self, count=count, octets=octets, last=max(count + len(self.marks), self.last or 0))
             case "LIST" if content is not None:
                 return self._after_list(content)
-            case "LIST" if size := scan_row(text):
+            case "LIST" if (size := scan_row(text)) and message in (size[0], None):
                 last = max(self.last, size[0]) if self.last is not None else None
                 return replace(self, sizes=MappingProxyType(dict(self.sizes) | {size[0]: size[1]}), last=last)
             case "UIDL" if content is not None:
                 return self._after_uidl(content)
-            case "UIDL" if uid := unique_id_row(text):
+            case "UIDL" if (uid := unique_id_row(text)) and message in (uid[0], None):
                 return replace(self, unique_ids=MappingProxyType(dict(self.unique_ids) | {uid[0]: uid[1]}))
             case "DELE" if message and message not in self.marks:  # no message has number 0, whatever a server says
                 return self._after_dele(message)
@@ -122,17 +122,21 @@ class MaildropView:
 
     def _after_list(self, content: bytes) -> MaildropView:
         sizes = scan_listing(content)
-        # What a mark hides from LIST was learnt before, and still holds.
-        kept = {n: s for n, s in self.sizes.items() if n not in sizes} if self.marks else {}
-        known, octets = MappingProxyType(sizes | kept), sum(sizes.values())
-        return replace(self, sizes=known, count=len(sizes), octets=octets, last=self._highest(sizes))
+        whole = content.count(b"\r\n") == len(sizes)  # rows that cannot be read are messages, too
+        # What a mark hides from LIST, or stands in a row that cannot be read, was learnt before, and still holds.
+        kept = {n: s for n, s in self.sizes.items() if n not in sizes} if self.marks or not whole else {}
+        known = replace(self, sizes=MappingProxyType(sizes | kept))
+        if not whole:
+            return replace(known, last=self._highest(sizes) if sizes else self.last)
+        return replace(known, count=len(sizes), octets=sum(sizes.values()), last=self._highest(sizes))
 
     def _after_uidl(self, content: bytes) -> MaildropView:
         ids = unique_id_listing(content)
-        whole = content.count(b"\r\n") == len(ids)  # rows that cannot be read are messages, too
-        kept = {n: u for n, u in self.unique_ids.items() if n not in ids} if self.marks else {}
+        whole = content.count(b"\r\n") == len(ids)
+        kept = {n: u for n, u in self.unique_ids.items() if n not in ids} if self.marks or not whole else {}
         count = len(ids) if whole else self.count
-        return replace(self, unique_ids=MappingProxyType(ids | kept), count=count, last=self._highest(ids))
+        last = self._highest(ids) if whole or ids else self.last
+        return replace(self, unique_ids=MappingProxyType(ids | kept), count=count, last=last)
 
     def _after_dele(self, number: int) -> MaildropView:
         size = self.sizes.get(number)

@@ -15,6 +15,7 @@ code; its words stand in `messages.toml`, `[problem]`.
 | `flood` | too many such lines, or for too long; the connection is closed |
 | `bare-lf` | a status line that ends with LF alone |
 | `lower-case` | `+ok` or `-err`: indicators are upper case (RFC 1939 §3) |
+| `no-status` | a reply whose first word is empty or resembles an indicator, as `+ERR`; the session goes on |
 | `not-pop3` | the first word is neither `+OK` nor `-ERR`; `speaks` says what it looks like, "" if unknown |
 | `challenge` | `+ ` although no AUTH is under way |
 | `status-too-long`, `line-too-long`, `content-too-long`, `too-many-lines` | a limit (`wire.ReplyLimits`) |
@@ -50,6 +51,8 @@ class Status(enum.Enum):
 
 # RFC 2449 §3: resp-level = 1*rchar, rchar = %x21-2E / %x30-5C / %x5E-7F; levels are separated by "/".
 _CODE = re.compile(r"\[([\x21-\x2e\x30-\x5c\x5e-\x7f]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7f]+)*)\] ?")
+#: What a server most likely meant for an indicator: `+ERR`, `-OK`, `OK`, `+OK:`.
+_RESEMBLES = re.compile(rb"[+-]?(OK|ERR)(?:OR)?\b", re.IGNORECASE)
 #: What another protocol's first bytes look like; a hint for the user, not a decision.
 _SPEAKS = {b"* ": "imap", b"2": "smtp", b"4": "smtp", b"5": "smtp", b"HTTP/": "http", b"SSH-": "ssh"}
 #: RFC 1939 §7: the timestamp is a msg-id; no longer than a line may be (sec-T6).
@@ -74,6 +77,11 @@ class Problem(NamedTuple):
     def unasked(self) -> bool:
         """Whether it is of lines that no command asked for, and no more than a remark: the session goes on."""
         return self.code.startswith("unasked")
+
+    @property
+    def ends(self) -> bool:
+        """Whether nothing that follows is trusted; else it is no more than a remark."""
+        return not (self.unasked or self.code == "no-status")
 
 
 class Response(NamedTuple):
@@ -136,6 +144,9 @@ def no_status(line: bytes) -> Problem:
     word = (line.split() or [b""])[0]
     if word.upper() in (b"+OK", b"-ERR") and word != word.upper():
         return Problem("lower-case")
+    like = _RESEMBLES.match(word)
+    if like or not word:
+        return Problem("no-status", like[1].decode().lower() if like else "")
     return Problem("not-pop3", next((name for head, name in _SPEAKS.items() if line.startswith(head)), ""))
 
 

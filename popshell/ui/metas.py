@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from popshell.course.explain import explain_line, legal_now, pages
+from popshell.course.explain import explain_line, explain_reply, legal_now, pages
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State, known_code
 from popshell.protocol.line import Context, parse, upper
 from popshell.protocol.secrets import MASK
@@ -165,8 +165,8 @@ async def explain(shell: Shell, argument: str) -> None:
         shell.say("explain.meta")
         return
     context = shell.session.connection.context() if shell.session else Context(State.CLOSED)
-    line = parse(argument, context)
-    spans = explain_line(line, shell.catalog, shell.options.language)
+    catalog, language = shell.catalog, shell.options.language
+    spans = explain_reply(argument, catalog, language) or explain_line(parse(argument, context), catalog, language)
     shell.screen.lines(layout.span_lines(spans, shell.screen.look))
 
 
