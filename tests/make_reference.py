@@ -31,14 +31,13 @@ from popshell import arguments
 from popshell.course import mail
 from popshell.course.catalog import Catalog, Words, bundled
 from popshell.course.checks import CHECKS, Replied, read_check
-from popshell.course.doctor import Product, Rule, Source, doctor_words, load
+from popshell.course.doctor import Premises, Product, Rule, Source, doctor_words, load
 from popshell.course.document import Document, LessonError
 from popshell.course.explain import explain, undo_in_words
 from popshell.course.lesson import Lesson, read_conditions, read_lesson
 from popshell.course.notices import NOTICES
 from popshell.course.player import Rehearsal
 from popshell.course.progress import read_course
-from popshell.course.symptoms import PREMISES
 from popshell.net.client import Deadlines
 from popshell.protocol import line as commandline
 from popshell.protocol import records as exchange
@@ -719,9 +718,10 @@ _PREMISES = {
 
 
 def premises() -> str:
-    if _PREMISES.keys() != PREMISES.keys():
-        raise SystemExit(f"premises without words, or words without a premise: {_PREMISES.keys() ^ PREMISES.keys()}")
-    return table(("premise", "what must have been seen"), ((f"`{name}`", _PREMISES[name]) for name in PREMISES))
+    kinds = Premises.__struct_fields__
+    if _PREMISES.keys() != set(kinds):
+        raise SystemExit(f"premises without words, or words without a premise: {_PREMISES.keys() ^ set(kinds)}")
+    return table(("premise", "what must have been seen"), ((f"`{name}`", _PREMISES[name]) for name in kinds))
 
 
 def products() -> str:

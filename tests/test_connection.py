@@ -270,7 +270,7 @@ def test_chance_meets_every_fault() -> None:
         met |= {event.problem.code for event in outcome.events if isinstance(event, Exchange) and event.problem}
         met |= {"challenge met"} if any(isinstance(event, Challenge) for event in outcome.events) else set()
     assert met == {
-        "unasked", "unasked-listing", "unasked-rows", "bare-lf", "lower-case", "not-pop3", "challenge",
+        "unasked", "unasked-listing", "unasked-rows", "bare-lf", "lower-case", "not-pop3", "no-status", "challenge",
         "status-too-long", "line-too-long", "content-too-long", "too-many-lines", "stls-injection", "no-terminator",
         "cut", "no-reply", "challenge met",
     }  # fmt: skip

@@ -46,6 +46,8 @@ MASKED = {
 }
 #: A number is bounded by its line alone (RFC 1939 §7), so this one is no bad number any more.
 UNBOUND = "RETR 99999999999999999999"
+#: Rows that cannot be read: version 1 called this an empty maildrop.
+UNREADABLE = ["1 x", "foo", "-1 5"]
 #: Transcripts that lost what had come of a reply when the server closed within it: they hold it now.
 MENDED = {
     "server-closes-mid-listing": ["S: 1 100", "S: 2 2"],
@@ -79,6 +81,8 @@ def masked(row: Any, lines: dict[str, tuple[str, str]]) -> Any:
         command["name"], command["line"] = lines[command["line"]]
     if command is not None and command["line"] == UNBOUND:
         command["diagnostics"] = []
+    if row["lines"] == UNREADABLE:
+        row["notes"] = []
     return row
 
 

@@ -15,6 +15,7 @@ from support import ROOT
 
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.doctor import Diagnosis, Premises, Rules, diagnose, doctor_words, judge, load, read, why
+from popshell.course.notes import OK_KEYS, WHY
 from popshell.course.symptoms import PREMISES, Facts, Seen, decoded_text, observe
 from popshell.words import places
 
@@ -118,9 +119,11 @@ def without(kind: str, wanted: Any, seen: Seen) -> Seen:
 
 
 def test_every_kind_of_premise_is_used_and_has_its_field() -> None:
-    assert list(PREMISES) == list(Premises.__struct_fields__)
     used = {kind for rule in rules().rule for kind, _ in rule.seen.asked()}
-    assert used == PREMISES.keys()
+    assert used == set(Premises.__struct_fields__)
+    sets = [premises for why in WHY.values() for premises in why.premises]
+    sets += [premises for keys in OK_KEYS.values() for premises in keys.values()]
+    assert used | {kind for premises in sets for kind in premises} == PREMISES.keys()
 
 
 def test_greetings_name_their_product() -> None:

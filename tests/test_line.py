@@ -64,7 +64,7 @@ OBJECTIONS = [
     ("PASS x", Context(A, "USER"), []),
     ("PASS", Context(A, "USER"), ["missing-argument"]),
     ("PASS ", Context(A, "USER"), []),  # the empty password
-    ("PASS a  b ", Context(A, "USER"), []),  # RFC 1939 §7: blanks belong to it
+    ("PASS a  b ", Context(A, "USER"), ["(trailing-space)"]),  # RFC 1939 §7: blanks belong to it
     ("PASS\tx", Context(A, "USER"), ["tab"]),
     ("PASS x", Context(T, "USER"), ["wrong-state"]),
     ("PASS x\0", Context(A, "USER"), ["control"]),

@@ -373,7 +373,7 @@ def _(copy: Copy) -> list[Where]:
 
 @case("keys-differ")
 def _(copy: Copy) -> list[Where]:
-    copy.change("en/commands/QUIT.md", "refused = ", 'not-supported = "x"\nrefused = ')
+    copy.change("en/commands/QUIT.md", "refused = ", 'wrong-state = "x"\nrefused = ')
     return [("keys-differ", "zh-Hant/commands/QUIT.md", copy.line("zh-Hant/commands/QUIT.md", "[err]"))]
 
 

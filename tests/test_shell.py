@@ -304,7 +304,7 @@ def test_lang_that_capa_did_not_list_is_not_called_a_strange_language() -> None:
         stage = real(CAPA=b"+OK\r\nTOP\r\n.\r\n", LANG=b"-ERR unknown command\r\n")
         await stage.begin("CAPA")
         shown = " ".join((await stage.run("LANG zh-Hant")).split())
-        assert "The server has no LANG" in shown
+        assert "CAPA listed no LANG" in shown
 
     run(go())
 

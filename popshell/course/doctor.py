@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from popshell.course.catalog import Catalog, Words
-from popshell.course.symptoms import PREMISES, Facts, Seen, Text, announced, holds, matches, observe, refusal
+from popshell.course.symptoms import Facts, Seen, Text, announced, holds, matches, observe, refusal
 from popshell.protocol.records import Exchange
 from popshell.visible import show
 
@@ -57,13 +57,6 @@ class Premises(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     problem: tuple[str, ...] | None = None
     raw: str | None = None
     objection: tuple[str, ...] | None = None
-    against: tuple[str, ...] | None = None
-    argument: bool | None = None
-    listed: bool | None = None
-    served: tuple[str, ...] | None = None
-    answer: tuple[str, ...] | None = None
-    whole: bool | None = None
-    empty: bool | None = None
     challenge: str | None = None
     longer: int | None = None
     follows: tuple[str, ...] | None = None
@@ -72,7 +65,7 @@ class Premises(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     host: str | None = None
 
     def asked(self) -> Iterator[tuple[str, Any]]:
-        return ((name, wanted) for name in PREMISES if (wanted := getattr(self, name)) is not None)
+        return ((name, wanted) for name in self.__struct_fields__ if (wanted := getattr(self, name)) is not None)
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -87,6 +87,8 @@ def _problem(exchange: Exchange, words: Words) -> Iterator[Note]:
         yield Note("info", words(f"speaks.{problem.speaks}"))
 
 
+#: Reasons that are read off a response code, where there is one.
+_FROM_CODE = ("credentials", "before-proof", "tls-required")
 #: Objections to the form of an argument, which `+OK` does not heal.
 _MALFORMED = ("missing-argument", "extra-argument", "bad-number", "zero", "bad-digest")
 
@@ -94,7 +96,6 @@ _MALFORMED = ("missing-argument", "extra-argument", "bad-number", "zero", "bad-d
 def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str, object], cite: str) -> Iterator[Note]:
     line = exchange.command
     assert line is not None
-    objection = line.objection.code if line.objection else ""
     if line.name == "DELE" and line.message not in exchange.maildrop.marks:
         yield Note("warn", words("why.accepted-no-message", **known), cite)
         return
@@ -107,9 +108,9 @@ def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str
         yield Note("info", _changes(exchange, exchange.capabilities_before, words), citation(2449, "5"))
     if "stuffed" in known and (more := _filled(page, known, "ok.stuffed")):
         yield Note("info", more, citation(1939, "3"))
-    if objection == "wrong-state":
+    if line.has("wrong-state"):
         yield Note("warn", words("why.accepted-against-rfc", **known), cite)
-    elif line.spec is not None and objection in _MALFORMED:
+    elif line.spec is not None and any(map(line.has, _MALFORMED)):
         yield Note("warn", words("why.accepted-argument", **known, syntax=line.spec.syntax), cite)
 
 
@@ -150,11 +151,7 @@ def _err(
         if text is None and why != "code":
             template = words.get(f"why.{why}") or words.get("why.refused")
             text = fill(template or "", known) or words("why.refused", **known)
-    from_code = row is not None and why in (
-        "credentials",
-        "before-proof",
-        "tls-required",
-    )  # the reason was read off the code
+    from_code = row is not None and why in _FROM_CODE
     if text:
         yield Note("err", text, citation(row.rfc, row.section) if row and from_code else cite)
     if (
@@ -165,7 +162,7 @@ def _err(
         and (note := _filled(code_page, known, "note"))
     ):
         yield Note("info" if text else "err", note, citation(row.rfc, row.section))
-    if from_code and why == "credentials" and exchange.name == "AUTH" and not exchange.tls:
+    if why == "credentials" and exchange.name == "AUTH" and not exchange.tls:
         yield Note("info", words("why.perhaps-tls"), citation(3206, "5"))
     if line.name == "PASS" and line.has("trailing-space"):
         yield Note("info", words("why.space-at-end"), citation(1939, "7"))

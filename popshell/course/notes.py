@@ -119,7 +119,9 @@ WHY: Mapping[str, Reason] = MappingProxyType(
             {"code": "AUTH", "command": ("USER",)},
             {"code": "AUTH", "answer": ("none",)},
         ),
-        "credentials": _met(lambda spec: spec.logs_in, {"code": "AUTH"}),
+        "credentials": _met(
+            lambda spec: spec.logs_in, {"code": "AUTH"}, {"command": ("AUTH",), "answer": ("sent",), "served": ("yes",)}
+        ),
         "code": Reason(tuple({"code": code, "command": _NOT_QUIT} for code in RESPONSE_CODES)),
         **{code: _against(code) for code in ("leading-space", "tab", "control", "too-long")},
         "wrong-state": _against("wrong-state", _always),
@@ -147,10 +149,10 @@ WHY: Mapping[str, Reason] = MappingProxyType(
         "not-supported": _met(_may_lack, {"served": ("no",)}),
         "unknown-mechanism": _met(_takes(Kind.MECHANISM), {"served": ("mechanism",)}),
         "unknown-language": _met(_takes(Kind.LANGUAGE), {"argument": True}),
-        "unseen-message": _met(lambda s: _takes(Kind.MESSAGE)(s) and not _may_lack(s), {"listed": False}),
         "perhaps-lacking": _met(
             lambda spec: _may_lack(spec) and not spec.continues and spec.name != "USER", {"served": ("unknown",)}
         ),
+        "unseen-message": _met(_takes(Kind.MESSAGE), {"listed": False}),
         "refused": Reason(({},), _always),
     }
 )
@@ -305,7 +307,8 @@ def facts_of(page: str, key: str) -> frozenset[str]:
         known |= {p.name for p in given if p.kind is not Kind.WORD} & TYPED
     if section == "ok":
         of_ok = OF_OK.get(name, {})
-        known |= set(of_ok[word if word in of_ok else ""].names) if of_ok else set()
+        given_by = of_ok.get(word) or of_ok.get("")
+        known |= set(given_by.names) if given_by else set()
     if word == "no-such-message":
         known.add("last")
     if name in _MARKING:

@@ -86,8 +86,7 @@ class Seen:
     served: str = ""
     #: what the client sent to prove who it is, AUTH only: `none`, `cancelled`, `not-base64`, `unreadable`, `sent`
     answer: str = ""
-    #: whether the reply shows the whole maildrop, in rows that can all be read; and whether there is nothing in it
-    whole: bool = False
+    #: whether the reply shows a maildrop without messages
     empty: bool = False
     challenges: tuple[str, ...] = ()
     octets: int = 0
@@ -135,7 +134,6 @@ PREMISES: Mapping[str, Callable[[Any, Seen], bool]] = {
     "listed": lambda wanted, seen: seen.listed is wanted,
     "served": lambda wanted, seen: seen.served in wanted,
     "answer": lambda wanted, seen: seen.answer in wanted,
-    "whole": lambda wanted, seen: seen.whole is wanted,
     "empty": lambda wanted, seen: seen.empty is wanted,
     "challenge": lambda wanted, seen: any(re.search(wanted, text) for text in seen.challenges),
     "longer": lambda wanted, seen: seen.octets > wanted,
@@ -233,7 +231,6 @@ def seen_in(exchange: Exchange) -> Seen:
         listed=None if number is None else number in view.numbers or number in view.sizes or number in view.unique_ids,
         served=_served(exchange),
         answer=_answer(exchange) if line.name == "AUTH" else "",
-        whole=exchange.ok and whole(exchange),
         empty=exchange.ok and _empty(exchange),
         octets=len(exchange.sent.partition(CRLF)[0]) + 2,
         follows=line.context.follows,
