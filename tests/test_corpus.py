@@ -46,8 +46,8 @@ MASKED = {
 }
 #: A number is bounded by its line alone (RFC 1939 §7), so this one is no bad number any more.
 UNBOUND = "RETR 99999999999999999999"
-#: Rows that cannot be read: version 1 called this an empty maildrop.
-UNREADABLE = ["1 x", "foo", "-1 5"]
+#: Of rows that cannot be read version 1 took the maildrop to be empty, and said so: notes and diagnostics differ.
+UNREADABLE = "server-odd-counts"
 #: Transcripts that lost what had come of a reply when the server closed within it: they hold it now.
 MENDED = {
     "server-closes-mid-listing": ["S: 1 100", "S: 2 2"],
@@ -81,8 +81,6 @@ def masked(row: Any, lines: dict[str, tuple[str, str]]) -> Any:
         command["name"], command["line"] = lines[command["line"]]
     if command is not None and command["line"] == UNBOUND:
         command["diagnostics"] = []
-    if row["lines"] == UNREADABLE:
-        row["notes"] = []
     return row
 
 
@@ -108,6 +106,8 @@ def test_json_and_transcripts_are_those_of_version_1(target: Target) -> None:
         for kind, read, now in (("jsonl", records, output), ("txt", transcript, saved)):
             wanted, found = (read(text, practice=practice) for text in (kept(case.name, kind), now))
             wanted = [masked(row, MASKED.get(case.name, {})) for row in wanted]
+            for record in [*wanted, *found] if kind == "jsonl" and case.name == UNREADABLE else ():
+                record["notes"] = (record["command"] or {})["diagnostics"] = []
             if kind == "txt" and case.name in MENDED:
                 found = [row for row in found if row not in MENDED[case.name]]
             if wanted != found:
