@@ -342,7 +342,8 @@ class Connection:
             if response is None:
                 problem = no_status(raw)
                 if problem.ends or pending.line is None:
-                    return self._break(pending, problem if problem.ends else Problem("not-pop3"), raw, now)
+                    problem = problem if problem.ends else Problem("not-pop3", problem.speaks)
+                    return self._break(pending, problem, raw, now)
                 return self._without_status(pending, pending.line, problem, raw, now)
             if response.status is Status.CONTINUE:
                 if pending.line is None or not pending.line.continues:

@@ -15,7 +15,7 @@ code; its words stand in `messages.toml`, `[problem]`.
 | `flood` | too many such lines, or for too long; the connection is closed |
 | `bare-lf` | a status line that ends with LF alone |
 | `lower-case` | `+ok` or `-err`: indicators are upper case (RFC 1939 §3) |
-| `no-status` | a reply whose first word is empty or resembles an indicator, as `+ERR`; the session goes on |
+| `no-status` | a reply whose first word is empty or resembles an indicator (`speaks`), as `+ERR`; the session goes on |
 | `not-pop3` | the first word is neither `+OK` nor `-ERR`; `speaks` says what it looks like, "" if unknown |
 | `challenge` | `+ ` although no AUTH is under way |
 | `status-too-long`, `line-too-long`, `content-too-long`, `too-many-lines` | a limit (`wire.ReplyLimits`) |
@@ -63,7 +63,7 @@ JSON_VERSIONS = (1, 2)
 
 
 class Problem(NamedTuple):
-    """A fault by its stable code. `speaks` is the protocol that `not-pop3` looks like: imap, smtp, http, tls, ssh.
+    """A fault by its stable code. `speaks` is what it looks like: imap, smtp, http, tls, ssh, or the indicator ok, err.
 
     `lines` and `octets` say how many were counted, where the record does not hold each of them.
     """
