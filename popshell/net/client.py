@@ -39,6 +39,9 @@ from popshell.session import Step
 if TYPE_CHECKING:
     from datetime import datetime
 
+#: Octets that are read at a time.
+_READ_SIZE = 1 << 15
+
 
 class TlsFacts(NamedTuple):
     """What a handshake settled. Texts come from the peer's certificate: show them through `popshell.visible` only.
@@ -422,6 +425,8 @@ class Transport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        # asyncio reads 256 KiB at a time: lines of a flood keep a key and a signal waiting for 0.2 s and more.
+        transport.max_size = _READ_SIZE  # type: ignore[attr-defined]
         transport.pause_reading()  # until connect() has returned
 
     def data_received(self, data: bytes) -> None:

@@ -239,7 +239,8 @@ class Exchange:
 
     def status_line(self) -> bytes:
         """The first line as it arrived, its CRLF cut off."""
-        return self.received.partition(b"\r\n")[0]
+        end = self.received.find(CRLF)  # no partition: what follows may be 64 MiB
+        return self.received[:end] if end >= 0 else self.received
 
     def raw_content(self) -> bytes:
         """The multi-line part as far as it arrived: byte-stuffed, with terminator; b"" if there is none."""

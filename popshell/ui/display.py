@@ -89,7 +89,8 @@ class Display:
                     key = "shell.overdue" if due.command else "shell.overdue-greeting"
                     shell.say(key, style="warn", command=self._name(due), seconds=limit)
             case events.Unanswered(exchange=exchange):
-                if exchange.problem is not None and exchange.problem.code == "no-terminator":
+                left = shell.link is not None and shell.link.how is End.LEFT  # the user is gone
+                if exchange.problem is not None and exchange.problem.code == "no-terminator" and not left:
                     self._rest(exchange)
             case events.TlsStarted(facts=facts):
                 known = {"version": "TLS", "cipher": "", **facts}

@@ -158,8 +158,6 @@ class Screen:
         self.page = ""
         code = exchange.problem.code if exchange.problem else ""
         raw = exchange.raw_content()
-        if code == "unasked-rows" and self.echoes:
-            raw = "".join(exchange.received_lines()).encode("utf-8", "surrogateescape")
         if exchange.problem is not None and not exchange.problem.unasked and not (raw and code == "no-terminator"):
             return self._evidence(exchange)
         if start == 0 and not begun and exchange.received and code != "unasked-rows":
@@ -169,6 +167,8 @@ class Screen:
             return stream.Shown(0, 0)
         if most is None:
             most = max(self._most_of(raw, 0) - start, 0) if begun else self._most_of(raw, start)
+        if code == "unasked-rows" and self.echoes:
+            raw = _redacted(exchange, raw, start + most)
         hidden = self.text_of("shell.hidden") or "+{octets}"
         view = stream.View(self._look, self._window(), most, self.longest, hidden)
         return stream.write_content(self.out, raw, rules.body_kind(exchange.name), view, first=start)
@@ -244,6 +244,13 @@ class Screen:
         self.lines(wrap([("note", text)], self.look, "     ", "     "))
 
 
+def _redacted(exchange: Exchange, raw: bytes, most: int) -> bytes:
+    """`raw` with the secrets masked in its first `most` lines: there may be 200,000 more, of which none is shown."""
+    *lines, rest = raw.split(b"\r\n", most)
+    shown = exchange.redact("".join(line.decode("utf-8", "surrogateescape") + "\r\n" for line in lines))
+    return shown.encode("utf-8", "surrogateescape") + rest
+
+
 class PlainScreen(Screen):
     """Words instead of signs, no escapes but those of a theme, no cap: for pipes, dumb terminals and screen readers."""
 
@@ -293,8 +300,8 @@ class PlainScreen(Screen):
 
             return await asyncio.get_running_loop().run_in_executor(None, getpass, question)
         # Not getpass: the reader of the commands waits at the same terminal, and one of both would get the password.
+        await self._forget_ahead()
         with Terminal(0).unseen():
-            await self._forget_ahead()
             self.out.write(question)
             self.out.flush()
             secret = await self._answer()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import termios
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +85,31 @@ def test_signal(where: str, number: signal.Signals, terminal: Terminals, peer: P
     assert shell.exit_code() == 128 + number
     left_clean(shell)
     assert "QUIT" not in server.heard
+
+
+def test_signal_in_a_flood(terminal: Terminals, peer: Peers) -> None:
+    """A peer that sends as fast as the network takes it keeps no signal waiting: a reply, and what nobody asked for."""
+    floods = {"RETR 1": b"a line of a mail without end\r\n", "LIST 1": b"1 100\r\n", "STAT": b"-ERR flood\r\n"}
+    for number, (line, data) in zip((signal.SIGTERM, signal.SIGHUP, signal.SIGTERM), floods.items(), strict=True):
+        server = peer({line: b"+OK\r\n"})
+        shell = logged_in(terminal, server)
+        shell.type(line + "\r")
+        server.wait(line)
+        over = threading.Event()
+
+        def flood(server: Peer = server, data: bytes = data, over: threading.Event = over) -> None:
+            with contextlib.suppress(OSError):
+                while not over.is_set():
+                    server.say(data * 2_000)
+
+        thread = threading.Thread(target=flood, daemon=True)
+        thread.start()
+        shell.signal(number)
+        assert shell.exit_code() == 128 + number, line
+        left_clean(shell)
+        over.set()
+        thread.join(10)
+        assert "QUIT" not in server.heard
 
 
 def test_two_signals_at_once(terminal: Terminals) -> None:
