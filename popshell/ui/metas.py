@@ -220,7 +220,19 @@ async def ladder(shell: Shell, argument: str) -> None:
 async def more(shell: Shell, argument: str) -> None:
     if argument not in ("", "all"):
         raise Misused
-    shell.more(everything=bool(argument))
+    rest, before = shell.rest, shell.screen.page
+    if rest is None:
+        shell.say("shell.no-more")
+        return
+    if rest.exchange is not None:
+        shell.reply(rest.exchange, rest.start, 1 << 40 if argument else None)
+        return
+    if argument:
+        shell.screen.styled("".join(rest.rows))
+        shell.rest = None
+    else:
+        shell.page("".join(rest.rows))
+    shell.screen.page = before + shell.screen.page
 
 
 async def pager(shell: Shell, argument: str) -> None:

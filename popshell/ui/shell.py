@@ -173,21 +173,6 @@ class Shell:
         if self.rest:
             self.say("shell.more", left=shown.left, total=start + shown.total)
 
-    def more(self, everything: bool) -> None:
-        """Go on with what was not shown of a long page or reply."""
-        rest, before = self.rest, self.screen.page
-        if rest is None:
-            self.say("shell.no-more")
-        elif rest.exchange is not None:
-            self.reply(rest.exchange, rest.start, 1 << 40 if everything else None)
-        else:
-            if everything:
-                self.screen.styled("".join(rest.rows))
-                self.rest = None
-            else:
-                self.page("".join(rest.rows))
-            self.screen.page = before + self.screen.page
-
     @property
     def again(self) -> str:
         """How another try begins: inside the shell, or on the command line, where the first one ends the program."""
