@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import pytest
-from support import rehearse
+from support import over, rehearse
 
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.explain import Note, citation, explain, explain_line, facts, pages, suggestion, warning
@@ -124,8 +123,8 @@ OKS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(("lines", "key", "options"), OKS, ids=[f"{lines[-1]} {key}" for lines, key, _ in OKS])
+@over("language", LANGUAGES)
+@over("lines, key, options", OKS)
 def test_ok(lines: tuple[str, ...], key: str, options: dict[str, Any], language: str) -> None:
     exchange = last(*lines, **options)
     assert exchange.ok
@@ -245,8 +244,8 @@ ERRS: list[tuple[tuple[str, ...], str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(("lines", "why", "options"), ERRS, ids=[f"{lines[-1][:40]!r} {why}" for lines, why, _ in ERRS])
+@over("language", LANGUAGES)
+@over("lines, why, options", ERRS)
 def test_err(lines: tuple[str, ...], why: str, options: dict[str, Any], language: str) -> None:
     exchange = last(*lines, **options)
     assert exchange.response is not None
@@ -317,18 +316,15 @@ def test_every_reason_that_a_page_names_can_come_to_that_command() -> None:
             assert REASONS[why](spec), (spec.name, why)
 
 
-@pytest.mark.parametrize(("moves", "why"), OTHERS)
-@pytest.mark.parametrize("language", LANGUAGES)
+@over("moves, why", OTHERS)
+@over("language", LANGUAGES)
 def test_reasons_of_other_servers(moves: tuple[str, ...], why: str, language: str) -> None:
     exchange = real(*moves)
     assert reason(exchange) == why
     assert notes(exchange, language)[0].sort == "err"
 
 
-@pytest.mark.parametrize(
-    ("line", "why"),
-    [("USER x", "before-proof"), (f"AUTH PLAIN {PLAIN}", "credentials"), ("AUTH PLAIN", "before-proof")],
-)
+@over("line, why", [("USER x", "before-proof"), (f"AUTH PLAIN {PLAIN}", "credentials"), ("AUTH PLAIN", "before-proof")])
 def test_under_tls_clear_text_is_not_to_blame(line: str, why: str) -> None:
     assert reason(replace(real(f"C: {line}", "S: -ERR [AUTH] no clear text"), tls=True)) == why
 
@@ -354,8 +350,8 @@ CODES: list[tuple[str, Any, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(("code", "made", "sorts"), CODES)
+@over("language", LANGUAGES)
+@over("code, made, sorts", CODES)
 def test_codes(code: str, made: Any, sorts: list[str], language: str) -> None:
     found = notes(made(), language)
     assert [note.sort for note in found] == sorts
@@ -366,9 +362,9 @@ def test_codes(code: str, made: Any, sorts: list[str], language: str) -> None:
 BAD_PLAIN = "AUTH PLAIN AGxlYXJuZXIAd3Jvbmc="
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(
-    ("exchange", "page", "more"),
+@over("language", LANGUAGES)
+@over(
+    "exchange, page, more",
     [
         (lambda: last("USER learner", "PASS wrong"), "PASS", []),
         (lambda: last("USER learner", "PASS wrong", tls=True), "PASS", []),
@@ -387,7 +383,7 @@ def test_a_refused_login_is_explained_once_and_want_of_tls_not_named_under_tls(
     assert found[0].cite.startswith("RFC 3206 §")
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@over("language", LANGUAGES)
 def test_quit_before_the_login_erases_nothing_and_does_not_say_so(language: str) -> None:
     words = CATALOG.words(language)
     before, after = (
@@ -399,12 +395,12 @@ def test_quit_before_the_login_erases_nothing_and_does_not_say_so(language: str)
     assert words("undo.never") in after
 
 
-@pytest.mark.parametrize(("language", "listed"), [("en", "1, 3"), ("zh-Hant", "1、3")])
+@over("language, listed", [("en", "1, 3"), ("zh-Hant", "1、3")])
 def test_numbers_in_a_row_stand_as_the_language_has_them(language: str, listed: str) -> None:
     assert any(listed in note.text for note in notes(last(*LOGIN, "DELE 3", "DELE 1"), language))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@over("language", LANGUAGES)
 def test_lang_refused_may_mean_that_there_is_no_lang(language: str) -> None:
     """Without a code the two cannot be told apart, so the note names both."""
     (note,) = notes(real("C: LANG de", "S: -ERR Unknown command."), language)
@@ -412,8 +408,8 @@ def test_lang_refused_may_mean_that_there_is_no_lang(language: str) -> None:
     assert note.text != CATALOG.words(language)("why.refused")
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
+@over(
+    "typed, meant",
     [
         *(("STA", "STAT"), ("RERT", "RETR"), ("QIUT", "QUIT"), ("DEL", "DELE"), ("LSIT", "LIST"), ("CAP", "CAPA")),
         *(("STATUS", "STAT"), ("DELETE", "DELE"), ("SECRET", None), ("HELO", None), ("XYZZY", None), ("LOGIN", None)),
@@ -430,7 +426,7 @@ def test_a_name_refused_with_auth_in_clear_text_is_want_of_tls() -> None:
     assert reason(replace(refused, tls=True)) == "before-proof"
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@over("language", LANGUAGES)
 def test_a_code_at_quit_advises_nothing_that_cannot_be_done_any_more(language: str) -> None:
     exchange = last(*LOGIN, "DELE 1", "QUIT", faults={"update_fails": True})
     assert exchange.response is not None
@@ -438,7 +434,7 @@ def test_a_code_at_quit_advises_nothing_that_cannot_be_done_any_more(language: s
     assert [note.text for note in notes(exchange, language)] == [template(language, "commands/QUIT", "err.refused")]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@over("language", LANGUAGES)
 def test_unknown_codes(language: str) -> None:
     found = notes(real(*IN, "C: NOOP", "S: -ERR [X-OWN/THING] mine"), language)
     assert [(note.sort, note.cite) for note in found] == [("err", "RFC 1939 §5"), ("info", "RFC 2449 §8")]
@@ -451,8 +447,8 @@ A, T = {"state": "AUTHORIZATION", "after": "AUTHORIZATION"}, {"state": "TRANSACT
 NO_MARKS: dict[str, object] = {"marked": 0, "marks": ""}
 
 
-@pytest.mark.parametrize(
-    ("lines", "known"),
+@over(
+    "lines, known",
     [
         ((), {"state": "CLOSED", "after": "AUTHORIZATION", "stamp": STAMP}),
         (("user learner",), {**A, **NO_MARKS, "command": "USER", "argument": "learner", "name": "learner"}),
@@ -503,8 +499,8 @@ def test_facts_of_a_message_with_dots() -> None:
     assert known["stuffed"] == message.count(b"\r\n.") + message.startswith(b".")
 
 
-@pytest.mark.parametrize(
-    ("moves", "lacking"),
+@over(
+    "moves, lacking",
     [
         ((*IN, "C: STAT", "S: +OK"), {"count", "octets"}),
         ((*IN, "C: LIST 1", "S: +OK"), {"size"}),
@@ -530,9 +526,9 @@ def received(data: bytes, *sent: str, close: bool = False) -> Exchange:
     return found[-1]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(
-    ("data", "key", "sort", "cite"),
+@over("language", LANGUAGES)
+@over(
+    "data, key, sort, cite",
     [
         (b"+OK hello <1.2@x>\r\n", "stamp", "info", "RFC 1939 §7"),
         (b"+OK hello\r\n", "plain", "info", "RFC 1939 §4"),
@@ -568,10 +564,8 @@ PROBLEMS: list[tuple[str, str, Exchange]] = [
 ]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(
-    ("code", "speaks", "exchange"), PROBLEMS, ids=[f"{code} {speaks}" for code, speaks, _ in PROBLEMS]
-)
+@over("language", LANGUAGES)
+@over("code, speaks, exchange", PROBLEMS)
 def test_problems(code: str, speaks: str, exchange: Exchange, language: str) -> None:
     assert exchange.problem is not None
     assert (exchange.problem.code, exchange.problem.speaks) == (code, speaks)
@@ -613,8 +607,8 @@ def spans(text: str, language: str = "en", **context: Any) -> Iterator[tuple[str
         yield (text[span.token.start : span.token.end] if span.token else None), span.text
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("name", COMMANDS)
+@over("language", LANGUAGES)
+@over("name", COMMANDS)
 def test_spans_of_a_command_with_all_its_arguments(name: str, language: str) -> None:
     spec = COMMANDS[name]
     text = " ".join((name, *("1" for _ in spec.params)))
@@ -657,9 +651,9 @@ def test_secrets_in_spans_are_not_shown() -> None:
     assert MASK not in "".join(text for _, text in told)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(
-    ("text", "code", "context"),
+@over("language", LANGUAGES)
+@over(
+    "text, code, context",
     [
         ("", "empty", {}),
         (" CAPA", "leading-space", {}),
@@ -699,8 +693,8 @@ def test_a_warning_for_a_slip_names_the_command_meant() -> None:
     assert "STAT" in warning(parse("STTA"), "unknown-command", CATALOG.words("en"))
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
+@over(
+    "typed, meant",
     [
         ("RERT", "RETR"),
         ("LSIT", "LIST"),
