@@ -10,16 +10,18 @@ import functools
 import os
 import re
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support import each, over
 
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled
 from popshell.course.lesson import fingerprint
-from popshell.lint import lint as subcommand
+from popshell.lint import doctorlint, files, lint
 from popshell.lint.files import read_tree
 from popshell.lint.lint import CLEAN, FAULTY, RULES, USAGE, examine, fix_dialogues, in_words, mark_translated, run_lint
 
@@ -50,10 +52,9 @@ def copy(clean: Path, tmp_path: Path) -> Copy:
     return Copy(root)
 
 
-@pytest.fixture
-def linked(clean: Path, tmp_path: Path) -> Copy:
+def link(clean: Path, folder: Path) -> Copy:
     """A copy of hard links: made faster, and to be changed by `Copy.write` only, which puts a new file in place."""
-    root = tmp_path / "lessons"
+    root = folder / "lessons"
     shutil.copytree(clean, root, copy_function=os.link)
     return Copy(root)
 
@@ -592,8 +593,21 @@ def test_clean_copy_has_no_fault(clean_findings: list[Where]) -> None:
     assert clean_findings == []
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_broken_copy_has_exactly_these_faults(name: str, clean_findings: list[Where], linked: Copy) -> None:
+@pytest.fixture
+def parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a copy only what was changed is parsed anew: a text that was seen at that place has its Source already."""
+    source, ours = functools.cache(files.Source), Catalog((bundled(),))
+    for module in (files, lint):
+        monkeypatch.setattr(module, "Source", source)
+    monkeypatch.setattr(lint, "Catalog", lambda roots: ours if roots == (bundled(),) else Catalog(roots))
+    monkeypatch.setattr(doctorlint, "read", functools.cache(doctorlint.read))
+
+
+@over("name", CASES)
+def test_broken_copy_has_exactly_these_faults(
+    name: str, clean: Path, clean_findings: list[Where], tmp_path: Path, parsed_once: None
+) -> None:
+    linked = link(clean, Path(tempfile.mkdtemp(dir=tmp_path)))
     wanted = CASES[name](linked)
     assert wanted
     findings = examine(linked.root).findings
@@ -607,7 +621,7 @@ def test_broken_copy_has_exactly_these_faults(name: str, clean_findings: list[Wh
 # -- words for authors -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@over("language", LANGUAGES)
 def test_every_rule_has_its_words(language: str) -> None:
     named = {key.partition(".")[2] for key in iter(words(language).keys()) if key.startswith("lint.")}
     assert named == {*(code for rule in RULES for code in rule.codes.split()), "rewritten"}
@@ -660,15 +674,18 @@ def test_run_writes_to_standard_output(clean: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out
 
 
-def test_run_without_a_directory_takes_the_bundled_lessons() -> None:
+def test_run_without_a_directory_takes_the_bundled_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
+    examined: list[Path] = []
+    monkeypatch.setattr(lint, "examine", lambda root: examined.append(root) or lint.Report((), 0, 0))
     assert ran(None) == ran(LESSONS)
+    assert examined == [LESSONS] * 2
 
 
 def test_in_a_zip_nothing_is_rewritten(copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy.change(NOOP, "still here", "not here")
     packed = shutil.make_archive(str(tmp_path / "packed"), "zip", copy.root)
     with zipfile.ZipFile(packed) as file:
-        monkeypatch.setattr(subcommand, "bundled", lambda: zipfile.Path(file))
+        monkeypatch.setattr(lint, "bundled", lambda: zipfile.Path(file))
         code, said = ran(None, fix=True)
     assert code == FAULTY
     assert said[0].startswith(f"{NOOP}:")
@@ -776,36 +793,35 @@ def test_without_its_maildrop_nothing_is_played(course: Copy) -> None:
     assert fix_dialogues(course.root) == []
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda text: text.replace('"do"', "do"),
-        lambda text: text.replace('"one"', '"../one"'),
-        lambda text: text.replace('"one"', "1"),
-        lambda text: text.replace("Count the mail", "Count the m\udcffil"),
-        lambda text: text + "x" * (1 << 20),
-        lambda text: None,
-    ],
-    ids=["no TOML", "no maildrop's name", "no text", "not UTF-8", "too large", "missing"],
-)
-def test_without_its_english_head_nothing_is_judged(spoil: Callable[[str], str | None], course: Copy) -> None:
+#: Each way to spoil the head, and the fault that it is; None is a file that is not there.
+SPOILT: list[tuple[str, Callable[[str], str | None]]] = [
+    ("bad-head", lambda text: text.replace('"do"', "do")),
+    ("bad-lesson", lambda text: text.replace('"one"', '"../one"')),
+    ("bad-lesson", lambda text: text.replace('"one"', "1")),
+    ("not-utf-8", lambda text: text.replace("Count the mail", "Count the m\udcffil")),
+    ("too-large", lambda text: text + "x" * (1 << 20)),
+    ("missing-file", lambda text: None),
+]
+
+
+def test_without_its_english_head_nothing_is_judged(course: Copy) -> None:
     """Which maildrop the dialogues are of, only the head knows: with another one all of them would be called untrue."""
-    text = spoil(course.read("en/01-mine.md"))
-    if text is None:
-        (course.root / "en" / "01-mine.md").unlink()
-    else:
-        course.write("en/01-mine.md", text.encode("utf-8", "surrogateescape"))
-    places = [(code, path) for code, path, _ in found(course.root)]
-    assert [code for code, path in places if path == "en/01-mine.md"] in (
-        ["bad-head"],
-        ["bad-lesson"],
-        ["not-utf-8"],
-        ["too-large"],
-        ["missing-file"],
-    )
-    assert {code for code, path in places if path != "en/01-mine.md"} <= {"stale"}
-    course.change("zh-Hant/01-mine.md", "1 21", "9 99")
-    assert fix_dialogues(course.root) == []
+    path, other = "en/01-mine.md", "zh-Hant/01-mine.md"
+    whole, chinese = course.read(path), course.read(other)
+
+    def check(fault: str, spoil: Callable[[str], str | None]) -> None:
+        text = spoil(whole)
+        course.write(path, (text or "").encode("utf-8", "surrogateescape"))
+        if text is None:
+            (course.root / path).unlink()
+        places = [(code, place) for code, place, _ in found(course.root)]
+        assert [code for code, place in places if place == path] == [fault]
+        assert {code for code, place in places if place != path} <= {"stale"}
+        course.change(other, "1 21", "9 99")
+        assert fix_dialogues(course.root) == []
+        course.write(other, chinese)
+
+    each(SPOILT, check)
 
 
 def test_its_citations_are_proved(course: Copy) -> None:
@@ -821,7 +837,7 @@ def test_a_lesson_is_wanted_in_both_languages(course: Copy) -> None:
     assert sorted(found(course.root)) == sorted(("missing-file", path, 0) for path in wanted)
 
 
-@pytest.mark.parametrize("text", ["lessons = [", 'id = "mine"\nlessons = ["../01-mine", 3]\n', 'id = "mine"\n'])
+@over("text", ["lessons = [", 'id = "mine"\nlessons = ["../01-mine", 3]\n', 'id = "mine"\n'])
 def test_a_course_that_cannot_be_read_names_no_lessons(text: str, course: Copy) -> None:
     course.write("course.toml", text)
     places = found(course.root)

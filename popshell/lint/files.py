@@ -190,8 +190,9 @@ def _decode(path: str, data: bytes, findings: list[Finding]) -> str | None:
     if found := _LINE_END.search(text):
         findings.append(Finding(path, text.count("\n", 0, found.start()) + 1, "line-ends"))
         text = _LINE_END.sub("\n", text)
-    for number, row in enumerate(text.split("\n"), 1):
-        if unseen := sorted({ch for ch in row if ch != "\t" and unicodedata.category(ch) in _UNSEEN}):
+    doubtful = {ch for ch in set(text) - {"\n", "\t"} if unicodedata.category(ch) in _UNSEEN}
+    for number, row in enumerate(text.split("\n") if doubtful else (), 1):
+        if unseen := sorted(doubtful.intersection(row)):
             shown = " ".join(show(ch, keep="") for ch in unseen)
             findings.append(Finding(path, number, "unseen", {"characters": shown}))
     return text
