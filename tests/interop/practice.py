@@ -14,7 +14,7 @@ import ssl
 import struct
 import threading
 import tomllib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -115,6 +115,20 @@ def serving(server: MailServer, **how: Any) -> Iterator[tuple[int, str]]:
         with suppress(RuntimeError):  # it failed, and its loop is closed
             loop.call_soon_threadsafe(stop.set)
         thread.join()
+
+
+async def together(rows: Iterable[tuple[Any, ...]], check: Callable[..., Awaitable[None]]) -> None:
+    """Check rows at the same time, for servers pause after a refusal; all that fail are reported."""
+    rows, gate = list(rows), asyncio.Semaphore(8)
+
+    async def one(*row: Any) -> None:
+        async with gate:
+            await check(*row)
+
+    found = await asyncio.gather(*(one(*row) for row in rows), return_exceptions=True)
+    failed = [f"{row!r}:\n    {error!r}" for row, error in zip(rows, found, strict=True) if error is not None]
+    assert rows, "the table is empty"
+    assert not failed, f"{len(failed)} of {len(rows)} rows fail:\n" + "\n".join(failed)
 
 
 def run(coroutine: Coroutine[Any, Any, None], seconds: float = 30) -> None:

@@ -12,9 +12,11 @@ import re
 import shlex
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
+from support import over
 
 from interop.practice import PASSWORD, USER, default_messages, mail_server, serving, trusting
 from interop.programs import call, need
@@ -57,8 +59,8 @@ LOGINS = {
 }
 
 
-@pytest.mark.parametrize("tls", ["none", "stls", "implicit"])
-@pytest.mark.parametrize("login", LOGINS)
+@over("tls", ["none", "stls", "implicit"])
+@over("login", LOGINS)
 def test_curl(tmp_path: Path, ca: Path, tls: str, login: str) -> None:
     options, command = LOGINS[login]
     with serving(mail_server(PLAIN), implicit_tls=tls == "implicit") as (port, pem):
@@ -122,7 +124,7 @@ def test_curl_deletes_by_quit(tmp_path: Path) -> None:
 # poplib
 
 
-@pytest.mark.parametrize("tls", ["none", "stls", "implicit"])
+@over("tls", ["none", "stls", "implicit"])
 def test_poplib(monkeypatch: pytest.MonkeyPatch, tls: str) -> None:
     monkeypatch.setattr(poplib, "_MAXLINE", 65536)
     server = mail_server()
@@ -175,10 +177,11 @@ def test_poplib_with_apop() -> None:
 # mpop
 
 
-@pytest.mark.parametrize("delivery", ["maildir", "mbox"])
-@pytest.mark.parametrize("tls", ["none", "stls", "implicit"])
+@over("delivery", ["maildir", "mbox"])
+@over("tls", ["none", "stls", "implicit"])
 def test_mpop(tmp_path: Path, ca: Path, tls: str, delivery: str) -> None:
     program = need("mpop")
+    tmp_path = Path(tempfile.mkdtemp(dir=tmp_path))
     inbox = tmp_path / "inbox"
     for folder in ("cur", "new", "tmp") if delivery == "maildir" else ():
         (inbox / folder).mkdir(parents=True)
@@ -246,9 +249,10 @@ def test_mpop_refuses_a_certificate_for_another_name(tmp_path: Path, ca: Path) -
 # fetchmail
 
 
-@pytest.mark.parametrize("tls", ["none", "stls", "implicit"])
+@over("tls", ["none", "stls", "implicit"])
 def test_fetchmail(tmp_path: Path, ca: Path, tls: str) -> None:
     program = need("fetchmail")
+    tmp_path = Path(tempfile.mkdtemp(dir=tmp_path))
     got = tmp_path / "got"
     got.mkdir()
     deliver = tmp_path / "deliver"

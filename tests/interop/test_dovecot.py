@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from support import over
 
 from interop.dovecot import Dovecot, dovecot
 from interop.practice import listening, mail_server, run, until
@@ -43,7 +44,7 @@ async def opened(talk: Talk, mode: TlsMode, user: str) -> Exchange:
     return (await talk.ask_all(f"USER {user}", "PASS secret"))[1]
 
 
-@pytest.mark.parametrize("mode", TlsMode)
+@over("mode", TlsMode)
 def test_a_session(server: Dovecot, mode: TlsMode) -> None:
     async def body() -> None:
         ca = None if mode is TlsMode.NONE else server.ca_file
@@ -82,7 +83,7 @@ def test_a_session(server: Dovecot, mode: TlsMode) -> None:
     run(body())
 
 
-@pytest.mark.parametrize("mode", [TlsMode.IMPLICIT, TlsMode.STLS])
+@over("mode", [TlsMode.IMPLICIT, TlsMode.STLS])
 def test_a_certificate_that_nobody_vouches_for(server: Dovecot, mode: TlsMode) -> None:
     async def body() -> None:
         with pytest.raises(NetError) as caught:
@@ -94,7 +95,7 @@ def test_a_certificate_that_nobody_vouches_for(server: Dovecot, mode: TlsMode) -
 
 
 def test_a_certificate_for_another_name(server: Dovecot, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def here(host: str, port: int) -> object:
+    async def here(host: str, port: int, *_: object) -> object:
         return [(socket.AF_INET, ("127.0.0.1", port))]
 
     monkeypatch.setattr(client, "resolve", here)
@@ -220,7 +221,7 @@ SCRIPTS: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@over("name", SCRIPTS)
 def test_the_practice_server_says_what_dovecot_says(server: Dovecot, name: str) -> None:
     """The first word, the number of lines, and the numbers of STAT and LIST; texts are free (RFC 1939 §5)."""
     user = {"quit": "user5"}.get(name, "user4")

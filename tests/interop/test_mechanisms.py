@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from support import over
 
 from interop.cyrus import cyrus
 from interop.dovecot import Dovecot, dovecot
-from interop.practice import PASSWORD, USER, default_messages, listening, mail_server, run, serving
+from interop.practice import PASSWORD, USER, default_messages, listening, mail_server, run, serving, together
 from interop.programs import call, need
 from interop.talk import Talk, talking
 from popshell.net.address import Destination, parse_address
@@ -94,45 +96,38 @@ async def authenticate(talk: Talk, name: str, login: Credentials, *, initial: bo
     return answer, client
 
 
-@pytest.mark.parametrize("name", [*PASSWORDS])
-def test_dovecot(server: Dovecot, name: str) -> None:
-    async def body() -> None:
-        for initial in (True, False):
-            for secret in (server.password, "wrong"):
-                for binding in (None, b"x" * 32):
-                    where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, ca_file=server.ca_file)
-                    async with talking(where) as talk:
-                        await talk.next()
-                        capa = await talk.ask("CAPA")
-                        assert name in (talk.connection.capabilities or {})["SASL"], capa
-                        login = Credentials("user1", secret, binding=binding)
-                        answer, client = await authenticate(talk, name, login, initial=initial)
-                        right = secret == server.password
-                        assert (answer.ok, client.outcome(answer.ok)) == (right, None), answer.status_line()
+def test_dovecot(server: Dovecot) -> None:
+    async def check(name: str, initial: bool, secret: str, binding: bytes | None) -> None:
+        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, ca_file=server.ca_file)
+        async with talking(where) as talk:
+            await talk.next()
+            capa = await talk.ask("CAPA")
+            assert name in (talk.connection.capabilities or {})["SASL"], capa
+            login = Credentials("user1", secret, binding=binding)
+            answer, client = await authenticate(talk, name, login, initial=initial)
+            right = secret == server.password
+            assert (answer.ok, client.outcome(answer.ok)) == (right, None), answer.status_line()
 
-    run(body())
+    run(together(product(PASSWORDS, (True, False), (server.password, "wrong"), (None, b"x" * 32)), check))
 
 
-@pytest.mark.parametrize("name", ["XOAUTH2", "OAUTHBEARER"])
-def test_dovecot_s_tokens(server: Dovecot, name: str) -> None:
+def test_dovecot_s_tokens(server: Dovecot) -> None:
     """A refusal is JSON in a challenge, and `-ERR` comes after the fixed answer."""
 
-    async def body() -> None:
-        for initial in (True, False):
-            for token in (TOKEN, "wrong"):
-                where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, ca_file=server.ca_file)
-                async with talking(where) as talk:
-                    await talk.next()
-                    login = Credentials("user1", token, host="localhost", port=server.tls_port)
-                    answer, client = await authenticate(talk, name, login, initial=initial)
-                    named = {one.name for one in client.run.named}
-                    refused = client.run.warnings == ("token-refused",)
-                    assert answer.ok == (token == TOKEN), (answer, server.log())
-                    assert refused == (token == "wrong")
-                    assert ("status" in named) == refused, client.run.named
-                    assert client.outcome(answer.ok) is None
+    async def check(name: str, initial: bool, token: str) -> None:
+        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, ca_file=server.ca_file)
+        async with talking(where) as talk:
+            await talk.next()
+            login = Credentials("user1", token, host="localhost", port=server.tls_port)
+            answer, client = await authenticate(talk, name, login, initial=initial)
+            named = {one.name for one in client.run.named}
+            refused = client.run.warnings == ("token-refused",)
+            assert answer.ok == (token == TOKEN), (answer, server.log())
+            assert refused == (token == "wrong")
+            assert ("status" in named) == refused, client.run.named
+            assert client.outcome(answer.ok) is None
 
-    run(body())
+    run(together(product(("XOAUTH2", "OAUTHBEARER"), (True, False), (TOKEN, "wrong")), check))
 
 
 def test_dovecot_s_external(server: Dovecot) -> None:
@@ -184,31 +179,30 @@ def test_cyrus() -> None:
     rows += [("SCRAM-SHA-256", "offered", "secret", True), ("SCRAM-SHA-256", "not offered", "secret", False)]
     rows += [(name, "tls-unique", "wrong", False) for name in bound[:1]]
 
-    async def body() -> None:
-        with cyrus() as server:
-            for name, binding, secret, right in rows:
-                where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, ca_file=server.ca_file)
-                async with talking(where) as talk:
-                    await talk.next()
-                    await talk.ask("CAPA")
-                    assert name in (talk.connection.capabilities or {})["SASL"]
-                    login = Credentials(server.user, secret, plus_offered=binding == "offered")
-                    if binding == "tls-unique":
-                        session: Any = talk.transport._transport.get_extra_info("ssl_object")  # type: ignore[union-attr]
-                        data = session.get_channel_binding("tls-unique")
-                        login = login._replace(binding=data, binding_type="tls-unique", plus_offered=True)
-                    elif binding != "none":
-                        login = login._replace(binding=b"x" * 32)
-                    answer, client = await authenticate(talk, name, login, initial=True)
-                    assert (answer.ok, client.outcome(answer.ok)) == (right, None), (name, binding, answer)
+    async def check(name: str, binding: str, secret: str, right: bool) -> None:
+        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, ca_file=server.ca_file)
+        async with talking(where) as talk:
+            await talk.next()
+            await talk.ask("CAPA")
+            assert name in (talk.connection.capabilities or {})["SASL"]
+            login = Credentials(server.user, secret, plus_offered=binding == "offered")
+            if binding == "tls-unique":
+                session: Any = talk.transport._transport.get_extra_info("ssl_object")  # type: ignore[union-attr]
+                data = session.get_channel_binding("tls-unique")
+                login = login._replace(binding=data, binding_type="tls-unique", plus_offered=True)
+            elif binding != "none":
+                login = login._replace(binding=b"x" * 32)
+            answer, client = await authenticate(talk, name, login, initial=True)
+            assert (answer.ok, client.outcome(answer.ok)) == (right, None), answer
 
-    run(body())
+    with cyrus() as server:
+        run(together(rows, check))
 
 
 # -- our client against our server, under TLS --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name, row in MECHANISMS.items() if row.binds])
+@over("name", [name for name, row in MECHANISMS.items() if row.binds])
 def test_channel_binding(name: str) -> None:
     """Both ends compute it from the certificate; after another one's, the same connection still takes the right one."""
 
@@ -261,8 +255,8 @@ def practice(*names: str) -> MailServer:
     return mail_server(PLAIN, faults={"mechanisms": names or tuple(MECHANISMS)}, tokens={TOKEN: USER})
 
 
-@pytest.mark.parametrize(
-    ("name", "initial"),
+@over(
+    "name, initial",
     [
         *((name, initial) for name in ("PLAIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER") for initial in (True, False)),
         ("LOGIN", False),  # with --sasl-ir curl 7.88 sends an initial response, which MUST be rejected (RFC 5034 §4)
@@ -287,9 +281,7 @@ def test_curl(tmp_path: Path, name: str, initial: bool) -> None:
             assert (done.returncode, done.stdout) == ((0, PLAIN[0].content) if right else (67, b"")), done.stderr
 
 
-@pytest.mark.parametrize(
-    "name", ["plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "oauthbearer", "xoauth2"]
-)
+@over("name", ["plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "oauthbearer", "xoauth2"])
 def test_mpop(tmp_path: Path, name: str) -> None:
     program = need("mpop")
     server = practice(name.upper())

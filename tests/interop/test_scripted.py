@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import pytest
 import trustme
-from support import over
 
-from interop.practice import run, until
+from interop.practice import run, together, until
 from interop.scripted import Act, Answer, Piecemeal, playing
 from interop.talk import Event, Talk, talking
 from popshell.net.address import TlsMode
@@ -492,9 +491,8 @@ ROWS = (
 )
 
 
-@over("row", ROWS)
-def test_row(row: Row) -> None:
-    async def body() -> None:
+def test_rows() -> None:
+    async def check(row: Row) -> None:
         async with (
             playing(row.script) as port,
             talking(Target("127.0.0.1", port, TlsMode.NONE), limits=row.limits) as talk,
@@ -515,7 +513,7 @@ def test_row(row: Row) -> None:
             assert not talk.ended or row.ended is not None, "it ended unexpectedly"
             assert row.check is None or row.check(talk)
 
-    run(body())
+    run(together(((row,) for row in ROWS), check))
 
 
 def sent_by(row: Row, answers: int) -> int:
