@@ -8,10 +8,11 @@ function that argparse calls for gettext.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO
 
 from popshell import __version__
 from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES, Config
@@ -122,7 +123,6 @@ OPTIONS = (
     _option("--ca-out", type=Path, metavar="FILE", heading="practice", commands=("serve",)),
     _option("--host", metavar="ADDRESS", heading="practice", commands=("serve",)),
     _option("--lan", heading="practice", commands=("serve",)),
-    _option("--log", metavar="FILE", heading="practice", commands=("serve",)),
     _option("--surrogates", heading="practice", commands=("serve",)),
     _option("--maildrop", type=Path, metavar="DIR", heading="practice", commands=_PRACTICE),
     _option("--account", action="append", metavar="NAME:PASSWORD", heading="practice", commands=_PRACTICE),
@@ -134,6 +134,7 @@ OPTIONS = (
     _option("--plain", heading="output"),
     _option("--ascii", heading="output"),
     _option("--json", nargs="?", choices=("1", "2"), const="2", heading="output"),
+    _option("--log", metavar="FILE", heading="output", commands=(*_CONNECTS, "serve")),
     _option("--stop-on-err", heading="output"),
     _option("--yes", heading="output"),
     _option("--notes", choices=NOTES, heading="output"),
@@ -241,6 +242,19 @@ def _first_word(argv: Sequence[str]) -> int | None:
             return at
         at += 2 if argv[at] in with_value else 1
     return None
+
+
+def open_log(name: str, words: Words, command: str = "") -> TextIO:
+    """The file of `--log`, to be appended to, 0600. Raises Usage, also for a FIFO that is not read: it would block."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+    try:
+        return os.fdopen(os.open(name, flags, 0o600), "w", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise unwritable(name, error, words, command) from None
+
+
+def unwritable(path: object, error: OSError, words: Words, command: str = "") -> Usage:
+    return Usage(words("cli.unwritable", path=str(path), reason=error.strerror or ""), command)
 
 
 def _with_values(argv: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ from popshell.arguments import (
     Arguments,
     Usage,
     destination_of,
+    open_log,
     parse_arguments,
     peek,
     read_destination,
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
 
 DEFAULT_ACCOUNT = ("learner", "secret")
 OK, USAGE, FAILED = 0, 2, 3
-#: As a shell says that SIGPIPE ended a program: 128 and its number.
-NO_READER = 141
 
 
 def run(argv: list[str]) -> int:
@@ -100,7 +99,7 @@ def run(argv: list[str]) -> int:
         if isinstance(error, BrokenPipeError):
             # The reader of the output is gone, and with it the place for a message.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return NO_READER
+            return 141  # as a shell says that SIGPIPE ended a program: 128 and its number
         _complain(words("shell.fault", what=f"{type(error).__name__} {error.strerror or ''}"))
         return FAILED
     except Exception as error:
@@ -289,6 +288,8 @@ def _start(
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     plain = config.get("plain") or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
     options = Options(config.get("language"), config.get("notes"), yes=arguments.yes)
+    if arguments.log:
+        options.log = open_log(arguments.log, catalog.words(options.language))
     try:
         options.passwords = Passwords(arguments.password_command, arguments.password_fd, arguments.token_command)
     except PasswordError as error:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from popshell.arguments import Arguments, Usage
+from popshell.arguments import Arguments, Usage, open_log, unwritable
 from popshell.net.address import Address, TlsMode, is_loopback, text_of
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
@@ -82,25 +81,16 @@ async def _start(listener: Listener, host: str, arguments: Arguments, words: Wor
             with open(arguments.ca_out, "x", encoding="ascii") as file:
                 file.write(listener.certificate_pem())
         except OSError as error:
-            raise _unwritable(arguments.ca_out, error, words) from None
+            raise unwritable(arguments.ca_out, error, words, "serve") from None
     return bound
 
 
 def _open_log(arguments: Arguments, words: Words) -> TextIO | None:
     """The file of `--log`, to be appended to; standard output for `-` and for `--json` alone. Raises Usage."""
-    name = arguments.log or ("-" if arguments.json else "")
+    name = str(arguments.log or "") or ("-" if arguments.json else "")
     if name in ("", "-"):
         return sys.stdout if name else None
-    # A FIFO that is not read would block the server.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
-    try:
-        return os.fdopen(os.open(name, flags, 0o600), "w", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise _unwritable(name, error, words) from None
-
-
-def _unwritable(path: object, error: OSError, words: Words) -> Usage:
-    return Usage(words("cli.unwritable", path=str(path), reason=error.strerror or ""), "serve")
+    return open_log(name, words, "serve")
 
 
 def _introduction(

@@ -206,13 +206,15 @@ def transcript_lines(exchanges: list[Exchange], *, masked: bool = True, private:
     """
     for exchange in exchanges:
         sent = [f"C: {show(text, keep='')}" for text in exchange.sent_lines(masked=masked)]
-        received = [line.removesuffix("\r\n") for line in exchange.received_lines(masked=masked)]
+        received = exchange.received_lines(masked=masked)
         status = len(exchange.steps)
         yield from sent[:1]
         for at, line in enumerate(received):
             if at == status + 1 and private and exchange.name in ("RETR", "TOP"):
                 yield f"# {private}"
-            yield f"S: {show(line, keep=chr(9) if at > status else '')}"
+            text = line.removesuffix("\r\n")
+            yield f"S: {show(text, keep=chr(9) if at > status else '')}"
             yield from sent[at + 1 : at + 2]
         if exchange.problem is not None and (received[status:] or exchange.problem.lines):
-            yield f"# {exchange.problem.code}"
+            cut = received and not received[-1].endswith("\r\n")
+            yield f"# {exchange.problem.code}" + (", no CRLF" if cut else "")

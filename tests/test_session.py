@@ -285,7 +285,7 @@ def test_transcript_has_c_and_s_lines_masked_and_filtered() -> None:
             "S: .",
             "C: STAT",
             "S: +OK 1",
-            "# cut",
+            "# cut, no CRLF",
         ]
 
     run(go())

@@ -95,7 +95,7 @@ def test_after_a_drop_or_a_close_what_came_is_shown_and_recorded() -> None:
         last = stage.shell.exchanges()[-1]
         assert last.received == MAIL
         lines = list(transcript_lines(stage.shell.exchanges()))
-        assert lines[-6:] == ["S: From: a", "S: ", "S: one", "S: two", "S: part", "# no-terminator"]
+        assert lines[-6:] == ["S: From: a", "S: ", "S: one", "S: two", "S: part", "# no-terminator, no CRLF"]
 
     for ends in (":drop", "closed"):
         run(test(ends))

@@ -18,11 +18,11 @@ _popshell() {
         --tls-port) return ;;
         --ca-out) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --host) return ;;
-        --log) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --maildrop) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --account) return ;;
         --mechanisms) return ;;
         --format) return ;;
+        --log) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --notes) COMPREPLY=($(compgen -W 'auto full brief off' -- "$cur")); return ;;
         --theme) COMPREPLY=($(compgen -W 'auto dark light none' -- "$cur")); return ;;
         --lang) return ;;
@@ -30,13 +30,13 @@ _popshell() {
     esac
     if [[ $cur == -* ]]; then
         case $command in
-            learn) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            serve) COMPREPLY=($(compgen -W '--port --tls-port --ca-out --host --lan --log --surrogates --maildrop --account --require-tls --mechanisms --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            learn) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            serve) COMPREPLY=($(compgen -W '--port --tls-port --ca-out --host --lan --surrogates --maildrop --account --require-tls --mechanisms --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             explain) COMPREPLY=($(compgen -W '--format --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             lint) COMPREPLY=($(compgen -W '--fix-dialogues --mark-translated --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             config) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             lesson) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            *) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --password-command --password-fd --token-command --maildrop --account --require-tls --mechanisms --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            *) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --password-command --password-fd --token-command --maildrop --account --require-tls --mechanisms --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
         esac
     elif [[ -z $command ]]; then
         word='learn serve explain lint config lesson '$(popshell config connections 2>/dev/null)

@@ -5,8 +5,6 @@ The table of all meta commands is in metas.py.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from popshell.course.catalog import LANGUAGES, match_language
@@ -14,7 +12,6 @@ from popshell.protocol.commands import State
 from popshell.protocol.line import in_flight, parse
 from popshell.protocol.sasl import apop_digest, prepared
 from popshell.protocol.secrets import MASK, takes_secret
-from popshell.session import transcript_lines
 from popshell.ui.events import End
 from popshell.ui.front import run_block
 from popshell.ui.passwords import ask_password
@@ -120,7 +117,7 @@ async def drop(shell: Shell, argument: str) -> None:
 
 
 async def save(shell: Shell, argument: str) -> None:
-    """Write the session as a transcript: redacted, unless one asks for the secrets and says yes to it (sec-K4)."""
+    """Write the session: redacted, unless one asks for a transcript with secrets and says yes to it (sec-K4)."""
     first, _, rest = argument.partition(" ")
     if first.isdecimal() and first.isascii():
         from popshell.ui.saving import save_message
@@ -129,39 +126,24 @@ async def save(shell: Shell, argument: str) -> None:
         return
     masked = first != WITH_SECRETS
     path = argument if masked else rest.strip()
-    if not path:
+    from popshell.ui.exports import EXPORTS, transcript
+    from popshell.ui.saving import write_new
+
+    export = EXPORTS.get(Path(path).suffix.lower(), transcript)
+    if not path or not (masked or export is transcript):
         raise Misused
     if not masked:
         question = shell.words("shell.ask-secrets", path=show(path))
         if not await shell.confirm(question):
             shell.say("shell.not-saved")
             return
-    private = shell.words("shell.private")
-    if write_new(shell, path, lambda: transcript_lines(shell.exchanges(), masked=masked, private=private)):
+    if write_new(shell, path, export(shell) if masked else transcript(shell, masked=False)):
         key = "shell.saved" if masked else "shell.saved-secrets"
         shell.say(key, path=show(path), count=len(shell.exchanges()))
 
 
 async def quit_(shell: Shell, argument: str) -> None:
     await shell.leave()
-
-
-def write_new(shell: Shell, argument: str, lines: Callable[[], Iterable[str]]) -> bool:
-    """Write a new file, 0600; what exists is left alone and no link is followed (sec-F1)."""
-    if not argument:
-        raise Misused
-    path = Path(argument).expanduser()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        descriptor = os.open(path, flags, 0o600)
-    except OSError as error:
-        key = "shell.save-exists" if isinstance(error, FileExistsError) else "shell.save-failed"
-        shell.say(key, style="err", path=show(str(path)), reason=error.strerror or "")
-        shell.tally.usage = True
-        return False
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in lines())
-    return True
 
 
 #: Rows of the table of meta commands.

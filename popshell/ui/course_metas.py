@@ -14,7 +14,6 @@ from popshell.course.lesson import ExerciseKind
 from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange
 from popshell.ui import course_pages
-from popshell.ui.actions import write_new
 from popshell.ui.shell import Meta, Misused, Shell
 from popshell.visible import show
 
@@ -316,5 +315,7 @@ async def wait(tutor: Tutor, argument: str) -> None:
 
 def certificate(tutor: Tutor, argument: str) -> None:
     lines = course_pages.certificate(tutor.shell, tutor.course_id, list(tutor.all_lessons()), tutor.standing)
-    if lines is not None and write_new(tutor.shell, argument, lambda: lines):
+    from popshell.ui.saving import write_new
+
+    if lines is not None and write_new(tutor.shell, argument, lines):
         tutor.shell.say("tutor.certificate-written", path=show(argument))

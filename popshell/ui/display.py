@@ -40,6 +40,10 @@ def new_shell(
     shell.subscribe(shell.tally.heard)
     shell.subscribe(Display(shell).heard)
     shell.gates.append(SeatBelt(shell))
+    if options.log is not None:
+        from popshell.ui.jsonrecords import log_to
+
+        log_to(shell, options.log)
     shell.metas = functools.cache(metas) if metas is not None else None
     return shell
 

@@ -189,6 +189,9 @@ ShellEvent = (
     | Failed
 )
 
+#: What stands in the record of a session; the others are of the moment.
+RECORDED = (Connecting, Step, Greeted, Replied, Unanswered, Ended, Failed)
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class Tally:

@@ -1,4 +1,4 @@
-"""JSON records: a subscriber that writes an object a line for what happens (docs/reference-json.md).
+"""JSON records: a subscriber that writes an object a line for what happens, and `--log` (docs/reference-json.md).
 
 Version 1 has exchanges alone. Version 2 has the life of each connection, too: each step, TLS, how it ended and by whom.
 """
@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
 
 from popshell.protocol.records import JSON_VERSIONS
 from popshell.session import ConnectError, Step
 from popshell.ui.events import Connecting, Ended, Failed, Greeted, Replied, ShellEvent, Unanswered
+
+if TYPE_CHECKING:
+    from popshell.ui.shell import Shell
 
 
 class JsonRecords:
@@ -36,10 +39,17 @@ class JsonRecords:
         self._last: Step | None = None
 
     def heard(self, event: ShellEvent) -> None:
+        for record in self.records(event):
+            # ASCII escapes keep CR, LF, NEL, U+2028 and every control character out of the line (sec-F3).
+            self._out.write(json.dumps(record, ensure_ascii=True) + "\n")
+            self._out.flush()
+
+    def records(self, event: ShellEvent) -> Iterator[dict[str, Any]]:
+        """The records of an event, of most events none."""
         if isinstance(event, Greeted | Replied | Unanswered):
             notes = [{"sort": n.sort, "text": n.text, "cite": n.cite or None} for n in event.notes]
             record = event.exchange.to_json(self._version)
-            self._write(record if self._version == 1 else self._stamped(record), notes=notes)
+            yield {**(record if self._version == 1 else self._stamped(record)), "notes": notes}
         elif self._version == 1:
             return
         elif isinstance(event, Connecting):
@@ -50,21 +60,21 @@ class JsonRecords:
             if event.what == "not-connected":
                 where = {"host": event.host, "port": event.port, "addresses": event.address}
                 facts: dict[str, Any] = {**event.facts, **where}
-                self._failed(ConnectError(facts.pop("code"), **facts), event.what)
+                yield self._failed(ConnectError(facts.pop("code"), **facts), event.what)
             else:
-                self._life(event.what, tls=dict(event.facts) or None)
+                yield self._life(event.what, tls=dict(event.facts) or None)
         elif isinstance(event, Ended):
             if isinstance(event.error, ConnectError):
-                self._failed(event.error)
-            self._life("closed", by=event.by, how=event.how.value)
+                yield self._failed(event.error)
+            yield self._life("closed", by=event.by, how=event.how.value)
         elif isinstance(event, Failed):
-            self._failed(event.error)
+            yield self._failed(event.error)
 
-    def _failed(self, error: ConnectError, event: str = "failed") -> None:
+    def _failed(self, error: ConnectError, event: str = "failed") -> dict[str, Any]:
         facts = {"code": error.code, "text": self._words(error), "facts": dict(error.facts)}
-        self._life("certificate-refused" if error.code.startswith("certificate-") else event, error=facts)
+        return self._life("certificate-refused" if error.code.startswith("certificate-") else event, error=facts)
 
-    def _life(self, event: str, **more: object) -> None:
+    def _life(self, event: str, **more: object) -> dict[str, Any]:
         error = more.get("error")
         # An address that cannot be read leads nowhere, though the connection before it led somewhere.
         last = None if isinstance(error, dict) and "address" in error["facts"] else self._last
@@ -73,8 +83,8 @@ class JsonRecords:
             "address": (last.address or None) if last else None,
             "port": last.port if last else None,
         }
-        record = {"version": self._version, "type": "connection", "event": event, **place}
-        self._write(self._stamped(record), **{"tls": None, "by": None, "how": None, "error": None, **more})
+        facts = {"tls": None, "by": None, "how": None, "error": None, **more}
+        return self._stamped({"type": "connection", "event": event, **place, **facts})
 
     def _stamped(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The record with the number of its connection and the time, in UTC."""
@@ -83,7 +93,19 @@ class JsonRecords:
         head = {"version": self._version, "type": record["type"], "time": when, "connection": self._connections}
         return {**head, **record}
 
-    def _write(self, record: Mapping[str, Any], **more: object) -> None:
-        # ASCII escapes keep CR, LF, NEL, U+2028 and every control character out of the line (sec-F3).
-        self._out.write(json.dumps({**record, **more}, ensure_ascii=True) + "\n")
-        self._out.flush()
+
+def log_to(shell: Shell, out: TextIO) -> None:
+    """Write the records of a shell to a log, each at once: what was written is with the system, and survives a kill.
+
+    If the disk is full later, it is said, and the log ends.
+    """
+    records = JsonRecords(out, words=shell.net_words)
+
+    def heard(event: ShellEvent) -> None:
+        try:
+            records.heard(event)
+        except OSError as error:
+            shell.subscribers.remove(heard)
+            shell.say("shell.save-failed", style="err", path="--log", reason=error.strerror or "")
+
+    shell.subscribe(heard)

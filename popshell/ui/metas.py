@@ -284,10 +284,10 @@ def _octets(text: str) -> str:
 
 
 def _framed(style: str, mark: str, text: str, width: int) -> list[Line]:
-    """A line of a peer in rows that all have a gutter (sec-R5)."""
+    """A line of a peer in rows that all have a gutter (sec-R5); a blank at the end of a row can be seen."""
     return [
-        [(style, f"  {mark}{'|' if start else '>'} "), ("", text[start:end])]
-        for start, end in fold(text, max(width - 6, 10))
+        [(style, f"  {mark}{'|' if start else '>'} "), ("", re.sub(" $", r"\\x20", text[start:end]))]
+        for start, end in fold(text, max(width - 9, 10))
     ]
 
 

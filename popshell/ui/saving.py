@@ -1,4 +1,4 @@
-"""`:save N FILE`: a message as it is, byte-stuffing undone, streamed into a file; it is FILE.part until it is whole.
+"""New files of `:save`; of `:save N FILE` a message as it is, streamed: it is FILE.part until it is whole.
 
 A transfer that is no longer waited for (Ctrl-C) goes on, since POP3 cannot stop one; its end is reported when it comes.
 """
@@ -6,12 +6,16 @@ A transfer that is no longer waited for (Ctrl-C) goes on, since POP3 cannot stop
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from popshell.protocol.wire import Stream
 from popshell.ui.events import Greeted, Replied, ShellEvent, Unanswered
 from popshell.ui.shell import Misused, Shell
 from popshell.visible import show
+
+#: How a file is opened that must not be there yet.
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 
 
 async def save_message(shell: Shell, number: str, name: str) -> None:
@@ -41,6 +45,21 @@ def failed(shell: Shell, path: Path, error: OSError) -> None:
     shell.say(key, style="err", path=show(str(path)), reason=error.strerror or "")
 
 
+def write_new(shell: Shell, name: str, lines: Iterable[str]) -> bool:
+    """Write a new file, 0600; what exists is left alone and no link is followed (sec-F1)."""
+    if not name:
+        raise Misused
+    path = Path(name).expanduser()
+    try:
+        with os.fdopen(os.open(path, _NEW, 0o600), "w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        shell.tally.usage = True
+        failed(shell, path, error)
+        return False
+    return True
+
+
 class Saving:
     """A message on its way into a file; a subscriber until its reply, or the end of the connection, has come."""
 
@@ -49,8 +68,7 @@ class Saving:
         self.stream = Stream(self._write)
         self._shell, self._number, self._path = shell, number, path
         self._part = path.with_name(path.name + ".part")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        self._file = os.fdopen(os.open(self._part, flags, 0o600), "wb", buffering=0)
+        self._file = os.fdopen(os.open(self._part, _NEW | getattr(os, "O_BINARY", 0), 0o600), "wb", buffering=0)
         self._error: OSError | None = None
 
     def _write(self, piece: bytes) -> None:

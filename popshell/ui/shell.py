@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from time import time
+from typing import NamedTuple, Protocol, TextIO
 
 from popshell.course.catalog import LANGUAGES, Catalog, Words
 from popshell.course.explain import Note, explain
@@ -46,6 +47,8 @@ class Options:
     notes: str = "full"
     reveal: bool = False
     yes: bool = False
+    #: where `--log` writes
+    log: TextIO | None = None
     #: where passwords come from if they are not typed
     passwords: Passwords | None = None
 
@@ -116,6 +119,8 @@ class Shell:
     earlier: list[Exchange] = field(default_factory=list)
     #: called in order with each event; one that raises is reported, and the others get the event
     subscribers: list[Callable[[ShellEvent], None]] = field(default_factory=list)
+    #: exchanges and the life of connections, with the seconds since 1970, for `:save`
+    record: list[tuple[float, ShellEvent]] = field(default_factory=list)
     #: asked in order before a line is sent
     gates: list[Gate] = field(default_factory=list)
     #: asked in order about a line that a person typed, before it counts as POP3; True: understood, and done
@@ -219,6 +224,8 @@ class Shell:
             event = event._replace(notes=notes[:1] if self.options.notes == "brief" else notes)
         elif isinstance(event, events.Unanswered) and event.error is not None:
             event = event._replace(notes=(Note("err", self.net_words(event.error)),))
+        if isinstance(event, events.RECORDED):
+            self.record.append((time(), event))
         for heard in tuple(self.subscribers):  # a copy: a subscriber may subscribe another
             try:
                 heard(event)
