@@ -39,6 +39,23 @@ class Unsendable(ValueError):
     """The text holds CR, LF or NUL and cannot go out as one line (sec-P8)."""
 
 
+class Chunk(NamedTuple):
+    """Octets that went out or came together: by whom, where they stand in all that this peer said, and when."""
+
+    by_client: bool
+    start: int
+    octets: int
+    when: float
+
+    @property
+    def end(self) -> int:
+        return self.start + self.octets
+
+
+#: How many of them a session remembers.
+_CHUNKS = 4096
+
+
 class Session:
     """One connection as its client sees it.
 
@@ -59,6 +76,8 @@ class Session:
         self.wire: Wire | None = None
         self.ended = False
         self.last_sent = clock()
+        self.chunks: deque[Chunk] = deque(maxlen=_CHUNKS)
+        self._passed = [0, 0]  # octets of the server, of the client
         self._clock = clock
         self._on_event = on_event
         self._on_end = on_end
@@ -83,15 +102,23 @@ class Session:
         data = text.encode("utf-8", "surrogateescape") + CRLF
         self.wire.write(data)  # what cannot be written was never sent
         self.last_sent = self._clock()
+        self._note(True, data, self.last_sent)
         waiter = self._waiter()
         self._dispatch(self.connection.sent(data, self.last_sent, parsed, stream))
         return waiter
 
     def received(self, data: bytes) -> None:
         """Bytes from the server. Once the session is broken nothing more is read."""
-        self._dispatch(self.connection.received(data, self._clock()))
+        now = self._clock()
+        self._note(False, data, now)
+        self._dispatch(self.connection.received(data, now))
         if self.connection.broken:
             self.close()
+
+    def _note(self, by_client: bool, data: bytes, now: float) -> None:
+        start = self._passed[by_client]
+        self._passed[by_client] += len(data)
+        self.chunks.append(Chunk(by_client, start, len(data), now))
 
     def end(self, error: Exception | None = None) -> None:
         """The transport was closed, by either side or by `error`."""

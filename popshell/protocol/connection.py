@@ -51,6 +51,8 @@ class PendingExchange:
     started: float = 0.0
     ahead: int = 0
     stream: Stream | None = None
+    #: when the first octet of the reply came
+    arrived: float | None = None
     received: bytearray = field(default_factory=bytearray)
     steps: list[Step] = field(default_factory=list)
     #: a challenge that was not answered yet
@@ -288,7 +290,7 @@ class Connection:
             sent = self._queue.popleft()
             pending.steps.append(Step(pending.challenge, sent.raw))
             pending.sent += _as_sent(sent.raw)
-            pending.challenge, pending.started = None, sent.when
+            pending.challenge, pending.started, pending.arrived = None, sent.when, None
             self.hide(*secrets.secrets_in(sent.raw.decode(errors="surrogateescape")))
         elif pending is None and not self.wants_tls:
             sent = self._queue.popleft()
@@ -334,6 +336,8 @@ class Connection:
 
     def _read_reply(self, pending: PendingExchange, now: float) -> Exchange | Challenge | None:
         """Take one step of the exchange under way; None if more bytes are needed."""
+        if pending.arrived is None and len(self._replies):
+            pending.arrived = now
         if pending.response is None:
             raw = self._replies.status_line()
             if raw is None:
@@ -458,5 +462,6 @@ class Connection:
             ahead=pending.ahead,
             stream=pending.stream,
             started=pending.started,
+            arrived=pending.arrived,
             finished=now,
         )

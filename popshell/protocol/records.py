@@ -205,6 +205,8 @@ class Exchange:
     #: seconds on the caller's clock: when the line went out (of AUTH its last answer, so that no typing counts;
     #: for a greeting: when the connection stood), and when the reply was whole
     started: float = field(default=0.0, compare=False)
+    #: when its first octet came; None if none did
+    arrived: float | None = field(default=None, compare=False)
     finished: float = field(default=0.0, compare=False)
 
     def __repr__(self) -> str:

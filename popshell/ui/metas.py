@@ -6,15 +6,12 @@ table, which is put together here: rows of this file, of actions.py, and those t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from popshell.course.explain import explain_line, explain_reply, legal_now, pages
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State, known_code
 from popshell.protocol.line import Context, parse, upper
-from popshell.protocol.secrets import MASK
 from popshell.ui import diagram, layout
 from popshell.ui.actions import ACTIONS, QUIT
 from popshell.ui.events import End
@@ -248,47 +245,21 @@ async def pager(shell: Shell, argument: str) -> None:
 
 
 async def raw(shell: Shell, argument: str) -> None:
-    """The last exchange octet by octet, secrets masked: CR and LF are shown, and what is no ASCII in hexadecimal."""
-    due = shell.session.connection.under_way() if shell.session else None
-    last = due or next(reversed(shell.exchanges()), None)
-    if last is None:
-        shell.say("shell.nothing-yet")
-        return
-    width = shell.screen.columns
-    lines: list[Line] = []
-    for text in last.sent_lines():
-        lines += _framed("gutter-client", "C", f"{_octets(text)}\\r\\n", width)
-    came = last.received + last.rest
-    for line in replace(last, received=came[:_MOST_RAW], rest=b"").received_lines():
-        for row in re.findall("[^\n]*\n|[^\n]+", line):
-            lines += _framed("gutter-server", "S", _octets(row), width)
-    if due:
-        name = last.name or shell.words("problem.greeting")
-        text = shell.words("shell.raw-due", command=show(name, keep=""))
-        lines += layout.paragraph(text, shell.screen.look, style="warn")
-    if (left := len(came) - _MOST_RAW) > 0:
-        lines += layout.paragraph(shell.words("shell.raw-more", left=left), shell.screen.look, style="note")
-    _show(shell, lines, "")
+    from popshell.ui import octets
+
+    _show(shell, await octets.raw(shell), "")
 
 
-#: Octets of a reply that `:raw` shows.
-_MOST_RAW = 128 * 1024
+async def wire(shell: Shell, argument: str) -> None:
+    from popshell.ui import octets
+
+    _show(shell, await octets.wire(shell, argument), "")
 
 
-def _octets(text: str) -> str:
-    """`text` in ASCII alone: nothing in it can be measured otherwise than we do, so no row can lose its gutter."""
-    return "".join(
-        ch if ch.isascii() or ch == MASK[0] else "".join(f"\\x{octet:02x}" for octet in ch.encode())
-        for ch in show(text, keep="")
-    )
+async def times(shell: Shell, argument: str) -> None:
+    from popshell.ui import times as table
 
-
-def _framed(style: str, mark: str, text: str, width: int) -> list[Line]:
-    """A line of a peer in rows that all have a gutter (sec-R5); a blank at the end of a row can be seen."""
-    return [
-        [(style, f"  {mark}{'|' if start else '>'} "), ("", re.sub(" $", r"\\x20", text[start:end]))]
-        for start, end in fold(text, max(width - 9, 10))
-    ]
+    _show(shell, table.times(shell), "")
 
 
 async def mail(shell: Shell, argument: str) -> None:
@@ -364,6 +335,8 @@ LOOKING = (
     Meta("more", more, "[all]", lambda: ("all",)),
     Meta("pager", pager),
     Meta("raw", raw),
+    Meta("wire", wire, "[N] [hex]", lambda: ("hex",)),
+    Meta("times", times),
     Meta("mail", mail, "N"),
     Meta("why", why),
     Meta("tls", tls),
