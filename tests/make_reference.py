@@ -238,7 +238,7 @@ def meta_commands() -> str:
         "`:save N FILE` sends `RETR N` and writes what comes as it comes, with no limit. Until the message is whole\n"
         "the file is FILE.part; so it stays if the transfer breaks off. Nothing that exists is written over. After\n"
         "Ctrl-C the transfer goes on: POP3 cannot stop one.\n",
-        "`:wire` shows the last exchange, `:wire N` another by the number that `:times` gives it; neither sends a line.\n"
+        "`:wire` shows the last exchange, `:wire N` another by its number in `:times`; neither sends a line.\n"
         "A session remembers when the last 4,096 pieces came and went. Secrets and their length are masked.\n",
         "What `:notes`, `:lang` and `:reveal` set holds until you leave. For what holds from the start, see\n"
         "[the command line](reference-cli.md).\n",
