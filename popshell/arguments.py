@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, tuple[Place, ...]] = MappingProxyType(
         "": (Place("address", "HOST", "address"),),
         "learn": (Place("lesson", "LESSON", "which-lesson"),),
         "serve": (),
+        "watch": (Place("address", "HOST", "address", True),),
         "explain": (Place("log", "FILE", "log-file", True),),
         "lint": (Place("directory", "DIR", "language"),),
         "config": (Place("what", "connections", "names-only", choices=("connections",)),),
@@ -93,9 +94,10 @@ class Option(NamedTuple):
 
 
 _FLAG = MappingProxyType({"action": "store_true"})
-_CONNECTS = ("HOST", "learn", "")  # without a HOST they hold for `:connect HOST`
+_CONNECTS = ("HOST", "watch", "learn", "")  # without a HOST they hold for `:connect HOST`
 _LOGS_IN = ("HOST", "")
 _PRACTICE = ("serve", "")
+_LISTENS = ("serve", "watch")
 
 
 def _option(*names: str, heading: str = "general", commands: tuple[str, ...] | None = None, **settings: Any) -> Option:
@@ -118,9 +120,10 @@ OPTIONS = (
     _option("--password-command", metavar="COMMAND", heading="passwords", commands=_LOGS_IN),
     _option("--password-fd", type=int, metavar="N", heading="passwords", commands=_LOGS_IN),
     _option("--token-command", metavar="COMMAND", heading="passwords", commands=_LOGS_IN),
+    _option("--listen", type=int, metavar="PORT", heading="connection", commands=("watch",)),
     _option("--port", type=int, metavar="P", heading="practice", commands=("serve",)),
-    _option("--tls-port", type=int, metavar="P", heading="practice", commands=("serve",)),
-    _option("--ca-out", type=Path, metavar="FILE", heading="practice", commands=("serve",)),
+    _option("--tls-port", type=int, metavar="P", heading="practice", commands=_LISTENS),
+    _option("--ca-out", type=Path, metavar="FILE", heading="practice", commands=_LISTENS),
     _option("--host", metavar="ADDRESS", heading="practice", commands=("serve",)),
     _option("--lan", heading="practice", commands=("serve",)),
     _option("--surrogates", heading="practice", commands=("serve",)),
@@ -201,6 +204,7 @@ class Arguments:
     stop_on_err = False
     yes = False
     vi = False
+    listen: int | None = None
     port: int | None = None
     tls_port: int | None = None
     ca_out: Path | None = None
@@ -227,7 +231,7 @@ def parse_arguments(argv: Sequence[str], words: Words) -> Arguments:
     _, unknown = parser(found.command, words).parse_known_intermixed_args(_with_values(argv), found)
     if unknown:
         raise Usage(_objection(unknown[0], words), found.command)
-    for option in OPTIONS if found.address else ():
+    for option in OPTIONS if found.address and not found.command else ():
         if option.commands and "HOST" not in option.commands and getattr(found, option.name.replace("-", "_"), None):
             raise Usage(_elsewhere(option, words))
     return found

@@ -158,7 +158,7 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
     own = Path(config.get("lessons")) if config.get("lessons") else None
     if own and not own.is_dir():
         raise Usage(words("cli.no-lessons", path=str(own)))
-    for port in (arguments.port, arguments.tls_port):
+    for port in (arguments.port, arguments.tls_port, arguments.listen):
         if not 0 <= (port or 0) <= 65535:
             raise Usage(words("cli.bad-port-number", port=port))
     command = arguments.command
@@ -177,18 +177,22 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
         return new_lesson(own or Path("lessons"), arguments.name, words)
     if command == "learn" and own and not os.path.lexists(own / "course.toml"):
         raise Usage(words("cli.no-course", path=str(own)))
-    server = _server(arguments, catalog, words, served=command == "serve")
-    if command == "serve":
-        from popshell.serve import serve
-
-        return asyncio.run(serve(server, arguments, words))
-    learn = (arguments.lesson or "") if command == "learn" else None
     try:
         destination = destination_of(arguments, arguments, config)
     except AddressError as error:
         raise Usage(words(f"net.{error.code}", address=error.shown)) from None
     if destination.ca is not None:
         _check_ca(destination.ca, words)
+    if command == "watch":
+        from popshell.watch import watch
+
+        return asyncio.run(watch(destination, arguments, config, catalog))
+    server = _server(arguments, catalog, words, served=command == "serve")
+    if command == "serve":
+        from popshell.serve import serve
+
+        return asyncio.run(serve(server, arguments, words))
+    learn = (arguments.lesson or "") if command == "learn" else None
     return _start(arguments, config, catalog, server, destination, learn)
 
 
@@ -314,9 +318,10 @@ async def _interactive(
     asyncio.get_running_loop().call_later(1.0, _collect)
     from popshell.ui.editor import Editor, TerminalScreen
     from popshell.ui.layout import Look
+    from popshell.ui.screen import draws
     from popshell.ui.theme import chosen
 
-    ascii = config.get("ascii") or not _draws(sys.stdout.encoding)
+    ascii = config.get("ascii") or not draws(sys.stdout.encoding)
     screen = TerminalScreen(Look(chosen(*config.values["theme"], os.environ, True)), ascii=ascii)
     shell, course = _shell(config, catalog, screen, connector, options)
     address = connector.destination.address
@@ -337,15 +342,6 @@ def _collect() -> None:
     """Garbage is looked for once the first prompt stands; what was loaded for it is none, and would hold up a key."""
     gc.freeze()
     gc.enable()
-
-
-def _draws(encoding: str) -> bool:
-    """Whether a terminal's encoding has the characters that pictures are made of."""
-    try:
-        "✔─▶•".encode(encoding)
-    except (LookupError, UnicodeEncodeError):
-        return False
-    return True
 
 
 async def _introduce(shell: Shell, connector: Connector) -> None:
@@ -411,10 +407,10 @@ async def _plain(
     """No redraw, no escapes; every line of standard input runs (sec-U5)."""
     from popshell.batch import lines_of
     from popshell.ui.front import Front, PersonSource, ScriptSource
-    from popshell.ui.screen import JsonScreen, PlainScreen
+    from popshell.ui.screen import JsonScreen, PlainScreen, draws
     from popshell.ui.theme import chosen
 
-    ascii = config.get("ascii") or not _draws(sys.stdout.encoding)
+    ascii = config.get("ascii") or not draws(sys.stdout.encoding)
     # `--plain` is without escape sequences; for a pipe CLICOLOR_FORCE changes that.
     theme = "none" if config.get("plain") else chosen(*config.values["theme"], os.environ, False)
     screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal, ascii=ascii, theme=theme)

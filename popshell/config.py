@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from popshell.words import LANGUAGES
 
 #: The program's commands (arguments.py has their parsers): no connection may be named like one.
-SUBCOMMANDS = ("learn", "serve", "explain", "lint", "config", "lesson")
+SUBCOMMANDS = ("learn", "serve", "watch", "explain", "lint", "config", "lesson")
 #: What `editing = "..."` can be.
 EDITING = ("emacs", "vi")
 NOTES = ("auto", "full", "brief", "off")

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from popshell.arguments import Arguments, Usage, open_log, unwritable
@@ -31,66 +31,91 @@ FAILED = 3
 
 async def serve(server: MailServer, arguments: Arguments, words: Words) -> int:
     """Serve; gives the exit code. Raises Usage, and OSError when the log or the terminal cannot be written."""
-    out = _open_log(arguments, words)
+    with log_of(arguments, words) as out:
+        return await _serve(server, arguments, out, words)
+
+
+async def _serve(server: MailServer, arguments: Arguments, out: TextIO | None, words: Words) -> int:
     # What is for people makes room for JSON lines.
     said = sys.stderr if out is sys.stdout and arguments.json else sys.stdout
-    stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    stop = Stop()
 
     def ended(summary: Summary) -> None:
         if out is not sys.stdout and said.isatty():
-            _say(said, [_summary(summary, words)])
-
-    def finish(error: OSError | None = None) -> None:
-        if stop.done():
-            return
-        if error is None:
-            stop.set_result(None)
-        else:
-            stop.set_exception(error)
+            say(said, [_summary(summary, words)])
 
     if out is not None or said.isatty():
-        server.subscribe(SessionLog(out, as_json=bool(arguments.json), ended=ended, failed=finish).observed)
+        server.subscribe(SessionLog(out, as_json=bool(arguments.json), ended=ended, failed=stop).observed)
     host = arguments.host or ("0.0.0.0" if arguments.lan else "127.0.0.1")
     listener = Listener(server.session, server.limits, client_addresses(host))
+
+    async def start() -> None:
+        bound = await listen(listener, host, arguments.port, arguments, words)
+        say(said, _introduction(server, arguments, bound, words))
+
+    return await until_stopped(listener, start, stop, words)
+
+
+class Stop:
+    """Ends a server when it is called: by a signal, or with the error that leaves no point in going on."""
+
+    def __init__(self) -> None:
+        self.called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def __call__(self, error: OSError | None = None) -> None:
+        if self.called.done():
+            return
+        if error is None:
+            self.called.set_result(None)
+        else:
+            self.called.set_exception(error)
+
+
+async def until_stopped(listener: Listener, start: Callable[[], Awaitable[None]], stop: Stop, words: Words) -> int:
+    """Start, and serve until SIGINT, SIGTERM or `stop`; gives the exit code. Raises what `start` and `stop` raise."""
     try:
-        bound = await _start(listener, host, arguments, words)
-        _say(said, _introduction(server, arguments, bound, words))
+        await start()
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):
-                asyncio.get_running_loop().add_signal_handler(number, finish)
-        await stop
+                asyncio.get_running_loop().add_signal_handler(number, stop)
+        await stop.called
     except NetError as error:
-        _say(sys.stderr, [words("cli.bad-port", **error.facts | {"reason": words(f"net.{error.code}", **error.facts)})])
+        say(sys.stderr, [words("cli.bad-port", **error.facts | {"reason": words(f"net.{error.code}", **error.facts)})])
         return FAILED
     finally:
         await listener.close(GRACE)
     return 0
 
 
-async def _start(listener: Listener, host: str, arguments: Arguments, words: Words) -> list[tuple[str, int]]:
-    """Listen, and write the CA; gives the addresses, that with TLS from the start second. Raises Usage, NetError."""
+async def listen(
+    listener: Listener, host: str, port: int | None, arguments: Arguments, words: Words
+) -> list[tuple[str, int]]:
+    """Listen on `port`, then on that of `--tls-port`, and write the CA; gives the addresses. Raises Usage, NetError."""
     bound = []
     try:
-        for port, implicit in ((arguments.port or 0, False), (arguments.tls_port, True)):
-            if port is not None:
-                bound.append(await listener.start(host, port, implicit, beyond_loopback=arguments.lan))
+        for number, implicit in ((port or 0, False), (arguments.tls_port, True)):
+            if number is not None:
+                bound.append(await listener.start(host, number, implicit, beyond_loopback=arguments.lan))
     except ValueError:
-        raise Usage(words("cli.not-loopback", host=host), "serve") from None
+        raise Usage(words("cli.not-loopback", host=host), arguments.command) from None
     if arguments.ca_out is not None:
         try:
             with open(arguments.ca_out, "x", encoding="ascii") as file:
                 file.write(listener.certificate_pem())
         except OSError as error:
-            raise unwritable(arguments.ca_out, error, words, "serve") from None
+            raise unwritable(arguments.ca_out, error, words, arguments.command) from None
     return bound
 
 
-def _open_log(arguments: Arguments, words: Words) -> TextIO | None:
+@contextlib.contextmanager
+def log_of(arguments: Arguments, words: Words) -> Iterator[TextIO | None]:
     """The file of `--log`, to be appended to; standard output for `-` and for `--json` alone. Raises Usage."""
     name = str(arguments.log or "") or ("-" if arguments.json else "")
     if name in ("", "-"):
-        return sys.stdout if name else None
-    return open_log(name, words, "serve")
+        yield sys.stdout if name else None
+        return
+    with open_log(name, words, arguments.command) as log:
+        yield log
 
 
 def _introduction(
@@ -129,7 +154,7 @@ def _summary(summary: Summary, words: Words) -> str:
     )
 
 
-def _say(out: TextIO, lines: Iterable[str]) -> None:
+def say(out: TextIO, lines: Iterable[str]) -> None:
     for line in lines:
         out.write(show(line, keep="") + "\n")
     out.flush()

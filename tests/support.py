@@ -8,6 +8,7 @@ import inspect
 import itertools
 import json
 import random
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 from jsonschema import Draft202012Validator
 
+from popshell.net.relay import Answered, Relay
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF, ReplyLimits
@@ -404,3 +406,51 @@ def first_difference(wanted: Outcome, found: Outcome) -> str:
 
 def _told(event: Event | None) -> str:
     return f"{event} {getattr(event, 'sent', b'')!r} {getattr(event, 'received', b'')!r} {getattr(event, 'ahead', '')}"
+
+
+# -- a relay -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Relayed:
+    """What came out of a Relay on both sides, and what it reported."""
+
+    to_client: bytes
+    to_server: bytes
+    events: list[object]
+
+
+def relayed(moves: Sequence[Move], cut: Cutter) -> Relayed:
+    """Let `moves` pass a Relay, each direction's bytes cut by `cut`; what is left of them passes at the end."""
+    events: list[object] = []
+    relay = Relay(events.append, texts("en"))
+    for who, data in merged(moves):
+        if who == "tls":
+            if relay.starts_tls:
+                relay.client_tls_started()
+        elif who == "close":
+            relay.server_closed()
+        else:
+            take = relay.client_sent if who == "C" else relay.server_sent
+            for piece in cut(data):
+                take(piece)
+    return Relayed(bytes(relay.to_client), bytes(relay.to_server), events)
+
+
+def differing_relay(rng: random.Random, cuttings: int) -> str | None:
+    """Cut one random dialogue in `cuttings` ways; None if all pass alike, and as they came where nothing is marked."""
+    moves = random_dialogue(rng)
+    # Whether a client waited for the reply to STLS is a matter of time.
+    while any(who == "C" and re.search(rb"(?i)stls\r\n.", data, re.DOTALL) for who, data in merged(moves)):
+        moves = random_dialogue(rng)
+    wanted = relayed(moves, whole)
+    cutters = [chunks_of(1), *(at_random(rng) for _ in range(cuttings - 2))]
+    for cutter in cutters:
+        found = relayed(moves, cutter)
+        if found != wanted:
+            return f"{merged(moves)}\n  whole {wanted}\n  cut   {found}"
+    sent, came = (b"".join(data for who, data in moves if who == side) for side in "CS")
+    marked = any(isinstance(event, Answered) and (event.own or event.taken or event.put) for event in wanted.events)
+    if not marked and (not sent.startswith(wanted.to_server) or not came.startswith(wanted.to_client)):
+        return f"{merged(moves)}\n  changed to {wanted}"
+    return None

@@ -229,6 +229,8 @@ class Transport(asyncio.Protocol):
         self.target = target
         self.on_data = on_data
         self.on_close = on_close
+        #: called with True when more is to be sent than the system takes, with False when it goes on
+        self.on_full: Callable[[bool], None] = lambda full: None
         #: what the handshake settled; None in clear text
         self.tls: TlsFacts | None = None
         #: `127.0.0.1:110`, `[::1]:110`
@@ -272,6 +274,11 @@ class Transport(asyncio.Protocol):
         await self._handshake()
         assert self.tls is not None
         return self.tls
+
+    def read(self, wanted: bool) -> None:
+        """Read, or leave what comes to the system, so that the peer waits."""
+        if self._transport is not None and not self._ended:
+            (self._transport.resume_reading if wanted else self._transport.pause_reading)()
 
     def close(self) -> None:
         """End the connection when all is written; `on_close` comes later."""
@@ -434,6 +441,12 @@ class Transport(asyncio.Protocol):
             self._early.append(data)
         elif not self._ended:
             self._deliver(data)
+
+    def pause_writing(self) -> None:
+        self.on_full(True)
+
+    def resume_writing(self) -> None:
+        self.on_full(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._early:

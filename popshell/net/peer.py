@@ -158,7 +158,7 @@ class Peer(asyncio.BufferedProtocol):
 
     _transport: asyncio.Transport
     _tcp: asyncio.Transport  # below TLS
-    _session: PeerSession
+    session: PeerSession
     _limits: Limits
     _pace: Pace
 
@@ -183,20 +183,20 @@ class Peer(asyncio.BufferedProtocol):
         self._transport = self._tcp = transport
         peer = transport.get_extra_info("peername")  # None if it has gone already
         self.address = str(peer[0]) if peer else ""
-        self._session = self._owner.new_session(tls=self._implicit_tls, client=text_of(peer) if peer else "")
-        self._limits = self._session.limits
+        self.session = self._owner.new_session(tls=self._implicit_tls, client=text_of(peer) if peer else "")
+        self._limits = self.session.limits
         self._pace = Pace(self._limits)
         if not self._owner.admit(self):
             if self._implicit_tls:  # a handshake would cost more than the refusal saves
                 self._end()
                 return
-            self._session.refuse()
+            self.session.refuse()
         transport.set_write_buffer_limits(high=self._limits.output)
         if self._implicit_tls:
             self._read(False)
             self._begin_tls()
         else:
-            self._pump()
+            self.pump()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._owner.input
@@ -204,31 +204,31 @@ class Peer(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(self._owner.input[:nbytes])
         if self._phase is _OPEN:
-            self._session.feed(data)
-            self._pump()
+            self.session.feed(data)
+            self.pump()
         elif self._phase is _Phase.HANDSHAKE:
             self._early += data
 
     def eof_received(self) -> None:
         """The peer sends no more. Nothing is read while output is held up, so all that it asked has been answered."""
         if self._phase is _Phase.OPEN:
-            self._session.lost()
+            self.session.lost()
             self._linger()
 
     def pause_writing(self) -> None:
         self._paused = True
         if self._pace.due == math.inf:
-            self._pace.begin(self._session.clock())
+            self._pace.begin(self.session.clock())
         self._remind()
 
     def resume_writing(self) -> None:
         self._paused = False
         # Not from in here, where it may not be closed (3.11 to 3.13).
-        asyncio.get_running_loop().call_soon(self._pump)
+        asyncio.get_running_loop().call_soon(self.pump)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._phase = _Phase.CLOSED
-        self._session.lost()
+        self.session.lost()
         self._owner.forget(self)
 
     # -- for the listener --------------------------------------------------------------------------------------------
@@ -241,25 +241,25 @@ class Peer(asyncio.BufferedProtocol):
         if self._phase is _Phase.HANDSHAKE:
             self._transport.abort()
         else:
-            self._session.shut_down()
-            self._pump()
+            self.session.shut_down()
+            self.pump()
 
     def seconds_left(self) -> float:
         """How long until `check_timers` has something to do here."""
         self._reminded = self._due()
-        return self._reminded - self._session.clock()
+        return self._reminded - self.session.clock()
 
     def check_timers(self) -> None:
         """Do what is due by the session's clock: autologout, delayed replies, cutting off what takes nothing."""
-        now = self._session.clock()
+        now = self.session.clock()
         if now < self._due():
             return
         if self._phase is _Phase.CLOSING or self._paused:
             if not self._pace.keeps_up(now, self._written - self._unacknowledged(), self._owner.crowded):
                 self._transport.abort()
         elif self._delayed:
-            self._pump()
-        elif self._session.expire():
+            self.pump()
+        elif self.session.expire():
             self._end()
 
     def _due(self) -> float:
@@ -267,22 +267,22 @@ class Peer(asyncio.BufferedProtocol):
             return self._pace.due
         if self._phase is not _Phase.OPEN or self._replying:
             return math.inf  # asyncio watches over the handshake; a reply on its way is no silence
-        return self._session.wake if self._delayed else self._session.deadline()
+        return self.session.wake if self._delayed else self.session.deadline()
 
     def _remind(self) -> None:
         """Tell the owner what is due, if that is sooner than it knows; what is put off it finds out by itself."""
         due = self._due()
         if due < self._reminded:
             self._reminded = due
-            self._owner.remind(due - self._session.clock())
+            self._owner.remind(due - self.session.clock())
 
     # -- serving -----------------------------------------------------------------------------------------------------
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Write what the session has to say, until there is no more, the peer is slow or the turn is over."""
         if self._phase is not _OPEN:
             return
-        session = self._session
+        session = self.session
         try:
             done = self._write_output()
         except Exception as error:
@@ -304,7 +304,7 @@ class Peer(asyncio.BufferedProtocol):
                     self._begin_tls()
                 return
         elif not self._paused:
-            asyncio.get_running_loop().call_soon(self._pump)
+            asyncio.get_running_loop().call_soon(self.pump)
         if done and not self._delayed and not self._paused:
             self._read(True)
             if session.deadline() < self._reminded:
@@ -315,7 +315,7 @@ class Peer(asyncio.BufferedProtocol):
 
     def _write_output(self) -> bool:
         """Write for one turn. True if the session has nothing more to say now."""
-        session, transport = self._session, self._transport
+        session, transport = self.session, self._transport
         left = _TURN
         while left > 0 and not self._paused and not transport.is_closing():
             pieces: list[bytes] = []
@@ -353,7 +353,7 @@ class Peer(asyncio.BufferedProtocol):
 
     def _end(self) -> None:
         """Close when all is written. The session ends now: a peer that reads slowly keeps no lock."""
-        self._session.lost()
+        self.session.lost()
         self._linger()
         self._transport.close()
 
@@ -362,7 +362,7 @@ class Peer(asyncio.BufferedProtocol):
         self._pace.end()
         # asyncio watches over TLS's shutdown.
         if self._transport.get_write_buffer_size() and self._transport.get_extra_info("ssl_object") is None:
-            self._pace.begin(self._session.clock())
+            self._pace.begin(self.session.clock())
             self._remind()
 
     def _unacknowledged(self) -> int:
@@ -406,11 +406,11 @@ class Peer(asyncio.BufferedProtocol):
         self._transport, self._deaf = upgraded, False
         upgraded.set_write_buffer_limits(high=self._limits.output)
         self._phase = _Phase.OPEN
-        self._session.tls_started(self._owner.tls_binding())
+        self.session.tls_started(self._owner.tls_binding())
         if self._early:
-            self._session.feed(self._early)
+            self.session.feed(self._early)
             self._early = b""
-        self._pump()
+        self.pump()
 
 
 def _in_system(transport: asyncio.Transport) -> int:

@@ -217,6 +217,11 @@ class Connection:
         return len(self._queue) + (self._pending is not None)
 
     @property
+    def current(self) -> PendingExchange | None:
+        """The exchange under way, for reading; None if nothing is due."""
+        return self._pending
+
+    @property
     def challenged(self) -> bool:
         """Whether the next line sent answers a challenge."""
         return self._pending is not None and self._pending.challenge is not None

@@ -29,19 +29,22 @@ class JsonRecords:
         *,
         words: Callable[[ConnectError], str] = lambda error: error.code,
         clock: Callable[[], float] = time.time,
+        before: int = 0,
     ) -> None:
+        """`before`: how many connections were counted already."""
         self._out = out or sys.stdout
         self._version = version
         self._words = words
         self._clock = clock
         #: connections of this run so far, and the last step towards the newest
-        self._connections = 0
+        self._connections = before
         self._last: Step | None = None
 
-    def heard(self, event: ShellEvent) -> None:
+    def heard(self, event: ShellEvent, **more: object) -> None:
+        """`more` are further fields of an exchange."""
         for record in self.records(event):
             # ASCII escapes keep CR, LF, NEL, U+2028 and every control character out of the line (sec-F3).
-            self._out.write(json.dumps(record, ensure_ascii=True) + "\n")
+            self._out.write(json.dumps({**record, **more}, ensure_ascii=True) + "\n")
             self._out.flush()
 
     def records(self, event: ShellEvent) -> Iterator[dict[str, Any]]:

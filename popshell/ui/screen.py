@@ -30,6 +30,15 @@ _SURELY_LONG = 1 << 20
 _EVIDENCE = 20
 
 
+def draws(encoding: str) -> bool:
+    """Whether a terminal's encoding has the characters that pictures are made of."""
+    try:
+        "✔─▶•".encode(encoding)
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
+
+
 class LineSource(Protocol):
     """Where lines come from (batch.py): it may be asked again after a cancel, and tells what was read ahead."""
 
