@@ -97,6 +97,10 @@ class _View(Shell):
     #: what the record of the next reply says of PopShell's part in it
     own: Mapping[str, object] = MappingProxyType({})
 
+    @property
+    def again(self) -> str:
+        return "popshell watch"
+
     def reply(self, exchange: Exchange, start: int = 0, most: int | None = None, *, begun: bool = False) -> None:
         shown = self.screen.reply(exchange, start, _SHOWN, begun=begun)
         if shown.left > 0:

@@ -4,7 +4,7 @@ _popshell() {
     COMPREPLY=()
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
-            learn|serve|explain|lint|config|lesson) command=$word; break ;;
+            learn|serve|watch|explain|lint|config|lesson) command=$word; break ;;
         esac
     done
     case $prev in
@@ -14,6 +14,7 @@ _popshell() {
         --password-command) return ;;
         --password-fd) return ;;
         --token-command) return ;;
+        --listen) return ;;
         --port) return ;;
         --tls-port) return ;;
         --ca-out) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -32,6 +33,7 @@ _popshell() {
         case $command in
             learn) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             serve) COMPREPLY=($(compgen -W '--port --tls-port --ca-out --host --lan --surrogates --maildrop --account --require-tls --mechanisms --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            watch) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --listen --tls-port --ca-out --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             explain) COMPREPLY=($(compgen -W '--format --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             lint) COMPREPLY=($(compgen -W '--fix-dialogues --mark-translated --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             config) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
@@ -39,7 +41,7 @@ _popshell() {
             *) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --password-command --password-fd --token-command --maildrop --account --require-tls --mechanisms --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
         esac
     elif [[ -z $command ]]; then
-        word='learn serve explain lint config lesson '$(popshell config connections 2>/dev/null)
+        word='learn serve watch explain lint config lesson '$(popshell config connections 2>/dev/null)
         COMPREPLY=($(compgen -W "$word" -- "$cur"))
     elif [[ $command == lint ]]; then
         COMPREPLY=($(compgen -d -- "$cur"))
