@@ -106,7 +106,7 @@ class _View(Shell):
         if shown.left > 0:
             self.say("watch.left", left=shown.left)
 
-    def record(self, records: JsonRecords) -> None:
+    def keep(self, records: JsonRecords) -> None:
         self.subscribe(lambda event: records.heard(event, **self.own))
 
     def note(self, event: events.ShellEvent) -> None:
@@ -116,6 +116,7 @@ class _View(Shell):
 
     def check(self) -> None:
         """Raises OSError if something could not be written."""
+        self.record.clear()  # a session may be long, and nothing is asked of it afterwards
         if self._output_failed is not None:
             raise self._output_failed
 
@@ -159,7 +160,7 @@ class _Watcher:
             view = self._views[session] = self._new_view()
             view.subscribe(Display(view).heard)
             if self._log is not None:
-                view.record(JsonRecords(self._log, words=view.net_words, before=session.number - 1))
+                view.keep(JsonRecords(self._log, words=view.net_words, before=session.number - 1))
             view.publish(events.Connecting())
         view = self._views[session]
         if session is not self._shown:
