@@ -59,6 +59,11 @@ TABLE: tuple[tuple[tuple[str, ...], dict[str, dict[str, object]]], ...] = (
     (("C: LIST  S: +OK", "S: 1 120", "S: 3 120", "S: ."), {"gaps": {"command": "LIST", "count": 2}}),
     (("C: LIST 1  S: +OK 99 1024",), {"other-message": {"command": "LIST", "msg": 1, "other": 99}}),
     (("C: UIDL 1  S: +OK 2 b",), {"other-message": {"command": "UIDL", "msg": 1, "other": 2}}),
+    (("C: LIST  S: +OK", "S: 1 120", "S: .", "C: LIST 1  S: +OK 1 140"),
+     {"size-changed": {"msg": 1, "now": 140, "before": 120}}),
+    (("C: UIDL  S: +OK", "S: 1 a", "S: 2 b", "S: .", "C: UIDL  S: +OK", "S: 1 b", "S: 2 c", "S: ."),
+     {"uid-changed": {"msg": 1, "now": "b", "before": "a"}}),
+    (("C: UIDL  S: +OK", "S: 1 a", "S: .", "C: UIDL 1  S: +OK 1 a"), {}),
     (("C: LIST 01  S: +OK 01 221",), {}),
     (("C: DELE 1  S: +OK", "C: LIST  S: +OK", "S: 1 0", "S: 2 5", "S: ."),
      {"marked-listed": {"command": "LIST", "msg": 1}}),
@@ -113,10 +118,25 @@ def test_what_does_not_fit_is_noticed_with_its_facts_and_nothing_else_is() -> No
     assert not wrong, "\n".join(wrong)
 
 
+def test_what_the_list_of_mechanisms_says_and_what_is_done() -> None:
+    capa = ("S: <plain>", "C: CAPA  S: +OK", "S: SASL LOGIN CRAM-MD5", "S: .")
+    found = {
+        row: [(notice.code, notice.facts["tag"]) for notice in noticed(Notices(), *capa, *row)]
+        for row in (
+            ("C: AUTH cram-md5  S: -ERR not here",),
+            ("C: AUTH CRAM-MD5  S: -ERR [AUTH] no",),
+            ("C: AUTH PLAIN  S: -ERR no",),
+            ("C: AUTH PLAIN AGEAYg==  S: +OK",),
+            ("C: AUTH CRAM-MD5  S: + PDE+", "C: YQ==  S: -ERR wrong"),
+        )
+    }
+    assert [*found.values()] == [[("sasl-refused", "SASL CRAM-MD5")], [], [], [("sasl-works", "SASL PLAIN")], []]
+
+
 def test_every_notice_has_a_conversation_and_words() -> None:
     codes = [entry.code for entry in NOTICES]
-    of_another_session = {"renumbered", "uids-changed"}
-    assert {code for _, wanted in TABLE for code in wanted} | of_another_session == {*codes}
+    elsewhere = {"renumbered", "uids-changed", "sasl-refused", "sasl-works"}
+    assert {code for _, wanted in TABLE for code in wanted} | elsewhere == {*codes}
     assert len({*codes}) == len(codes)
     words = tomllib.loads((ROOT / "lessons/en/doctor.toml").read_text("utf-8"))["notice"]
     assert words.keys() == {*codes}

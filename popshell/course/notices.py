@@ -138,19 +138,22 @@ def _rows(exchange: Exchange) -> list[bytes]:
 # -- sizes and counts --------------------------------------------------------------------------------------------------
 
 
-def _listed_and_came(exchange: Exchange) -> tuple[int, int, bytes] | None:
+def _listed_and_came(exchange: Exchange) -> tuple[int, int, int] | None:
+    """The size that LIST gave, the octets that came, and in how many lines; None if there is nothing to say of it."""
     listed, content = exchange.maildrop_before.sizes.get(_message(exchange) or 0), _content(exchange)
-    if listed is None or content is None or len(content) == listed:
+    if listed is None or (content is not None and len(content) == listed):
         return None
-    return listed, len(content), content
+    if content is not None:
+        return listed, len(content), content.count(CRLF)
+    stream = exchange.stream
+    return (listed, stream.octets, stream.lines) if stream is not None and stream.octets != listed else None
 
 
 def _size_line_ends(exchange: Exchange, memory: Memory) -> Facts | None:
     found = _listed_and_came(exchange)
-    lines = found[2].count(CRLF) if found else 0
-    if found is None or found[1] - found[0] != lines:
+    if found is None or found[1] - found[0] != found[2]:
         return None
-    return {"msg": _message(exchange), "listed": found[0], "came": found[1], "lines": lines}
+    return {"msg": _message(exchange), "listed": found[0], "came": found[1], "lines": found[2]}
 
 
 def _size(exchange: Exchange, memory: Memory) -> Facts | None:
@@ -248,6 +251,23 @@ def _other_message(exchange: Exchange, memory: Memory) -> Facts | None:
     return {"command": exchange.name, "msg": asked, "other": int(row[1])}
 
 
+def _size_changed(exchange: Exchange, memory: Memory) -> Facts | None:
+    before = exchange.maildrop_before.sizes
+    changed = (n for n, size in exchange.maildrop.sizes.items() if before.get(n, size) != size)
+    number = next(changed, None)
+    if number is None:
+        return None
+    return {"msg": number, "now": exchange.maildrop.sizes[number], "before": before[number]}
+
+
+def _uid_changed(exchange: Exchange, memory: Memory) -> Facts | None:
+    before = exchange.maildrop_before.unique_ids
+    number = next((n for n, uid in exchange.maildrop.unique_ids.items() if before.get(n, uid) != uid), None)
+    if number is None:
+        return None
+    return {"msg": number, "now": exchange.maildrop.unique_ids[number], "before": before[number]}
+
+
 def _marked_listed(exchange: Exchange, memory: Memory) -> Facts | None:
     marks = exchange.maildrop.marks
     if not marks:
@@ -283,6 +303,28 @@ def _capa_refused(exchange: Exchange, memory: Memory) -> Facts | None:
     number, before = line.message, exchange.maildrop_before
     there = number is None or number in before.sizes or number in before.unique_ids
     return {"tag": line.name, "command": line.name} if there else None
+
+
+def _sasl_refused(exchange: Exchange, memory: Memory) -> Facts | None:
+    """A mechanism of the list that is refused before it has begun; with an initial response it may be the password."""
+    line, response, known = exchange.command, exchange.response, exchange.capabilities_before or {}
+    if line is None or line.name != "AUTH" or line.diagnostics or exchange.steps or exchange.problem is not None:
+        return None
+    if response is None or response.ok or response.code or exchange.tls is not memory.capa_tls:
+        return None
+    mechanism = line.arguments[0].upper() if len(line.arguments) == 1 else ""
+    return {"tag": f"SASL {mechanism}", "command": f"AUTH {mechanism}"} if _offers(known, mechanism) else None
+
+
+def _sasl_works(exchange: Exchange, memory: Memory) -> Facts | None:
+    words, known = _arguments(exchange), exchange.capabilities_before
+    if not words or known is None or _offers(known, words[0]) or exchange.tls is not memory.capa_tls:
+        return None
+    return {"tag": f"SASL {words[0].upper()}", "command": f"AUTH {words[0].upper()}"}
+
+
+def _offers(known: Mapping[str, tuple[str, ...]], mechanism: str) -> bool:
+    return mechanism.upper() in map(str.upper, known.get("SASL", ()))
 
 
 def _capa_works(exchange: Exchange, memory: Memory) -> Facts | None:
@@ -380,10 +422,14 @@ NOTICES = (
     Entry("zero", ("LIST", "UIDL", "RETR", "TOP", "DELE"), _zero),
     Entry("gaps", _LISTS, _gaps),
     Entry("other-message", _LISTS, _other_message),
+    Entry("size-changed", ("LIST",), _size_changed),
+    Entry("uid-changed", ("UIDL",), _uid_changed),
     Entry("marked-listed", _LISTS, _marked_listed),
     Entry("one-line", (), _one_line),
     Entry("capa-refused", (), _capa_refused),
     Entry("capa-works", _ANNOUNCED, _capa_works),
+    Entry("sasl-refused", (), _sasl_refused),
+    Entry("sasl-works", ("AUTH",), _sasl_works),
     Entry("long-status", (), _long_status),
     Entry("long-line", ("RETR", "TOP"), _long_line),
     Entry("status-8bit", (), _status_8bit),
