@@ -198,7 +198,10 @@ class _Watcher:
                 quits = view.at is State.UPDATE
                 how = End.LEFT if not by_server else End.QUIT if quits else End.LOST
                 view.say("watch.server-closed" if by_server else "watch.client-closed")
-                view.publish(events.Finished(view.at))
+                if by_server:
+                    view.publish(events.Finished(view.at))
+                elif view.at is not State.CLOSED:
+                    view.screen.state_changed(view.at, State.CLOSED, [])
                 view.note(events.Ended(how, view.at, error))
 
     def _answered(self, view: _View, exchange: Exchange, event: Answered) -> None:

@@ -360,6 +360,15 @@ class TestDele:
             missing = texts("en")["zero" if line.endswith(" 00000000000") else "no-such-message"]
             assert last.startswith("-ERR " + missing.partition("{")[0]), line
 
+    def test_blanks_too_many_do_no_harm(self) -> None:
+        """RFC 2449 §3 has one space: a row of `settings.DEVIATIONS`."""
+        for line in ("LIST  2", "LIST 2 ", "STAT ", "NOOP   ", "TOP  2  0", "UIDL  2 "):
+            tidy = " ".join(line.split())
+            assert statuses(*LOGIN, line)[-1] == statuses(*LOGIN, tidy)[-1], line
+            assert statuses(*LOGIN, line)[-1].startswith("+OK"), line
+        # Of a password they are a part.
+        assert statuses(LOGIN[0], f"PASS  {SECRET}")[-1].startswith("-ERR")
+
     def test_a_number_with_zeros_before_it_is_that_number(self) -> None:
         session = logged_in()
         assert converse(session, b"DELE 000000000000002\r\n").startswith(b"+OK")
