@@ -104,7 +104,6 @@ class TestCapa:
         assert "STLS" in self.rows()
         assert "STLS" not in self.rows("STLS")  # under TLS
         assert "STLS" not in self.rows("UTF8")  # RFC 6856 §2.1
-        assert "STLS" not in self.rows(offers_tls=False)
 
     def test_login_delay(self) -> None:
         assert "LOGIN-DELAY" not in self.rows()
@@ -115,9 +114,6 @@ class TestCapa:
         assert self.rows()["UTF8"] == ()
         assert self.rows(accounts={"a": "b", "üser": "c"})["UTF8"] == ("USER",)
         assert self.rows(accounts={"a": "信"})["UTF8"] == ("USER",)
-
-    def test_implementation(self) -> None:
-        assert self.rows(implementation="Shlemazle-Plotz-v302")["IMPLEMENTATION"] == ("Shlemazle-Plotz-v302",)
 
 
 class TestLogin:

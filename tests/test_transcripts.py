@@ -73,8 +73,6 @@ def server_with(options: tuple[str, ...]) -> tuple[MailServer, bool]:
             settings["new_stamp"] = lambda stamp=value: stamp
         elif option.endswith(" octets"):
             settings["messages"].append(sized(int(option.split()[0]), "信" if "utf8" in option else "so many octets"))
-        elif option == "no-tls":
-            settings["offers_tls"] = False
         elif key == "without":
             faults[key] = value.split()
         elif key in FAULTS:

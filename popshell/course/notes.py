@@ -358,7 +358,7 @@ def sections(page: str, words: Words) -> tuple[tuple[str, ...], str]:
 
 _REPLIES_WITHOUT_FACTS = """
 user stls utf8 capa lang-list uidl top noop quit credentials in-use temp-failure perm-failure update-fails tls-required
-needs-utf8 unknown-language unknown-mechanism bad-message channel-binding downgrade cancelled not-supported historic
+needs-utf8 unknown-language unknown-mechanism bad-message channel-binding downgrade cancelled historic
 unknown-command wrong-state must-follow already-tls not-after missing-argument extra-argument bad-number zero bad-digest
 bad-base64 leading-space tab empty control too-long bare-lf stls-pipelined http shutting-down too-many-connections
 """

@@ -86,8 +86,6 @@ def _log_in(session: ServerSession, name: str | None) -> Reply:
 
 
 def stls(session: ServerSession, line: CommandLine) -> Reply:
-    if not session.settings.offers_tls:
-        return error("not-supported")
     session.name = ""  # stricter than RFC 2595 §4 asks: what came in clear is forgotten (sec-V8)
     return Reply(True, "stls")
 
@@ -116,7 +114,7 @@ _ARGUMENTS: Mapping[str, Callable[[ServerSession], str]] = {
     "SASL": lambda session: " ".join(mechanism.name for mechanism in session.mechanisms),
     "LOGIN-DELAY": lambda session: str(session.settings.faults["login_delay"]),
     "EXPIRE": lambda session: "NEVER",
-    "IMPLEMENTATION": lambda session: session.settings.implementation,
+    "IMPLEMENTATION": lambda session: "PopShell",
     "UTF8": lambda session: "USER" if session.settings.accounts.need_utf8 else "",
 }
 

@@ -6,7 +6,6 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import MappingProxyType
 
 from popshell.protocol.mechanisms import PRACTICE_SCOPE
@@ -43,9 +42,6 @@ class MailServer:
         faults: Mapping[str, object] = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
         new_stamp: Callable[[], str] | None = None,
-        offers_tls: bool = True,
-        implementation: str = "PopShell",
-        host: str = "popshell.example",
         seed: int | None = None,
         tokens: Mapping[str, str] = MappingProxyType({}),
         surrogates: bool = False,
@@ -55,13 +51,11 @@ class MailServer:
             languages,
             Words(texts),
             clock,
-            new_stamp or partial(_stamp, host),
+            new_stamp or _stamp,
             limits,
             read_faults(faults),
             seed,
-            offers_tls,
             surrogates,
-            implementation,
         )
         self._subscribers: list[Observer] = []
         self._sessions = itertools.count(1)
@@ -108,9 +102,9 @@ class MailServer:
             observer(session, exchange)
 
 
-def _stamp(host: str) -> str:
+def _stamp() -> str:
     """A timestamp that differs each time: "<process-ID.clock@hostname>" (RFC 1939 §7, APOP)."""
-    return f"<{os.getpid()}.{int(time.time())}{next(_SERIAL):03}@{host}>"
+    return f"<{os.getpid()}.{int(time.time())}{next(_SERIAL):03}@popshell.example>"
 
 
 #: When a practice token ends: 2100-01-01.

@@ -83,7 +83,7 @@ def _judged(text: str, context: Context) -> _Judged:
         if text.startswith(_WITHOUT_SECRET):
             return _judge_once(text, *context[:4])
         verb, _, secret = text.partition(" ")
-        if secret and text.startswith(_SECRET_ONLY):
+        if secret and not secret.endswith(" ") and text.startswith(_SECRET_ONLY):
             line, refusal, after = _judge_once(f"{verb} x", *context[:4])
             tokens = (line.tokens[0], line.tokens[1]._replace(end=len(text), text=secret))
             return _Judged(line._replace(text=text, tokens=tokens), refusal, after)
@@ -269,7 +269,7 @@ class ServerSession:
 
     def _may_serve(self, spec: CommandSpec) -> bool:
         """Whether a command can lead anywhere in this session, whatever its state."""
-        if spec.starts_tls and (self.context.tls or not self.settings.offers_tls):
+        if spec.starts_tls and self.context.tls:
             return False
         if spec.continues and not self.mechanisms:
             return False

@@ -49,10 +49,8 @@ class Settings(NamedTuple):
     faults: Mapping[str, object] = MappingProxyType({})
     #: start of the random numbers that faults draw; None for different ones each time
     seed: int | None = None
-    offers_tls: bool = True
     #: a message with UTF-8 in a header is sent in ASCII to a client without UTF8, in place of `-ERR [UTF8]`
     surrogates: bool = False
-    implementation: str = "PopShell"
 
 
 class Deviation(NamedTuple):

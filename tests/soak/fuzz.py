@@ -102,10 +102,8 @@ def serve(rng: random.Random) -> None:
     if rng.random() < 0.25:
         faults["line_goes_dead_after"] = 3
     limits = Limits(bad_commands=rng.choice((None, 3)), login_wait=rng.choice((0.0, 2.0)), line=rng.choice((60, 8192)))
-    tls, offers_tls = rng.random() < 0.2, rng.random() < 0.8
-    server = practice_server(
-        accounts=accounts, messages=_MAIL, faults=faults, limits=limits, clock=clock, offers_tls=offers_tls
-    )
+    tls = rng.random() < 0.2
+    server = practice_server(accounts=accounts, messages=_MAIL, faults=faults, limits=limits, clock=clock)
     session = server.session(tls=tls)
     out = drain(session)
     session.feed(rng.choice((b"", _LOGIN, b"UTF8\r\n" + _LOGIN)))
