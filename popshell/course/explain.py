@@ -110,7 +110,7 @@ def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str
         yield Note("info", more, citation(1939, "3"))
     if line.has("wrong-state"):
         yield Note("warn", words("why.accepted-against-rfc", **known), cite)
-    elif line.spec is not None and any(map(line.has, _MALFORMED)):
+    elif line.spec is not None and any(map(line.has, _MALFORMED)) and not (text and line.name == "AUTH"):
         yield Note("warn", words("why.accepted-argument", **known, syntax=line.spec.syntax), cite)
 
 
@@ -149,7 +149,8 @@ def _err(
                 why = "wrong-state-closed"
         text = _filled(page, known, f"err.{why}")
         if text is None and why != "code":
-            template = words.get(f"why.{why}") or words.get("why.refused")
+            silent = why == "refused" and not response.text.strip()
+            template = words.get("why.silent" if silent else f"why.{why}") or words.get("why.refused")
             text = fill(template or "", known) or words("why.refused", **known)
     from_code = row is not None and why in _FROM_CODE
     if text:
@@ -172,31 +173,31 @@ def _err(
 
 def _unknown(line: CommandLine, known: dict[str, object]) -> tuple[str, dict[str, object]]:
     """The key of `[why]` for a keyword that is none, and the facts with those that it needs."""
-    if (found := odd_character(line.text)) is not None:
-        return "odd-character", known | {"character": found[0], "suggestion": found[1]}
-    near = suggestion(line.name)
-    return ("unknown-near", known | {"suggestion": near}) if near else ("unknown-command", known)
+    odd, near = odd_character(line.text)
+    known = known | ({"character": odd} if odd else {}) | ({"suggestion": near} if near else {})
+    return (
+        "odd-near" if odd and near else "odd-character" if odd else "unknown-near" if near else "unknown-command",
+        known,
+    )
 
 
-def odd_character(text: str) -> tuple[str, str] | None:
-    """The character by which a line's keyword is none, as `U+3000 IDEOGRAPHIC SPACE`, and the keyword without it.
+def odd_character(text: str) -> tuple[str, str | None]:
+    """What in an unknown line is not ASCII, as `U+3000 IDEOGRAPHIC SPACE`, and the command that was probably meant.
 
     Full-width letters count, and whatever looks like a space or like nothing: a byte order mark before `USER`.
     """
     if text.isascii():
-        return None
+        return "", suggestion((text.split(" ") or [""])[0].upper())
     import unicodedata  # a line in ASCII needs none of it
 
-    odd = next((char for char in text if not char.isascii()), "")
-    plain = "".join(
-        " " if char.isspace() else char
-        for char in unicodedata.normalize("NFKC", text)
-        if unicodedata.category(char) != "Cf"
-    )
+    odd = next(char for char in text if not char.isascii())
+    plain = unicodedata.normalize("NFKC", text)
+    plain = "".join(" " if char.isspace() else char for char in plain if unicodedata.category(char) != "Cf")
     keyword = (plain.split() or [""])[0].upper()
-    if keyword not in COMMANDS:
-        return None
-    return f"U+{ord(odd):04X} {unicodedata.name(odd, '')}".strip(), keyword
+    if keyword.isascii() and odd not in text.split(" ", 1)[0]:
+        odd = ""  # the keyword is in ASCII: only what follows is not
+    meant = keyword if keyword in COMMANDS else suggestion("".join(filter(str.isascii, keyword)))
+    return f"U+{ord(odd):04X} {unicodedata.name(odd, '')}".strip() if odd else "", meant
 
 
 def _filled(page: Document | None, known: dict[str, object], *keys: str) -> str | None:
@@ -283,8 +284,7 @@ def undo_in_words(spec: CommandSpec, words: Words) -> list[str]:
 def warning(line: CommandLine, code: str, words: Words) -> str:
     """One diagnostic in words, short enough for the line that is being typed."""
     spec = line.spec
-    odd = odd_character(line.text) if code == "unknown-command" else None
-    near = suggestion(line.name) if code == "unknown-command" else None
+    odd, near = odd_character(line.text) if code == "unknown-command" else ("", None)
     known: dict[str, object] = {
         "command": line.name,
         "state": line.state.value,
@@ -293,8 +293,8 @@ def warning(line: CommandLine, code: str, words: Words) -> str:
         "must_follow": (spec.must_follow if spec else None) or "",
         "suggestion": near or "",
     }
-    if odd is not None:
-        return words("warn.odd-character", character=odd[0].partition(" ")[0], suggestion=odd[1])
+    if odd and near:
+        return words("warn.odd-character", character=odd.partition(" ")[0], suggestion=near)
     if code == "wrong-state" and line.state is State.CLOSED:
         code = "closed"
     return words("warn.unknown-near" if near else f"warn.{code}", **known)

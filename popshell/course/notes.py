@@ -55,10 +55,12 @@ OK_KEYS: Mapping[str, Mapping[str, Premises]] = MappingProxyType(
 
 
 def ok_keys(exchange: Exchange) -> list[str]:
-    """The keys of `[ok]` that fit the reply, the best first."""
+    """The keys of `[ok]` that fit the reply, the best first; what a command with another argument does fits none."""
     seen = seen_in(exchange)
-    fits = [key for key, premises in OK_KEYS.get(exchange.name, {}).items() if premises and holds(premises, seen)]
-    return [*(f"ok.{key}" for key in fits[:1]), "ok.note"]
+    for key, premises in OK_KEYS.get(exchange.name, {}).items():
+        if premises and holds(premises, seen):
+            return [f"ok.{key}"] if "argument" in premises else [f"ok.{key}", "ok.note"]
+    return ["ok.note"]
 
 
 # -- reasons of [err] --------------------------------------------------------------------------------------------------
@@ -164,7 +166,7 @@ REASONS: Mapping[str, Callable[[CommandSpec], bool]] = MappingProxyType(
 GENERAL = frozenset(
     {
         *(f"wrong-state-{when}" for when in ("before-login", "after-login", "closed")),
-        *("unknown-near", "odd-character", "space-at-end", "perhaps-tls", "unknown-code"),
+        *("unknown-near", "odd-near", "odd-character", "silent", "space-at-end", "perhaps-tls", "unknown-code"),
         *("ok-unknown", "accepted-no-message", "accepted-argument", "accepted-against-rfc"),
     }
 )
@@ -222,7 +224,7 @@ def _tag(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
 
 def _mechanisms(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
     rows = [show(row[:40], keep="") for row in response.lines or ()]
-    return (", ".join(rows[:12]) or "-",) if response.content is not None else None
+    return (", ".join(rows[:12]),) if rows else None
 
 
 _MESSAGE = {

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from popshell.course.symptoms import whole
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF
@@ -21,7 +22,12 @@ Facts = dict[str, object]
 LONGEST_STATUS = 512
 #: RFC 5322 §2.1.1: the longest line of a message, without its CRLF.
 LONGEST_MAIL_LINE = 998
-_SCAN_ROW = re.compile(rb"[0-9]{1,10} [0-9]{1,15}(?: .*)?", re.DOTALL)
+_ROW = {
+    "LIST": re.compile(rb"[0-9]{1,10} [0-9]{1,15}(?: .*)?", re.DOTALL),
+    "UIDL": re.compile(rb"[0-9]{1,10} .*", re.DOTALL),  # what the unique-id may hold is a matter of its own
+}
+#: Notices on the form of a reply, in place of the note that it would have: they come each time.
+_EACH_TIME = ("rows", "no-numbers", "other-message", "lang-no-tag")
 _UNIQUE_ID = re.compile(rb"[\x21-\x7e]{1,70}")
 #: Capabilities that announce a command of their name, the same before and after login (RFC 2449 §6, RFC 6856 §2, §3).
 _ANNOUNCED = ("TOP", "UIDL", "STLS", "UTF8", "LANG")
@@ -68,12 +74,12 @@ class Notices:
         self._ids: dict[str, int] = {}
 
     def saw(self, exchange: Exchange) -> list[Notice]:
-        """What does not fit in `exchange`. A code comes once a session."""
+        """What does not fit in `exchange`. Most codes come once a session."""
         found = []
         for code, facts in self._look(exchange):
-            if code not in self._seen:
+            found.append(Notice(code, facts))
+            if code not in _EACH_TIME:
                 self._seen.add(code)
-                found.append(Notice(code, facts))
         self._remember(exchange)
         return found
 
@@ -170,20 +176,9 @@ def _size_said(exchange: Exchange, memory: Memory) -> Facts | None:
     return {"said": said[1], "came": len(content)}
 
 
-def _whole(exchange: Exchange) -> bool:
-    """Whether the reply shows the whole maildrop, in rows that can all be read."""
-    if exchange.name == "STAT":
-        return exchange.response is not None and exchange.response.drop_listing() is not None
-    content = _content(exchange)
-    if content is None:
-        return False
-    view = exchange.maildrop.sizes if exchange.name == "LIST" else exchange.maildrop.unique_ids
-    return content.count(CRLF) == sum(1 for number in view if number not in exchange.maildrop.marks)
-
-
 def _count(exchange: Exchange, memory: Memory) -> Facts | None:
     before, now = exchange.maildrop_before.count, exchange.maildrop.count
-    if before is None or before == now or not _whole(exchange):
+    if before is None or before == now or not whole(exchange):
         return None
     return {"command": exchange.name, "now": now, "before": before}
 
@@ -193,15 +188,15 @@ def _sum(exchange: Exchange, memory: Memory) -> Facts | None:
     # Another count explains another sum: that is said already.
     if None in (before.octets, now.octets) or before.count != now.count or before.octets == now.octets:
         return None
-    return {"now": now.octets, "before": before.octets} if _whole(exchange) else None
+    return {"now": now.octets, "before": before.octets} if whole(exchange) else None
 
 
 # -- rows and numbers --------------------------------------------------------------------------------------------------
 
 
 def _unreadable(exchange: Exchange, memory: Memory) -> Facts | None:
-    bad = [row for row in _rows(exchange) if not _SCAN_ROW.fullmatch(row)]
-    return {"command": "LIST", "count": len(bad), "row": show(bad[0][:60], keep="")} if bad else None
+    bad = [row for row in _rows(exchange) if not _ROW[exchange.name].fullmatch(row)]
+    return {"command": exchange.name, "count": len(bad), "row": show(bad[0][:60], keep="")} if bad else None
 
 
 def _uid_grammar(exchange: Exchange, memory: Memory) -> Facts | None:
@@ -239,7 +234,13 @@ def _zero(exchange: Exchange, memory: Memory) -> Facts | None:
 def _gaps(exchange: Exchange, memory: Memory) -> Facts | None:
     view = exchange.maildrop
     numbers = view.sizes if exchange.name == "LIST" else view.unique_ids
-    if _content(exchange) is None or view.marks or not numbers or sorted(numbers) == [*range(1, len(numbers) + 1)]:
+    if (
+        not view.readable
+        or _content(exchange) is None
+        or view.marks
+        or not numbers
+        or sorted(numbers) == [*range(1, len(numbers) + 1)]
+    ):
         return None
     return {"command": exchange.name, "count": len(numbers)} if 0 not in numbers else None
 
@@ -415,7 +416,7 @@ NOTICES = (
     Entry("count", ("STAT", "LIST"), _count),
     Entry("uidl-count", ("UIDL",), _count),
     Entry("sum", ("STAT", "LIST"), _sum),
-    Entry("rows", ("LIST",), _unreadable),
+    Entry("rows", _LISTS, _unreadable),
     Entry("uid-grammar", ("UIDL",), _uid_grammar),
     Entry("uid-repeats", ("UIDL",), _uid_repeats),
     Entry("no-numbers", ("STAT", *_LISTS), _no_numbers),

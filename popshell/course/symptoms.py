@@ -281,14 +281,12 @@ def _readable(mechanism: Mechanism, text: str) -> bool:
 
 def whole(exchange: Exchange) -> bool:
     """Whether `+OK` shows the whole maildrop, in rows that can all be read; rows of marked messages may be there."""
-    response, view = exchange.response, exchange.maildrop
+    response = exchange.response
     if response is None or exchange.name not in ("STAT", "LIST", "UIDL"):
         return False
     if exchange.name == "STAT":
         return response.drop_listing() is not None
-    known = view.sizes if exchange.name == "LIST" else view.unique_ids
-    unmarked = sum(1 for number in known if number not in view.marks)
-    return response.content is not None and response.content.count(CRLF) in (unmarked, len(known))
+    return response.content is not None and exchange.maildrop.readable
 
 
 def _empty(exchange: Exchange) -> bool:

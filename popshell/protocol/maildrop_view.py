@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TypeVar
 
 # Compiled by `re` when first used, and kept: no start pays for them.
 _DROP = r"([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)"
@@ -21,6 +22,7 @@ _UNIQUE = r"([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: |\Z)"
 _SCAN_ROWS = rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([0-9]{1,15})(?: [^\r\n]*)?(?=\r\n)"
 _UNIQUE_ROWS = rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: [^\r\n]*)?(?=\r\n)"
 
+_T = TypeVar("_T")
 _NO_SIZES: Mapping[int, int] = MappingProxyType({})
 _NO_WORDS: Mapping[int, str] = MappingProxyType({})
 
@@ -83,6 +85,8 @@ class MaildropView:
     unique_ids: Mapping[int, str] = field(default_factory=lambda: _NO_WORDS)
     subjects: Mapping[int, str] = field(default_factory=lambda: _NO_WORDS)
     marks: frozenset[int] = frozenset()
+    #: whether all rows of the last listing could be read
+    readable: bool = True
     #: the highest message-number that a reply named
     last: int | None = None
 
@@ -122,21 +126,26 @@ class MaildropView:
 
     def _after_list(self, content: bytes) -> MaildropView:
         sizes = scan_listing(content)
-        whole = content.count(b"\r\n") == len(sizes)  # rows that cannot be read are messages, too
-        # What a mark hides from LIST, or stands in a row that cannot be read, was learnt before, and still holds.
-        kept = {n: s for n, s in self.sizes.items() if n not in sizes} if self.marks or not whole else {}
-        known = replace(self, sizes=MappingProxyType(sizes | kept))
-        if not whole:
-            return replace(known, last=self._highest(sizes) if sizes else self.last)
-        return replace(known, count=len(sizes), octets=sum(sizes.values()), last=self._highest(sizes))
+        known = self._after_rows(content, sizes)
+        view = replace(known, sizes=MappingProxyType(sizes | self._kept(known, sizes, self.sizes)))
+        return replace(view, octets=sum(sizes.values())) if view.readable else view
 
     def _after_uidl(self, content: bytes) -> MaildropView:
         ids = unique_id_listing(content)
-        whole = content.count(b"\r\n") == len(ids)
-        kept = {n: u for n, u in self.unique_ids.items() if n not in ids} if self.marks or not whole else {}
-        count = len(ids) if whole else self.count
-        last = self._highest(ids) if whole or ids else self.last
-        return replace(self, unique_ids=MappingProxyType(ids | kept), count=count, last=last)
+        known = self._after_rows(content, ids)
+        return replace(known, unique_ids=MappingProxyType(ids | self._kept(known, ids, self.unique_ids)))
+
+    def _after_rows(self, content: bytes, rows: Mapping[int, object]) -> MaildropView:
+        """The view after a listing with `rows` that can be read; others are messages, too."""
+        highest = max((*rows, *self.marks, self.last or 0))
+        if content.count(b"\r\n") == len(rows):
+            return replace(self, readable=True, count=len(rows), last=highest)
+        return replace(self, readable=False, last=None if self.last is None else highest)
+
+    @staticmethod
+    def _kept(known: MaildropView, rows: Mapping[int, _T], before: Mapping[int, _T]) -> dict[int, _T]:
+        """What a mark or an unreadable row hides from a listing was learnt before, and still holds."""
+        return {n: what for n, what in before.items() if n not in rows} if known.marks or not known.readable else {}
 
     def _after_dele(self, number: int) -> MaildropView:
         size = self.sizes.get(number)
@@ -149,6 +158,3 @@ class MaildropView:
         octets = None if self.octets is None or None in sizes else self.octets + sum(filter(None, sizes))
         count = None if self.count is None else self.count + len(self.marks)
         return replace(self, marks=frozenset(), count=count, octets=octets)
-
-    def _highest(self, listed: Mapping[int, object]) -> int:
-        return max(max(listed, default=0), max(self.marks, default=0), self.last or 0)

@@ -132,6 +132,9 @@ class Link:
 
     async def _insist_on_tls(self, session: Session) -> None:
         """`--tls stls`: STLS first, sent by the shell; without TLS there is no session (sec-T3)."""
+        if any(exchange.answers_no_line for exchange in session.transcript):  # in clear text, so from anyone
+            self.close()
+            raise ConnectError("unasked-before-tls", place=self.place)
         line = parse("STLS", session.connection.context())
         self.publish(events.Sent(line, by_shell="shell.sent-by-shell"))
         reply = await self.reply(session.submit(line))

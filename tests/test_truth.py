@@ -1,0 +1,135 @@
+"""What is said of other servers' replies: never more than was seen, and never less than is still known.
+
+One table, played through the shell: a server's answers, what is typed, what stands on the screen and what must not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stage import CLOSE, Stage, run, turns
+from support import each
+
+from popshell.course.catalog import LANGUAGES
+from popshell.session import Endpoint
+from popshell.ui.shell import Options
+
+PLACE = Endpoint("mail.example:110", False, True)
+GREETING = "+OK ready"
+IN = ("USER x", "PASS y")
+OK = {"USER": "+OK", "PASS": "+OK", "QUIT": "+OK bye<close>"}
+LOCKED = ("locked for you", "unlocks", "has locked")
+SIZE = "\r\n".join(f"{n} 1" for n in range(1, 200_100))
+
+#: what the server answers (`|` ends a line), what is typed, what is said, what is not
+ROWS: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = [
+    # AUTH without a mechanism, as servers answer it, in one packet or in several
+    ({"AUTH": "+OK|PLAIN|LOGIN|."}, ("AUTH",), ("lists mechanisms: PLAIN, LOGIN", "Nobody is logged in"),
+     ("not asked for", "TRANSACTION]", "not POP3", "though the argument")),
+    ({"AUTH": "+OK Supported methods:|CRAM-MD5|."}, ("AUTH", "STAT"), ("mechanisms: CRAM-MD5", "Log in first"), ()),
+    ({"AUTH": "+OK|."}, ("AUTH",), ("though the argument",), ("You are in", "not asked for")),
+    # one -ERR without a code says nothing of the server
+    ({"AUTH": "-ERR Unknown command."}, ("AUTH PLAIN",), ("No code says why", "may be unknown"),
+     ("takes no password", "server does not")),
+    ({"USER": "-ERR"}, ("USER x",), ("may be unknown",), ("takes no password", "does not have")),
+    ({"AUTH": "-ERR [AUTH] no"}, ("AUTH NOSUCH",), ("no password was wrong",), ("STLS first", "password is wrong")),
+    ({"CAPA": "-ERR"}, ("CAPA",), ("or takes none at this point",), ()),
+    ({"CAPA": "-ERR", "STLS": "-ERR"}, ("USER x", "CAPA", "USER x", "STLS"),
+     ("CAPA may work before USER", "STLS may work before USER"), ("has no CAPA", "No STLS")),
+    ({"UIDL": "-ERR"}, (*IN, "UIDL"), ("optional, so perhaps it is not served",), ("server has none",)),
+    ({"NOOP": "-ERR"}, (*IN, "NOOP"), ("refused; it did not say why",), ()),
+    ({"RETR": "-ERR"}, (*IN, "RETR 3"), ("most likely because there is no message 3",), ("There is no message",)),
+    ({"APOP": f"-ERR no{CLOSE.decode()}"}, ("APOP mei " + "0" * 32,), ("digest is wrong, or", "closed"),
+     ("takes no APOP",)),
+    ({"QUIT": "-ERR<close>"}, (*IN, "QUIT"), ("nothing was to be erased",), ("not erased",)),
+    # a login locks nothing that was seen
+    ({}, IN, ("maildrop is open",), LOCKED),
+    ({"APOP": "+OK"}, ("APOP mei " + "0" * 32,), ("maildrop is open",), LOCKED),
+    ({}, (*IN, "QUIT"), ("none is erased",), LOCKED),
+    # +OK to what the RFC does not allow
+    ({"TOP": "+OK|A: b||."}, (*IN, "TOP 1 x"), ("not what the RFC allows",), ("x lines",)),
+    ({"LIST": "+OK +1 120"}, (*IN, "LIST +1"), ("not what the RFC allows",), ("Message +1",)),
+    ({"STAT": "+OK 2 320"}, ("STAT",), ("RFC does not allow it",), ()),
+    # rows
+    ({"LIST": "+OK|1\t120|2|3 9|."}, (*IN, "LIST", "STAT"), ("2 rows of the reply", "1\\t120", "one space"),
+     ("othing to list", "are not 1 to", "no messages")),
+    ({"LIST": "+OK||1 120|."}, (*IN, "LIST"), ("1 row of the reply",), ("no messages", "othing")),
+    ({"UIDL": "+OK|1|."}, (*IN, "UIDL"), ("1 row of the reply",), ("no messages", "othing")),
+    ({"STAT": "+OK 3 30", "LIST": "+OK|1 10|foo|bar|."}, (*IN, "STAT", "LIST", ":mailbox"),
+     ("2 rows of the reply", "\n      3"), ("shows 1 message",)),
+    ({"LIST": "+OK 99 1024", "UIDL": "+OK 99 x"}, (*IN, "LIST 1", "UIDL 1"),
+     ("LIST was asked about message 1 and answered about message 99", "UIDL was asked"), ("Message 1 has",)),
+    ({"LIST 7": "+OK|1 120|2 200|."}, (*IN, "LIST 7"), ("look like a listing that was not due",), ()),
+    ({"STAT": "+OK"}, (*IN, "STAT"), ("missing or not in its form",), ("no messages",)),
+    ({"STAT": "+OK  2 320"}, (*IN, "STAT"), ("missing or not in its form",), ()),
+    ({"LIST": "+OK|0 120|1 120|."}, (*IN, "LIST"), ("speaks of message 0",), ()),
+    ({"LIST 1": "+OK 1 1024", "RETR": "+OK|Subject: a||b|."}, (*IN, "LIST 1", "RETR 1"),
+     ("1024 octets for message 1; 17 came", "Usual causes"), ()),
+    ({"LIST": f"+OK\r\n{SIZE}"}, (*IN, "LIST"), ("PopShell's own", "200,000"), ("honest",)),
+    ({"LANG": "+OK"}, ("LANG en",), ("names no language",), ("texts are in .", "one a line")),
+    # no indicator
+    ({"LIST": "+ERR no", "NOOP": "+OK"}, (*IN, "LIST", "NOOP"), ("no status indicator", "resembles -ERR", "C: NOOP"),
+     ("not POP3", "line lost")),
+    ({"STAT": "", "NOOP": "+OK"}, (*IN, "STAT", "NOOP"), ("is an empty line", "session goes on"), ("not POP3",)),
+    ({"STAT": "OK 2 320"}, (*IN, "STAT"), ("resembles +OK",), ("not POP3",)),
+    ({"STAT": "\x16\x03\x01"}, (*IN, "STAT"), ("looks like TLS",), ()),
+    ({"": "+ERR too busy"}, (), ("resembles -ERR", "closed"), ()),
+    # what comes before TLS
+    ({"": "+OK ready|+OK type your password now", "STLS": "+OK"}, ("STLS",), ("not asked for",), ()),
+    ({"": "+OK ready|+OK type your password now", "STLS": "+OK", "stls": ""}, (),
+     ("not asked for, in clear text", "connection is closed"), ("TLS is on",)),
+    # characters
+    ({"PASS": "-ERR"}, ("USER x", "PASS\u3000y"), ("U+3000 IDEOGRAPHIC SPACE", "the command PASS"), ("Did you mean",)),
+    ({}, ("\ufeffUSER x",), ("U+FEFF", "the command USER"), ("Did you mean",)),
+    ({}, ("ＳＴＡＴ",), ("U+FF33", "the command STAT"), ("Did you mean",)),
+    ({}, ("S\u0422AT",), ("U+0422 CYRILLIC", "the command STAT"), ("Did you mean",)),
+    ({}, ("USER\u00a0x",), ("U+00A0", "the command USER"), ()),
+    ({}, ("XYZZY",), ("POP3 has no command XYZZY",), ("U+",)),
+    ({"PASS": "-ERR"}, ("USER x", "PASS secret "), ("ended with a space",), ()),
+    # replies can be explained
+    ({}, (":explain -ERR [IN-USE] locked",), ("the command was refused", "IN-USE", "own words"), ("keyword",)),
+    ({}, (":explain +OK 2 320",), ("success", "number of messages"), ("keyword",)),
+    ({}, (":explain + PDE+",), ("waits for an answer",), ("keyword",)),
+    ({}, (":explain +ERR",), ("neither +OK nor -ERR",), ("keyword",)),
+]  # fmt: skip
+
+
+def octets(answer: str) -> bytes:
+    body, _, closes = answer.partition("<close>")
+    return body.replace("|", "\r\n").encode() + b"\r\n" + (CLOSE if closes or "<close>" in answer else b"")
+
+
+def shown(answers: dict[str, str], typed: tuple[str, ...], language: str) -> str:
+    """The screen after it all, its lines joined."""
+    script: dict[str, Any] = {key: octets(answer) for key, answer in {**OK, **answers}.items()}
+    place = PLACE._replace(stls=True) if "stls" in answers else PLACE
+    greeting = script.get("", octets(GREETING))
+    stage = Stage(place=place, script=script, greeting=greeting, options=Options(language=language))
+
+    async def go() -> None:
+        await stage.shell.connect()
+        await stage.run(*typed)
+        await turns()
+
+    run(go())
+    return stage.text
+
+
+def test_no_more_is_said_than_was_seen() -> None:
+    def check(answers: dict[str, str], typed: tuple[str, ...], said: tuple[str, ...], unsaid: tuple[str, ...]) -> None:
+        text = shown(answers, typed, "en")
+        flat = " ".join(text.split())
+        assert [part for part in said if part not in (text if "\n" in part else flat)] == [], text
+        assert [part for part in unsaid if part in flat] == [], text
+
+    each(ROWS, check)
+
+
+def test_in_each_language_what_is_odd_is_said() -> None:
+    """As many notes, and no placeholder left."""
+
+    def check(answers: dict[str, str], typed: tuple[str, ...], *_: object) -> None:
+        marks = [[shown(answers, typed, language).count(mark) for mark in "✔✘⚠"] for language in LANGUAGES]
+        assert all(one == marks[0] for one in marks), marks
+
+    each(ROWS, check)
