@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 from itertools import count
+from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stage import LOCAL, FakeScreen, Stage, run
@@ -227,3 +229,14 @@ def test_what_is_shown_of_any_message_is_safe() -> None:
     )
     attached = b"Content-Disposition: attachment; filename="
     each([(head + hostile + b"\r\n\r\n" + hostile,) for head in (*heads, attached)], lambda *row: run(go(*row)))
+
+
+def test_texts_are_read_for_so_long_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        monkeypatch.setattr("popshell.ui.mail.time", SimpleNamespace(monotonic=count().__next__))
+        on = stage(MULTIPART + b"--b\r\n\r\nx\r\n" * 9, FakeScreen(rows=99))
+        await on.log_in(":mail 1")
+        assert on.text.count("  │ x") < 9
+        assert "two seconds had passed" in on.screen.flat
+
+    run(go())

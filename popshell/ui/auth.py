@@ -226,13 +226,13 @@ class _Login:
         if client.form == "initial":
             self._show_message(client, command.split(" ")[2])
         shell.say(f"auth.form-{client.form if client.form == 'server-first' else form}")
-        shell.answers_challenges = True
+        shell.shows_itself = True
         try:
             answer = await shell.send(command, by_shell=_SENT)
             while isinstance(answer, Challenge) and shell.session is not None:
                 answer = await shell.send(self._answer(client, answer), by_shell=_SENT)
         finally:
-            shell.answers_challenges = False
+            shell.shows_itself = False
         if not isinstance(answer, Exchange) or answer.response is None:
             return  # why there is no reply was shown
         if answer.ok and client.outcome(True) is not None:

@@ -78,7 +78,7 @@ class Display:
             case events.Greeted() | events.Replied():
                 self._replied(event)
             case events.Challenged(challenge=challenge, late=late):
-                if shell.answers_challenges and not late:
+                if shell.shows_itself and not late:
                     return  # `:auth` shows it
                 shell.screen.challenge(challenge)
                 if not late:
@@ -194,7 +194,7 @@ class Display:
         session = self._shell.session
         if due is None or due.command is None or session is None or not session.connection.content_lines():
             return
-        if self._shell.shows_content:
+        if self._shell.shows_itself:
             return
         begun = self._begun is not None and self._begun[0] is due.command
         start = self._begun[1] if begun and self._begun else 0
@@ -206,7 +206,7 @@ class Display:
     def _rest(self, exchange: Exchange) -> None:
         """Show a reply, but for what was shown as it came."""
         begun, self._begun = self._begun, None if exchange.command else self._begun
-        if self._shell.shows_content and exchange.ok and exchange.name == "RETR":
+        if self._shell.shows_itself and exchange.ok and exchange.name == "RETR":
             self._shell.screen.reply(exchange, most=0)
         elif begun is not None and begun[0] is exchange.command:
             self._shell.reply(exchange, begun[1], begun=True)

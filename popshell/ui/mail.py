@@ -7,6 +7,7 @@ octets as they came. No more than MOST_ROWS rows are laid out, whatever the mess
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from itertools import islice
 
@@ -50,11 +51,11 @@ def _of(exchange: Exchange, number: int) -> bool:
 
 async def _fetch(shell: Shell, number: str) -> Exchange | None:
     """Send RETR; its content is not shown as a reply. None if it was refused or did not come, which was shown."""
-    shell.shows_content = True
+    shell.shows_itself = True
     try:
         event = await shell.send(f"RETR {number}", by_shell="shell.sent-for-mail")
     finally:
-        shell.shows_content = False
+        shell.shows_itself = False
     return event if isinstance(event, Exchange) and event.ok else None
 
 
@@ -69,7 +70,11 @@ def _page(mail: mails.Mail, number: str, look: Look, words: Words) -> Iterator[L
         for part in mail.root.all():
             yield from _named(part, look, words)
             yield from _faults(mail, part.number, look, words) if part.number else ()
+    end = time.monotonic() + mails.LIMITS.seconds
     for part in mail.root.all():
+        if time.monotonic() > end:
+            yield from layout.paragraph(words("mail.time"), look, "    ", style="warn")
+            return
         if part.kind == "message/rfc822" and part.parts and not part.other_form:
             yield []
             yield from layout.paragraph(words("mail.within", part=part.number or number), look, style="emphasis")
@@ -117,7 +122,12 @@ def _named(part: mails.Part, look: Look, words: Words) -> list[Line]:
 def _text(mail: mails.Mail, part: mails.Part, look: Look, words: Words) -> Iterator[Line]:
     raw, read = mail.octets[part.start : part.end], mails.text_of(mail, part)
     first = mail.octets.count(b"\n", 0, part.start) + 1
-    facts = {"part": part.number, "kind": show(part.kind, keep=""), "first": first, "last": first + raw.count(b"\n")}
+    last = first + raw.count(b"\n")
+    facts = {
+        "part": part.number,
+        "kind": show(part.kind, keep=""),
+        "lines": f"{first}-{last}" if last > first else first,
+    }
     yield []
     title = words("mail.text" if part.number else "mail.only-text", **facts)
     yield from layout.paragraph(title, look, style="emphasis")

@@ -137,10 +137,8 @@ class Shell:
     announces_practice: bool = True
     #: what the practice server's maildrop would hold after QUIT, and after the connection was lost (`:fork`)
     fork: Callable[[], tuple[tuple[int, ...], tuple[int, ...]]] | None = None
-    #: whether a meta command answers the challenges of AUTH, and shows them
-    answers_challenges: bool = False
-    #: whether a meta command shows the content of the reply that it asks for
-    shows_content: bool = False
+    #: whether a meta command shows what it asks for by itself: the challenges of AUTH, the content of RETR
+    shows_itself: bool = False
     #: text that is put at the prompt, unsent
     draft: str = ""
     _output_failed: OSError | None = None
