@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """A word of a command that is no option. `words` is the key of its help."""
+    """A word of a command that is no option. `words` is the key of its help; after `several` a HOST may stand."""
 
     name: str
     metavar: str
     words: str
     required: bool = False
     choices: tuple[str, ...] | None = None
+    several: bool = False
 
 
 #: Each command with its places; "" is the shell itself.
@@ -42,6 +43,8 @@ COMMANDS: Mapping[str, tuple[Place, ...]] = MappingProxyType(
         "learn": (Place("lesson", "LESSON", "which-lesson"),),
         "serve": (),
         "watch": (Place("address", "HOST", "address", True),),
+        "check": (Place("address", "HOST", "address"),),
+        "run": (Place("scripts", "FILE", "scripts", True, several=True),),
         "explain": (Place("log", "FILE", "log-file", True),),
         "lint": (Place("directory", "DIR", "language"),),
         "config": (Place("what", "connections", "names-only", choices=("connections",)),),
@@ -94,9 +97,9 @@ class Option(NamedTuple):
 
 
 _FLAG = MappingProxyType({"action": "store_true"})
-_CONNECTS = ("HOST", "watch", "learn", "")  # without a HOST they hold for `:connect HOST`
-_LOGS_IN = ("HOST", "")
-_PRACTICE = ("serve", "")
+_CONNECTS = ("HOST", "watch", "learn", "", "check", "run")  # without a HOST they hold for `:connect HOST`
+_LOGS_IN = ("HOST", "", "check", "run")
+_PRACTICE = ("serve", "", "run")
 _LISTENS = ("serve", "watch")
 
 
@@ -117,9 +120,10 @@ OPTIONS = (
     _option("--ca", type=Path, metavar="FILE", heading="connection", commands=_CONNECTS),
     _option("--insecure", heading="connection", commands=_CONNECTS),
     _option("--timeout", type=_seconds, metavar="SECONDS", heading="connection", commands=_CONNECTS),
+    _option("--user", metavar="NAME", heading="passwords", commands=("check", "run")),
     _option("--password-command", metavar="COMMAND", heading="passwords", commands=_LOGS_IN),
     _option("--password-fd", type=int, metavar="N", heading="passwords", commands=_LOGS_IN),
-    _option("--token-command", metavar="COMMAND", heading="passwords", commands=_LOGS_IN),
+    _option("--token-command", metavar="COMMAND", heading="passwords", commands=("HOST", "")),
     _option("--listen", type=int, metavar="PORT", heading="listening", commands=("watch",)),
     _option("--port", type=int, metavar="P", heading="listening", commands=("serve",)),
     _option("--tls-port", type=int, metavar="P", heading="listening", commands=_LISTENS),
@@ -131,13 +135,21 @@ OPTIONS = (
     _option("--account", action="append", metavar="NAME:PASSWORD", heading="practice", commands=_PRACTICE),
     _option("--require-tls", heading="practice", commands=_PRACTICE),
     _option("--mechanisms", metavar="NAMES", heading="practice", commands=_PRACTICE),
+    _option("--fetch", heading="check", commands=("check",)),
+    _option("--wrong-login", heading="check", commands=("check",)),
+    _option("--destructive", heading="check", commands=("check",)),
+    _option("--wait", heading="check", commands=("check",)),
+    _option("--exec", metavar="COMMAND", heading="check", commands=("check",)),
+    _option("--tap", heading="output", commands=("check",)),
+    _option("--junit", metavar="FILE", heading="output", commands=("check", "run")),
     _option("--format", metavar="NAME", heading="output", commands=("explain",)),
     _option("--fix-dialogues", heading="files", commands=("lint",)),
     _option("--mark-translated", heading="files", commands=("lint",)),
     _option("--plain", heading="output"),
     _option("--ascii", heading="output"),
     _option("--json", nargs="?", choices=("1", "2"), const="2", heading="output"),
-    _option("--log", metavar="FILE", heading="output", commands=(*_CONNECTS, "serve")),
+    _option("--log", metavar="FILE", heading="output", commands=("HOST", "learn", "", "serve")),
+    _option("--send", "-c", action="append", metavar="LINE", heading="output", commands=("HOST", "")),
     _option("--stop-on-err", heading="output"),
     _option("--yes", heading="output"),
     _option("--notes", choices=NOTES, heading="output"),
@@ -151,20 +163,6 @@ OPTIONS = (
 
 #: The options that `:connect` takes, too.
 CONNECT_OPTIONS = tuple(option for option in OPTIONS if option.heading == "connection")
-
-#: argparse's messages (its msgids) and the keys of ours; one that is not listed stays in English. argparse fills in the
-#: values by `%`, so ours have its placeholders; `%.0r` drops a value that may be a password.
-ARGPARSE: Mapping[str, str] = MappingProxyType(
-    {
-        "usage: ": "usage",
-        "argument %(argument_name)s: %(message)s": "argument",
-        "expected one argument": "value-missing",
-        "ignored explicit argument %r": "value-not-wanted",
-        "invalid choice: %(value)r (choose from %(choices)s)": "choice",
-        "invalid %(type)s value: %(value)r": "value-kind",
-        "the following arguments are required: %s": "required",
-    }
-)
 
 
 class Usage(Exception):
@@ -215,6 +213,16 @@ class Arguments:
     account: Sequence[str] | None = None
     require_tls = False
     mechanisms: str | None = None
+    scripts: Sequence[str] | None = None
+    user: str | None = None
+    fetch = False
+    wrong_login = False
+    destructive = False
+    wait = False
+    exec: str | None = None
+    tap = False
+    junit: str | None = None
+    send: Sequence[str] | None = None
     fix_dialogues = False
     mark_translated = False
 
@@ -290,7 +298,10 @@ def _elsewhere(option: Option, words: Words) -> str:
 
 def synopsis(command: str) -> str:
     """How a command is called, in no language: `popshell learn [OPTIONS] [LESSON]`."""
-    places = (place.metavar if place.required else f"[{place.metavar}]" for place in COMMANDS[command])
+    places = (
+        f"{place.metavar}... [HOST]" if place.several else place.metavar if place.required else f"[{place.metavar}]"
+        for place in COMMANDS[command]
+    )
     return " ".join(("popshell", *([command] if command else ()), "[OPTIONS]", *places))
 
 
@@ -301,50 +312,17 @@ def usage(command: str, words: Words) -> str:
 
 def parser(command: str, words: Words, objection: str = "cli.bad-arguments") -> argparse.ArgumentParser:
     """The parser of one command of COMMANDS, in the language of `words`; `objection` is the key of its errors."""
-    import argparse
+    from popshell.helptext import make_parser
 
-    def translated(message: str) -> str:
-        return words(f"cli.{ARGPARSE[message]}") if message in ARGPARSE else message
+    def fail(reason: str) -> NoReturn:
+        raise Usage(words(objection, reason=reason), command)
 
-    argparse._ = translated  # type: ignore[attr-defined]
-
-    class Formatter(argparse.HelpFormatter):
-        """argparse counts characters, where a Chinese one has two columns; line breaks of a text are kept."""
-
-        def _format_action_invocation(self, action: argparse.Action) -> str:
-            return super()._format_action_invocation(action).replace(" [", "[=")
-
-        def _split_lines(self, text: str, width: int) -> list[str]:
-            return _wrapped(text, width)
-
-        def _fill_text(self, text: str, width: int, indent: str) -> str:
-            paragraphs = text.split("\n")
-            return "\n".join(indent + row for part in paragraphs for row in _wrapped(part, width - len(indent)))
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise Usage(words(objection, reason=message), command)
-
-        def format_help(self) -> str:
-            text = super().format_help()
-            for group in self._action_groups:  # argparse ends a heading with an ASCII colon
-                text = text.replace(f"\n{group.title}:\n", f"\n{words('cli.heading', title=group.title)}\n")
-            return text
-
-    made = Parser(
-        prog=f"popshell {command}".strip(),
-        usage=synopsis(command),
-        description=words(f"cli.about-{command or 'shell'}"),
-        epilog="\n".join(_epilog(command, words)),
-        add_help=False,
-        allow_abbrev=False,
-        formatter_class=Formatter,
-    )
+    made = make_parser(command, synopsis(command), "\n".join(_epilog(command, words)), words, fail)
     places = made.add_argument_group(words("cli.arguments"))
     for place in COMMANDS[command]:
         places.add_argument(
             place.name,
-            nargs=None if place.required else "?",
+            nargs="+" if place.several else None if place.required else "?",
             metavar=place.metavar,
             choices=place.choices,
             help=words(f"cli.{place.words}"),
@@ -369,14 +347,6 @@ def _epilog(command: str, words: Words) -> Iterator[str]:
     while example := words.get(f"cli.example-{command or 'shell'}-{number}"):
         yield f"  {example}"
         number += 1
-
-
-def _wrapped(text: str, room: int) -> list[str]:
-    """`text` in rows of at most `room` columns, each with the blanks with which it begins."""
-    from popshell.ui.layout import wrap_text  # only a page of help needs it
-
-    lead = text[: len(text) - len(text.lstrip(" "))]
-    return wrap_text(text, room, lead, lead) or [""]
 
 
 # -- where to connect --------------------------------------------------------------------------------------------------

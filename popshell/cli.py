@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from popshell.arguments import (
     read_destination,
     usage,
 )
-from popshell.config import Config, ConfigError, config_path, read_config, rows_of
+from popshell.config import Config, ConfigError, config_path, read_config, show_config
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled, choose_language
 from popshell.course.document import LessonError
 from popshell.net.address import AddressError, Destination
@@ -42,7 +43,7 @@ from popshell.server.mailserver import MailServer, practice_token
 from popshell.server.settings import SERVED, Limits
 from popshell.ui.display import new_shell
 from popshell.ui.shell import MetaCommands, Options, Shell
-from popshell.visible import fault_of, show, width
+from popshell.visible import fault_of, show
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -126,22 +127,6 @@ def _config_words(error: ConfigError, words: Words) -> str:
     return words("config.error" if error.facts["line"] else "config.error-whole", **error.facts, what=what)
 
 
-def _show_config(config: Config, what: str | None, words: Words) -> int:
-    """`popshell config`: what holds and where it comes from; `connections` alone for completion of their names."""
-    if what == "connections":
-        sys.stdout.write("".join(f"{name}\n" for name in config.connections))
-        return OK
-    sys.stdout.write(show(f"# {config_path(os.environ)}", keep="") + "\n")
-    rows = [
-        (f"{name} = {value}", words("config.default") if source == "default" else source)
-        for name, value, source in rows_of(config)
-    ]
-    widest = max(width(row) for row, _ in rows)
-    for row, source in rows:
-        sys.stdout.write(show(f"{row}{' ' * (widest - width(row))}  # {source}", keep="") + "\n")
-    return OK
-
-
 def _catalog(own: str | None) -> Catalog:
     roots: list[Traversable] = [Path(own)] if own else []
     return Catalog((*roots, bundled()))
@@ -163,7 +148,8 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
             raise Usage(words("cli.bad-port-number", port=port))
     command = arguments.command
     if command == "config":
-        return _show_config(config, arguments.what, words)
+        sys.stdout.write(show_config(config, arguments.what, words))
+        return OK
     if command == "lint":
         from popshell.lint.lint import run_lint
 
@@ -177,12 +163,22 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
         return new_lesson(own or Path("lessons"), arguments.name, words)
     if command == "learn" and own and not os.path.lexists(own / "course.toml"):
         raise Usage(words("cli.no-course", path=str(own)))
+    if command == "check":
+        from popshell.check import check
+
+        return check(arguments, config, catalog, config.get("language"))
+    if command == "run":
+        from popshell.run import run_scripts
+
+        return run_scripts(arguments, config, words, lambda: _server(arguments, catalog, words, served=False))
     try:
         destination = destination_of(arguments, arguments, config)
-    except AddressError as error:
-        raise Usage(words(f"net.{error.code}", address=error.shown)) from None
-    if destination.ca is not None:
-        _check_ca(destination.ca, words)
+        if destination.ca is not None:  # one that cannot be used is reported also where no HOST is given yet
+            from popshell.net.client import client_context
+
+            client_context(destination.ca, "", False)
+    except (AddressError, NetError) as error:
+        raise Usage(words(f"net.{error.code}", **error.facts)) from None
     if command == "watch":
         from popshell.watch import watch
 
@@ -212,16 +208,6 @@ def _explain(arguments: Arguments, catalog: Catalog, language: str) -> int:
     text, code = explain_log(data, catalog, language, arguments.format, as_json=bool(arguments.json))
     sys.stdout.write(text)
     return code
-
-
-def _check_ca(path: Path, words: Words) -> None:
-    """A `--ca` that cannot be used is reported at the start, also where no HOST was given yet. Raises Usage."""
-    from popshell.net.client import client_context
-
-    try:
-        client_context(path, "", False)
-    except NetError as error:
-        raise Usage(words(f"net.{error.code}", **error.facts)) from None
 
 
 def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: bool) -> MailServer:
@@ -289,7 +275,7 @@ def _start(
     learn: str | None,
 ) -> int:
     """Choose a front end and run the shell; `learn` names a lesson, "" is where the learner left."""
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    terminal = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.send
     plain = config.get("plain") or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
     options = Options(config.get("language"), config.get("notes"), yes=arguments.yes)
     if arguments.log:
@@ -427,7 +413,8 @@ async def _plain(
     async def begin() -> bool:
         began = await _begin(shell, course, learn)
         if began:
-            screen.answers = source.lines = lines_of(sys.stdin.buffer)
+            given = "\n".join(arguments.send or ()).encode("utf-8", "surrogateescape")
+            screen.answers = source.lines = lines_of(io.BytesIO(given) if arguments.send else sys.stdin.buffer)
         return began
 
     source = (PersonSource if screen.interactive else ScriptSource)(shell)

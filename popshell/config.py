@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from popshell.visible import show, width
 from popshell.words import LANGUAGES
 
 #: The program's commands (arguments.py has their parsers): no connection may be named like one.
-SUBCOMMANDS = ("learn", "serve", "watch", "explain", "lint", "config", "lesson")
+SUBCOMMANDS = ("learn", "serve", "watch", "check", "run", "explain", "lint", "config", "lesson")
 #: What `editing = "..."` can be.
 EDITING = ("emacs", "vi")
 NOTES = ("auto", "full", "brief", "off")
@@ -251,3 +252,16 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, int | float) else '"' + str(value).replace("\\", "\\\\") + '"'
+
+
+def show_config(config: Config, what: str | None, words: Callable[..., str]) -> str:
+    """`popshell config`: what holds and where it comes from; `connections` alone for completion of their names."""
+    if what == "connections":
+        return "".join(f"{name}\n" for name in config.connections)
+    rows = [
+        (f"{name} = {value}", words("config.default") if source == "default" else source)
+        for name, value, source in rows_of(config)
+    ]
+    widest = max(width(row) for row, _ in rows)
+    out = [f"# {config_path(os.environ)}", *(f"{row}{' ' * (widest - width(row))}  # {source}" for row, source in rows)]
+    return "".join(show(row, keep="") + "\n" for row in out)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from terminal.driver import Peer, environment
 
-from popshell import __version__, arguments, cli
+from popshell import __version__, arguments, cli, helptext
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.visible import width
 
@@ -48,6 +48,16 @@ def test_pipe_runs_every_line_the_last_without_newline_too(tmp_path: Path) -> No
     assert "[STATE: UPDATE]" in text
     assert b"\x1b" not in done.stdout + done.stderr
     assert done.returncode == 1, "the empty line was refused"
+
+
+def test_lines_of_the_command_line(tmp_path: Path) -> None:
+    done = popshell("-c", "USER learner", "-c", "PASS secret", "--send", "STAT", stdin=b"NOOP\n", home=tmp_path)
+    lines = [line for line in done.stdout.decode().split("\n") if line.startswith("C:")]
+    assert lines == ["C: USER learner", "C: PASS ••••", "C: STAT"], "standard input is not read, no QUIT is sent"
+    assert done.returncode == 0
+    refused = popshell("--json", "-c", "STAT", home=tmp_path)
+    assert refused.returncode == 1
+    assert json.loads(refused.stdout.splitlines()[-1])["type"]
 
 
 def test_file_as_standard_input(tmp_path: Path) -> None:
@@ -290,7 +300,7 @@ def test_every_message_of_argparse_that_is_translated_is_one_of_argparse() -> No
     import argparse
 
     source = Path(argparse.__file__).read_text("utf-8").replace("'\n                   '", "").replace('"', "'")
-    assert [message for message in arguments.ARGPARSE if f"'{message}'" not in source] == []
+    assert [message for message in helptext.ARGPARSE if f"'{message}'" not in source] == []
 
 
 def test_help_of_every_command_is_in_one_language_and_no_wider_than_the_window(

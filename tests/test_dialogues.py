@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from popshell.course.catalog import Catalog, bundled
+from popshell.course.dialogue import Turn, Untruth, compare, turns
 from popshell.course.document import Document
 from popshell.course.player import STAMP
-from popshell.lint.dialogues import Stage, Turn, check_dialogue, first_untruth, fix_text, read_blocks, redone, turns
+from popshell.lint.dialogues import Stage, check_dialogue, fix_text, read_blocks, redone
 from popshell.server.maildrop import from_files
 
 GAP = "[...]"
@@ -92,7 +93,7 @@ def test_a_block_that_does_not_end() -> None:
 def test_turns() -> None:
     rows = ("S: +OK hello", "C: STAT", "C: LIST 1", "S: +OK", "S:", "S: [...]", "C:", "S: -ERR", "C: QUIT")
     blocks, _ = read_blocks(document(page(*rows)))
-    assert turns(blocks[0]) == [
+    assert turns(enumerate(blocks[0].rows, blocks[0].line + 1)) == [
         Turn(4, (), ("+OK hello",)),
         Turn(5, ("STAT", "LIST 1"), ("+OK", "", GAP)),
         Turn(10, ("",), ("-ERR",)),
@@ -127,8 +128,12 @@ def test_turns() -> None:
         (f"{GAP} b d {GAP}", "b c b c", (2, "c")),
     ],
 )
-def test_first_untruth(said: str, heard: str, wrong: tuple[int, str | None] | None) -> None:
-    assert first_untruth(tuple(said.split()), heard.split()) == wrong
+def test_compare(said: str, heard: str, wrong: tuple[int, str | None] | None) -> None:
+    lines = heard.split()
+    found = compare(said.split(), lines)
+    if isinstance(found, Untruth):
+        found = (found.at, None if found.heard is None else lines[found.heard])
+    assert found == (wrong or ())
 
 
 @pytest.mark.parametrize(
@@ -161,7 +166,7 @@ def test_first_untruth(said: str, heard: str, wrong: tuple[int, str | None] | No
 def test_redone(said: str, heard: str, made: str) -> None:
     found = redone(tuple(said.split()), heard.split())
     assert " ".join(found) == made
-    assert first_untruth(found, heard.split()) is None
+    assert not isinstance(compare(found, heard.split()), Untruth)
 
 
 @pytest.mark.parametrize(

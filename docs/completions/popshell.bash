@@ -4,13 +4,14 @@ _popshell() {
     COMPREPLY=()
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
-            learn|serve|watch|explain|lint|config|lesson) command=$word; break ;;
+            learn|serve|watch|check|run|explain|lint|config|lesson) command=$word; break ;;
         esac
     done
     case $prev in
         --tls) COMPREPLY=($(compgen -W 'implicit stls none' -- "$cur")); return ;;
         --ca) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --timeout) return ;;
+        --user) return ;;
         --password-command) return ;;
         --password-fd) return ;;
         --token-command) return ;;
@@ -22,8 +23,11 @@ _popshell() {
         --maildrop) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --account) return ;;
         --mechanisms) return ;;
+        --exec) return ;;
+        --junit) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --format) return ;;
         --log) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --send|-c) return ;;
         --notes) COMPREPLY=($(compgen -W 'auto full brief off' -- "$cur")); return ;;
         --theme) COMPREPLY=($(compgen -W 'auto dark light none' -- "$cur")); return ;;
         --lang) return ;;
@@ -33,15 +37,17 @@ _popshell() {
         case $command in
             learn) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             serve) COMPREPLY=($(compgen -W '--port --tls-port --ca-out --host --lan --surrogates --maildrop --account --require-tls --mechanisms --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            watch) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --listen --tls-port --ca-out --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            watch) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --listen --tls-port --ca-out --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            check) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --user --password-command --password-fd --fetch --wrong-login --destructive --wait --exec --tap --junit --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            run) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --user --password-command --password-fd --maildrop --account --require-tls --mechanisms --junit --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             explain) COMPREPLY=($(compgen -W '--format --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             lint) COMPREPLY=($(compgen -W '--fix-dialogues --mark-translated --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             config) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             lesson) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            *) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --password-command --password-fd --token-command --maildrop --account --require-tls --mechanisms --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            *) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --password-command --password-fd --token-command --maildrop --account --require-tls --mechanisms --plain --ascii --json --log --send --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
         esac
     elif [[ -z $command ]]; then
-        word='learn serve watch explain lint config lesson '$(popshell config connections 2>/dev/null)
+        word='learn serve watch check run explain lint config lesson '$(popshell config connections 2>/dev/null)
         COMPREPLY=($(compgen -W "$word" -- "$cur"))
     elif [[ $command == lint ]]; then
         COMPREPLY=($(compgen -d -- "$cur"))

@@ -15,6 +15,9 @@ from popshell.protocol.maildrop_view import scan_listing, unique_id_listing
 from popshell.protocol.records import Exchange, Response
 from popshell.protocol.wire import CRLF
 
+#: Twice what RFC 2449 §4 allows a reply's line, in characters.
+_LONGEST_ROW = 1024
+
 
 class Seen(NamedTuple):
     """What came of one step: the reply, None if none came whole; whether the line is closed; what came unasked."""
@@ -63,12 +66,17 @@ def _status(value: str, seen: Seen, past: Past) -> bool:
     return word in ("+OK", "-ERR") if value == "any" else word == value
 
 
+def _row(value: str, row: str, flags: int = 0) -> bool:
+    """Whether a row is a regular expression; one that is longer than any reply has to be is none, and costs no time."""
+    return len(row) <= _LONGEST_ROW and re.fullmatch(value, row, flags) is not None
+
+
 def _all_rows(value: str, seen: Seen, past: Past) -> bool:
-    return seen.rows is not None and all(re.fullmatch(value, row) for row in seen.rows)
+    return seen.rows is not None and all(_row(value, row) for row in seen.rows)
 
 
 def _some_row(value: str, seen: Seen, past: Past) -> bool:
-    return any(re.fullmatch(value, row, re.IGNORECASE) for row in seen.rows or ())
+    return any(_row(value, row, re.IGNORECASE) for row in seen.rows or ())
 
 
 def _no_row(value: str, seen: Seen, past: Past) -> bool:

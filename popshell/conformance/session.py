@@ -6,7 +6,7 @@ import base64
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -27,9 +27,11 @@ _TOUCHES = re.compile(rb"(?i)(RETR|TOP|DELE)\b")
 
 
 class Channel(Protocol):
-    """One connection to a server, `tls` when it is under TLS. Its methods may raise OSError."""
+    """One connection to a server. Its methods may raise OSError."""
 
-    tls: bool
+    @property
+    def tls(self) -> bool:
+        """Whether it is under TLS."""
 
     def send(self, data: bytes) -> None: ...
 
@@ -146,11 +148,11 @@ class Session:
         self.cut()
 
 
-def line(text: str, session: Session, account: Account | None, numbers: dict[str, int]) -> bytes:
-    """A line of a row with its places filled; `numbers` are message-numbers by the name of their place."""
+def line(text: str, session: Session, account: Account | None, values: Mapping[str, object]) -> bytes:
+    """A line of a row with its places filled; `values` has those that are neither the account nor made from it."""
     places = _places(session.connection.stamp or "", account or Account("", ""))
-    places |= {name: str(number) for name, number in numbers.items()}
-    made = _PLACE.sub(lambda found: places.get(found[1], found[0]), text).encode()
+    places |= {name: str(value) for name, value in values.items()}
+    made = _PLACE.sub(lambda found: places.get(found[1], found[0]), text).encode("utf-8", "surrogateescape")
     return made.replace(b"{fill}", b"x" * (_LONGEST_COMMAND - len(made) + len("{fill}") - len(CRLF)))
 
 
@@ -179,4 +181,4 @@ def _places(stamp: str, account: Account) -> dict[str, str]:
 
 def _plain(name: str, secret: str, authorize_as: str = "") -> str:
     """The one message of PLAIN in base64 (RFC 4616 §2)."""
-    return base64.b64encode(f"{authorize_as}\0{name}\0{secret}".encode()).decode()
+    return base64.b64encode(f"{authorize_as}\0{name}\0{secret}".encode("utf-8", "surrogateescape")).decode()

@@ -1,8 +1,7 @@
 """Dialogues in pages: a block ```` ```pop3 ```` is played on the practice server and must be true, octet for octet.
 
-A block is cut into turns: `C:` lines that go out in one flight, then the `S:` lines that answer them. The first turn
-has no `C:` where the block begins with the greeting. `S: [...]` stands for any number of server lines. Clock and stamp
-are fixed (`player.STAMP`), so the same block gives the same reply for ever.
+The form and how it is compared stand in course/dialogue.py. The first turn has no `C:` where the block begins with the
+greeting. Clock and stamp are fixed (`player.STAMP`), so the same block gives the same reply for ever.
 
 Played are bytes, not records: a ServerSession is fed, and what comes back is cut at CRLF. So a byte-stuffed dot is seen
 as it is on the wire, and a `+ ` of AUTH is a line like any other.
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from popshell.course.dialogue import ELLIPSIS, ROW, Turn, Untruth, compare, turns
 from popshell.course.document import Document
 from popshell.course.player import STAMP, PracticeLine
 from popshell.lint.files import Finding
@@ -27,11 +27,8 @@ from popshell.server.maildrop import Message
 from popshell.server.mailserver import MailServer
 from popshell.server.replies import Texts
 
-#: Stands for any number of server lines.
-ELLIPSIS = "[...]"
 LEARNER, PASSWORD = "learner", "secret"
 _INFO = re.compile(r'pop3(?: (AUTHORIZATION|TRANSACTION)| quoted "([^"]*[^"\s][^"]*)")?')
-_ROW = re.compile(r"[CS]:(?: .*)?")
 #: Lines that are less alike are not the same line changed.
 _ALIKE = 0.6
 
@@ -46,15 +43,6 @@ class Block:
     rows: tuple[str, ...]
     state: State = State.AUTHORIZATION
     quoted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Lines that go out in one flight, and what is said to answer them. `line` is that of the first row, from 1."""
-
-    line: int
-    sent: tuple[str, ...]
-    said: tuple[str, ...]
 
 
 def read_blocks(source: Document) -> tuple[list[Block], list[Finding]]:
@@ -87,22 +75,8 @@ def _bad_rows(path: str, block: Block) -> Iterator[Finding]:
     if not block.rows:
         yield Finding(path, block.line, "bad-line", {"row": ""})
     for at, row in enumerate(block.rows, block.line + 1):
-        if _ROW.fullmatch(row) is None or row == f"C: {ELLIPSIS}":
+        if ROW.fullmatch(row) is None or row == f"C: {ELLIPSIS}":
             yield Finding(path, at, "bad-line", {"row": row})
-
-
-def turns(block: Block) -> list[Turn]:
-    """The block's rows as turns."""
-    found: list[Turn] = []
-    sent: list[str] = []
-    said: list[str] = []
-    start = block.line + 1
-    for at, row in enumerate(block.rows, block.line + 1):
-        if row.startswith("C:") and said:
-            found.append(Turn(start, tuple(sent), tuple(said)))
-            sent, said, start = [], [], at
-        (sent if row.startswith("C:") else said).append(row[3:])
-    return [*found, Turn(start, tuple(sent), tuple(said))]
 
 
 class Stage:
@@ -132,7 +106,7 @@ class Stage:
         if block.state is State.TRANSACTION:
             line.say((f"USER {LEARNER}",))
             line.say((f"PASS {PASSWORD}",))
-        for turn in turns(block):
+        for turn in turns(enumerate(block.rows, block.line + 1)):
             if not turn.sent:
                 yield turn, _lines(line.greeting) if block.state is State.AUTHORIZATION else []
             elif line.session.closing:
@@ -153,32 +127,15 @@ def check_dialogue(path: str, block: Block, stage: Stage) -> Iterator[Finding]:
         if heard is None:
             yield Finding(path, turn.line, "after-close", {"sent": turn.sent[0]})
             return
-        wrong = first_untruth(turn.said, heard)
-        if wrong is not None:
-            at, really = wrong
-            line = turn.line + len(turn.sent) + at
+        wrong = compare(turn.said, heard)
+        if isinstance(wrong, Untruth):
+            line = turn.line + len(turn.sent) + wrong.at
             facts = {
-                "told": f"S: {turn.said[at]}" if at < len(turn.said) else "-",
-                "really": f"S: {really}" if really is not None else "-",
+                "told": f"S: {turn.said[wrong.at]}" if wrong.at < len(turn.said) else "-",
+                "really": f"S: {heard[wrong.heard]}" if wrong.heard is not None else "-",
             }
             yield Finding(path, min(line, block.end), "untrue", facts)
             return
-
-
-def first_untruth(said: tuple[str, ...], heard: list[str]) -> tuple[int, str | None] | None:
-    """None if `said` is what was heard; else the row at fault, and the line that is heard in its place, if any."""
-    reached = {0}  # how much of `heard` the rows so far can stand for
-    for at, row in enumerate(said):
-        if row == ELLIPSIS:
-            following = set(range(min(reached), len(heard) + 1))
-        else:
-            following = {n + 1 for n in reached if n < len(heard) and heard[n] == row}
-        if not following:
-            # After a gap any line could stand here: the one that is most alike is meant, or the last.
-            open_to = [(SequenceMatcher(None, row, heard[n]).ratio(), n) for n in reached if n < len(heard)]
-            return at, heard[max(open_to)[1]] if open_to else None
-        reached = following
-    return None if len(heard) in reached else (len(said), heard[max(reached)])
 
 
 def redone(said: tuple[str, ...], heard: list[str]) -> tuple[str, ...]:
@@ -186,7 +143,7 @@ def redone(said: tuple[str, ...], heard: list[str]) -> tuple[str, ...]:
 
     Lines between two `[...]` become those that they are most like; where nothing is like them they fall out.
     """
-    if first_untruth(said, heard) is None:
+    if not isinstance(compare(said, heard), Untruth):
         return said
     if ELLIPSIS not in said:
         return tuple(heard)

@@ -44,13 +44,13 @@ _QUOTED = re.compile(r"(?:[A-Za-z0-9$\-_.+!*'(),&=~]|%[0-9A-Fa-f]{2})+\Z")
 class AddressError(ValueError):
     """The text is no address. `code` names words in `messages.toml`, `[net]`: `bad-address`, `address-password`.
 
-    `shown` is the text without a password that stood in it.
+    `facts` fill them: the text, without a password that stood in it.
     """
 
     def __init__(self, text: str, code: str = "bad-address") -> None:
-        self.shown = without_password(text)
-        super().__init__(self.shown)
+        super().__init__(without_password(text))
         self.code = code
+        self.facts = {"address": str(self)}
 
 
 class Address(NamedTuple):

@@ -106,7 +106,7 @@ class Connector:
         try:
             destination = self.destination if where is None else self._read(where, self.destination)
         except AddressError as error:
-            raise ConnectError(error.code, address=error.shown) from None
+            raise ConnectError(error.code, **error.facts) from None
         return self._connect(destination, on_event, on_end, on_step)
 
     def _insecure(self, destination: Destination) -> bool:

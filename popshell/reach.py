@@ -1,0 +1,176 @@
+"""Reach: where `popshell check` and `popshell run` connect, with which account, and a server that they start.
+
+A name and a password come from `--user` with a hidden prompt, `--password-command` or `--password-fd`, or are the two
+lines of standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import select
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from copy import copy
+from typing import TYPE_CHECKING
+
+from popshell.arguments import Arguments, Usage, destination_of
+from popshell.conformance.session import Account
+from popshell.course.player import STAMP
+from popshell.net.address import AddressError, TlsMode
+from popshell.net.channel import Bounds, Channel, Channels, free_port
+from popshell.net.client import Target, client_context
+from popshell.net.connector import Clock
+from popshell.net.errors import NetError
+from popshell.net.listener import Listener
+from popshell.passwords import PasswordError, Passwords
+from popshell.visible import show
+
+if TYPE_CHECKING:
+    from popshell.config import Config
+    from popshell.course.catalog import Words
+    from popshell.server.mailserver import MailServer
+
+#: So long is waited for an account that nobody announced on standard input, in seconds.
+_INPUT_TIME = 2.0
+#: How long a server that is started may take until it listens, and how long until it ends, in seconds.
+_START_TIME, _END_TIME = 10.0, 3.0
+#: How long a reply of a server that was started is waited for: it is on this machine, and nothing slows it down.
+_OWN_REPLY = 3.0
+
+
+class Reach:
+    """What the arguments say about connecting. Raises Usage."""
+
+    def __init__(self, arguments: Arguments, config: Config, words: Words) -> None:
+        self._arguments, self._config, self._words = arguments, config, words
+
+    def usage(self, key: str, **facts: object) -> Usage:
+        return Usage(self._words(key, **facts), self._arguments.command)
+
+    def say(self, error: NetError) -> str:
+        """An error in words, with the command that one would try next."""
+        place = self._arguments.address or "{host}:{port}".format_map({"host": "?", "port": "?", **error.facts})
+        again = f"popshell {self._arguments.command}"
+        return self._words(f"net.{error.code}", **{"again": again, "place": place, **error.facts})
+
+    def target(self, where: str) -> Target:
+        """Where a HOST or a named connection leads; `self.user` is the name that goes with it."""
+        wanted = copy(self._arguments)
+        wanted.address = where
+        try:
+            address, ca, insecure, _ = destination_of(wanted, wanted, self._config)
+            client_context(ca, "", insecure)  # what cannot be used is reported before anything is asked
+        except (AddressError, NetError) as error:
+            raise self.usage(f"net.{error.code}", **error.facts) from None
+        assert address is not None
+        self._arguments.user = self._arguments.user or address.user
+        return Target(address.host, address.port, address.tls, ca, insecure=insecure)
+
+    def channels(self, target: Target, reply: float = Bounds().reply) -> Channels:
+        """Channels to a target; a reply is waited for so long unless `--timeout` says otherwise."""
+        return Channels(target, self.say, self.bounds(reply))
+
+    def bounds(self, reply: float = Bounds().reply) -> Bounds:
+        return Bounds(reply=self._arguments.timeout or reply)
+
+    def account(self, *, needed: bool) -> Account | None:
+        """The account; None if none is given and none is `needed`. Raises Usage."""
+        arguments = self._arguments
+        name = arguments.user or ""
+        try:
+            passwords = Passwords(arguments.password_command, arguments.password_fd)
+            found = asyncio.run(passwords.given(name))
+        except PasswordError as error:
+            raise self.usage(f"password.{error.code}", **error.facts) from None
+        if found is None and (name or needed) and sys.stdin.isatty():
+            if not name:
+                raise self.usage("reach.no-name")
+            return Account(name, getpass.getpass(self._words("shell.password")))
+        rows = [found.secret] if found else self._input(wait=bool(name) or needed)
+        if len(rows) == 2 and not name:
+            name = rows[0]
+        if rows and name and rows[-1]:
+            return Account(name, rows[-1])
+        if rows or name or needed:
+            raise self.usage("reach.no-password" if name else "reach.no-name")
+        return None
+
+    def _input(self, *, wait: bool) -> list[str]:
+        """Up to two lines of standard input, which may be a pipe that nobody writes into."""
+        source = sys.stdin.buffer
+        with suppress(OSError, ValueError):  # not everything can be waited for
+            if not wait and not select.select([source], [], [], _INPUT_TIME)[0]:
+                return []
+        if sys.stdin.isatty():
+            return []
+        rows = [source.readline(8192) for _ in range(2)]
+        return [row.rstrip(b"\r\n").decode("utf-8", "surrogateescape") for row in rows if row.strip()]
+
+
+class Practice:
+    """The practice server, for one script: its stamp is fixed, and its clock moves without waiting."""
+
+    def __init__(self, server: MailServer, reach: Reach) -> None:
+        self._clock = Clock()
+        server.settings = server.settings._replace(clock=self._clock, new_stamp=lambda: STAMP)
+        runner = asyncio.Runner()
+        self._listener = Listener(server.session)
+        host, port = runner.run(self._listener.start())
+        target = Target(host, port, TlsMode.NONE)
+        self.channels = Channels(target, reach.say, reach.bounds(), runner, self._listener.certificate_pem)
+        self.account = Account(*next(iter(server.accounts.items())))
+
+    def wait(self, seconds: float) -> None:
+        self._clock.ahead += seconds
+        self._listener.check_timers()
+        self.channels.pass_time(0)
+
+    def close(self) -> None:
+        self.channels.run(self._listener.close())
+        self.channels.close()
+
+
+@contextmanager
+def started(command: str, reach: Reach) -> Iterator[tuple[Channels, Channel]]:
+    """A server that is started by `command`, with the first channel to it; it is stopped at the end.
+
+    What it writes goes to standard error. Raises Usage, and ChannelError if it does not listen.
+    """
+    port = free_port()
+    try:
+        program = shlex.split(command.replace("{port}", str(port)))
+        process = subprocess.Popen(
+            program, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), start_new_session=True
+        )
+    except (OSError, ValueError, IndexError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise reach.usage("reach.bad-exec", command=command, reason=reason) from None
+    try:
+        with closing(reach.channels(reach.target(f"127.0.0.1:{port}"), _OWN_REPLY)) as channels:
+            yield channels, channels.await_server(lambda: process.poll() is None, _START_TIME)
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process with all that it started: its group."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_TIME)
+
+
+def write_file(path: str, text: str, reach: Reach) -> None:
+    """Write a report, over an older one. Raises Usage."""
+    try:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError as error:
+        raise reach.usage("reach.bad-file", path=show(path), reason=error.strerror or "") from None

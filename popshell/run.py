@@ -1,0 +1,160 @@
+"""`popshell run`: plays scripts and reports, in words, as JSON and as JUnit's XML; the exit code names the stage."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from popshell.arguments import Arguments
+from popshell.conformance.session import Account
+from popshell.net.channel import Channel
+from popshell.reach import Practice, Reach, write_file
+from popshell.reports import Case, junit
+from popshell.script import LONGEST, STAGES, Outcome, Script, ScriptError, play, read_script
+from popshell.visible import show
+
+if TYPE_CHECKING:
+    from popshell.config import Config
+    from popshell.course.catalog import Words
+    from popshell.server.mailserver import MailServer
+
+
+class Done(NamedTuple):
+    path: str
+    outcome: Outcome
+    seconds: float
+
+
+def run_scripts(arguments: Arguments, config: Config, words: Words, new_server: Callable[[], MailServer]) -> int:
+    """Play the scripts and report. Returns the exit code of the first that failed. Raises Usage."""
+    reach = Reach(arguments, config, words)
+    paths, where = _split(arguments.scripts or (), config, reach, words)
+    scripts = [(path, _read(path, reach, words)) for path in paths]
+    if where:
+        reach.target(where)
+    here = not where and not any(script.connects for _, script in scripts)
+    needed = any(script.needs_account for _, script in scripts)
+    account = None
+    if needed and (not here or any(script.asks for _, script in scripts) or arguments.user):
+        account = reach.account(needed=True)
+    done: list[Done] = []
+    for path, script in scripts:
+        began = time.monotonic()
+        outcome = _play(script, where, reach, account, new_server)
+        done.append(Done(path, outcome, time.monotonic() - began))
+        if not arguments.json:
+            sys.stdout.write("".join(show(row) + "\n" for row in _text(done[-1], words)))
+            sys.stdout.flush()
+        if outcome.stage and arguments.stop_on_err:
+            break
+    if arguments.json:
+        sys.stdout.write(json.dumps({"version": 1, "scripts": [_json(one, words) for one in done]}) + "\n")
+    elif len(done) > 1:
+        passed = sum(not one.outcome.stage for one in done)
+        sys.stdout.write(words("run.summary", passed=passed, failed=len(done) - passed) + "\n")
+    if arguments.junit:
+        write_file(arguments.junit, junit("popshell run", [_case(one, words) for one in done]), reach)
+    return next((STAGES[one.outcome.stage] for one in done if one.outcome.stage), 0)
+
+
+def _split(given: Any, config: Config, reach: Reach, words: Words) -> tuple[list[str], str]:
+    """The files, and HOST: the last word that is not the name of a file."""
+    *files, last = given
+    if last in config.connections or not (last.endswith(".pop") or Path(last).exists()):
+        if not files:
+            raise reach.usage("run.no-file", path=last, reason=words("run.bad-file"))
+        return files, last
+    return [*files, last], ""
+
+
+def _read(path: str, reach: Reach, words: Words) -> Script:
+    try:
+        with open(path, "rb") as file:
+            return read_script(file.read(LONGEST + 1))
+    except OSError as error:
+        raise reach.usage("run.no-file", path=path, reason=error.strerror or "") from None
+    except ScriptError as error:
+        reason = words(f"run.{error.code}", **error.facts)
+        raise reach.usage("run.bad-script", path=path, line=error.at, reason=reason) from None
+
+
+def _play(
+    script: Script, where: str, reach: Reach, account: Account | None, new_server: Callable[[], MailServer]
+) -> Outcome:
+    """Play one script: its connections share their bounds with those to the same place alone."""
+    opened: dict[str, Any] = {}
+
+    def owner(place: str) -> Any:
+        if place not in opened:
+            practice = place in ("", "practice")
+            opened[place] = Practice(new_server(), reach) if practice else reach.channels(reach.target(place))
+        return opened[place]
+
+    last = [where]
+
+    def connect(place: str) -> Channel:
+        last[0] = place or last[0]
+        found = owner(last[0])
+        channel: Channel = (found.channels if isinstance(found, Practice) else found).connect()
+        return channel
+
+    def wait(seconds: float) -> None:
+        found = opened.get(last[0])
+        if isinstance(found, Practice):
+            found.wait(seconds)
+        else:
+            time.sleep(seconds)
+
+    try:
+        if account is None and script.needs_account:
+            account = owner("").account
+        return play(script, connect, account, wait)
+    finally:
+        for one in opened.values():
+            one.close()
+
+
+# -- reports -----------------------------------------------------------------------------------------------------------
+
+
+def _why(outcome: Outcome, words: Words) -> str:
+    return outcome.text or words(f"run.{outcome.code}")
+
+
+def _text(done: Done, words: Words) -> Iterator[str]:
+    outcome = done.outcome
+    if not outcome.stage:
+        yield words("run.passed", path=done.path, turns=outcome.turns)
+        return
+    yield words("run.failed", path=done.path, line=outcome.line, stage=outcome.stage, reason=_why(outcome, words))
+    yield from (f"    {row}" for row in outcome.rows)
+
+
+def _json(done: Done, words: Words) -> dict[str, Any]:
+    outcome = done.outcome
+    return {
+        "file": done.path,
+        "passed": not outcome.stage,
+        "turns": outcome.turns,
+        "seconds": round(done.seconds, 3),
+        "stage": outcome.stage or None,
+        "exit_code": STAGES[outcome.stage],
+        "line": outcome.line or None,
+        "code": outcome.code or None,
+        "reason": _why(outcome, words) if outcome.stage else None,
+        "expected": outcome.expected,
+        "received": outcome.received,
+        "rows": list(outcome.rows),
+    }
+
+
+def _case(done: Done, words: Words) -> Case:
+    outcome = done.outcome
+    if not outcome.stage:
+        return Case("popshell run", done.path, "", "passed")
+    message = words("run.stage", stage=outcome.stage, line=outcome.line, reason=_why(outcome, words))
+    return Case("popshell run", done.path, "", "failed", message, outcome.rows)

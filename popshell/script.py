@@ -1,0 +1,367 @@
+"""Scripts of `popshell run`: a dialogue of `C:` and `S:` lines with directives; read, played and compared.
+
+docs/reference-scripts.md describes the form. A transcript of `:save` has it, and so has a dialogue of a lesson.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from typing import NamedTuple
+
+from popshell.conformance.rows import PLACES
+from popshell.conformance.session import Account, Channel, Session, line
+from popshell.course.dialogue import ROW, Turn, Untruth, compare, turns
+from popshell.protocol.records import Exchange, stamp
+from popshell.protocol.secrets import MASK, joined, redact
+from popshell.session import transcript_lines
+
+#: No script is longer, in octets.
+LONGEST = 1024 * 1024
+#: `@wait` takes no longer, in seconds.
+LONGEST_WAIT = 3600.0
+#: Where a script can fail, with its exit code (docs/reference-scripts.md).
+STAGES: Mapping[str, int] = {
+    "": 0,
+    "reply": 1,
+    "script": 2,
+    "connect": 3,
+    "tls": 4,
+    "greeting": 5,
+    "login": 6,
+    "end": 7,
+}
+#: Each directive with what its argument must be.
+_DIRECTIVES = {
+    "connect": r"\S*",
+    "tls": "",
+    "wait": r"\d{1,7}(\.\d{1,3})?",
+    "secret": r"([a-z][a-z0-9_]*)?",
+    "expect-close": "",
+}
+_LOGINS = ("USER", "PASS", "APOP", "AUTH")
+_WILD = re.compile(rf"(\*|{MASK}|\{{[a-z][a-z0-9_]*\}})")
+_NAME = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+#: How many captures a row may have, and how many characters one takes (a unique-id has 70 at most, RFC 1939 §7).
+_CAPTURES, _LONGEST_CAPTURE = 4, 80
+#: Rows that are shown before the one that differs.
+_SHOWN = 3
+
+
+class ScriptError(Exception):
+    """A script that cannot be read. `code` names words in `messages.toml`, `[run]`; `facts` fill them."""
+
+    def __init__(self, at: int, code: str, **facts: object) -> None:
+        super().__init__(code)
+        self.at, self.code, self.facts = at, code, facts
+
+
+class Directive(NamedTuple):
+    line: int
+    name: str
+    argument: str
+
+
+class Script(NamedTuple):
+    steps: tuple[Turn | Directive, ...]
+
+    @property
+    def rows(self) -> Iterator[str]:
+        """All lines that are sent."""
+        return (row for step in self.steps if isinstance(step, Turn) for row in step.sent)
+
+    @property
+    def needs_account(self) -> bool:
+        """Whether a password, or a name, has to be filled in somewhere."""
+        named = {name for row in self.rows for name in _NAME.findall(row)} & PLACES
+        return bool(named) or any(MASK in row for row in self.rows) or self.asks
+
+    @property
+    def asks(self) -> bool:
+        return any(isinstance(step, Directive) and step.name == "secret" for step in self.steps)
+
+    @property
+    def connects(self) -> bool:
+        """Whether it says itself where to connect."""
+        return any(isinstance(step, Directive) and step.name == "connect" and step.argument for step in self.steps)
+
+
+class Outcome(NamedTuple):
+    """What came of a script: passed if `stage` is "". `code` says why not, in `messages.toml`, `[run]`.
+
+    `rows` show what was sent, what was expected (`-`) and what came (`+`), without secrets; `text` is the network's.
+    """
+
+    turns: int
+    stage: str = ""
+    line: int = 0
+    code: str = ""
+    text: str = ""
+    rows: tuple[str, ...] = ()
+    expected: str | None = None
+    received: str | None = None
+
+
+def read_script(data: bytes) -> Script:
+    """Read a script. Raises ScriptError."""
+    if len(data) > LONGEST:
+        raise ScriptError(0, "too-long", most=LONGEST)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ScriptError(data.count(b"\n", 0, error.start) + 1, "not-utf8") from None
+    steps: list[Turn | Directive] = []
+    rows: list[tuple[int, str]] = []
+    for at, row in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        if not row.strip() or row.startswith("#"):
+            continue
+        if row.startswith("@"):
+            steps += turns(rows) if rows else ()
+            rows.clear()
+            steps.append(_directive(at, row))
+        elif ROW.fullmatch(row) and row not in ("C: [...]", "C: …") and "\0" not in row and "\r" not in row:
+            if row.startswith("S:") and len({*_NAME.findall(row)} - PLACES) > _CAPTURES:
+                raise ScriptError(at, "many-captures", most=_CAPTURES)
+            rows.append((at, row))
+        else:
+            raise ScriptError(at, "bad-row", row=row[:80])
+    steps += turns(rows) if rows else ()
+    if not steps:
+        raise ScriptError(0, "empty")
+    return Script(tuple(steps))
+
+
+def _directive(at: int, row: str) -> Directive:
+    name, _, argument = row[1:].strip().partition(" ")
+    argument = argument.strip()
+    if name not in _DIRECTIVES:
+        raise ScriptError(at, "unknown-directive", name=name[:80], names=", ".join(f"@{one}" for one in _DIRECTIVES))
+    if re.fullmatch(_DIRECTIVES[name], argument) is None or (name == "wait" and float(argument) > LONGEST_WAIT):
+        raise ScriptError(at, "bad-argument", name=name, argument=argument[:80])
+    return Directive(at, name, argument)
+
+
+def play(
+    script: Script,
+    connect: Callable[[str], Channel],
+    account: Account | None = None,
+    wait: Callable[[float], None] = lambda seconds: None,
+) -> Outcome:
+    """Play a script. `connect` opens a channel to a place, "" for the usual one; it may raise OSError."""
+    player = _Player(connect, account, wait)
+    try:
+        for step in script.steps:
+            player.do(step)
+        return Outcome(player.turns)
+    except _Failed as failed:
+        return failed.outcome
+    except OSError as error:
+        code = str(getattr(error, "code", ""))
+        stage = "tls" if re.match("certificate|handshake|not-tls|tls|stls|closed-(in|after)", code) else "connect"
+        return Outcome(player.turns, stage, player.line, "network", str(error))
+    finally:
+        if player.session is not None:
+            player.session.cut()
+
+
+class _Failed(Exception):
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.code)
+        self.outcome = outcome
+
+
+class _Player:
+    """One script under way."""
+
+    def __init__(
+        self, connect: Callable[[str], Channel], account: Account | None, wait: Callable[[float], None]
+    ) -> None:
+        self._connect, self._account, self._wait = connect, account, wait
+        self._captured: dict[str, str] = {}
+        self.session: Session | None = None
+        self.turns = 0
+        self.line = 0
+        #: how many records of the session are compared already
+        self._seen = 0
+
+    def do(self, step: Turn | Directive) -> None:
+        self.line = step.line
+        if isinstance(step, Turn):
+            self.turns += 1
+            self._turn(step)
+        elif step.name == "connect":
+            self._open(step.argument)
+        elif step.name == "secret":
+            self._captured[step.argument or "secret"] = self._account.secret if self._account else ""
+        elif step.name == "wait":
+            self._wait(float(step.argument))
+        else:
+            session = self._here()
+            if step.name == "tls" and not session.channel.tls:
+                self._start_tls(session)
+            elif step.name == "expect-close":
+                session.listen(closes=True)
+                if not session.closed:
+                    self._fail("end", "not-closed")
+
+    def _here(self) -> Session:
+        return self.session or self._open("")
+
+    def _open(self, where: str) -> Session:
+        if self.session is not None:
+            self.session.cut()
+        self._seen = 0
+        self.session = Session(self._connect(where))
+        return self.session
+
+    def _start_tls(self, session: Session) -> None:
+        self._greeted(session)
+        reply = session.say(b"STLS")[0].response
+        self._seen = len(session.said)
+        if reply is None or not reply.ok:
+            self._fail("tls", "no-stls")
+        session.start_tls()
+
+    def _greeted(self, session: Session) -> None:
+        """A greeting that the script does not look at must be one all the same."""
+        if self._seen == 0:
+            greeting = session.entered.exchange
+            if greeting is None or greeting.problem is not None:
+                self._compare(session, Turn(self.line, (), ("+OK*",)), 0, "greeting")
+            self._seen = 1
+
+    def _turn(self, turn: Turn) -> None:
+        session = self._here()
+        given, stage = 0, "greeting"
+        if turn.sent:
+            self._greeted(session)
+            words = [row.split(" ")[0].upper() for row in turn.sent]
+            stage = "tls" if "STLS" in words else "end" if "QUIT" in words else "reply"
+            under_way = session.connection.under_way()
+            if session.connection.challenged and under_way is not None:
+                given = len(under_way.steps) + 1
+            if given or any(word in _LOGINS for word in words):
+                stage = "login"
+            lines = [self._octets(session, row, turn.line + at) for at, row in enumerate(turn.sent)]
+            if session.closed:
+                self._fail(stage, "closed")
+            session.say(*lines)
+        elif self._seen:
+            stage = "reply"
+            session.listen()
+        self._compare(session, turn, given, stage)
+        self._seen = len(session.said)
+        if session.connection.wants_tls:
+            session.start_tls()
+
+    def _octets(self, session: Session, row: str, at: int) -> bytes:
+        """A line with its places and captures filled in; of a transcript, with what was masked."""
+        upper = row.partition(" ")[0].upper()
+        under_way = session.connection.under_way()
+        answers = under_way is not None and under_way.command is not None and session.connection.challenged
+        mechanism = under_way.command.text.upper() if answers and under_way and under_way.command else ""
+        if MASK in row:
+            place = {"PASS": "{secret}", "APOP": "{digest}"}.get(upper, "")
+            if mechanism.startswith("AUTH PLAIN") or row.upper().startswith("AUTH PLAIN "):
+                place = "{plain}"
+            if not place or row.count(MASK) > 1 or self._account is None:
+                self._fail("script", "masked", at)
+            row = row.replace(MASK, place)
+        data = line(row, session, self._account, self._captured)
+        if any(octet in data for octet in b"\r\n\0"):
+            self._fail("script", "unsendable", at)
+        return data
+
+    def _compare(self, session: Session, turn: Turn, given: int, stage: str) -> None:
+        records = session.evidence[self._seen :]
+        heard = [row[3:] for row in transcript_lines(records, masked=False) if row.startswith("S:")][given:]
+        said: Sequence[str] = turn.said
+        if stage == "greeting":
+            said = [_any_stamp(row) for row in said]
+        found = compare(said, heard, _stands, self._captured) if said else self._captured
+        due = session.connection.pending and not session.connection.challenged
+        if not isinstance(found, Untruth):
+            if due and not session.closed:
+                self._fail(stage, "no-reply", turn.line, *self._shown(turn, records, None, None, heard))
+            self._captured = found
+            return
+        expected = turn.said[found.at] if found.at < len(turn.said) else None
+        received = heard[found.heard] if found.heard is not None else None
+        code = "differs" if received is not None else "closed" if session.closed else "no-reply" if due else "differs"
+        at = turn.line + len(turn.sent) + min(found.at, len(turn.said) - 1)
+        rows = self._shown(turn, records, expected, received, turn.said[: found.at])
+        self._fail(stage, code, at, *rows)
+
+    def _shown(
+        self,
+        turn: Turn,
+        records: list[Exchange],
+        expected: str | None,
+        received: str | None,
+        before: Sequence[str],
+    ) -> tuple[tuple[str, ...], str | None, str | None]:
+        """What is shown of a turn that failed, without secrets: its rows, what was expected, and what came."""
+        known = tuple(secret for record in records for secret in record.secrets)
+        hidden = joined((), (*known, *((self._account.secret,) if self._account and self._account.secret else ())))
+        expected, received = (None if row is None else redact(row, hidden) for row in (expected, received))
+        sent = (
+            [row for row in transcript_lines(records) if row.startswith("C:")][-len(turn.sent) :] if turn.sent else []
+        )
+        rows = [f"  {row}" for row in sent]
+        rows += [f"  S: {redact(row, hidden)}" for row in before[-_SHOWN:]]
+        if expected is not None:
+            rows.append(f"- S: {expected}")
+        if received is not None:
+            rows.append(f"+ S: {received}")
+            same = _common(expected or "", received)
+            if expected is not None and not _WILD.match(expected, same):
+                rows.append(f"     {' ' * same}^")
+        return tuple(rows), expected, received
+
+    def _fail(
+        self,
+        stage: str,
+        code: str,
+        at: int = 0,
+        rows: tuple[str, ...] = (),
+        expected: str | None = None,
+        received: str | None = None,
+    ) -> None:
+        raise _Failed(Outcome(self.turns, stage, at or self.line, code, "", rows, expected, received))
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _any_stamp(row: str) -> str:
+    """A greeting's timestamp differs in each session (RFC 1939 §7): any stands for any."""
+    found = stamp(row)
+    return row.replace(found, "<*@*>") if found else row
+
+
+def _stands(row: str, heard: str, captured: Mapping[str, str]) -> Mapping[str, str] | None:
+    """Whether a row stands for a line; what it captures is added.
+
+    `*`, and a mask, stand for anything, `{name}` for a word. What lies between two `*` is looked for from the left and
+    not tried again, so that no line costs more than once through it.
+    """
+    if not _WILD.search(row):
+        return captured if row == heard else None
+    names, pieces = set[str](), [""]
+    for token in _WILD.split(row):
+        name = token[1:-1] if _NAME.fullmatch(token) else ""
+        if token in ("*", MASK):
+            pieces.append("")
+        elif not name or name in PLACES or name in captured:
+            pieces[-1] += re.escape(captured.get(name, token))
+        else:
+            pieces[-1] += f"(?P={name})" if name in names else rf"(?P<{name}>\S{{1,{_LONGEST_CAPTURE}}})"
+            names.add(name)
+    first, *rest = pieces
+    pattern = "".join(f"(?>.*?{piece})" for piece in rest[:-1])
+    pattern = f"(?>{first}){pattern}.*{rest[-1]}" if rest else first
+    found = re.fullmatch(pattern, heard)
+    return None if found is None else {**captured, **{name: found[name] for name in names}}

@@ -1,0 +1,328 @@
+"""popshell check: what it sends, how it reports, and that no peer can hold it up; test_conformance.py tests the rows.
+
+The server is `popshell serve`, started by --exec as a student's would be, or a `Fake` on a port.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from support import ROOT, each
+from test_conformance import FILE, KNOWN
+
+from popshell import cli
+from popshell.check import OPTIONS
+from popshell.conformance.player import MISSED_BECAUSE, UNSEEN_BECAUSE, Allowed, play
+from popshell.conformance.session import Account
+from popshell.net.address import TlsMode
+from popshell.net.channel import Bounds, ChannelError, Channels
+from popshell.net.client import Target
+from popshell.reports import Case, junit, tap
+
+CANARY = "canary-Kx81"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*argv: str, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = cli.run(["check", "--lang", "en", *argv])
+        return (code, *capfd.readouterr())
+
+    return run
+
+
+def practice(tmp_path: Path) -> tuple[str, Path]:
+    """The command that starts a practice server, and the log of what it hears."""
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "popshell", "serve", "--account", f"learner:{CANARY}", "--log", str(log), "--json"]
+    return f"env PYTHONPATH={shlex.quote(str(ROOT))} {shlex.join(command)} --port {{port}}", log
+
+
+def heard(log: Path) -> list[str]:
+    """The lines that were sent in all sessions."""
+    records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    return [record["command"]["line"] for record in records if record.get("command")]
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+
+def test_the_practice_server_passes_and_nothing_is_fetched_marked_or_wrong(tmp_path: Path, run: Run) -> None:
+    command, log = practice(tmp_path)
+    report = tmp_path / "report.xml"
+    account = f"learner\n{CANARY}\n".encode()
+    code, out, err = run("--exec", command, "--json", "--junit", str(report), stdin=account)
+    found = json.loads(out)
+    assert code == found["exit_code"] == 0
+    missed = {row["id"] for row in found["rows"] if row["verdict"] == "missed"}
+    assert missed <= KNOWN.keys()
+    assert found["summary"]["MUST"]["missed"] == 0
+    assert found["summary"]["MUST"]["met"] > 25
+    assert len(found["rows"]) == len(FILE.row)
+    assert len(found["unobservable"]) == len(FILE.unseen)
+    lines = heard(log)
+    words = {line.split(" ")[0].upper() for line in lines}
+    assert {"USER", "PASS", "STAT", "QUIT"} <= words
+    assert not words & {"RETR", "TOP", "DELE"}
+    assert '"-ERR [AUTH]' not in log.read_text("utf-8")
+    for text in (out, err, report.read_text("utf-8"), log.read_text("utf-8")):
+        assert CANARY not in text
+    suites = ElementTree.parse(report).getroot()
+    assert sum(int(suite.get("tests") or 0) for suite in suites) == len(FILE.row)
+    assert {suite.get("failures") for suite in suites} == {"0"}
+
+
+def test_fetch_and_the_text(tmp_path: Path, run: Run) -> None:
+    command, log = practice(tmp_path)
+    code, out, _ = run("--exec", command, "--fetch", stdin=f"learner\n{CANARY}\n".encode())
+    words = [line.split(" ")[0].upper() for line in heard(log)]
+    assert code == 0
+    assert {"RETR", "TOP"} <= {*words}
+    assert "DELE" not in words
+    for part in (
+        "RFC 1939\n",
+        "RFC 6856\n",
+        "Summary\n  MUST: ",
+        "with --destructive (",
+        "with --wrong-login (",
+        "§5 MUST: ",
+    ):
+        assert part in out
+    assert "with --fetch" not in out
+
+
+def test_without_an_account_and_as_tap(tmp_path: Path, run: Run) -> None:
+    command, log = practice(tmp_path)
+    code, out, _ = run("--exec", command, "--tap")
+    rows = out.splitlines()
+    assert code == 0
+    assert rows[:2] == ["TAP version 14", f"1..{len(FILE.row)}"]
+    assert sum(row.startswith(("ok ", "not ok ")) for row in rows) == len(FILE.row)
+    assert all("# TODO SHOULD" in row for row in rows if row.startswith("not ok"))
+    assert not {line.split(" ")[0] for line in heard(log)} & {"PASS", "APOP", "RETR", "DELE"}
+
+
+def test_options_are_named_for_reasons_that_there_are() -> None:
+    assert OPTIONS.keys() <= {*UNSEEN_BECAUSE}
+
+
+# -- a server that is started ------------------------------------------------------------------------------------------
+
+
+def test_what_was_started_is_stopped_with_its_children(tmp_path: Path, run: Run) -> None:
+    program = tmp_path / "popd"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import os, signal, socket, sys, time\n"
+        "if os.fork() == 0:\n"
+        "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "    open(sys.argv[2], 'w').write(str(os.getpid()))\n"
+        "    time.sleep(60)\n"
+        "server = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+        "while True:\n"
+        "    line, _ = server.accept()\n"
+        "    line.sendall(b'+OK hello\\r\\n')\n"
+        "    for _ in line.makefile('rb'):\n"
+        "        line.sendall(b'-ERR no\\r\\n')\n"
+    )
+    program.chmod(0o755)
+    child = tmp_path / "child"
+    code, out, _ = run("--exec", f"{program} {{port}} {child}", "--timeout", "0.5", "--json")
+    assert (code, json.loads(out)["summary"]["MUST"]["met"] > 0) == (0, True)
+    state = Path(f"/proc/{child.read_text()}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def test_arguments_that_are_wrong_and_no_connection(tmp_path: Path, run: Run) -> None:
+    def ends(argv: tuple[str, ...], code: int, says: str) -> None:
+        found, out, err = run(*argv)
+        assert (found, out) == (code, "")
+        assert says in err
+
+    each(
+        [
+            ((), 2, "--exec"),
+            (("127.0.0.1:1", "--exec", "true"), 2, "--exec"),
+            (("127.0.0.1:1", "--json", "--tap"), 2, "--tap"),
+            (("127.0.0.1:1", "--destructive"), 2, "--user"),
+            (("127.0.0.1:1", "--user", "mei"), 2, "password"),
+            (("smtp://a",), 2, "smtp://a"),
+            (("--exec", "/no/such/program {port}"), 2, "/no/such/program"),
+            (("--exec", "'"), 2, "cannot be started"),
+            (("--exec", ""), 2, "--exec"),
+            (("--exec", "false"), 3, "127.0.0.1"),
+            (("127.0.0.1:1",), 3, "127.0.0.1:1"),
+        ],
+        ends,
+    )
+
+
+# -- peers that are no servers -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def fake(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port of 127.0.0.1; `serve` has each connection until it returns."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(0.1)
+    done = threading.Event()
+
+    def one(line: socket.socket) -> None:
+        with line:
+            line.settimeout(5)
+            with suppress(OSError):
+                serve(line)
+
+    def accept() -> None:
+        while not done.is_set():
+            try:
+                line, _ = server.accept()
+            except TimeoutError:
+                continue
+            threading.Thread(target=one, args=(line,), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        done.set()
+        thread.join()
+        server.close()
+
+
+def silent(line: socket.socket) -> None:
+    line.recv(1)
+
+
+def hangs_up(line: socket.socket) -> None:
+    line.sendall(b"+OK\r\n")
+
+
+def floods(line: socket.socket) -> None:
+    while True:
+        line.sendall(b"+OK\r\n" * 1000)
+
+
+def never_ends(line: socket.socket) -> None:
+    line.sendall(b"+OK\r\n")
+    line.recv(100)
+    line.sendall(b"+OK\r\n")
+    while True:
+        line.sendall(b"TOP\r\n" * 1000)
+
+
+def one_line(line: socket.socket) -> None:
+    while True:
+        line.sendall(b"x" * 4096)
+
+
+def drips(line: socket.socket) -> None:
+    line.sendall(b"+OK\r\n")
+    line.recv(100)
+    while not done_dripping.wait(0.05):
+        line.sendall(b"+")
+
+
+def agrees(line: socket.socket) -> None:
+    line.sendall(b"+OK <<<<<<@@@@@@>\r\n")
+    while line.recv(4096):
+        line.sendall(b"+OK\r\n")
+
+
+def hard_rows(line: socket.socket) -> None:
+    """Rows that a careless regular expression would take for ever over."""
+    line.sendall(b"+OK <a@b>" + b"<" * 2600 + b"@" * 2600 + b"\r\n")
+    while line.recv(4096):
+        line.sendall(b"+OK\r\nSASL" + b" PLAIN" * 100_000 + b"  \r\n.\r\n")
+
+
+def echoes(line: socket.socket) -> None:
+    line.sendall(b"+OK\r\n")
+    said = b""
+    while data := line.recv(4096):
+        said = (said + data.replace(b"\r\n", b" "))[-400:]
+        line.sendall(b"+OK " + said + b"\r\n.\r\n")
+
+
+done_dripping = threading.Event()
+BOUNDS = Bounds(reply=0.2, total=2.0, octets=2 * 1024 * 1024, silences=3)
+
+
+def test_no_peer_holds_it_up() -> None:
+    def ends(serve: Callable[[socket.socket], None]) -> None:
+        with fake(serve) as port:
+            target = Target("127.0.0.1", port, TlsMode.NONE)
+            with closing(Channels(target, lambda error: error.code, BOUNDS)) as channels:
+                allowed = Allowed(True, True, True, 1000)
+                results = play(FILE.row, channels.connect, Account("learner", CANARY), allowed, lambda seconds: None)
+                assert len(results) == len(FILE.row)
+                assert all(not one.reason or one.reason in (*UNSEEN_BECAUSE, *MISSED_BECAUSE) for one in results)
+                assert channels.octets <= BOUNDS.octets + 1024 * 1024
+                assert CANARY not in repr(results)
+
+    each([(one,) for one in (silent, hangs_up, floods, never_ends, one_line, drips, agrees, hard_rows, echoes)], ends)
+    done_dripping.set()
+
+
+def test_bounds_have_their_codes() -> None:
+    with fake(floods) as port:
+        target = Target("127.0.0.1", port, TlsMode.NONE)
+        for bounds, code in (
+            (BOUNDS._replace(octets=10), "bound-octets"),
+            (BOUNDS._replace(total=0.0), "bound-time"),
+            (BOUNDS._replace(silences=0), "bound-silence"),
+        ):
+            with closing(Channels(target, lambda error: error.code, bounds)) as channels:
+                with pytest.raises(ChannelError) as caught:
+                    all(channels.connect().receive(True) for _ in range(100))
+                assert caught.value.code == code
+
+
+def test_the_password_is_in_no_report_of_a_server_that_repeats_it(tmp_path: Path, run: Run) -> None:
+    report = tmp_path / "report.xml"
+    account = f"learner\n{CANARY}\n".encode()
+    with fake(echoes) as port:
+        argv = (f"127.0.0.1:{port}", "--fetch", "--wrong-login", "--timeout", "0.3", "--junit", str(report))
+        code, out, err = run(*argv, stdin=account)
+    assert code == 1
+    assert "MISSED" in out
+    for text in (out, err, report.read_text("utf-8")):
+        assert CANARY not in text
+
+
+def test_a_silent_server_is_no_connection(run: Run) -> None:
+    with fake(silent) as port:
+        code, out, err = run(f"127.0.0.1:{port}", "--timeout", "0.2")
+    assert (code, out) == (3, "")
+    assert "greeting" in err
+
+
+# -- forms -------------------------------------------------------------------------------------------------------------
+
+
+def test_reports_are_well_formed_whatever_is_in_them() -> None:
+    odd = "\x00\x1b]<&\"'>\ud800\uffff#"
+    cases = [
+        Case("a", odd, odd, "passed"),
+        Case("a", "b", odd, "failed", odd, (odd, "]]>")),
+        Case("a", "c", odd, "skipped", odd),
+        Case("d", "e", odd, "failed", odd, (), "SHOULD"),
+    ]
+    root = ElementTree.fromstring(junit(odd, cases).encode("utf-8", "backslashreplace"))
+    assert [(s.get("tests"), s.get("failures"), s.get("skipped")) for s in root] == [("3", "1", "1"), ("1", "0", "1")]
+    rows = tap(cases).splitlines()
+    assert [row.split(" - ")[0] for row in rows if "ok " in row[:7]] == ["ok 1", "not ok 2", "ok 3", "not ok 4"]
+    assert "".join(rows).isprintable()
