@@ -148,7 +148,7 @@ OPTIONS = (
     _option("--plain", heading="output"),
     _option("--ascii", heading="output"),
     _option("--json", nargs="?", choices=("1", "2"), const="2", heading="output"),
-    _option("--log", metavar="FILE", heading="output", commands=("HOST", "learn", "", "serve")),
+    _option("--log", metavar="FILE", heading="output", commands=("HOST", "watch", "learn", "", "serve")),
     _option("--send", "-c", action="append", metavar="LINE", heading="output", commands=("HOST", "")),
     _option("--stop-on-err", heading="output"),
     _option("--yes", heading="output"),

@@ -37,7 +37,7 @@ _popshell() {
         case $command in
             learn) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             serve) COMPREPLY=($(compgen -W '--port --tls-port --ca-out --host --lan --surrogates --maildrop --account --require-tls --mechanisms --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            watch) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --listen --tls-port --ca-out --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            watch) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --listen --tls-port --ca-out --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             check) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --user --password-command --password-fd --fetch --wrong-login --destructive --wait --exec --tap --junit --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             run) COMPREPLY=($(compgen -W '--tls --ca --insecure --timeout --user --password-command --password-fd --maildrop --account --require-tls --mechanisms --junit --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             explain) COMPREPLY=($(compgen -W '--format --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
