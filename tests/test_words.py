@@ -90,7 +90,7 @@ SOURCES = (
 )
 
 #: Words that are not for a person at the prompt: of the command line, and of what only happens there.
-ELSEWHERE = {"cli", "config", "man", "lint", "password", "explain-log", "watch"}
+ELSEWHERE = {"cli", "config", "man", "lint", "password", "explain-log", "watch", "reach", "check", "run"}
 NAMES_AN_OPTION = {
     "net.ca-file-unreadable",
     "net.ca-file-no-certificate",
