@@ -9,12 +9,10 @@ from functools import cached_property
 from itertools import pairwise
 
 from popshell.logs.formats import Format
-from popshell.logs.text import ANNOUNCED, Event, Line, is_command, octets
+from popshell.logs.text import ANNOUNCED, OTHER, Event, Line, is_command, octets
 from popshell.protocol.line import parse
 
 _STATUS = re.compile(r"(\+OK|-ERR)(?: |$)")
-#: How the greeting of another protocol begins: SMTP, IMAP, HTTP, SSH.
-_OTHER = re.compile(r"[245]\d\d[ -]|\* (?:OK|BYE|PREAUTH)|HTTP/|SSH-|<!DOCTYPE|<html")
 
 
 class Dialogue:
@@ -132,7 +130,7 @@ class Dialogue:
             self._server(number, text)
         elif self.challenged or is_command(text):
             self._client(number, text)
-        elif not self.greeted and not self.due and _OTHER.match(text):
+        elif not self.greeted and not self.due and OTHER.match(text):
             self.greeted = True
             self._server(number, text)
         elif not self.due and self.missing > 2:

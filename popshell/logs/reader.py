@@ -15,6 +15,7 @@ from popshell.logs.text import (
     CLIENT,
     LONGEST_LOG,
     MOST_LINES,
+    OTHER,
     SERVER,
     TOOL,
     UNKNOWN,
@@ -83,6 +84,8 @@ def _score(form: Format, lines: list[Line]) -> float:
         if match is None:
             if form.bare and _STATUS.match(text):
                 points, evidence = points + 1.5, evidence + 1
+            elif form.bare and form.needs and OTHER.match(text):
+                evidence += 0.5
             elif form.bare and is_command(text):
                 points += 0.5
             continue
@@ -356,7 +359,7 @@ def _sided(events: list[Event]) -> Iterator[Event]:
         ports = [side for side in sides if re.sub(r"\D+\((\w+)\)$|.*[.:](?=\w+$)", r"\1", side) in _PORTS]
         if len(ports) == 1:
             servers[frozenset(sides)] = ports[0]
-        elif event.octets.startswith((b"+OK", b"-ERR")):
+        elif event.octets.startswith((b"+OK", b"-ERR")) or OTHER.match(event.octets.decode("latin-1")):
             servers[frozenset(sides)] = sides[0]
         elif is_command(event.octets.decode("latin-1").rstrip()):
             servers[frozenset(sides)] = sides[1]

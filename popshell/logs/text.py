@@ -24,6 +24,8 @@ _ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u\{?([0-9A-Fa-f]{4,6})\}?|([0-7]{
 _NAMED = {"n": "\n", "r": "\r", "t": "\t", "e": "\x1b", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
+#: How the greeting of another protocol begins: SMTP, IMAP, HTTP, SSH.
+OTHER = re.compile(r"[245]\d\d[ -]|\* (?:OK|BYE|PREAUTH)|HTTP/|SSH-|<!DOCTYPE|<html")
 #: How many octets a reply says that it has.
 ANNOUNCED = re.compile(r"\b(\d{1,12}) (?:octets|bytes)\b", re.IGNORECASE)
 _KEYWORD = re.compile(r"([A-Za-z]{3,4}8?)(?: |$)")
