@@ -82,7 +82,8 @@ def _clean(number: int, row: str) -> Line:
         row = _ESCAPES.sub("", row)
     cr = row.endswith("\r")
     row = row.rstrip("\r")[:LONGEST_LINE]
-    row = row.rpartition("\r")[2]  # a progress meter writes over itself
+    if "\r" in row:  # a progress meter writes over itself, from where the row begins
+        row = row[: len(row) - len(row.lstrip(" \t"))] + row.rpartition("\r")[2]
     for _ in range(80):
         if "\x08" not in row or (rubbed := _RUBBED_OUT.sub("", row)) == row:
             break
