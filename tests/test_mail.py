@@ -240,3 +240,39 @@ def test_texts_are_read_for_so_long_alone(monkeypatch: pytest.MonkeyPatch) -> No
         assert "two seconds had passed" in on.screen.flat
 
     run(go())
+
+
+def test_parts_attachments_and_messages_within_are_shown() -> None:
+    async def go() -> None:
+        inner = b"--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nhello\r\n"
+        file = b"--b\r\nContent-Type: x/y; name=n\r\nContent-Disposition: attachment; filename=f.bin\r\n\r\nz\r\n"
+        broken = b"--b\r\nContent-Type: text/plain; charset=klingon; name=n.txt\r\n\r\n" + b"long words " * 30 + b"\r\n"
+        large = b"--b\r\n\r\n" + (b"x" * 70 + b"\r\n") * 4000
+        on = stage(
+            MULTIPART + inner + file + broken + large + b"--b\r\nContent-Type: multipart/mixed\r\n\r\n",
+            FakeScreen(rows=5000),
+        )
+        await on.log_in(":mail 1")
+        for said in (
+            "1.1 text/plain, 5 octets",
+            "2 x/y, 1 octet, attachment f.bin",
+            "3 text/plain, klingon, 330 octets, name n.txt",
+            "The message within 1: │ Subject: inner",
+            "Part 1.1 (text/plain, line 8 of the message): │ hello",
+            "The charset klingon is not known",
+            "│ long words long words",
+            "no boundary is named",
+            "The boundary that ends its parts is missing",
+        ):
+            assert said in on.screen.flat, said
+
+    run(go())
+
+
+def test_how_much_of_a_text_was_not_read_is_said() -> None:
+    async def go() -> None:
+        on = stage(b"\r\n" + b"x" * (LIMITS.text + 1000) + b"\r\n", FakeScreen(columns=1000, rows=5000))
+        await on.log_in(":mail 1")
+        assert "1,002 more octets of this part are not shown" in on.screen.flat
+
+    run(go())

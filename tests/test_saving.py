@@ -169,3 +169,20 @@ def test_usage_and_no_connection(tmp_path: Path) -> None:
         (":save 1 DIR/no/m", "cannot be written"),
     ]
     each(rows, lambda *row: run(go(*row)))
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go(taken: bool) -> None:
+        def link(part: Path, path: Path) -> None:
+            if taken:
+                path.write_bytes(b"mine")
+            raise OSError(1, "Operation not permitted")
+
+        monkeypatch.setattr("popshell.ui.saving.os.link", link)
+        on = stage(WHOLE)
+        await on.log_in(f":save 1 {tmp_path}/m.eml")
+        assert (tmp_path / "m.eml").read_bytes() == (b"mine" if taken else MESSAGE)
+        assert (tmp_path / "m.eml.part").exists() is taken
+        (tmp_path / "m.eml").unlink()
+
+    each([(False,), (True,)], lambda taken: run(go(taken)))
