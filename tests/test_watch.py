@@ -248,7 +248,7 @@ def test_states_times_and_who_closed(tmp_path: Path) -> None:
             await other.upto()
             await other.send(b"STAT\r\n")
             await until(lambda: seen.text.count("C: STAT"))
-            other.close()
+            other.reset()
             await until(lambda: seen.text.count("[STATE: CLOSED]") == 2)
             assert seen.records[-1]["by"] == "client"
             assert {row["connection"] for row in seen.records} == {1, 2}
@@ -459,6 +459,30 @@ def test_peers_that_end_in_every_way(tmp_path: Path) -> None:
         (b"+OK\r\n", (b"\x16\x03\x01", Act.CLOSE)),
     ):  # fmt: skip
         run(server_ends(script))
+
+
+def test_a_client_that_ends_its_side_gets_its_replies(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with listening(mail_server()) as (listener, server), relaying(server) as (port, sessions):
+            wire = await Wire.dial(port)
+            await wire.upto()
+            await wire.send(b"USER learner\r\nPASS secret\r\nRETR 1\r\nQUIT\r\n")
+            wire.half_close()
+            assert b"Subject: " in (got := await wire.rest())
+            assert got.endswith(b"+OK bye, 0 messages removed\r\n")
+            await until(lambda: listener.connections == 0)
+        async with playing((b"+OK\r\n",)) as server, relaying(server) as (port, sessions):
+            wire = await Wire.dial(port)
+            await wire.upto()
+            await wire.send(b"STAT\r\n")
+            wire.half_close()
+            await until(lambda: sessions and sessions[0].deadline() < float("inf"))
+            now = sessions[0].clock() + 60
+            sessions[0].clock = lambda: now
+            sessions[0]._owner.check_timers()
+            assert await wire.rest() == b"", "a server that does not answer is not waited for"
+
+    run(body())
 
 
 def test_more_connections_than_it_takes(tmp_path: Path) -> None:

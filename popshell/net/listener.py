@@ -82,6 +82,8 @@ class PracticeCertificate:
 class Listener:
     """Serves sessions on any number of ports. The owner must `close()` it."""
 
+    _Peer = Peer
+
     def __init__(
         self,
         new_session: NewSession,
@@ -121,7 +123,7 @@ class Listener:
             raise ValueError("not-loopback")
         try:
             listening_port = await asyncio.get_running_loop().create_server(
-                lambda: Peer(self, implicit_tls),
+                lambda: self._Peer(self, implicit_tls),
                 address[0],
                 port,
                 family=family,

@@ -209,11 +209,12 @@ class Peer(asyncio.BufferedProtocol):
         elif self._phase is _Phase.HANDSHAKE:
             self._early += data
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool | None:
         """The peer sends no more. Nothing is read while output is held up, so all that it asked has been answered."""
         if self._phase is _Phase.OPEN:
             self.session.lost()
             self._linger()
+        return None
 
     def pause_writing(self) -> None:
         self._paused = True

@@ -132,11 +132,18 @@ class Relay:
         self._answer(self._reply("-ERR [SYS/TEMP] ", key))
         self.closing = True
 
-    def client_closed(self) -> None:
-        """What had no line end yet is passed on; what waited to be answered here is nothing any more."""
+    def client_ended(self) -> bool:
+        """The client sends no more; gives whether a reply is due to it.
+
+        What had no line end yet is passed on; what waited to be answered here is nothing any more.
+        """
         if b"\n" not in self._from_client:
             self.to_server += self._from_client
         self._from_client.clear()
+        return self.connection.pending > 0 and not self.connection.broken
+
+    def client_closed(self) -> None:
+        self.client_ended()
         self.closing = True
         for event in self.connection.close(self._clock()):
             if isinstance(event, Exchange):

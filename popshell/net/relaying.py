@@ -28,6 +28,8 @@ _BACKLOG = 256 * 1024
 _PIECE = 64 * 1024
 #: The longest line of a server before STLS (wire.ReplyLimits.status_line).
 _LONGEST = 8 * 1024
+#: How long replies are waited for that a client has asked for before it ended its side.
+_LAST_REPLIES = 10.0
 #: A mail program opens a few connections.
 RELAYED = Limits(connections=32)
 
@@ -49,8 +51,19 @@ SessionEvent = RelayEvent | Step | Failed | Ended
 OnEvent = Callable[["RelaySession", SessionEvent], None]
 
 
+class RelayPeer(Peer):
+    """A client that may have sent all that it has to say, and still gets the replies (`... | nc -N`)."""
+
+    def eof_received(self) -> bool | None:
+        if isinstance(self.session, RelaySession) and self.session.waits_for_replies():
+            return True
+        return super().eof_received()
+
+
 class RelayListener(Listener):
     """Listens for clients, and connects each of them to `target`. The owner must `close()` it."""
+
+    _Peer = RelayPeer
 
     def __init__(self, target: Target, on_event: OnEvent, texts: Mapping[str, str], deadlines: Deadlines) -> None:
         super().__init__(self._new_session, RELAYED)
@@ -90,6 +103,7 @@ class RelaySession(Relay):
         self._stands = False  # the server has TLS, where it is to have it: octets pass
         self._full = False  # the server takes no more just now
         self._paused = False  # the server is not read
+        self._end = math.inf  # when a client that sends no more has waited long enough
         self._lost = False
         self._error: Exception | None = None
         self._by_server = False
@@ -115,10 +129,20 @@ class RelaySession(Relay):
         return piece or None
 
     def deadline(self) -> float:
-        return math.inf  # when a silent client is logged out is the server's business
+        return self._end  # when a silent client is logged out is the server's business
 
     def expire(self) -> bool:
-        return False
+        return True
+
+    def waits_for_replies(self) -> bool:
+        """The client sends no more: whether it is still to get something."""
+        if self._end == math.inf:
+            if not self._stands or not self.client_ended():
+                return False
+            self._end = self.clock() + _LAST_REPLIES
+            self._send()
+            asyncio.get_running_loop().call_soon(self._pump)
+        return True
 
     def tls_started(self, binding: bytes | None = None) -> None:
         if self._opening is None:
@@ -213,6 +237,8 @@ class RelaySession(Relay):
 
     def _received(self, data: bytes) -> None:
         self.server_sent(data)
+        if self._end < math.inf and (self.connection.pending == 0 or self.connection.broken):
+            self.closing = True
         self._send()
         self._read_server(self.backlog < _BACKLOG)
         self._pump()
