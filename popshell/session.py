@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from popshell.protocol.connection import Challenge, Connection
+from popshell.protocol.connection import Connection
+from popshell.protocol.connection import Event as Event
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF, ReplyLimits, Stream
 from popshell.visible import show
-
-Event = Exchange | Challenge
 
 
 class Wire(Protocol):

@@ -31,6 +31,9 @@ class Challenge(NamedTuple):
     command: CommandLine
 
 
+Event = Exchange | Challenge
+
+
 class Due(NamedTuple):
     """A reply that has not arrived whole: what a wait for it shows."""
 
@@ -44,9 +47,11 @@ class Due(NamedTuple):
 
 @dataclass(slots=True, eq=False, repr=False)
 class PendingExchange:
-    """The exchange under way. `line` is None for the greeting, and `ahead` is how many replies were due before it."""
+    """An exchange under way, or one whose turn has not come. `ahead` is how many replies were due before it."""
 
+    #: None for the greeting, and for a line that was not judged yet
     line: CommandLine | None
+    #: with its end: CRLF, or the bare LF that it came with
     sent: bytes = b""
     started: float = 0.0
     ahead: int = 0
@@ -60,26 +65,16 @@ class PendingExchange:
     #: a status line whose content is still to come
     response: Response | None = None
 
-
-class _SentLine(NamedTuple):
-    """A line sent whose turn has not come."""
-
-    raw: bytes
-    #: the line, if its sender had parsed it
-    line: CommandLine | None
-    when: float
-    ahead: int
-    stream: Stream | None
-
-    def pending(self, line: CommandLine) -> PendingExchange:
-        """The exchange that its turn begins."""
-        return PendingExchange(line, _as_sent(self.raw), self.when, self.ahead, self.stream)
+    @property
+    def raw(self) -> bytes:
+        """What was sent without its CRLF."""
+        return self.sent.removesuffix(CRLF)
 
     def judged(self, context: Context) -> CommandLine:
-        """The line as `context` has it; parsed anew only if that is not the one it was parsed against."""
-        if self.line is not None and self.line.context == context:
-            return self.line
-        return parse(self.raw.decode(errors="surrogateescape"), context)
+        """Its line as `context` has it; parsed anew only if that is not the one it was parsed against."""
+        if self.line is None or self.line.context != context:
+            self.line = parse(self.raw.decode(errors="surrogateescape"), context)
+        return self.line
 
 
 def _if_it_succeeds(context: Context, line: CommandLine) -> Context:
@@ -89,11 +84,6 @@ def _if_it_succeeds(context: Context, line: CommandLine) -> Context:
         return advance(context, line, ok=False)
     context = advance(context, line, ok=True)
     return tls_on(context) if spec.starts_tls else context
-
-
-def _as_sent(raw: bytes) -> bytes:
-    """A line with its end: CRLF, or the bare LF that it came with."""
-    return raw if raw.endswith(b"\n") else raw + CRLF
 
 
 class Connection:
@@ -119,7 +109,7 @@ class Connection:
         self._replies = ReplyReader(self._limits)
         self._unasked = Unasked(self._limits)
         self._lines = LineReader(longest_line)
-        self._queue: deque[_SentLine] = deque()
+        self._queue: deque[PendingExchange] = deque()
         self._pending: PendingExchange | None = PendingExchange(None, started=now)
         self._tainted = False
         self._secrets: tuple[str, ...] = ()
@@ -130,7 +120,7 @@ class Connection:
 
     def sent(
         self, data: bytes, now: float = 0.0, line: CommandLine | None = None, stream: Stream | None = None
-    ) -> list[Exchange | Challenge]:
+    ) -> list[Event]:
         """The client sent `data`. Whole lines become commands, or answers to a challenge, in order.
 
         `line` is `data` without its CRLF, if it is one line and was parsed already: it is not parsed again unless it
@@ -139,19 +129,20 @@ class Connection:
         if self.broken or self.closed:
             return []
         self._lines.feed(data)
-        out: list[Exchange | Challenge] = [self._record_unasked(found, now) for found in self._unasked.flush()]
+        out = self._record_unasked(self._unasked.flush(), now)
         while (raw := self._lines.next_line()) is not False:
             if (self._pending is None or self.challenged) and len(self._replies):
                 self._tainted = True  # what is here came before its command: never its reply
             # One that is too long to keep has its reply all the same.
             raw = raw if isinstance(raw, bytes) else b""
-            self._queue.append(_SentLine(raw, line, now, self.pending, stream))
+            whole = raw if raw.endswith(b"\n") else raw + CRLF
+            self._queue.append(PendingExchange(line, whole, now, self.pending, stream))
             if stream is not None:
                 stream.used = True
             self._start_next()
         return out + self._read(now)
 
-    def received(self, data: bytes, now: float = 0.0) -> list[Exchange | Challenge]:
+    def received(self, data: bytes, now: float = 0.0) -> list[Event]:
         """The server sent `data`. Returns what became whole by it, in order."""
         if self.broken:
             return []
@@ -165,13 +156,12 @@ class Connection:
         self.capabilities = None
         self._start_next()
 
-    def close(self, now: float = 0.0) -> list[Exchange | Challenge]:
+    def close(self, now: float = 0.0) -> list[Event]:
         """The connection is closed. What was due becomes a record with its fault, and so does each line after it."""
         if self.closed:
             return []
         self.closed = True
-        out: list[Exchange | Challenge] = [self._record_unasked(found, now) for found in self._unasked.flush()]
-        pending = self._pending
+        out, pending = self._record_unasked(self._unasked.flush(), now), self._pending
         if self.broken is None and pending is not None:
             if pending.stream is not None and pending.response is not None:
                 self._replies.stream(pending.stream, last=True)
@@ -180,14 +170,14 @@ class Connection:
             pending.received += held
             out.append(self._record(pending, self.here, now, after=State.CLOSED, problem=Problem(code)))
         elif self.broken is None and len(self._replies):
-            out.append(self._record_unasked(Found(Problem("unasked"), self._replies.take_all()), now))
+            out += self._record_unasked([Found(Problem("unasked"), self._replies.take_all())], now)
         met, self.here, self._pending = self.here, self.here._replace(state=State.CLOSED), None
         # Lines after AUTH may be its answers: a secret, and no commands of their own.
         if not (pending and pending.line and pending.line.continues):
             for sent in self._queue:
                 line = sent.judged(met)
                 self.hide(*line.secrets)
-                out.append(self._record(sent.pending(line), self.here, now, problem=Problem("no-reply")))
+                out.append(self._record(sent, self.here, now, problem=Problem("no-reply")))
                 if line.continues:
                     break
         self._queue.clear()
@@ -294,23 +284,21 @@ class Connection:
         if pending is not None and pending.challenge is not None:
             sent = self._queue.popleft()
             pending.steps.append(Step(pending.challenge, sent.raw))
-            pending.sent += _as_sent(sent.raw)
-            pending.challenge, pending.started, pending.arrived = None, sent.when, None
+            pending.sent += sent.sent
+            pending.challenge, pending.started, pending.arrived = None, sent.started, None
             self.hide(*secrets.secrets_in(sent.raw.decode(errors="surrogateescape")))
         elif pending is None and not self.wants_tls:
-            sent = self._queue.popleft()
-            line = sent.judged(self.here)
-            self.hide(*line.secrets)
-            self._pending = sent.pending(line)
+            self._pending = self._queue.popleft()
+            self.hide(*self._pending.judged(self.here).secrets)
 
     def hide(self, *found: str) -> None:
         """Mask secrets in what comes, also one that no line holds: a digest or a proof goes out in its place."""
         if found:
             self._secrets = secrets.joined(self._secrets, found)
 
-    def _read(self, now: float) -> list[Exchange | Challenge]:
+    def _read(self, now: float) -> list[Event]:
         """Read all that is whole."""
-        out: list[Exchange | Challenge] = []
+        out: list[Event] = []
         while not self.broken:
             if self.wants_tls:
                 if len(self._replies):
@@ -324,12 +312,12 @@ class Connection:
                     if line is None:
                         break
                     self._tainted = False
-                    out += [self._record_unasked(found, now) for found in self._unasked.line(line, now)]
+                    out += self._record_unasked(self._unasked.line(line, now), now)
                 else:
                     event = self._read_reply(pending, now)
                     if event is None:
                         break
-                    out += [self._record_unasked(found, now) for found in self._unasked.flush()]
+                    out += self._record_unasked(self._unasked.flush(), now)
                     self._unasked.reply_came()
                     out.append(event)
             except WireError as error:
@@ -339,7 +327,7 @@ class Connection:
             self._start_next()
         return out
 
-    def _read_reply(self, pending: PendingExchange, now: float) -> Exchange | Challenge | None:
+    def _read_reply(self, pending: PendingExchange, now: float) -> Event | None:
         """Take one step of the exchange under way; None if more bytes are needed."""
         if pending.arrived is None and len(self._replies):
             pending.arrived = now
@@ -353,7 +341,8 @@ class Connection:
                 if problem.ends or pending.line is None:
                     problem = problem if problem.ends else Problem("not-pop3", problem.speaks)
                     return self._break(pending, problem, raw, now)
-                return self._without_status(pending, pending.line, problem, raw, now)
+                pending.received += raw
+                return self._finish(pending, None, now, problem)
             if response.status is Status.CONTINUE:
                 if pending.line is None or not pending.line.continues:
                     return self._break(pending, Problem("challenge"), raw, now)
@@ -382,29 +371,23 @@ class Connection:
             return self._limits.listing_lines
         return None
 
-    def _finish(self, pending: PendingExchange, response: Response, now: float) -> Exchange:
-        """The reply is whole: move by the table, learn what it says, and record."""
-        before, line = self.here, pending.line
+    def _finish(
+        self, pending: PendingExchange, response: Response | None, now: float, problem: Problem | None = None
+    ) -> Exchange:
+        """The reply is whole: move by the table, learn what it says, and record. None says neither yes nor no."""
+        before, line, self._pending = self.here, pending.line, None
         if line is not None:
-            self.here = advance(before, line, response.ok)
-            if response.ok:
-                self._learn(line, response, before)
+            self.here = advance(before, line, response is not None and response.ok)
+        if response is None:
+            self.here = self.here._replace(state=before.state)
+        elif response.ok and line is not None:
+            self._learn(line, response, before)
         elif response.ok:
             self.here = before._replace(state=State.AUTHORIZATION)
             self.stamp = stamp(response.text)
-        self._pending = None
-        record = self._record(pending, before, now, after=self.state, response=response)
+        record = self._record(pending, before, now, after=self.state, response=response, problem=problem)
         self._last_list = self.capabilities or self._last_list
         return record
-
-    def _without_status(
-        self, pending: PendingExchange, line: CommandLine, problem: Problem, raw: bytes, now: float
-    ) -> Exchange:
-        """A reply that says neither yes nor no: nothing is learnt of it, and the state stays."""
-        before, self._pending = self.here, None
-        self.here = advance(before, line, ok=False)._replace(state=before.state)
-        pending.received += raw
-        return self._record(pending, before, now, after=self.state, problem=problem)
 
     def _learn(self, line: CommandLine, response: Response, before: Context) -> None:
         """Take in what `+OK` to a line says."""
@@ -431,13 +414,17 @@ class Connection:
         pending.received += raw
         return replace(self._record(pending, self.here, now, problem=problem), rest=self._replies.take_all())
 
-    def _record_unasked(self, found: Found, now: float) -> Exchange:
-        """A record of lines that no command asked for; too many of them are a fault like others."""
-        if not found.problem.unasked:
-            return self._break(self._pending, found.problem, found.raw, now)
-        response = None if found.problem.code == "unasked-rows" else read_status(found.raw.removesuffix(CRLF))
-        unasked = PendingExchange(None, started=now, received=bytearray(found.raw), response=response)
-        return self._record(unasked, self.here, now, problem=found.problem)
+    def _record_unasked(self, found: list[Found], now: float) -> list[Event]:
+        """Records of lines that no command asked for; too many of them are a fault like others."""
+        out: list[Event] = []
+        for problem, raw in found:
+            if problem.unasked:
+                response = None if problem.code == "unasked-rows" else read_status(raw.removesuffix(CRLF))
+                unasked = PendingExchange(None, started=now, received=bytearray(raw), response=response)
+                out.append(self._record(unasked, self.here, now, problem=problem))
+            else:
+                out.append(self._break(self._pending, problem, raw, now))
+        return out
 
     def _record(
         self,
