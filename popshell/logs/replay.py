@@ -13,7 +13,7 @@ from popshell.logs.verdict import tool_fault
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import parse
-from popshell.protocol.records import Exchange
+from popshell.protocol.records import Exchange, Problem
 from popshell.protocol.secrets import MASK, masked_answer, secrets_in
 
 _HIDDEN = re.compile(
@@ -109,14 +109,16 @@ class _Replay:
         elif kind == "ends":
             if not self._tool_fault():  # after a time-out the message may be printed later
                 self._end_content(entry)
-        elif kind == "closed":
-            self._closed(event)
+        elif kind == "closed" and self.session.closed is None:
+            self.session.closed = event
+            if self.session.exchanges or self.session.spoke:
+                self._break_off()
         elif kind == "unfit":
             self.session.unfit = self.session.unfit or event
         elif kind in ("fetched", "ended"):
             self._prose(event, kind)
-        elif kind == "stage":
-            self._stage(entry)
+        elif kind == "stage" and self.content and "message" in entry.text:  # it stands for content
+            entry.content, entry.event = True, event._replace(source=SERVER)
         elif kind == "greeting":
             self.greeting_due = not self.greeted
         if kind in ("noise", "broken", "renegotiate", "closed", "begin", "ends"):
@@ -134,7 +136,13 @@ class _Replay:
         if self.opaque:
             self.session.tls = True
             return self._tool(event._replace(source=TOOL, kind="noise", octets=b""))
-        if self.content and self.bare and event.text and event.kind == "data" and self._goes_on():
+        if (
+            self.content
+            and self.bare
+            and event.text
+            and event.kind == "data"
+            and not 0 < self._announced() <= self.octets
+        ):
             # A message's text that looks like a marked line: the message has not ended.
             event = event._replace(
                 source=SERVER, kind="content", octets=event.text.encode("utf-8", "replace") + b"\r\n"
@@ -177,7 +185,11 @@ class _Replay:
         if not self.connection.challenged:
             if "commands" in self.form.hides and line.spec and line.spec.must_follow:
                 self.connection.here = self.connection.here._replace(follows=line.spec.must_follow)
-            self._place(line.spec.transitions if line.spec else {}, line.name)
+            # A log that begins within a session: the first command that fits one state alone tells where it stands.
+            first = self.session.gaps and not self.session.exchanges and self.connection.pending == 0
+            here, states = self.connection.here, list(line.spec.transitions) if line.spec else []
+            if first and not here.done and here.state is State.AUTHORIZATION and states == [State.TRANSACTION]:
+                self._move(State.TRANSACTION)
             if "replies" in self.form.hides and line.spec is None and self._authenticating():
                 self._reply(b"+ \r\n", Entry(Event(entry.event.line, UNKNOWN, "assumed"), assumed=True))
         if self.connection.challenged:
@@ -196,13 +208,6 @@ class _Replay:
     def _authenticating(self) -> bool:
         due = self.connection.due()
         return due is not None and due.command is not None and due.command.continues
-
-    def _place(self, transitions: Iterable[State], name: str) -> None:
-        """A log that begins within a session: the first command that fits one state alone tells where it stands."""
-        here = self.connection.here
-        first = self.session.gaps and self.connection.pending == 0 and not here.done and not self.session.exchanges
-        if first and here.state is State.AUTHORIZATION and list(transitions) == [State.TRANSACTION]:
-            self._move(State.TRANSACTION)
 
     def _move(self, state: State) -> None:
         self.connection.here = self.connection.here._replace(state=state)
@@ -238,8 +243,7 @@ class _Replay:
         self.bare |= kind == "content"
         if kind == "content" and self.form.unstuffed and data.startswith(b"."):
             data = b"." + data
-        if data.endswith(b"\n") and not data.endswith(b"\r\n"):
-            data = data[:-1] + b"\r\n"
+        data = data.removesuffix(b"\n").removesuffix(b"\r") + b"\r\n"
         if data != b".\r\n":
             self.rows += 1
             self.octets += len(data) - data.startswith(b".")
@@ -308,10 +312,6 @@ class _Replay:
             self.connection.here = self.connection.here._replace(maildrop=view)
             self.connection.capabilities = known
 
-    def _goes_on(self) -> bool:
-        announced = self._announced()
-        return not announced or self.octets < announced
-
     def _announced(self) -> int:
         """How many octets the reply under way announced; 0 if it did not."""
         under_way = self.connection.due()
@@ -379,12 +379,6 @@ class _Replay:
             if announced and self.octets + self.hidden >= announced:
                 self._end_content(entry)
 
-    def _stage(self, entry: Entry) -> None:
-        """A stage direction: within a reply it stands for content."""
-        if self.content and "message" in entry.text:
-            entry.content = True
-            entry.event = entry.event._replace(source=SERVER)
-
     def _prose(self, event: Event, kind: str) -> None:
         if kind == "fetched":
             self._greet_unseen(self.session.entries[-1])
@@ -423,12 +417,6 @@ class _Replay:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def _closed(self, event: Event) -> None:
-        if self.session.closed is None:
-            self.session.closed = event
-            if self.session.exchanges or self.session.spoke:
-                self._break_off()
-
     def finish(self) -> None:
         """The log ends here."""
         if self.session.closed is None and (self.session.exchanges or self.session.spoke):
@@ -447,14 +435,10 @@ class _Replay:
         if self.content and self.reply is not None:
             announced, came = self._announced(), self.hidden + self.octets
             self.session.short = (announced, came, self.last or self.reply)
-        held = self.held.pop(SERVER, b"")
-        if held:
-            self.connection.received(held)
+        self.connection.received(self.held.pop(SERVER, b""))
         quitting = self.quit and self.connection.pending == 1
         for exchange in self.connection.close():
-            if isinstance(exchange, Challenge) or (
-                quitting and exchange.problem and exchange.problem.code == "no-reply"
-            ):
+            if isinstance(exchange, Challenge) or (quitting and exchange.problem == Problem("no-reply")):
                 continue
             exchange = replace(exchange, secrets=())
             self.session.exchanges.append((exchange, self.reply if exchange.response else self.last))
