@@ -110,7 +110,8 @@ class Connection:
         self._unasked = Unasked(self._limits)
         self._lines = LineReader(longest_line)
         self._queue: deque[PendingExchange] = deque()
-        self._pending: PendingExchange | None = PendingExchange(None, started=now)
+        #: the exchange under way; None if nothing is due
+        self.current: PendingExchange | None = PendingExchange(None, started=now)
         self._tainted = False
         self._secrets: tuple[str, ...] = ()
         #: what CAPA said last, though it may not hold any more
@@ -131,7 +132,7 @@ class Connection:
         self._lines.feed(data)
         out = self._record_unasked(self._unasked.flush(), now)
         while (raw := self._lines.next_line()) is not False:
-            if (self._pending is None or self.challenged) and len(self._replies):
+            if (self.current is None or self.challenged) and len(self._replies):
                 self._tainted = True  # what is here came before its command: never its reply
             # One that is too long to keep has its reply all the same.
             raw = raw if isinstance(raw, bytes) else b""
@@ -161,7 +162,7 @@ class Connection:
         if self.closed:
             return []
         self.closed = True
-        out, pending = self._record_unasked(self._unasked.flush(), now), self._pending
+        out, pending = self._record_unasked(self._unasked.flush(), now), self.current
         if self.broken is None and pending is not None:
             if pending.stream is not None and pending.response is not None:
                 self._replies.stream(pending.stream, last=True)
@@ -171,7 +172,7 @@ class Connection:
             out.append(self._record(pending, self.here, now, after=State.CLOSED, problem=Problem(code)))
         elif self.broken is None and len(self._replies):
             out += self._record_unasked([Found(Problem("unasked"), self._replies.take_all())], now)
-        met, self.here, self._pending = self.here, self.here._replace(state=State.CLOSED), None
+        met, self.here, self.current = self.here, self.here._replace(state=State.CLOSED), None
         # Lines after AUTH may be its answers: a secret, and no commands of their own.
         if not (pending and pending.line and pending.line.continues):
             for sent in self._queue:
@@ -204,70 +205,61 @@ class Connection:
     @property
     def pending(self) -> int:
         """How many replies are due, the greeting included."""
-        return len(self._queue) + (self._pending is not None)
-
-    @property
-    def current(self) -> PendingExchange | None:
-        """The exchange under way, for reading; None if nothing is due."""
-        return self._pending
+        return len(self._queue) + (self.current is not None)
 
     @property
     def challenged(self) -> bool:
         """Whether the next line sent answers a challenge."""
-        return self._pending is not None and self._pending.challenge is not None
+        return self.current is not None and self.current.challenge is not None
 
     def is_due(self, command: str) -> bool:
         """Whether a reply to `command` is still to come."""
-        return any(line.name == command for line, _ in self._ahead())
+        return any(line is not None and line.name == command for line, _ in self._ahead())
 
     @property
     def at_stake(self) -> frozenset[int]:
         """The messages that QUIT might erase: marked ones, and those whose DELE was sent and not answered yet."""
-        asked = {line.message for line, _ in self._ahead() if line.name == "DELE"}
+        asked = (line.message for line, _ in self._ahead() if line is not None and line.name == "DELE")
         return self.maildrop.marks | {number for number in asked if number}
 
     def due(self) -> Due | None:
         """The reply that is under way, as far as it has come."""
-        pending = self._pending
+        pending = self.current
         if pending is None or self.challenged:
             return None
         held, stream = self._replies.held, pending.stream
-        return Due(
-            pending.line,
-            pending.started,
-            len(pending.received) + len(held) + (stream.raw if stream else 0),
-            held.count(b"\n") + (stream.lines if stream else 0),
-            (pending.response is not None and held.endswith((b"\n.\n", b"\n.\r\n"))) or held == b".\n",
-        )
+        octets = len(pending.received) + len(held) + (stream.raw if stream else 0)
+        lines = held.count(b"\n") + (stream.lines if stream else 0)
+        dot = (pending.response is not None and held.endswith((b"\n.\n", b"\n.\r\n"))) or held == b".\n"
+        return Due(pending.line, pending.started, octets, lines, dot)
 
     def content_lines(self) -> bool:
         """Whether a whole line has come of the content of a multi-line reply that is under way."""
-        pending = self._pending
-        begun = pending is not None and pending.response is not None and pending.stream is None
-        return begun and b"\r\n" in self._replies.held
+        pending = self.current
+        return bool(pending and pending.response and not pending.stream and b"\r\n" in self._replies.held)
 
     def under_way(self) -> Exchange | None:
         """The exchange that is due, as far as it has come; no record, and None if nothing is due."""
-        if self._pending is None:
+        if self.current is None:
             return None
-        record = self._record(self._pending, self.here)
+        record = self._record(self.current, self.here)
         return replace(record, received=record.received + self._replies.held)
 
     def context(self) -> Context:
         """What the next line sent will meet, if every line before it succeeds: for judging while one types."""
-        ahead = self._ahead()
-        return ahead[-1][1] if ahead else self._after_greeting()
+        return self._ahead()[-1][1]
 
-    def _after_greeting(self) -> Context:
-        greets = self._pending is not None and self._pending.line is None
-        return self.here._replace(state=State.AUTHORIZATION) if greets else self.here
+    def _ahead(self) -> list[tuple[CommandLine | None, Context]]:
+        """The lines whose replies are due, each with what the line after it will meet if it succeeds.
 
-    def _ahead(self) -> list[tuple[CommandLine, Context]]:
-        """The lines whose replies are due, each with what the line after it will meet if it succeeds."""
-        context, out = self._after_greeting(), []
-        if self._pending is not None and self._pending.line is not None:
-            context = _if_it_succeeds(context, self._pending.line)
-            out.append((self._pending.line, context))
+        The first is that of `current`: None if none is under way, and for the greeting.
+        """
+        line, context = self.current.line if self.current else None, self.here
+        if line is not None:
+            context = _if_it_succeeds(context, line)
+        elif self.current is not None:
+            context = context._replace(state=State.AUTHORIZATION)
+        out = [(line, context)]
         for sent in self._queue:
             line = sent.judged(context)
             context = _if_it_succeeds(context, line)
@@ -278,7 +270,7 @@ class Connection:
 
     def _start_next(self) -> None:
         """Let the next queued line take its turn: as an answer if a challenge waits, else as a command."""
-        pending = self._pending
+        pending = self.current
         if self.broken or not self._queue:
             return
         if pending is not None and pending.challenge is not None:
@@ -288,8 +280,8 @@ class Connection:
             pending.challenge, pending.started, pending.arrived = None, sent.started, None
             self.hide(*secrets.secrets_in(sent.raw.decode(errors="surrogateescape")))
         elif pending is None and not self.wants_tls:
-            self._pending = self._queue.popleft()
-            self.hide(*self._pending.judged(self.here).secrets)
+            self.current = self._queue.popleft()
+            self.hide(*self.current.judged(self.here).secrets)
 
     def hide(self, *found: str) -> None:
         """Mask secrets in what comes, also one that no line holds: a digest or a proof goes out in its place."""
@@ -305,7 +297,7 @@ class Connection:
                     # How much has come by now is chance: nothing of it is what shows the fault.
                     out.append(self._break(None, Problem("stls-injection"), b"", now))
                 break
-            pending = self._pending
+            pending = self.current
             try:
                 if pending is None or pending.challenge is not None or self._tainted:
                     line = self._replies.status_line()
@@ -363,19 +355,17 @@ class Connection:
 
     def _most_rows(self, line: CommandLine | None) -> int | None:
         """How many lines the content may have; mail is bounded by octets alone."""
-        assert line is not None  # only a reply that the table knows has content
-        assert line.spec is not None
-        if line.spec.content is Content.CAPABILITIES:
+        spec = line.spec if line is not None else None
+        if spec is not None and spec.content is Content.CAPABILITIES:
             return self._limits.capability_lines
-        if line.spec.multi_line is MultiLine.WITHOUT_ARGUMENT:
-            return self._limits.listing_lines
-        return None
+        unless_named = spec is not None and spec.multi_line is MultiLine.WITHOUT_ARGUMENT
+        return self._limits.listing_lines if unless_named else None
 
     def _finish(
         self, pending: PendingExchange, response: Response | None, now: float, problem: Problem | None = None
     ) -> Exchange:
         """The reply is whole: move by the table, learn what it says, and record. None says neither yes nor no."""
-        before, line, self._pending = self.here, pending.line, None
+        before, line, self.current = self.here, pending.line, None
         if line is not None:
             self.here = advance(before, line, response is not None and response.ok)
         if response is None:
@@ -385,7 +375,8 @@ class Connection:
         elif response.ok:
             self.here = before._replace(state=State.AUTHORIZATION)
             self.stamp = stamp(response.text)
-        record = self._record(pending, before, now, after=self.state, response=response, problem=problem)
+        pending.response = response
+        record = self._record(pending, before, now, after=self.state, problem=problem)
         self._last_list = self.capabilities or self._last_list
         return record
 
@@ -408,8 +399,7 @@ class Connection:
 
     def _break(self, pending: PendingExchange | None, problem: Problem, raw: bytes, now: float) -> Exchange:
         """A fault after which nothing is trusted."""
-        self.broken = problem
-        self._pending = None
+        self.broken, self.current = problem, None
         pending = pending or PendingExchange(None, started=now)
         pending.received += raw
         return replace(self._record(pending, self.here, now, problem=problem), rest=self._replies.take_all())
@@ -423,7 +413,7 @@ class Connection:
                 unasked = PendingExchange(None, started=now, received=bytearray(raw), response=response)
                 out.append(self._record(unasked, self.here, now, problem=problem))
             else:
-                out.append(self._break(self._pending, problem, raw, now))
+                out.append(self._break(self.current, problem, raw, now))
         return out
 
     def _record(
@@ -433,13 +423,12 @@ class Connection:
         now: float = 0.0,
         *,
         after: State | None = None,
-        response: Response | None = None,
         problem: Problem | None = None,
     ) -> Exchange:
-        """`after` and `response` default to `before`'s state and to the response as far as it came."""
+        """`after` is by default the state before."""
         return Exchange(
             pending.line,
-            response or pending.response,
+            pending.response,
             before.state,
             after or before.state,
             sent=pending.sent,
