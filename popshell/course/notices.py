@@ -252,21 +252,17 @@ def _other_message(exchange: Exchange, memory: Memory) -> Facts | None:
     return {"command": exchange.name, "msg": asked, "other": int(row[1])}
 
 
+def _changed(before: Mapping[int, object], now: Mapping[int, object]) -> Facts | None:
+    number = next((number for number, value in before.items() if now.get(number, value) != value), None)
+    return None if number is None else {"msg": number, "now": now[number], "before": before[number]}
+
+
 def _size_changed(exchange: Exchange, memory: Memory) -> Facts | None:
-    before = exchange.maildrop_before.sizes
-    changed = (n for n, size in exchange.maildrop.sizes.items() if before.get(n, size) != size)
-    number = next(changed, None)
-    if number is None:
-        return None
-    return {"msg": number, "now": exchange.maildrop.sizes[number], "before": before[number]}
+    return _changed(exchange.maildrop_before.sizes, exchange.maildrop.sizes)
 
 
 def _uid_changed(exchange: Exchange, memory: Memory) -> Facts | None:
-    before = exchange.maildrop_before.unique_ids
-    number = next((n for n, uid in exchange.maildrop.unique_ids.items() if before.get(n, uid) != uid), None)
-    if number is None:
-        return None
-    return {"msg": number, "now": exchange.maildrop.unique_ids[number], "before": before[number]}
+    return _changed(exchange.maildrop_before.unique_ids, exchange.maildrop.unique_ids)
 
 
 def _marked_listed(exchange: Exchange, memory: Memory) -> Facts | None:

@@ -150,11 +150,7 @@ def _rows(text: str, look: Look, name: int = 0) -> Iterator[Line]:
         yield [margin, ("header-name", text[:name]), ("peer", text[name:])]
         return
     for at in range(0, len(text), _PIECE):
-        runs = (
-            [("header-name", text[:name]), ("peer", text[name:_PIECE])]
-            if not at
-            else [("peer", text[at : at + _PIECE])]
-        )
+        runs = [("header-name", text[at:name]), ("peer", text[max(at, name) : at + _PIECE])]
         yield from ([margin, *line] for line in layout.wrap_runs(runs, room, hanging="  " if name else ""))
 
 
