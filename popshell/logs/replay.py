@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from popshell.logs.formats import Format
 from popshell.logs.session import Entry, Session
-from popshell.logs.text import ANNOUNCED, CLIENT, SERVER, TOOL, UNKNOWN, Event
+from popshell.logs.text import ANNOUNCED, CLIENT, HIDDEN, SERVER, TOOL, UNKNOWN, Event, answered
 from popshell.logs.verdict import tool_fault
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
@@ -16,11 +16,6 @@ from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange, Problem
 from popshell.protocol.secrets import MASK, masked_answer, secrets_in
 
-_HIDDEN = re.compile(
-    rb"((?:PASS|USER|AUTH|APOP)(?: [\w@.-]+)??) +"
-    rb"(?:\*+|\.{3,}|<[^>]*>|\[[^\]]*\]|xxx+|\(hidden\)|(?:\xe2\x80\xa2)+)\s*$",
-    re.IGNORECASE,
-)
 #: What tools say that begin with TLS.
 _TLS = re.compile(
     r":995\b|pop3s|port 995|isSSL true|Handshake was completed|verify return|SSL connection using|CONNECTED\("
@@ -178,7 +173,7 @@ class _Replay:
             self._end_content(entry)
         if "replies" in self.form.hides and not (self._authenticating() and parse(entry.text).spec is None):
             self._assume(entry)
-        data = _HIDDEN.sub(rb"\1 " + MASK.encode(), data)
+        data = HIDDEN.sub(rb"\1 " + MASK.encode(), data)
         if not data.endswith(b"\r\n"):
             data = data.rstrip(b"\r\n") + b"\r\n"
         line = parse(entry.text, self.connection.here)
@@ -406,13 +401,8 @@ class _Replay:
             if first:
                 return
         self.session.alone = True
-        command = "NOOP"
-        if many:
-            command = "LIST" if re.search("messages|listing", text) else "RETR 1"
-        elif re.search(r"(?i)logging out|\bbye\b|signing off|sign off", text):
-            command = "QUIT"
         if self.connection.pending == 0:
-            self.connection.sent(command.encode() + b"\r\n")
+            self.connection.sent(answered(text, many) + b"\r\n")
         self._reply(data, entry)
 
     # -- the end -----------------------------------------------------------------------------------------------------

@@ -31,6 +31,12 @@ ANNOUNCED = re.compile(r"\b(\d{1,12}) (?:octets|bytes)\b", re.IGNORECASE)
 _KEYWORD = re.compile(r"([A-Za-z]{3,4}8?)(?: |$)")
 
 CLIENT, SERVER, TOOL, UNKNOWN = "client", "server", "tool", "unknown"
+#: A login line whose secret the tool has masked.
+HIDDEN = re.compile(
+    rb"((?:PASS|USER|AUTH|APOP)(?: [\w@.-]+)??) +"
+    rb"(?:\*+|\.{3,}|<[^>]*>|\[[^\]]*\]|xxx+|\(hidden\)|(?:\xe2\x80\xa2)+)\s*$",
+    re.IGNORECASE,
+)
 
 
 class Line(NamedTuple):
@@ -160,3 +166,10 @@ def from_hex(text: str) -> bytes:
         return bytes.fromhex(digits[0]) if digits else b""
     except ValueError:
         return b""
+
+
+def answered(text: str, many: bool) -> bytes:
+    """A command that a reply may have answered, by its own text alone; `many` if it had more than one line."""
+    if many:
+        return b"LIST" if re.search("messages|listing", text) else b"RETR 1"
+    return b"QUIT" if re.search(r"(?i)logging out|\bbye\b|signing off|sign off", text) else b"NOOP"
