@@ -36,7 +36,7 @@ _KEY = r"""\s*["']?([\w-]+)["']?\s*="""
 _STRING_OR_COMMENT = r"""\"((?:\\.|[^"\\])*)\"|'([^']*)'|\#.*"""
 # A row of a plain table; control characters are left to tomllib, which refuses them.
 _TEXT = r'[^"\\\x00-\x08\x0a-\x1f\x7f]*'
-_PLAIN = re.compile(rf'([\w-]+) = "({_TEXT}(?:\\"{_TEXT})*)"', re.ASCII)
+_PLAIN = re.compile(rf'([\w-]+) = "({_TEXT}(?:\\["\\]{_TEXT})*)"', re.ASCII)
 
 Key = str | int
 
@@ -294,7 +294,7 @@ def read_tables(text: str) -> Mapping[str, Any]:
         if match := _PLAIN.fullmatch(row):
             if match[1] in table:
                 break
-            table[match[1]] = match[2].replace('\\"', '"')
+            table[match[1]] = re.sub(r"\\(.)", r"\1", match[2]) if "\\" in match[2] else match[2]
         elif row.startswith("[") and row.endswith("]") and (name := row[1:-1]) not in tables and _is_key(name):
             table = tables[name] = {}
         elif row and not (row.startswith("#") and row.isprintable()):

@@ -100,7 +100,7 @@ def _met(meets: Callable[[CommandSpec], bool], *premises: Premises) -> Reason:
 _CLEAR = tuple(name for name, mechanism in MECHANISMS.items() if mechanism.clear_text or mechanism.only_under_tls)
 _NOT_QUIT = tuple(name for name in COMMANDS if name != "QUIT")
 #: A server that names TLS, or clear text, when it refuses a login.
-_NAMES_TLS = r"\b(?:STLS|STARTTLS|TLS|SSL)\b|\b(?:clear|plain) ?-?text\b"
+_NAMES_TLS = r"(?<![a-z])(?:STLS|STARTTLS|TLS|SSL)(?![a-z])|(?:clear|plain) ?-?text|encrypt|secure|\blayer\b|明文|加密"
 
 #: Every reason, the first whose premises hold counts.
 WHY: Mapping[str, Reason] = MappingProxyType(
@@ -109,11 +109,10 @@ WHY: Mapping[str, Reason] = MappingProxyType(
         "unknown-command": Reason(({"objection": ("unknown-command",)},)),
         "historic": Reason(({"objection": ("historic",)},), lambda spec: spec.historic),
         "cancelled": Reason(({"answer": ("cancelled",)},), lambda spec: spec.continues),
-        # Before a password went out. With words or a mechanism that speak for it, the want of TLS; else nobody knows.
+        # Its words or a mechanism speak for it; `[AUTH]` alone has many causes (RFC 3206 §5).
         "tls-required": _met(
             lambda spec: spec.logs_in or spec.name == "USER",
             {"text": _NAMES_TLS, "tls": False},
-            {"code": "AUTH", "tls": False, "command": ("USER",)},
             {"code": "AUTH", "tls": False, "answer": ("none",), "mechanism": _CLEAR},
         ),
         "before-proof": _met(
