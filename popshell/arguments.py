@@ -365,7 +365,8 @@ def destination_of(wanted: Arguments, given: Arguments, config: Config) -> Desti
         address = parse_address(known.address if known is not None else wanted.address, TlsMode(tls) if tls else None)
         address = address._replace(user=known.user) if known is not None else address
     seconds = config.get("timeout") if config.values["timeout"].source != "default" else None
-    return Destination(address, ca, wanted.insecure, wanted.timeout or seconds)
+    look_only = known is None or known.look_only
+    return Destination(address, ca, wanted.insecure, wanted.timeout or seconds, look_only)
 
 
 def read_destination(text: str, here: Destination, given: Arguments, config: Config, words: Words) -> Destination:
@@ -382,6 +383,8 @@ def read_destination(text: str, here: Destination, given: Arguments, config: Con
         wanted.address = None
     elif wanted.address is None and here.address is not None:
         wanted.address, wanted.tls = here.address.label, wanted.tls or here.address.tls.value
+        found = destination_of(wanted, given, config)
+        return found._replace(ca=wanted.ca or here.ca, timeout=wanted.timeout or here.timeout, look_only=here.look_only)
     return destination_of(wanted, given, config)
 
 

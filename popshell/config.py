@@ -75,6 +75,8 @@ class Connection(NamedTuple):
     tls: str = ""
     user: str = ""
     ca: str = ""
+    #: whether DELE is held back until `:unlock`
+    look_only: bool = True
 
     @property
     def address(self) -> str:
@@ -230,7 +232,8 @@ def _connection(file: _File, name: str, value: object) -> Connection:
             if isinstance(given, bool) or not isinstance(given, int) or not 0 < given <= 65535:
                 raise file.wrong(table, key, "port")
         else:
-            _checked(file, table, key, given, TLS_MODES if key == "tls" else str)
+            kinds: dict[str, Kind] = {"tls": TLS_MODES, "look_only": bool}
+            _checked(file, table, key, given, kinds.get(key, str))
     if not rows.get("host"):
         raise file.wrong("connections", name, "connection-host")
     return Connection(name, **rows)
@@ -242,7 +245,7 @@ def rows_of(config: Config) -> Iterator[tuple[str, str, str]]:
         yield name, _toml(value), source
     for connection in config.connections.values():
         for field in connection._fields[1:]:
-            if value := getattr(connection, field):
+            if (value := getattr(connection, field)) != Connection._field_defaults.get(field):
                 yield f"connections.{connection.name}.{field}", _toml(value), "config.toml"
     for key, line in config.keys.items():
         yield f"keys.{key}", _toml(line), "config.toml"

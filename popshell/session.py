@@ -186,6 +186,8 @@ class Endpoint(NamedTuple):
     timeout: float | None = None
     #: the line that logs in as its address asks, to be put at the prompt
     draft: str = ""
+    #: DELE is held back until `:unlock`, on a server that is not the practice server
+    look_only: bool = True
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -44,7 +44,9 @@ def metas_of(shell: Shell | None) -> Metas:
 #: The rows of the table of meta commands.
 METAS = metas_of(None).rows
 PRACTICE = Endpoint("127.0.0.1:1", practice=True, loopback=True, autologout=600.0)
-LOCAL = Endpoint("127.0.0.1:110", practice=False, loopback=True)
+#: A real server without look-only mode, as config.toml can have it.
+LOCAL = Endpoint("127.0.0.1:110", practice=False, loopback=True, look_only=False)
+LOCKED = LOCAL._replace(look_only=True)
 REMOTE = Endpoint("pop.example.org:110", practice=False, loopback=False)
 
 

@@ -141,7 +141,7 @@ def test_batch_on_a_real_server_needs_yes(tmp_path: Path, peer: Peer) -> None:
     lines = b"USER a\nPASS b\nDELE 1\nQUIT\n"
     done = popshell(f"127.0.0.1:{peer.port}", stdin=lines, home=tmp_path)
     assert peer.heard == ["USER a", "PASS b", "QUIT"]
-    assert b"--yes" in done.stdout
+    assert b":unlock" in done.stdout
     assert done.returncode == 2
     peer.heard.clear()
     done = popshell("--yes", f"127.0.0.1:{peer.port}", stdin=lines, home=tmp_path)

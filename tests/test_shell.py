@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import CLOSE, LOCAL, REMOTE, FakeScreen, Stage, cancelled, run, turns, until
+from stage import CLOSE, LOCAL, LOCKED, REMOTE, FakeScreen, Stage, cancelled, run, turns, until
 from support import each, plain, practice_server
 
 from popshell.protocol.commands import COMMANDS, Context, State
 from popshell.session import ConnectError, Endpoint
 from popshell.ui import link
 from popshell.ui.front import run_block, together
+from popshell.ui.prompt import prompt_line
 from popshell.ui.shell import Leave, Options
 
 CANARY = "C4n4ry-77"
@@ -136,7 +137,6 @@ def test_a_dele_that_is_not_answered_yet_counts_as_a_mark() -> None:
     async def go() -> None:
         stage = real(DELE=None, STAT=None)
         await stage.begin("USER a", "PASS b")
-        stage.screen.answers = ["yes"]
         await cancelled(stage.run("DELE 1"), lambda: "DELE 1" in stage.wire.heard)
         stage.screen.answers = ["no"]
         await stage.run("QUIT")
@@ -153,7 +153,7 @@ def test_a_quit_without_a_reply_leaves_it_open_what_was_erased() -> None:
     async def go(how: str) -> None:
         stage = real(QUIT=CLOSE if how == "close" else None)
         await stage.begin("USER a", "PASS b")
-        stage.screen.answers = ["yes", "yes"]
+        stage.screen.answers = ["yes"]
         await stage.run("DELE 1")
         if how == "close":
             await stage.run("QUIT")
@@ -383,8 +383,6 @@ def test_server_closing_while_no_reply_is_due_is_reported_and_drawn() -> None:
     async def go() -> None:
         stage = real()
         await stage.begin("USER a", "PASS b", "DELE 1")
-        stage.screen.answers = ["yes"]
-        await stage.run("DELE 1")
         stage.screen.forget()
         stage.wire.hang_up()
         assert stage.screen.interrupted == 1
@@ -621,22 +619,68 @@ def test_a_slow_reply_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- the seat belt for real servers (sec-U7) ---------------------------------------------------------------------------
 
 
-def test_dele_on_a_real_server_asks_once_a_session() -> None:
+def test_a_real_server_is_looked_at_only_until_unlock() -> None:
     async def go() -> None:
-        stage = real(RSET=b"+OK\r\n")
+        stage = real(LOCKED, RSET=b"+OK\r\n")
+        await stage.begin("DELE 1")
+        assert stage.wire.heard == ["DELE 1"], "a wrong line is not held back"
+        await stage.run(":unlock", ":drop", ":connect", "USER a", "PASS b")
+        await stage.run("DELE 1", "dele 2")
+        assert not any("DELE" in line.upper() for line in stage.wire.heard), "a new connection is locked again"
+        assert stage.screen.asked == []
+        assert "Look-only: DELE 1 was not sent." in stage.screen.flat
+        await stage.run(":unlock", "DELE 1", "DELE 2", "RSET")
+        assert stage.wire.heard[-3:] == ["DELE 1", "DELE 2", "RSET"]
+        assert stage.screen.asked == []
+        free = real()
+        await free.begin("USER a", "PASS b", "RETR 1", "DELE 1")
+        assert free.wire.heard[-2:] == ["RETR 1", "DELE 1"], "config.toml allowed it"
+        practice = Stage()
+        await practice.log_in("DELE 1", ":unlock")
+        assert "no look-only mode" in practice.screen.flat
+
+    run(go())
+
+
+def test_the_first_retr_on_a_real_server_asks() -> None:
+    async def go() -> None:
+        stage = real(LOCKED, RETR=b"+OK\r\nSubject: x\r\n\r\n.\r\n")
         await stage.begin("USER a", "PASS b")
         stage.screen.answers = ["no"]
-        await stage.run("DELE 1")
-        assert "DELE 1" not in stage.wire.heard
-        assert len(stage.screen.asked) == 1
-        assert "Not sent" in stage.text
+        await stage.run("RETR 1")
+        assert "RETR 1" not in stage.wire.heard
         stage.screen.answers = ["yes"]
-        await stage.run("DELE 1", "DELE 2")
-        assert stage.wire.heard[-2:] == ["DELE 1", "DELE 2"]
+        await stage.run("RETR 1", "RETR 2", "TOP 1 0")
+        assert stage.wire.heard[-3:] == ["RETR 1", "RETR 2", "TOP 1 0"]
         assert len(stage.screen.asked) == 2
-        stage.screen.answers = ["yes"]
-        await stage.run("RSET", ":connect", "USER a", "PASS b", "DELE 1")
-        assert len(stage.screen.asked) == 3, "a new session asks anew"
+        script = real(LOCKED, RETR=b"+OK\r\nSubject: x\r\n\r\n.\r\n")
+        script.screen.interactive = False
+        await script.begin("USER a", "PASS b", "RETR 1")
+        assert script.wire.heard[-1] == "RETR 1", "in a script nobody can be asked"
+
+    run(go())
+
+
+def test_the_seat_belt_is_in_sight() -> None:
+    """At a prompt in front of the state; for a person without prompt in lines, each time that the marks change."""
+
+    async def go() -> None:
+        stage = real(LOCKED, RSET=b"+OK\r\n")
+        await stage.begin("USER a", "PASS b")
+        prompts = ["look-only", "unlocked", "✗ #2", "✗ #2 #3", "unlocked"]
+        for line, wanted in zip(("NOOP", ":unlock", "DELE 2", "DELE 3", "RSET"), prompts, strict=True):
+            await stage.run(line)
+            assert "".join(text for _, text in prompt_line(stage.shell)) == f"{wanted} TRANSACTION ▸ ", line
+        plain = real(LOCKED, RSET=b"+OK\r\n")
+        plain.screen.prompts = False
+        await plain.begin("USER a", "PASS b", ":unlock", "DELE 2", "DELE 3", "RSET")
+        shown = [row.strip() for row in plain.text.split("\n") if row.strip().startswith("[")]
+        assert shown == [
+            "[LOOK-ONLY] DELE is held back until :unlock.",
+            "[MARKED: 2]",
+            "[MARKED: 2, 3]",
+            "[MARKED: -]",
+        ], shown
 
     run(go())
 
@@ -646,10 +690,11 @@ def test_yes_means_the_same_at_every_question_in_every_language(tmp_path: Path) 
 
     async def go(language: str, answer: str | None, agrees: bool) -> None:
         where = (language, answer)
-        stage = Stage(place=LOCAL, script=OKAY, options=Options(language=language))
-        stage.screen.answers = [answer]
-        await stage.begin("USER a", "PASS b", "DELE 1")
-        assert ("DELE 1" in stage.wire.heard) == agrees, where
+        stage = Stage(place=LOCKED, script=OKAY, options=Options(language=language))
+        stage.screen.answers = [answer, answer]
+        await stage.begin("USER a", "PASS b", "RETR 1", ":unlock", "DELE 1", "QUIT")
+        assert ("RETR 1" in stage.wire.heard) == agrees, where
+        assert ("QUIT" in stage.wire.heard) == agrees, where
         stage = Stage(options=Options(language=language))
         await stage.log_in("DELE 1")
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}-{language}"
@@ -672,12 +717,12 @@ def test_yes_means_the_same_at_every_question_in_every_language(tmp_path: Path) 
 
 def test_quit_with_marks_asks_each_time_and_names_the_messages() -> None:
     async def go() -> None:
-        stage = real()
-        stage.screen.answers = ["yes", "no", "no", "yes"]
-        await stage.begin("USER a", "PASS b", "DELE 1", "DELE 3")
+        stage = real(LOCKED)
+        stage.screen.answers = ["no", "no", "yes"]
+        await stage.begin("USER a", "PASS b", ":unlock", "DELE 1", "DELE 3")
         await stage.run("QUIT", "quit", "QUIT")
         assert stage.wire.heard.count("QUIT") == 1
-        questions = stage.screen.asked[1:]
+        questions = stage.screen.asked
         assert len(questions) == 3
         assert all("1, 3" in question and "2 messages" in question for question in questions)
         assert all(":drop" in question for question in questions), "it says how to leave without erasing"
@@ -687,7 +732,7 @@ def test_quit_with_marks_asks_each_time_and_names_the_messages() -> None:
 
 def test_quit_without_marks_does_not_ask() -> None:
     async def go() -> None:
-        stage = real()
+        stage = real(LOCKED)
         await stage.begin("USER a", "PASS b", "QUIT")
         assert stage.screen.asked == []
         assert stage.wire.heard[-1] == "QUIT"
@@ -695,17 +740,21 @@ def test_quit_without_marks_does_not_ask() -> None:
     run(go())
 
 
-def test_batch_needs_yes_for_what_erases() -> None:
+def test_a_script_erases_only_after_yes_or_unlock() -> None:
     async def go() -> None:
-        for yes in (False, True):
-            stage = real()
+        for yes, lines, heard, code in (
+            (False, ["DELE 1", "QUIT"], ["QUIT"], 2),
+            (True, ["DELE 1", "QUIT"], ["DELE 1", "QUIT"], 0),
+            (False, [":unlock", "DELE 1", "QUIT"], ["DELE 1", "QUIT"], 0),
+        ):
+            stage = real(LOCKED)
             stage.options.yes = yes
             stage.screen.interactive = False
-            await stage.begin("USER a", "PASS b", "DELE 1")
+            await stage.begin("USER a", "PASS b", *lines)
             assert stage.screen.asked == []
-            assert ("DELE 1" in stage.wire.heard) == yes
-            assert ("--yes" in stage.text) != yes
-            assert stage.shell.tally.exit_code() == (0 if yes else 2)
+            assert stage.wire.heard[2:] == heard
+            assert (":unlock" in stage.text) == (code == 2)
+            assert stage.shell.tally.exit_code() == code
 
     run(go())
 

@@ -90,6 +90,8 @@ class Destination(NamedTuple):
     insecure: bool = False
     #: seconds for connecting and for each reply; None for the usual limits (docs/reference-limits.md)
     timeout: float | None = None
+    #: whether DELE is held back until `:unlock`
+    look_only: bool = True
 
 
 def parse_address(text: str, tls: TlsMode | None = None) -> Address:

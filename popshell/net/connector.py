@@ -150,6 +150,7 @@ class Connector:
             stls=target.tls is TlsMode.STLS,
             timeout=seconds,
             draft=address.draft if address else "",
+            look_only=destination.look_only,
         )
         return OpenConnection(session, endpoint, wire.facts, wire.binding)
 

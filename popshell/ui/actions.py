@@ -108,6 +108,18 @@ async def connect(shell: Shell, argument: str) -> None:
         raise Undone
 
 
+async def unlock(shell: Shell, argument: str) -> None:
+    """DELE may go out on this connection. A script, in which nobody can be asked, allows the QUIT that erases, too."""
+    if shell.session is None or shell.link is None:
+        shell.say("shell.no-connection", style="warn")
+    elif shell.on_practice:
+        shell.say("shell.unlock-practice")
+    else:
+        shell.link.unlocked = True
+        key = "shell.unlocked" if shell.screen.interactive else "shell.unlocked-script"
+        shell.say(key, style="warn", place=shell.link.place)
+
+
 async def drop(shell: Shell, argument: str) -> None:
     """Close the connection without QUIT; what that means is said when it has ended."""
     if shell.session is None:
@@ -151,6 +163,7 @@ ACTIONS = (
     Meta("apop", apop, "NAME"),
     Meta("flight", flight, "LINE | LINE"),
     Meta("connect", connect, "[HOST] [OPTIONS]", lambda: ("practice",)),
+    Meta("unlock", unlock),
     Meta("drop", drop),
     Meta("save", save, "[N|--with-secrets] FILE", lambda: (WITH_SECRETS,)),
     Meta("notes", notes, f"[{'|'.join(NOTES)}]", lambda: NOTES),

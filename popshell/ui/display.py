@@ -71,6 +71,8 @@ class Display:
                 # The banner has named the first connection to the practice server.
                 if not endpoint.practice:
                     shell.say("shell.connected", place=endpoint.label)
+                    if self._keeps_ledger and endpoint.look_only:
+                        shell.say("shell.look-only-begins")
                 elif shell.earlier and shell.announces_practice:
                     shell.say("shell.connected-practice", place=endpoint.label)
             case events.Sent():
@@ -128,7 +130,15 @@ class Display:
         if shell.options.notes != "off":
             cite = shell.options.notes != "brief"
             screen.notes(layout.note_lines((*notes, *odd), screen.look, cite=cite))
+        if self._keeps_ledger and exchange.maildrop.marks != exchange.maildrop_before.marks:
+            shell.say("shell.marked-now", marks=shell.words.listed(sorted(exchange.maildrop.marks)) or "-")
         self._moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
+
+    @property
+    def _keeps_ledger(self) -> bool:
+        """Whether the seat belt is shown in lines: to a person on a real server, whose screen has no prompt for it."""
+        shell = self._shell
+        return shell.screen.interactive and not shell.screen.prompts and not shell.on_practice
 
     def _at_length(self, what: object, times: int = 1) -> bool:
         """Whether something that repeats is said at length now: always, never, or the first `times` times."""

@@ -75,6 +75,8 @@ class Link:
         self.silent = silent
         #: the steps on the way to the connection: when, in seconds, what (session.Step; `stls` begins TLS), the address
         self.steps: list[tuple[float, str, str]] = []
+        #: whether the user allowed DELE (`:unlock`)
+        self.unlocked = False
         #: how the connection ended; None while it is open
         self.how: End | None = None
         #: a shell that keeps another link until this one stands changes both then
@@ -89,6 +91,12 @@ class Link:
         """The session, as long as it is open."""
         session = self.connection.session if self.connection else None
         return None if session is None or session.ended else session
+
+    @property
+    def look_only(self) -> bool:
+        """Whether it leads to a real server on which DELE was not allowed, by `:unlock` or in config.toml."""
+        endpoint = self.connection.endpoint if self.connection else None
+        return endpoint is not None and not endpoint.practice and endpoint.look_only and not self.unlocked
 
     @property
     def place(self) -> str:

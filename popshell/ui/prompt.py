@@ -8,7 +8,7 @@ low one has one: the task while nothing is typed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 
 from prompt_toolkit.document import Document
@@ -31,6 +31,8 @@ from popshell.visible import show
 #: Rows of a window from which on the toolbar has a rule and a path; a second row on the line; a path beside a task.
 _LOW, _HIGH, _ROOMY = 12, 20, 24
 _DOT: Run = ("dim", " · ")
+#: Marked messages that are named; of more it is said how many they are.
+_MARKS = 6
 #: A part of the row on the connection: in a narrow window the highest rank is left out first.
 _Part = tuple[int, str, Line]
 
@@ -93,14 +95,32 @@ def formatted(line: Line) -> StyleAndTextTuples:
 
 
 def prompt_line(shell: Shell) -> Line:
-    """`AUTHORIZATION ▸ `; TLS and its lack of verification are named in it."""
+    """`AUTHORIZATION ▸ `; TLS and its lack of verification are named in it. On a real server the seat belt is first."""
     state, session, tls = shell.state, shell.session, _tls(shell)
-    line: Line = [("state-here" if state is not State.CLOSED else "dim", state.value)]
+    line = [*_belt(shell), ("state-here" if state is not State.CLOSED else "dim", state.value)]
     if tls is not None:
         line += [("", " "), tls]
     if session is not None and session.connection.challenged:
         line += [("", " "), ("challenge", "AUTH +")]
     return [*line, ("prompt", " > " if shell.screen.ascii else " ▸ ")]
+
+
+def _belt(shell: Shell) -> Line:
+    """Whether DELE is held back; if not, the messages that QUIT would erase."""
+    session = shell.session
+    if session is None or shell.on_practice:
+        return []
+    if marks := session.connection.at_stake:
+        return [("warn", f"{'x' if shell.screen.ascii else '✗'} {_listed(marks)}"), ("", " ")]
+    if shell.look_only:
+        return [("ok", shell.words("toolbar.look-only")), ("", " ")]
+    return [("warn", shell.words("toolbar.unlocked")), ("", " ")]
+
+
+def _listed(marks: Collection[int]) -> str:
+    """`#1 #3`; of many the first, and how many they are."""
+    listed = " ".join(f"#{n}" for n in sorted(marks)[:_MARKS])
+    return listed if len(marks) <= _MARKS else f"{listed} ... ({len(marks)})"
 
 
 def hint(line: CommandLine, words: Words, ascii: bool) -> str:
@@ -206,7 +226,7 @@ class Toolbar:
         self._catalog = catalog
         self._typing = typing
         self._typed = typed
-        self._known: tuple[CommandLine, tuple[str, int], list[Line]] | None = None
+        self._known: tuple[CommandLine, tuple[str, int, bool], list[Line]] | None = None
 
     def __call__(self, rows: int, columns: int) -> list[Line]:
         shell, words = self._shell, self._shell.words
@@ -252,10 +272,10 @@ class Toolbar:
             now = words("toolbar.legal-now", names=names) if names else words("toolbar.nothing-now")
             return _two_rows([("dim", now)], look, metas)
         # The parse of the same text in the same context is the same object.
-        known = self._known
-        if known is None or known[0] is not line or known[1] != (words.language, look.width):
+        known, drawn = self._known, (words.language, look.width, self._shell.look_only)
+        if known is None or known[0] is not line or known[1] != drawn:
             rows = self._about_command(line, line.spec, context, words, look.width)
-            self._known = known = line, (words.language, look.width), rows
+            self._known = known = line, drawn, rows
         return known[2]
 
     def _about_command(
@@ -267,6 +287,8 @@ class Toolbar:
         found = line.objection if not line.has("missing-argument") or context.state not in spec.transitions else None
         undo = spec.undo_in(context.state)
         legality = ("warn", warning(line, found.code, words)) if found else ("ok", words("toolbar.legal"))
+        if not found and spec.name == "DELE" and self._shell.look_only:
+            legality = ("warn", words("toolbar.held"))
         first: Line = [("command", spec.syntax), ("", page.summary if page else "")]
         second: Line = [legality]
         # What does not fit beside a long warning moves up; if it does not fit there either, it is left out.
@@ -362,9 +384,7 @@ def _maildrop(view: MaildropView, words: Words, dot: str) -> list[_Part]:
         if view.octets is not None:
             parts.append((5, " ", [("dim", words("toolbar.octets", octets=view.octets))]))
     if view.marks:
-        marks = sorted(view.marks)
-        listed = " ".join(f"#{n}" for n in marks[:8]) + (" …" if len(marks) > 8 else "")
-        parts.append((2, dot, [("warn", f"✗ {words('toolbar.marks', marks=listed)}")]))
+        parts.append((2, dot, [("warn", f"✗ {words('toolbar.marks', marks=_listed(view.marks))}")]))
     return parts
 
 

@@ -1,17 +1,21 @@
 """The seat belt: what is asked before a line is sent, because it may erase mail or give a password away.
 
-It asks on real servers (sec-U7, sec-T5); on the practice server QUIT with marks only says what it will erase. A line
-that is merely wrong is never held back: its `-ERR` is the lesson.
+It holds for real servers (sec-U7, sec-T5), which are looked at only until `:unlock`; on the practice server QUIT with
+marks only says what it will erase. A line that is merely wrong is never held back: its `-ERR` is the lesson.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from popshell.protocol import secrets
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
+from popshell.session import Endpoint
 from popshell.ui.link import Link
 from popshell.ui.passwords import ask_password
 from popshell.ui.shell import Shell
+from popshell.visible import show
 
 
 class SeatBelt:
@@ -19,8 +23,8 @@ class SeatBelt:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        #: the link on which DELE was agreed to: it is asked about once a connection
-        self._may_mark: Link | None = None
+        #: the link on which RETR was agreed to: it is asked about once a connection
+        self._may_fetch: Link | None = None
 
     async def __call__(self, line: CommandLine) -> CommandLine | None:
         """The line, a bare PASS with the password that was asked for; None, and why is shown, if it is not sent."""
@@ -40,28 +44,37 @@ class SeatBelt:
         return parse(f"{line.text.rstrip()} {secret}", session.connection.context()) if secret else line
 
     async def _allows(self, line: CommandLine) -> bool:
-        """DELE is asked about once a connection, QUIT with marks and a clear-text password to another host always."""
+        """Whether a line may go out to a real server; on the practice server, all but a word before QUIT is free."""
         shell, session, endpoint = self._shell, self._shell.session, self._shell.endpoint
         if session is None or endpoint is None:
             return True
-        state, marks = session.connection.context().state, session.connection.at_stake
-        name = line.spec.name if line.spec else ""
-        if name == "QUIT" and marks and state is State.TRANSACTION:
-            erased = {"marks": shell.words.listed(sorted(marks)), "count": len(marks)}
-            if endpoint.practice:
-                shell.say("shell.quit-erases", style="warn", **erased)
-                return True
-            return await self._consent("shell.ask-quit", name, place=endpoint.label, **erased)
-        if endpoint.practice:
+        name, marks = line.spec.name if line.spec else "", session.connection.at_stake
+        if session.connection.context().state is State.TRANSACTION:
+            if name == "QUIT" and marks:
+                return await self._may_erase(marks, endpoint)
+            if name == "DELE" and shell.look_only:
+                shell.say("shell.look-only", style="warn", command=show(line.redacted(), keep=""), place=endpoint.label)
+                shell.tally.usage = True
+                return False
+            if name == "RETR" and shell.look_only and shell.screen.interactive and self._may_fetch is not shell.link:
+                link = shell.link
+                if not await self._consent("shell.ask-retr", name, place=endpoint.label):
+                    return False
+                self._may_fetch = link
+        if endpoint.practice or session.connection.tls or endpoint.loopback or not _readable_in_clear_text(line):
             return True
-        if name == "DELE" and state is State.TRANSACTION and self._may_mark is not shell.link:
-            link = shell.link
-            if await self._consent("shell.ask-dele", name, place=endpoint.label):
-                self._may_mark = link
-            return self._may_mark is link
-        if _readable_in_clear_text(line) and not session.connection.tls and not endpoint.loopback:
-            return await self._consent("shell.ask-clear-text", name, place=endpoint.label)
-        return True
+        return await self._consent("shell.ask-clear-text", name, place=endpoint.label)
+
+    async def _may_erase(self, marks: Collection[int], endpoint: Endpoint) -> bool:
+        """Ask before a QUIT that erases, each time. In a script `:unlock` has said so before."""
+        shell, link = self._shell, self._shell.link
+        erased = {"marks": shell.words.listed(sorted(marks)), "count": len(marks)}
+        if endpoint.practice:
+            shell.say("shell.quit-erases", style="warn", **erased)
+            return True
+        if not shell.screen.interactive and link is not None and link.unlocked:
+            return True
+        return await self._consent("shell.ask-quit", "QUIT", place=endpoint.label, **erased)
 
     async def _consent(self, key: str, command: str, **facts: object) -> bool:
         shell = self._shell

@@ -258,6 +258,11 @@ class Shell:
         return self.endpoint is not None and self.endpoint.practice
 
     @property
+    def look_only(self) -> bool:
+        """Whether DELE is held back."""
+        return self.link is not None and self.link.look_only and not self.options.yes
+
+    @property
     def state(self) -> State:
         return self.link.state if self.link else State.CLOSED
 

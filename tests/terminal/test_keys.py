@@ -85,12 +85,12 @@ def test_password_typed_ahead_is_not_echoed(terminal: Terminals, peer: Peers) ->
 
 # -- pasted blocks -----------------------------------------------------------------------------------------------------
 
-BLOCK = "STAT\rDELE 1\rQUIT\r"
+BLOCK = ":unlock\rDELE 1\rQUIT\r"
 
 
 @pytest.mark.parametrize(
     "keys",
-    ["\x1b[200~STAT\nDELE 1\nQUIT\n\x1b[201~\r", "\x1b[200~STAT\r\nDELE 1\r\nQUIT\x1b[201~\r", BLOCK],
+    ["\x1b[200~:unlock\nDELE 1\nQUIT\n\x1b[201~\r", "\x1b[200~:unlock\r\nDELE 1\r\nQUIT\x1b[201~\r", BLOCK],
     ids=["bracketed", "bracketed, CRLF", "raw keys in one write"],
 )
 def test_pasted_block_is_shown_and_asked_about(keys: str, terminal: Terminals, peer: Peers) -> None:
@@ -98,21 +98,19 @@ def test_pasted_block_is_shown_and_asked_about(keys: str, terminal: Terminals, p
     shell = logged_in(terminal, server)
     shell.type(keys)
     shell.wait("Send these 3 lines?")
-    assert "    STAT\n" in shell.scroll()
+    assert "    :unlock\n" in shell.scroll()
     assert "    DELE 1\n" in shell.scroll()
     shell.type("n\r")
-    shell.wait("▸ STAT\nDELE 1\nQUIT\n")  # they are back
+    shell.wait("▸ :unlock\nDELE 1\nQUIT\n")  # they are back
     assert server.heard == [], "nothing on the wire before consent"
     shell.type("\r")
     shell.until(lambda: shell.scroll().count("Send these 3 lines?") == 2, shell.screen)
     shell.type("y\r")
-    shell.wait("Type y to send DELE")
-    shell.type("yes\r")
     shell.wait("Type y to send QUIT")
-    assert server.heard == ["STAT", "DELE 1"]
+    assert server.heard == ["DELE 1"]
     shell.type("yes\r")
     shell.prompt("CLOSED ▸")
-    assert server.heard == ["STAT", "DELE 1", "QUIT"]
+    assert server.heard == ["DELE 1", "QUIT"]
 
 
 def test_pasted_block_without_line_end_runs_nothing(terminal: Terminals, peer: Peers) -> None:
@@ -278,8 +276,8 @@ def test_bare_pass_asks_hidden_and_leaves_no_length(terminal: Terminals) -> None
 def test_question_that_is_broken_off_is_no(keys: str, terminal: Terminals, peer: Peers) -> None:
     server = peer()
     shell = logged_in(terminal, server)
-    shell.type("DELE 1\r")
-    shell.wait("Type y to send DELE")
+    shell.type("RETR 1\r")
+    shell.wait("Type y to send RETR")
     shell.type(keys)
     shell.prompt("TRANSACTION ▸")
     assert server.heard == []
@@ -288,9 +286,9 @@ def test_question_that_is_broken_off_is_no(keys: str, terminal: Terminals, peer:
 def test_ctrl_d_with_marks_names_them_and_asks_and_never_sends_quit(terminal: Terminals, peer: Peers) -> None:
     server = peer()
     shell = logged_in(terminal, server)
+    shell.type(":unlock\r")
+    shell.prompt("unlocked TRANSACTION ▸")
     shell.type("DELE 3\r")
-    shell.wait("Type y to send DELE")
-    shell.type("yes\r")
     shell.prompt("TRANSACTION ▸")
     for key in ("\x04", ":quit\r"):
         before = shell.scroll().count("Type y to leave")

@@ -89,7 +89,7 @@ def test_signal(where: str, number: signal.Signals, terminal: Terminals, peer: P
 
 def test_signal_in_a_flood(terminal: Terminals, peer: Peers) -> None:
     """A peer that sends as fast as the network takes it keeps no signal waiting: a reply, and what nobody asked for."""
-    floods = {"RETR 1": b"a line of a mail without end\r\n", "LIST 1": b"1 100\r\n", "STAT": b"-ERR flood\r\n"}
+    floods = {"TOP 1 0": b"a line of a mail without end\r\n", "LIST 1": b"1 100\r\n", "STAT": b"-ERR flood\r\n"}
     for number, (line, data) in zip((signal.SIGTERM, signal.SIGHUP, signal.SIGTERM), floods.items(), strict=True):
         server = peer({line: b"+OK\r\n"})
         shell = logged_in(terminal, server)
@@ -322,13 +322,13 @@ def test_a_block_pasted_into_a_question_is_not_taken_for_an_answer(
 ) -> None:
     server = peer()
     shell = logged_in(terminal, server)
-    shell.type("DELE 1\r")
-    shell.wait("Type y to send DELE")
+    shell.type("RETR 1\r")
+    shell.wait("Type y to send RETR")
     shell.type("\x1b[200~PASS C4n4ry\r\nyes\r\n\x1b[201~")
     shell.type("\r")
     shell.wait("Not sent")
     assert "C4n4ry" not in shell.raw.decode("utf-8", "replace")
-    assert "DELE 1" not in server.heard
+    assert "RETR 1" not in server.heard
 
 
 def test_plain_what_is_typed_ahead_answers_no_question_and_is_not_sent(
@@ -348,13 +348,13 @@ def test_plain_what_is_typed_ahead_answers_no_question_and_is_not_sent(
     shell.type("no\n")
     shell.wait("Not sent")
     assert server.heard[-1] == "NOOP"
-    shell.type("DELE 1\n")
+    shell.type("RETR 1\n")
     shell.wait("asked once")
     shell.type("\x03")
     shell.wait(lambda scroll: "asked once" in scroll and scroll.rstrip().endswith(":") is False)
     shell.type("STAT\n")
     shell.wait("+OK 3 300")
-    assert "DELE 1" not in server.heard
+    assert "RETR 1" not in server.heard
     shell.type(":quit\n")
     assert shell.exit_code() == 0
 

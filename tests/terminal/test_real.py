@@ -92,18 +92,14 @@ def test_host_that_does_not_answer_ends_the_program(terminal: Terminals) -> None
 def test_seat_belt(terminal: Terminals, peer: Peers) -> None:
     server = peer()
     shell = logged_in(terminal, server)
+    shell.prompt("look-only TRANSACTION ▸")
     shell.type("DELE 2\r")
-    shell.wait("is a real server")
-    shell.type("no\r")
-    shell.wait("Not sent.")
+    shell.wait("Look-only: DELE 2 was not sent.")
     shell.prompt()
     assert "DELE 2" not in server.heard
-    shell.type("DELE 2\r")
-    shell.wait(lambda scroll: scroll.count("is a real server") == 2)
-    shell.type("yes\r")
-    shell.wait("C: DELE 2")
-    shell.prompt()
-    shell.line("DELE 3", "+OK")
+    shell.line(":unlock", ":drop leaves", prompt="unlocked TRANSACTION ▸")
+    shell.line("DELE 2", "+OK")
+    shell.line("DELE 3", "+OK", prompt="✗ #2 #3 TRANSACTION ▸")
     for answer, times in (("no", 1), ("yes", 2)):
         shell.type("QUIT\r")
         shell.wait(lambda scroll, times=times: scroll.count("Type y to send QUIT") == times)  # type: ignore[misc]
