@@ -64,7 +64,7 @@ class Reach:
         wanted = copy(self._arguments)
         wanted.address = where
         try:
-            address, ca, insecure, _ = destination_of(wanted, wanted, self._config)
+            address, ca, insecure, *_ = destination_of(wanted, wanted, self._config)
             client_context(ca, "", insecure)  # what cannot be used is reported before anything is asked
         except (AddressError, NetError) as error:
             raise self.usage(f"net.{error.code}", **error.facts) from None

@@ -84,7 +84,9 @@ class Front:
                     typed = await self._source.read(self)
                 except EOFError:
                     if not shell.screen.interactive:
-                        self._input_ended()
+                        if shell.session is not None and shell.session.connection.challenged:
+                            shell.tally.failed = True
+                            shell.say("shell.auth-open", style="err")
                         break
                     await shell.leave()
                     continue
@@ -139,12 +141,6 @@ class Front:
         for row in Typing(shell).masked("\n".join(rows)).split("\n"):
             shell.screen.lines([[("", f"    {show(row, keep='')}")]])
         return await shell.confirm(shell.words("shell.ask-paste", count=len(rows)))
-
-    def _input_ended(self) -> None:
-        session = self.shell.session
-        if session is not None and session.connection.challenged:
-            self.shell.tally.failed = True
-            self.shell.say("shell.auth-open", style="err")
 
     async def _watch(self) -> None:
         """Look for the last minute before autologout."""

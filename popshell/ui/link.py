@@ -63,13 +63,7 @@ class Link:
     for are not published, and nothing is done for them, while a course plays the beginning of an exercise.
     """
 
-    def __init__(
-        self,
-        publish: Callable[[ShellEvent], None],
-        *,
-        patient: bool = True,
-        silent: bool = False,
-    ) -> None:
+    def __init__(self, publish: Callable[[ShellEvent], None], *, patient: bool = True, silent: bool = False) -> None:
         self.phase = Phase.CONNECTING
         self.connection: OpenConnection | None = None
         self.silent = silent

@@ -191,7 +191,6 @@ class Shell:
     # -- asking --------------------------------------------------------------------------------------------------------
 
     async def ask(self, question: str) -> str:
-        """Ask for a line; "" if no answer can be had."""
         return await self.screen.ask(question) or ""
 
     async def ask_secret(self, question: str, *, piped: bool = False) -> str | None:
@@ -206,7 +205,6 @@ class Shell:
     # -- events --------------------------------------------------------------------------------------------------------
 
     def subscribe(self, heard: Callable[[ShellEvent], None]) -> None:
-        """Call `heard` with each event from now on, after those that subscribed before."""
         self.subscribers.append(heard)
 
     def publish(self, event: ShellEvent) -> None:
@@ -244,7 +242,6 @@ class Shell:
 
     @property
     def session(self) -> Session | None:
-        """The session of the link, as long as it is open."""
         return self.link.session if self.link else None
 
     @property
@@ -259,7 +256,6 @@ class Shell:
 
     @property
     def look_only(self) -> bool:
-        """Whether DELE is held back."""
         return self.link is not None and self.link.look_only and not self.options.yes
 
     @property
@@ -344,12 +340,10 @@ class Shell:
         self.link = None
 
     def close(self, how: End = End.LEFT) -> None:
-        """Close the connection without QUIT."""
         if self.link is not None:
             self.link.close(how)
 
     def seconds_left(self) -> float | None:
-        """Seconds to the practice server's autologout; None elsewhere."""
         return self.link.seconds_left() if self.link and self.session else None
 
     # -- a line --------------------------------------------------------------------------------------------------------
