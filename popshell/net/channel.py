@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from popshell.net.address import TlsMode
 from popshell.net.client import Deadlines, Target, Transport, connect
 from popshell.net.errors import NetError
-from popshell.protocol.wire import CRLF
+from popshell.net.stls import stls_first
 
 _T = TypeVar("_T")
 #: So long is looked for octets that nobody asked for, in seconds.
@@ -166,24 +166,8 @@ class Channel:
         self._transport = await connect(target, on_data=self._data, on_close=self._closed, deadlines=deadlines)
         self._restart()
         if self._mode is TlsMode.STLS:
-            greeting = await self._line()
-            self._transport.write(b"STLS" + CRLF)
-            self._restart()
-            if not greeting.startswith(b"+OK") or not (await self._line()).startswith(b"+OK"):
-                raise NetError("stls-refused")
-            await self._transport.start_tls(after=self._given)
-            self._came[:0] = greeting
-            self._given -= len(greeting)
-
-    async def _line(self) -> bytes:
-        """One line, for STLS before anything else."""
-        line = b""
-        while not line.endswith(CRLF):
-            data = await self._receive(True, 1)
-            if not data or len(line) > 8192:
-                raise NetError("stls-refused")
-            line += data
-        return line
+            self._came += await stls_first(self._transport, bounds.reply)
+            self._given = self._transport.bytes_in - len(self._came)
 
     def send(self, data: bytes) -> None:
         assert self._transport is not None

@@ -19,15 +19,13 @@ from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.net.peer import Peer
 from popshell.net.relay import Relay, RelayEvent
-from popshell.protocol.wire import CRLF
+from popshell.net.stls import stls_first
 from popshell.server.settings import Limits
 from popshell.session import Step
 
 #: What is held for a client that reads slowly, in octets, until its server has to wait.
 _BACKLOG = 256 * 1024
 _PIECE = 64 * 1024
-#: The longest line of a server before STLS (wire.ReplyLimits.status_line).
-_LONGEST = 8 * 1024
 #: How long replies are waited for that a client has asked for before it ended its side.
 _LAST_REPLIES = 10.0
 #: A mail program opens a few connections.
@@ -107,8 +105,6 @@ class RelaySession(Relay):
         self._lost = False
         self._error: Exception | None = None
         self._by_server = False
-        self._came = bytearray()  # of the server, before STLS with it
-        self._news = asyncio.Event()
 
     def joined(self, peer: Peer) -> None:
         """The client has connected; under implicit TLS its handshake comes first."""
@@ -182,46 +178,21 @@ class RelaySession(Relay):
         try:
             self._server = await connect(
                 target,
-                on_data=self._before_tls,
+                on_data=self._received,
                 on_close=self._closed,
                 deadlines=owner.deadlines,
                 on_step=lambda step: owner.on_event(self, step),
             )
             self._server.on_full = self._server_full
-            if target.tls is TlsMode.STLS:
-                await self._upgrade(self._server)
+            stls = target.tls is TlsMode.STLS
+            greeting = await stls_first(self._server, owner.deadlines.handshake) if stls else b""
         except NetError as error:
             self._failed(error)
             return
         self._stands = True
-        self._server.on_data = self._received
-        early = bytes(self._came)
-        self._came.clear()
-        self._received(early)
+        self._received(greeting)
         if self._server.closed:
             self._closed(self._error)
-
-    async def _upgrade(self, server: Transport) -> None:
-        """STLS before anything else (RFC 2595 §4); the greeting is kept for the client. Raises NetError."""
-        try:
-            async with asyncio.timeout(self._owner.deadlines.handshake):
-                greeting = await self._line(0)
-                server.write(b"STLS" + CRLF)
-                reply = await self._line(len(greeting))
-        except TimeoutError as error:
-            raise NetError("stls-refused") from error
-        if not greeting.startswith(b"+OK") or not reply.startswith(b"+OK"):
-            raise NetError("stls-refused")
-        await server.start_tls(after=len(greeting) + len(reply))
-        del self._came[len(greeting) : len(greeting) + len(reply)]
-
-    async def _line(self, start: int) -> bytes:
-        while not (end := self._came.find(b"\n", start) + 1):
-            if self._by_server or len(self._came) > start + _LONGEST:
-                raise NetError("stls-refused")
-            self._news.clear()
-            await self._news.wait()
-        return bytes(self._came[start:end])
 
     def _failed(self, error: NetError) -> None:
         self._owner.on_event(self, Failed(error))
@@ -230,10 +201,6 @@ class RelaySession(Relay):
         self.turn_away("temp-failure")
         self._send()
         self._pump()
-
-    def _before_tls(self, data: bytes) -> None:
-        self._came += data
-        self._news.set()
 
     def _received(self, data: bytes) -> None:
         self.server_sent(data)
@@ -246,7 +213,6 @@ class RelaySession(Relay):
     def _closed(self, error: Exception | None) -> None:
         """The server has closed, or the network has failed."""
         self._by_server, self._error = True, error
-        self._news.set()
         if self._stands and not self._lost:
             self.server_closed()
             self._send()
