@@ -454,3 +454,12 @@ def differing_relay(rng: random.Random, cuttings: int) -> str | None:
     if not marked and (not sent.startswith(wanted.to_server) or not came.startswith(wanted.to_client)):
         return f"{merged(moves)}\n  changed to {wanted}"
     return None
+
+
+def leaks(text: str, secrets: tuple[str, ...]) -> list[str]:
+    """The secrets that are in a text, also in base64 of any alignment."""
+    words = re.findall(r"[A-Za-z0-9+/]{4,}={0,2}", text)
+    hidden = "".join(
+        base64.b64decode(word[: len(word) // 4 * 4]).decode("latin-1") + "\n" for word in words if "=" not in word[:-2]
+    )
+    return [secret for secret in secrets if secret in text or secret in hidden]

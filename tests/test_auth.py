@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from stage import CATALOG, LOCAL, REMOTE, FakeScreen, Stage, metas_of, run
-from support import NAME, each, practice_server
+from support import NAME, each, leaks, practice_server
 
 from popshell.net.connector import Connector
 from popshell.protocol import mechanisms
@@ -54,15 +54,6 @@ async def shell_on_loopback(work: Callable[[Shell, FakeScreen], object], languag
 
 def secret_of(name: str) -> str:
     return TOKEN if name in MECHANISMS and MECHANISMS[name].proof == "token" else SECRET
-
-
-def leaks(text: str, secrets: tuple[str, ...]) -> list[str]:
-    """The secrets that are in a text, also in base64 of any alignment."""
-    words = re.findall(r"[A-Za-z0-9+/]{4,}={0,2}", text)
-    hidden = "".join(
-        base64.b64decode(word[: len(word) // 4 * 4]).decode("latin-1") + "\n" for word in words if "=" not in word[:-2]
-    )
-    return [secret for secret in secrets if secret in text or secret in hidden]
 
 
 def test_the_search_for_the_canary_can_fail() -> None:

@@ -23,7 +23,7 @@ from popshell.protocol.commands import COMMANDS, RESPONSE_CODES, CommandSpec, Ki
 from popshell.protocol.line import NUMBER
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange, Response, stamp
-from popshell.protocol.secrets import MASK
+from popshell.protocol.secrets import MASK, redact_code
 from popshell.protocol.wire import stuffed_lines
 from popshell.visible import show
 
@@ -262,7 +262,7 @@ def facts(exchange: Exchange, words: Words | None = None) -> dict[str, object]:
     line, response = exchange.command, exchange.response
     known: dict[str, object] = {"state": exchange.before.value, "after": exchange.after.value}
     if response is not None and response.code:
-        known["code"] = response.code
+        known["code"] = redact_code(response.code, exchange.secrets)
     if line is None:
         if response is not None and (found := stamp(response.text)):
             known["stamp"] = found

@@ -113,7 +113,8 @@ class Connection:
         #: the exchange under way; None if nothing is due
         self.current: PendingExchange | None = PendingExchange(None, started=now)
         self._tainted = False
-        self._secrets: tuple[str, ...] = ()
+        #: secrets sent so far, longest first
+        self.secrets: tuple[str, ...] = ()
         #: what CAPA said last, though it may not hold any more
         self._last_list: dict[str, tuple[str, ...]] | None = None
 
@@ -286,7 +287,7 @@ class Connection:
     def hide(self, *found: str) -> None:
         """Mask secrets in what comes, also one that no line holds: a digest or a proof goes out in its place."""
         if found:
-            self._secrets = secrets.joined(self._secrets, found)
+            self.secrets = secrets.joined(self.secrets, found)
 
     def _read(self, now: float) -> list[Event]:
         """Read all that is whole."""
@@ -439,7 +440,7 @@ class Connection:
             maildrop_before=before.maildrop,
             maildrop=self.maildrop,
             capabilities_before=self._last_list,
-            secrets=self._secrets,
+            secrets=self.secrets,
             ahead=pending.ahead,
             stream=pending.stream,
             started=pending.started,

@@ -48,6 +48,8 @@ _FOREIGN_LOGINS = ("LOGIN", "AUTHENTICATE", "AUTHINFO", "PASSWORD", "PASSWD", "P
 _LONGEST_KEYWORD = 4
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
 _IN_ADDRESS = re.compile(r"(?<=:)(?!//)[^:@/\s]+(?=@)")
+#: The value of an option that there is not: `--password=x`.
+_IN_OPTION = re.compile(r"(?i)(--?pa\w*[= ])\s*\S+")
 
 
 # -- what is secret in a line -----------------------------------------------------------------------------------------
@@ -256,16 +258,21 @@ def masked_answer(text: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """`text` with the passwords of addresses in it, `pop://user:password@host`, as MASK (RFC 2384 §3 allows none)."""
-    return _IN_ADDRESS.sub(MASK, text)
+    """`text` with passwords in an address, `pop://user:password@host`, or an option as MASK (RFC 2384 §3 has none)."""
+    return _IN_OPTION.sub(rf"\1{MASK}", _IN_ADDRESS.sub(MASK, text))
 
 
 def secrets_in(word: str, param: Param | None = None) -> tuple[str, ...]:
-    """What must not be shown of a secret word, or of the answer to a challenge: itself, and what base64 hides."""
+    """What must not be shown of a secret text, or of the answer to a challenge: itself, and what base64 hides.
+
+    Of several words also the last: blanks, or a name, may stand before what was meant as the secret, or computed.
+    """
     if word in ("", CANCEL):
         return ()
     plain = param is not None and param.kind in (Kind.SECRET, Kind.DIGEST)
-    return (word,) if plain else (word, *hidden_in_base64(word))
+    found = (word,) if plain else (word, *hidden_in_base64(word))
+    parts = (part for text in found for part in (text.strip().lstrip(":="), *text.split()[-1:]) if len(part) > 2)
+    return tuple(dict.fromkeys((*found, *parts)))
 
 
 def hidden_in_base64(text: str) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ async def apop(shell: Shell, argument: str) -> None:
     shell.screen.lines(
         [
             [("", "    MD5( "), ("stamp", show(stamp, keep="")), ("", " + "), ("secret", MASK), ("", " )")],
-            [("", "      = "), ("number", digest)],
+            [("", "      = "), ("secret", digest if shell.options.reveal and shell.on_practice else MASK)],
         ]
     )
     shell.draft = f"APOP {prepared(argument) or argument} {digest}"  # RFC 6856 §2.2

@@ -16,6 +16,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Due
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange, stamp
+from popshell.protocol.secrets import redact
 from popshell.session import ConnectError, Endpoint
 from popshell.ui import diagram, events, layout, link
 from popshell.ui.events import End, ShellEvent
@@ -82,7 +83,9 @@ class Display:
             case events.Challenged(challenge=challenge, late=late):
                 if shell.shows_itself and not late:
                     return  # `:auth` shows it
-                shell.screen.challenge(challenge)
+                secrets = shell.session.connection.secrets if shell.session else ()
+                text = redact(challenge.line.decode("utf-8", "surrogateescape"), secrets)
+                shell.screen.challenge(challenge._replace(line=text.encode("utf-8", "surrogateescape")))
                 if not late:
                     shell.say("shell.challenge" if self._at_length("challenge") else "shell.challenge-brief")
             case events.Waiting():
