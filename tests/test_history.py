@@ -166,3 +166,14 @@ def test_suggestion_is_the_newest_that_goes_on() -> None:
 
 def test_suggestion_looks_at_the_newest_only() -> None:
     assert suggested("OLD", ["OLDEST", *["NOOP"] * LOOK_BACK]) is None
+
+
+def test_a_fifo_is_not_waited_for_and_it_is_said_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "history")
+    said: list[tuple[Path, str]] = []
+    history = ShellHistory(lambda: tmp_path / "history", never, lambda path, why: said.append((path, why)))
+    history.append_string("STAT")
+    history.append_string("LIST")
+    assert list(history.load_history_strings()) == []
+    assert history.get_strings() == ["STAT", "LIST"]
+    assert [path for path, _ in said] == [tmp_path / "history"]

@@ -415,3 +415,13 @@ def test_a_killed_learner_goes_on_behind_what_was_solved(tmp_path: Path) -> None
         learner.kill()
     with Learner(tmp_path) as learner:
         assert EN("tutor.task", number=3, total=5) in learner.began
+
+
+def test_solved_stays_solved(path: Path) -> None:
+    """Another shell skips it; or one asks for a hint when all is done: neither is written."""
+    one, other = Progress(path), Progress(path)
+    one.record("pop3", "dots", "count", state="solved", tries=2, hints=1)
+    for changes in ({"state": "skipped"}, {"hints": 2}, {"state": "shown", "hints": 3}):
+        other.record("pop3", "dots", "count", **changes)
+        found = Progress(path).standing("pop3", "dots", "count")
+        assert (found.state, found.tries, found.hints) == ("solved", 2, 1)
