@@ -74,7 +74,7 @@ class Session:
         self.transcript: list[Exchange] = []
         self.wire: Wire | None = None
         self.ended = False
-        self.last_sent = clock()
+        self.last_sent = self.last_heard = clock()
         self.chunks: deque[Chunk] = deque(maxlen=_CHUNKS)
         self._passed = [0, 0]  # octets of the server, of the client
         self._clock = clock
@@ -110,6 +110,7 @@ class Session:
         """Bytes from the server. Once the session is broken nothing more is read."""
         now = self._clock()
         self._note(False, data, now)
+        self.last_heard = now
         self._dispatch(self.connection.received(data, now))
         if self.connection.broken:
             self.close()

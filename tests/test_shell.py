@@ -563,18 +563,34 @@ def test_late_reply_to_stls_starts_tls() -> None:
 
 
 def test_hang_watch_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def go(so_far: bytes | None, words: str) -> None:
+    async def go(so_far: bytes | None, words: str, missing: str) -> None:
         monkeypatch.setattr(link, "HANG_TIME", 0.01)
         stage = real(RETR=so_far)
         await stage.begin()
-        await cancelled(stage.shell.run("RETR 1"), lambda: words in stage.screen.flat)
+        task = asyncio.ensure_future(stage.shell.run("RETR 1"))
+        await until(lambda: words in stage.screen.flat)
+        stage.clock.now += 7
+        if missing:
+            await until(lambda: "Silent for" in stage.screen.flat)
+            assert f"Silent for 7 s. Missing: {missing}" in stage.screen.flat
+            assert ":drop gives the connection up" in stage.screen.flat
+        await cancelled(task, lambda: True)
 
     each(
         [
-            (None, "Waiting for the reply to RETR"),
-            (b"+OK follo", "the lone dot is missing"),
-            (b"+OK\r\nfrom\r\nme\r\n", "the lone dot is missing"),
-            (b"+OK\r\nfrom\nme\n.\n", "bare LF"),
+            (None, "Waiting for the reply to RETR", ""),
+            (b"+OK follo", "its end is missing", "CRLF"),
+            (b"+OK\r\n", "Only the status line", "CRLF . CRLF"),
+            (
+                b"+OK\r\nfrom\r\nme\r\n",
+                "the lone dot is missing",
+                "CRLF . CRLF. The last octets: from<CR><LF>me",
+            ),
+            (b"+OK\r\nfrom\nme\n.\n", "bare LF", "CRLF . CRLF. The last octets: from<LF>me<LF>.<LF>"),
+            (b"+OK\r\nfrom\r\n.\n", "came without CR", "CRLF . CRLF"),
+            (b"+OK\r\nfrom\r\n.", "up to a dot", "CRLF"),
+            (b"+OK\r\nfrom\r\n. \r\n", "a dot and blanks", "CRLF . CRLF"),
+            (b"+OK\r\nfrom\r\n..\r\n", "two dots", "CRLF . CRLF"),
         ],
         lambda *row: run(go(*row)),
     )

@@ -41,8 +41,9 @@ class Due(NamedTuple):
     since: float
     octets: int
     lines: int
-    #: a line of a lone dot that does not end the reply because its line ends are bare LF
-    bare_lf_dot: bool
+    #: whether its status line is whole, and lines follow it; the last octets, of them or of the status line
+    content: bool
+    tail: bytes
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -231,8 +232,7 @@ class Connection:
         held, stream = self._replies.held, pending.stream
         octets = len(pending.received) + len(held) + (stream.raw if stream else 0)
         lines = held.count(b"\n") + (stream.lines if stream else 0)
-        dot = (pending.response is not None and held.endswith((b"\n.\n", b"\n.\r\n"))) or held == b".\n"
-        return Due(pending.line, pending.started, octets, lines, dot)
+        return Due(pending.line, pending.started, octets, lines, pending.response is not None, held[-24:])
 
     def content_lines(self) -> bool:
         """Whether a whole line has come of the content of a multi-line reply that is under way."""

@@ -231,29 +231,34 @@ class Display:
         due, words = event.due, self._shell.words
         if due is not None:
             self._arrived(due)
-            if event.first or event.rate is not None:
-                self._missing(due, event.rate)
+            self._hanging(event, due)
             named = words("toolbar.due", command=self._name(due)) if due.command else words("toolbar.due-greeting")
         else:
             named = words(f"shell.lasting-{event.what}")
         facts = {"due": named, "seconds": event.seconds, "limit": event.limit, "octets": due.octets if due else 0}
         text = words("shell.clock" if event.limit is not None else "shell.clock-short", **facts)
+        if due is not None and due.octets and event.silent >= link.HANG_TIME:
+            text += words("shell.clock-silent", silent=event.silent)
         if self._shell.screen.interactive:
             text += words("shell.clock-leave")
         self._shell.screen.clock([("note", text)], event.seconds)
 
-    def _missing(self, due: Due, rate: int | None) -> None:
-        """What is missing of the reply."""
-        if rate is not None:
-            key = "shell.waiting-slow"
-        elif due.bare_lf_dot:
-            key = "shell.waiting-bare-lf"
-        elif due.octets:
-            key = "shell.waiting-terminator" if due.command and due.command.expects_multi_line else "shell.waiting-line"
-        else:
-            key = "shell.waiting" if due.command else "shell.waiting-greeting"
-        facts = {"command": self._name(due), "lines": due.lines, "octets": due.octets, "rate": rate}
-        self._shell.screen.waiting(self._shell.words(key, **facts))
+    def _hanging(self, event: events.Waiting, due: Due) -> None:
+        """Once what has come and what is missing; once that it comes slowly; once, when it stands still, what to do."""
+        from popshell.ui import hang
+
+        shell = self._shell
+        facts = {"command": self._name(due), "lines": due.lines, "octets": due.octets, "rate": event.rate}
+        if event.rate is not None:
+            shell.screen.waiting(shell.words("shell.waiting-slow", **facts))
+        elif event.first or event.hangs:
+            shell.screen.waiting(shell.words(f"shell.{hang.lack(due)}", **facts))
+        if event.hangs:
+            # A status line may end in a part of a secret, which no mask would find.
+            last = shell.words("shell.hang-last", tail=hang.tail(due)) if due.content and due.tail else ""
+            text = shell.words("shell.hang", silent=event.silent, missing=hang.missing(due))
+            choices = shell.words("shell.hang-choices") if shell.screen.interactive else ""
+            shell.screen.waiting(" ".join(filter(None, (text, last, choices))))
 
     # -- ends ----------------------------------------------------------------------------------------------------------
 

@@ -102,6 +102,9 @@ class Waiting(NamedTuple):
     limit: int | None = None
     first: bool = True
     what: str = "reply"
+    #: for how many seconds nothing came; `hangs` once, when a reply that has begun is found to stand still
+    silent: int = 0
+    hangs: bool = False
 
 
 class Overdue(NamedTuple):

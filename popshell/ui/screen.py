@@ -18,7 +18,7 @@ from popshell.protocol.connection import Challenge
 from popshell.protocol.line import MASK, CommandLine
 from popshell.protocol.records import Exchange
 from popshell.ui import rules, stream
-from popshell.ui.layout import PLAIN, Line, Look, wrap
+from popshell.ui.layout import PLAIN, Line, Look, paragraph, wrap
 
 #: A reply is shown whole if it fills no more windows than that, and no more lines; else a windowful, and `:more`.
 WINDOWS, MOST_LINES = 3, 200
@@ -250,7 +250,7 @@ class Screen:
             self.lines(wrap(line, self.look, "     ", "     "))
 
     def waiting(self, text: str) -> None:
-        self.lines(wrap([("note", text)], self.look, "     ", "     "))
+        self.lines(paragraph(text, self.look, "     ", "note"))
 
 
 def _redacted(exchange: Exchange, raw: bytes, most: int) -> bytes:

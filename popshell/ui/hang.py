@@ -1,0 +1,40 @@
+"""Hang watch: what a reply that is due lacks, by the octets with which it ends so far. Loaded when a wait is long."""
+
+from __future__ import annotations
+
+import re
+
+from popshell.protocol.connection import Due
+from popshell.visible import show
+
+#: How a multi-line reply ends that may be meant to be whole and is not, by the key of the words for it; the first fits.
+_ENDS = {
+    "terminator-lf": re.compile(rb"(?:\A|\r\n)\.\n\Z"),
+    "bare-lf": re.compile(rb"\n\.\r?\n\Z"),
+    "dot-open": re.compile(rb"(?:\A|\n)\.\r?\Z"),
+    "dot-blank": re.compile(rb"(?:\A|\n)\.[ \t]+\r?\n\Z"),
+    "dot-stuffed": re.compile(rb"(?:\A|\n)\.\.\r\n\Z"),
+}
+
+
+def lack(due: Due) -> str:
+    """The key of what is missing of a reply, in `messages.toml`, `shell.waiting-...`."""
+    if not due.octets:
+        return "waiting" if due.command else "waiting-greeting"
+    if not due.content:
+        return "waiting-line"
+    if not due.lines and not due.tail:
+        return "waiting-status-only"
+    found = next((key for key, pattern in _ENDS.items() if pattern.search(due.tail)), "terminator")
+    return f"waiting-{found}"
+
+
+def missing(due: Due) -> str:
+    """The octets that have to come yet."""
+    return "CRLF . CRLF" if due.content and lack(due) != "waiting-dot-open" else "CRLF"
+
+
+def tail(due: Due) -> str:
+    """The last octets, line ends spelled out."""
+    text = due.tail.decode("utf-8", "backslashreplace").replace("\r", "<CR>").replace("\n", "<LF>")
+    return show(text, keep="")
