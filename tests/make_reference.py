@@ -34,7 +34,7 @@ from popshell.course.checks import CHECKS, Replied, read_check
 from popshell.course.doctor import Premises, Product, Rule, Source, doctor_words, load
 from popshell.course.document import Document, LessonError
 from popshell.course.explain import explain, undo_in_words
-from popshell.course.lesson import Lesson, read_conditions, read_lesson
+from popshell.course.lesson import Lesson, read_lesson
 from popshell.course.notices import NOTICES
 from popshell.course.player import Rehearsal
 from popshell.course.progress import read_course
@@ -44,7 +44,7 @@ from popshell.protocol import records as exchange
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, State, known_code
 from popshell.protocol.wire import ReplyLimits
 from popshell.server import maildrop
-from popshell.server.faults import FAULTS
+from popshell.server.faults import FAULTS, read_faults
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer
 from popshell.server.settings import SERVED, Limits
@@ -477,7 +477,7 @@ def replied() -> str:
 
 
 def conditions() -> str:
-    return meanings(("condition", "the practice server"), FAULTS, _CONDITIONS, read_conditions)
+    return meanings(("condition", "the practice server"), FAULTS, _CONDITIONS, read_faults)
 
 
 # -- what the course teaches -------------------------------------------------------------------------------------------

@@ -25,7 +25,6 @@ from popshell.course.lesson import (
     Prose,
     fingerprint,
     new_lesson,
-    read_conditions,
     read_lesson,
     read_prose,
 )
@@ -33,7 +32,7 @@ from popshell.course.player import STAMP, Rehearsal, exercise_server, placed
 from popshell.course.progress import Course, read_course
 from popshell.lint.lint import examine, in_words, mark_translated
 from popshell.protocol.commands import State
-from popshell.server.faults import FAULTS
+from popshell.server.faults import FAULTS, read_faults
 
 VOCABULARY = vocabulary(catalog())
 EN = catalog().words("en")
@@ -45,7 +44,7 @@ def exercise(**changes: Any) -> Exercise:
         "id": "x",
         "kind": ExerciseKind.DO,
         "maildrop": "default",
-        "conditions": read_conditions(changes.pop("conditions", {})),
+        "conditions": dict(read_faults(changes.pop("conditions", {}))),
         "start": (),
         "line": "",
         "answers": (),
@@ -255,7 +254,7 @@ def test_every_condition_is_tried_and_is_one_of_the_servers() -> None:
 )
 def test_a_bad_condition_is_refused_in_words(raw: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        read_conditions(raw)
+        read_faults(raw, "condition")
 
 
 # -- answers and predictions -------------------------------------------------------------------------------------------

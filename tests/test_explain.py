@@ -721,3 +721,13 @@ def test_citation() -> None:
 
 def test_pages_are_found_by_their_path() -> None:
     assert all(CATALOG.page("en", path) for path in pages())
+
+
+def test_each_word_of_why_has_its_use() -> None:
+    """A reason, or a note that explain.py gives by itself."""
+    general = {"wrong-state-before-login", "wrong-state-after-login", "wrong-state-closed", "unknown-near", "odd-near",
+               "odd-character", "silent", "space-at-end", "perhaps-tls", "unknown-code", "ok-unknown",
+               "accepted-no-message", "accepted-argument", "accepted-against-rfc"}  # fmt: skip
+    keys = [*CATALOG.words("en").keys()]
+    there = {key.partition(".")[2] for key in keys if key.startswith("why.")}
+    assert there - WHY.keys() == general

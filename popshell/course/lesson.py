@@ -26,7 +26,7 @@ from popshell.course.catalog import LANGUAGES, Catalog, Refused, Words, bundled,
 from popshell.course.checks import CHECKS, Check
 from popshell.course.document import DEEPEST, Document, LessonError
 from popshell.protocol.commands import CAPABILITIES
-from popshell.server.faults import FAULTS
+from popshell.server.faults import read_faults
 
 #: The ids of our own courses. Another course with one of them would change a learner's progress.
 BUNDLED = ("pop3",)
@@ -213,19 +213,6 @@ def _read_head(document: Document) -> _Head:
     return head
 
 
-def read_conditions(raw: Mapping[str, object]) -> dict[str, Any]:
-    """The conditions of an exercise: faults of the practice server. Raises ValueError, in words for the author."""
-    made: dict[str, Any] = {}
-    for name, value in raw.items():
-        if name not in FAULTS:
-            raise ValueError(f"there is no condition `{name}`; there are {', '.join(sorted(FAULTS))}")
-        try:
-            made[name] = FAULTS[name].read(value)
-        except ValueError as error:
-            raise ValueError(f"condition `{name}`: {error}") from None
-    return made
-
-
 def _examined(document: Document, index: int, exercise: Exercise, maildrop: str) -> Exercise:
     """An exercise whose names are all known. Raises LessonError."""
     path, here = document.path, ("exercise", index)
@@ -241,8 +228,8 @@ def _examined(document: Document, index: int, exercise: Exercise, maildrop: str)
                 reason = f"exercise {exercise.id}: {stray!r} is no line of a lesson; besides POP3 there are {known}"
                 facts = {"id": exercise.id, "line": stray, "known": known}
                 raise LessonError(path, document.line_with(stray, *here), reason, "no-such-line", facts)
-        conditions = read_conditions(exercise.conditions)
-        if unknown := sorted(conditions.get("without", frozenset()) - CAPABILITIES.keys()):
+        conditions = dict(read_faults(exercise.conditions, "condition"))
+        if unknown := sorted(frozenset(exercise.conditions.get("without", ())) - CAPABILITIES.keys()):
             reason = f"exercise {exercise.id}: `without` names {unknown[0]!r}, which is no capability"
             facts = {"id": exercise.id, "name": unknown[0], "known": ", ".join(CAPABILITIES)}
             raise LessonError(path, document.line_with(unknown[0], *here), reason, "no-such-capability", facts)

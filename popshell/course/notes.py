@@ -161,14 +161,6 @@ WHY: Mapping[str, Reason] = MappingProxyType(
 REASONS: Mapping[str, Callable[[CommandSpec], bool]] = MappingProxyType(
     {name: why.meets for name, why in WHY.items() if why.meets is not None}
 )
-#: The keys of `[why]` in messages.toml beside the reasons: notes that explain.py gives by itself.
-GENERAL = frozenset(
-    {
-        *(f"wrong-state-{when}" for when in ("before-login", "after-login", "closed")),
-        *("unknown-near", "odd-near", "odd-character", "silent", "space-at-end", "perhaps-tls", "unknown-code"),
-        *("ok-unknown", "accepted-no-message", "accepted-argument", "accepted-against-rfc"),
-    }
-)
 
 
 def reason(exchange: Exchange) -> str:

@@ -109,37 +109,33 @@ def announced(capability: str, seen: Seen) -> bool:
     return row is not None and (not argument or argument in (word.upper() for word in row))
 
 
+def _in(name: str) -> Callable[[Any, Seen], bool]:
+    return lambda wanted, seen: getattr(seen, name) in wanted
+
+
+def _equal(name: str) -> Callable[[Any, Seen], bool]:
+    return lambda wanted, seen: getattr(seen, name) == wanted
+
+
+#: Fields of Seen that have to be one of what is wanted; and those that have to be what is wanted.
+_ONE_OF = ("command", "mechanism", "product", "problem", "against", "served", "answer", "follows")
+_EQUAL = ("state", "tls", "first", "closed", "argument", "listed", "empty", "marked", "address")
 #: Every kind of premise: what the rule wants, what was seen -> whether it holds.
 PREMISES: Mapping[str, Callable[[Any, Seen], bool]] = {
+    **{name: _in(name) for name in _ONE_OF},
+    **{name: _equal(name) for name in _EQUAL},
     "code": lambda wanted, seen: f"{seen.code}/".startswith(f"{wanted}/"),
     "text": lambda wanted, seen: matches(wanted, seen.texts),
-    "command": lambda wanted, seen: seen.command in wanted,
-    "mechanism": lambda wanted, seen: seen.mechanism in wanted,
-    "state": lambda wanted, seen: seen.state == wanted,
-    "tls": lambda wanted, seen: seen.tls is wanted,
     "present": lambda wanted, seen: seen.capabilities is not None and all(announced(one, seen) for one in wanted),
     "absent": lambda wanted, seen: seen.capabilities is not None and not any(announced(one, seen) for one in wanted),
     "unknown": lambda wanted, seen: (seen.capabilities is None) is wanted,
     "greeting": lambda wanted, seen: matches(wanted, seen.greeting),
-    "product": lambda wanted, seen: seen.product in wanted,
-    "first": lambda wanted, seen: seen.first is wanted,
     "repeated": lambda wanted, seen: seen.repeated >= wanted,
     "seconds": lambda wanted, seen: seen.seconds >= wanted,
-    "closed": lambda wanted, seen: seen.closed is wanted,
-    "problem": lambda wanted, seen: seen.problem in wanted,
     "raw": lambda wanted, seen: re.search(wanted, seen.raw) is not None,
     "objection": lambda wanted, seen: not seen.objections.isdisjoint(wanted),
-    "against": lambda wanted, seen: seen.against in wanted,
-    "argument": lambda wanted, seen: seen.argument is wanted,
-    "listed": lambda wanted, seen: seen.listed is wanted,
-    "served": lambda wanted, seen: seen.served in wanted,
-    "answer": lambda wanted, seen: seen.answer in wanted,
-    "empty": lambda wanted, seen: seen.empty is wanted,
     "challenge": lambda wanted, seen: any(re.search(wanted, text) for text in seen.challenges),
     "longer": lambda wanted, seen: seen.octets > wanted,
-    "follows": lambda wanted, seen: seen.follows in wanted,
-    "marked": lambda wanted, seen: seen.marked is wanted,
-    "address": lambda wanted, seen: seen.address is wanted,
     "host": lambda wanted, seen: re.search(wanted, seen.host, re.IGNORECASE) is not None,
 }
 

@@ -150,16 +150,19 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
 )
 
 
-def read_faults(raw: Mapping[str, object]) -> Mapping[str, object]:
-    """Parameters by fault, checked; one that is switched off by `false` is left out. Raises ValueError."""
+def read_faults(raw: Mapping[str, object], noun: str = "fault") -> Mapping[str, object]:
+    """Parameters by fault, checked; one that is switched off by `false` is left out.
+
+    Raises ValueError, in words for the author; `noun` is what a fault is called there.
+    """
     found: dict[str, object] = {}
     for name, value in raw.items():
         if name not in FAULTS:
-            raise ValueError(f"there is no fault `{name}`; there are {', '.join(sorted(FAULTS))}")
+            raise ValueError(f"there is no {noun} `{name}`; there are {', '.join(sorted(FAULTS))}")
         try:
             found[name] = FAULTS[name].read(value)
         except ValueError as wrong:
-            raise ValueError(f"fault `{name}`: {wrong}") from None
+            raise ValueError(f"{noun} `{name}`: {wrong}") from None
     return MappingProxyType({name: value for name, value in found.items() if value is not False})
 
 
