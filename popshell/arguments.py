@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO
 
 from popshell import __version__
-from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES, Config
-from popshell.net.address import Destination, TlsMode, parse_address
+from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES, TLS_MIN, Config, read_ip, read_pin
+from popshell.net.address import Destination, TlsMode, Way, parse_address
 from popshell.net.errors import NetError
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ class Place(NamedTuple):
 #: Each command with its places; "" is the shell itself.
 COMMANDS: Mapping[str, tuple[Place, ...]] = MappingProxyType(
     {
-        "": (Place("address", "HOST", "address"),),
+        "": (Place("address", "HOST", "which-host"),),
         "learn": (Place("lesson", "LESSON", "which-lesson"),),
         "serve": (),
-        "watch": (Place("address", "HOST", "address", True),),
-        "check": (Place("address", "HOST", "address"),),
+        "watch": (Place("address", "HOST", "which-host", True),),
+        "check": (Place("address", "HOST", "which-host"),),
         "run": (Place("scripts", "FILE", "scripts", True, several=True),),
         "explain": (Place("log", "FILE", "log-file", True),),
         "lint": (Place("directory", "DIR", "language"),),
@@ -68,6 +68,11 @@ class Option(NamedTuple):
     @property
     def name(self) -> str:
         return self.names[0].removeprefix("--")
+
+    @property
+    def attribute(self) -> str:
+        """Where Arguments has it."""
+        return str(self.settings.get("dest") or self.name.replace("-", "_"))
 
     @property
     def may_have_value(self) -> bool:
@@ -118,6 +123,14 @@ def _seconds(text: str) -> float:
 OPTIONS = (
     _option("--tls", choices=[mode.value for mode in TlsMode], heading="connection", commands=_CONNECTS),
     _option("--ca", type=Path, metavar="FILE", heading="connection", commands=_CONNECTS),
+    _option("--pin", type=read_pin, metavar="PIN", heading="connection", commands=_CONNECTS),
+    _option("--cert", type=Path, metavar="FILE", heading="connection", commands=_CONNECTS),
+    _option("--key", type=Path, metavar="FILE", heading="connection", commands=_CONNECTS),
+    _option("--tls-min", choices=TLS_MIN, heading="connection", commands=_CONNECTS),
+    _option("--sni", metavar="NAME", heading="connection", commands=_CONNECTS),
+    _option("--address", type=read_ip, metavar="IP", dest="ip", heading="connection", commands=_CONNECTS),
+    _option("--ipv4", "-4", heading="connection", commands=_CONNECTS, action="store_true"),
+    _option("--ipv6", "-6", heading="connection", commands=_CONNECTS, action="store_true"),
     _option("--insecure", heading="connection", commands=_CONNECTS),
     _option("--timeout", type=_seconds, metavar="SECONDS", heading="connection", commands=_CONNECTS),
     _option("--user", metavar="NAME", heading="passwords", commands=("check", "run")),
@@ -186,6 +199,14 @@ class Arguments:
     format = ""
     tls: str | None = None
     ca: Path | None = None
+    pin = ""
+    cert: Path | None = None
+    key: Path | None = None
+    tls_min = ""
+    sni = ""
+    ip = ""
+    ipv4 = False
+    ipv6 = False
     insecure = False
     timeout: float | None = None
     password_command = ""
@@ -240,7 +261,7 @@ def parse_arguments(argv: Sequence[str], words: Words) -> Arguments:
     if unknown:
         raise Usage(_objection(unknown[0], words), found.command)
     for option in OPTIONS if found.address and not found.command else ():
-        if option.commands and "HOST" not in option.commands and getattr(found, option.name.replace("-", "_"), None):
+        if option.commands and "HOST" not in option.commands and getattr(found, option.attribute, None):
             raise Usage(_elsewhere(option, words))
     return found
 
@@ -352,21 +373,34 @@ def _epilog(command: str, words: Words) -> Iterator[str]:
 # -- where to connect --------------------------------------------------------------------------------------------------
 
 
-def destination_of(wanted: Arguments, given: Arguments, config: Config) -> Destination:
+#: Options that hold for every place, and not only for the HOST that they were given with.
+_GENERAL = ("ca", "tls_min", "ipv4", "ipv6")
+
+
+def destination_of(wanted: Arguments, given: Arguments, config: Config, here: Destination | None = None) -> Destination:
     """Where `wanted` leads: to its HOST, or the connection of config.toml that has this name. Raises AddressError.
 
-    What `wanted` leaves out is as the command line `given` has it.
+    What `wanted` leaves out is as at the place `here`, and then as the command line `given` has it; what belongs to the
+    one HOST of `given`, such as a pin, holds nowhere else.
     """
-    known = config.connections.get(wanted.address or "")
-    ca = wanted.ca or (Path(known.ca).expanduser() if known is not None and known.ca else given.ca)
+    known = config.connections.get(wanted.address or "") if here is None else None
     tls = wanted.tls or (known.tls if known is not None else "") or given.tls
     address = None
-    if wanted.address is not None:
+    if here is not None and here.address is not None:
+        address = here.address._replace(tls=TlsMode(wanted.tls) if wanted.tls else here.address.tls)
+    elif wanted.address is not None:
         address = parse_address(known.address if known is not None else wanted.address, TlsMode(tls) if tls else None)
         address = address._replace(user=known.user) if known is not None else address
     seconds = config.get("timeout") if config.values["timeout"].source != "default" else None
-    look_only = known is None or known.look_only
-    return Destination(address, ca, wanted.insecure, wanted.timeout or seconds, look_only)
+    place = known or here
+    look_only, command = (place.look_only, place.password_command) if place is not None else (True, "")
+    fields = Way._fields if given is wanted or given.address is None else _GENERAL
+    way = {name: getattr(given, name) for name in fields}
+    for source in (here.way if here is not None else None, known, wanted):
+        way |= {name: value for name in Way._fields if (value := getattr(source, name, None))}
+    way |= {name: Path(way[name]).expanduser() for name in ("ca", "cert", "key") if way.get(name)}
+    timeout = wanted.timeout or (here.timeout if here is not None else None) or seconds
+    return Destination(address, Way(**way), wanted.insecure, timeout, look_only, command)
 
 
 def read_destination(text: str, here: Destination, given: Arguments, config: Config, words: Words) -> Destination:
@@ -381,11 +415,8 @@ def read_destination(text: str, here: Destination, given: Arguments, config: Con
         raise NetError("misread", reason=str(error)) from None
     if wanted.address == "practice":
         wanted.address = None
-    elif wanted.address is None and here.address is not None:
-        wanted.address, wanted.tls = here.address.label, wanted.tls or here.address.tls.value
-        found = destination_of(wanted, given, config)
-        return found._replace(ca=wanted.ca or here.ca, timeout=wanted.timeout or here.timeout, look_only=here.look_only)
-    return destination_of(wanted, given, config)
+        return destination_of(wanted, given, config)
+    return destination_of(wanted, given, config, here if wanted.address is None else None)
 
 
 def _read_connect(text: str, wanted: Arguments, words: Words) -> None:

@@ -173,10 +173,10 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
         return run_scripts(arguments, config, words, lambda: _server(arguments, catalog, words, served=False))
     try:
         destination = destination_of(arguments, arguments, config)
-        if destination.ca is not None:  # one that cannot be used is reported also where no HOST is given yet
-            from popshell.net.client import client_context
+        if destination.way.files:  # what cannot be used is reported also where no HOST is given yet
+            from popshell.net.trust import client_context
 
-            client_context(destination.ca, "", False)
+            client_context(destination.way)
     except (AddressError, NetError) as error:
         raise Usage(words(f"net.{error.code}", **error.facts)) from None
     if command == "watch":

@@ -6,11 +6,13 @@ means nothing, is refused with its line. It has no place for passwords.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from popshell.visible import show, width
@@ -23,9 +25,28 @@ EDITING = ("emacs", "vi")
 NOTES = ("auto", "full", "brief", "off")
 THEMES = ("auto", "dark", "light", "none")
 TLS_MODES = ("implicit", "stls", "none")
+TLS_MIN = ("1.2", "1.3")
 
 
-Kind = tuple[str, ...] | type[str] | type[bool] | type[float]
+def read_pin(text: str) -> str:
+    """A pin as typed, in hexadecimal digits or base64, as `net.certificates.pin_of` writes it. Raises ValueError."""
+    value = text[len(match[0]) :] if (match := re.match("(?i)sha256(:|//)", text)) else ""
+    digits = value.replace(":", "")
+    if re.fullmatch("[0-9A-Fa-f]{64}", digits):
+        return "sha256:" + base64.b64encode(bytes.fromhex(digits)).decode()
+    if not re.fullmatch("[A-Za-z0-9+/]{43}=", value):
+        raise ValueError(text)
+    return f"sha256:{value}"
+
+
+def read_ip(text: str) -> str:
+    """A numeric address as typed. Raises ValueError."""
+    from ipaddress import ip_address
+
+    return str(ip_address(text.strip("[]")))
+
+
+Kind = tuple[str, ...] | type[str] | type[bool] | type[int] | type[float] | Callable[[str], str]
 
 
 class Setting(NamedTuple):
@@ -66,8 +87,30 @@ class Value(NamedTuple):
     source: str
 
 
+#: What `[connections.NAME]` may hold.
+CONNECTION: Mapping[str, Kind] = MappingProxyType(
+    {
+        "host": str,
+        "port": int,
+        "tls": TLS_MODES,
+        "user": str,
+        "ca": str,
+        "pin": read_pin,
+        "cert": str,
+        "key": str,
+        "tls_min": TLS_MIN,
+        "sni": str,
+        "address": read_ip,
+        "ipv4": bool,
+        "ipv6": bool,
+        "password_command": str,
+        "look_only": bool,
+    }
+)
+
+
 class Connection(NamedTuple):
-    """A named connection: `popshell NAME` goes to it. `tls` is "" where the port decides."""
+    """A named connection: `popshell NAME` goes to it. `tls` is "" where the port decides; `ip` is its `address`."""
 
     name: str
     host: str
@@ -75,6 +118,15 @@ class Connection(NamedTuple):
     tls: str = ""
     user: str = ""
     ca: str = ""
+    pin: str = ""
+    cert: str = ""
+    key: str = ""
+    tls_min: str = ""
+    sni: str = ""
+    ip: str = ""
+    ipv4: bool = False
+    ipv6: bool = False
+    password_command: str = ""
     #: whether DELE is held back until `:unlock`
     look_only: bool = True
 
@@ -212,13 +264,21 @@ def _checked(file: _File, table: str, key: str, value: Any, kind: Kind) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
             raise file.wrong(table, key, "seconds")
         return float(value)
+    elif kind is int:  # a port
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 65535:
+            raise file.wrong(table, key, "port")
+    elif not isinstance(kind, type):
+        try:
+            return kind(str(value))
+        except ValueError:
+            raise file.wrong(table, key, kind.__name__) from None
     elif not isinstance(value, kind) or (isinstance(value, str) and any(ch < " " for ch in value)):
         raise file.wrong(table, key, "flag" if kind is bool else "text")
     return value
 
 
 def _connection(file: _File, name: str, value: object) -> Connection:
-    rows, table = _table(file, "connections", name, value), f"connections.{name}"
+    rows, table, found = _table(file, "connections", name, value), f"connections.{name}", dict[str, Any]()
     if not re.match(_CONNECTION, name):
         raise file.wrong("connections", name, "connection-name")
     if name in SUBCOMMANDS:
@@ -226,17 +286,16 @@ def _connection(file: _File, name: str, value: object) -> Connection:
     for key, given in rows.items():
         if key in ("password", "secret", "pass"):
             raise file.wrong(table, key, "password")
-        if key not in Connection._fields[1:]:
-            raise file.wrong(table, key, "unknown", known=", ".join(Connection._fields[1:]))
-        if key == "port":
-            if isinstance(given, bool) or not isinstance(given, int) or not 0 < given <= 65535:
-                raise file.wrong(table, key, "port")
-        else:
-            kinds: dict[str, Kind] = {"tls": TLS_MODES, "look_only": bool}
-            _checked(file, table, key, given, kinds.get(key, str))
-    if not rows.get("host"):
+        if key not in CONNECTION:
+            raise file.wrong(table, key, "unknown", known=", ".join(CONNECTION))
+        found[_field(key)] = _checked(file, table, key, given, CONNECTION[key])
+    if not found.get("host"):
         raise file.wrong("connections", name, "connection-host")
-    return Connection(name, **rows)
+    return Connection(name, **found)
+
+
+def _field(key: str) -> str:
+    return "ip" if key == "address" else key
 
 
 def rows_of(config: Config) -> Iterator[tuple[str, str, str]]:
@@ -244,9 +303,10 @@ def rows_of(config: Config) -> Iterator[tuple[str, str, str]]:
     for name, (value, source) in config.values.items():
         yield name, _toml(value), source
     for connection in config.connections.values():
-        for field in connection._fields[1:]:
-            if (value := getattr(connection, field)) != Connection._field_defaults.get(field):
-                yield f"connections.{connection.name}.{field}", _toml(value), "config.toml"
+        for name in CONNECTION:
+            value = getattr(connection, _field(name))
+            if value != Connection._field_defaults.get(_field(name)):
+                yield f"connections.{connection.name}.{name}", _toml(value), "config.toml"
     for key, line in config.keys.items():
         yield f"keys.{key}", _toml(line), "config.toml"
 

@@ -24,10 +24,11 @@ from popshell.conformance.session import Account
 from popshell.course.player import STAMP
 from popshell.net.address import AddressError, TlsMode
 from popshell.net.channel import Bounds, Channel, Channels, free_port
-from popshell.net.client import Target, client_context
+from popshell.net.client import Target
 from popshell.net.connector import Clock
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
+from popshell.net.trust import client_context
 from popshell.passwords import PasswordError, Passwords
 from popshell.visible import show
 
@@ -49,6 +50,7 @@ class Reach:
 
     def __init__(self, arguments: Arguments, config: Config, words: Words) -> None:
         self._arguments, self._config, self._words = arguments, config, words
+        self._host = ""
 
     def usage(self, key: str, **facts: object) -> Usage:
         return Usage(self._words(key, **facts), self._arguments.command)
@@ -64,13 +66,16 @@ class Reach:
         wanted = copy(self._arguments)
         wanted.address = where
         try:
-            address, ca, insecure, *_ = destination_of(wanted, wanted, self._config)
-            client_context(ca, "", insecure)  # what cannot be used is reported before anything is asked
+            destination = destination_of(wanted, wanted, self._config)
+            client_context(destination.way)  # what cannot be used is reported before anything is asked
         except (AddressError, NetError) as error:
             raise self.usage(f"net.{error.code}", **error.facts) from None
+        address = destination.address
         assert address is not None
         self._arguments.user = self._arguments.user or address.user
-        return Target(address.host, address.port, address.tls, ca, insecure=insecure)
+        self._arguments.password_command = self._arguments.password_command or destination.password_command
+        self._host = address.host
+        return Target(address.host, address.port, address.tls, destination.way, insecure=destination.insecure)
 
     def channels(self, target: Target, reply: float = Bounds().reply) -> Channels:
         """Channels to a target; a reply is waited for so long unless `--timeout` says otherwise."""
@@ -85,7 +90,7 @@ class Reach:
         name = arguments.user or ""
         try:
             passwords = Passwords(arguments.password_command, arguments.password_fd)
-            found = asyncio.run(passwords.given(name))
+            found = asyncio.run(passwords.find(name, self._host) if name and self._host else passwords.given(name))
         except PasswordError as error:
             raise self.usage(f"password.{error.code}", **error.facts) from None
         if found is None and (name or needed) and sys.stdin.isatty():

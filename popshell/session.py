@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from popshell.protocol.connection import Connection
 from popshell.protocol.connection import Event as Event
@@ -189,6 +189,8 @@ class Endpoint(NamedTuple):
     draft: str = ""
     #: DELE is held back until `:unlock`, on a server that is not the practice server
     look_only: bool = True
+    #: gives the password on its output; "" if none was set for this place
+    password_command: str = ""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -200,10 +202,13 @@ class OpenConnection:
     tls_facts: Callable[[], dict[str, object]] = dict
     #: tls-server-end-point's data (RFC 5929 §4); None if there is none
     binding: Callable[[], bytes | None] = lambda: None
+    #: the chain of certificates in facts (net/certificates.py); None without TLS
+    certificates: Callable[[], Mapping[str, Any] | None] = lambda: None
 
 
 class Step(NamedTuple):
-    """A step on the way to a connection, for the record. `what`: resolving, connecting, not-connected, connected, tls.
+    """A step on the way to a connection, for the record. `what`: resolving, resolved, connecting, not-connected,
+    connected, tls.
 
     `address` is numeric, "" while it is not known; `facts` are those of TLS, or of an address that was not reached.
     """
@@ -213,6 +218,9 @@ class Step(NamedTuple):
     port: int
     address: str = ""
     facts: Mapping[str, object] = MappingProxyType({})
+    #: how long it took, of a step that has come to its end
+    seconds: float | None = None
+    practice: bool = False
 
 
 class ConnectError(Exception):
@@ -222,6 +230,8 @@ class ConnectError(Exception):
         super().__init__(code)
         self.code = code
         self.facts = facts
+        #: of a certificate that was refused, the chain in facts (net/certificates.py)
+        self.certificates: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.code!r}, {self.facts!r})"

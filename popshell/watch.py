@@ -48,7 +48,7 @@ async def watch(destination: Destination, arguments: Arguments, config: Config, 
     words, stop = catalog.words(options.language), Stop()
     address, seconds = destination.address, destination.timeout
     assert address is not None  # the command has a HOST
-    target = Target(address.host, address.port, address.tls, destination.ca, insecure=arguments.insecure)
+    target = Target(address.host, address.port, address.tls, destination.way, insecure=arguments.insecure)
     deadlines = Deadlines(seconds, seconds) if seconds else Deadlines()
 
     def dial(*_: object) -> NoReturn:

@@ -16,7 +16,7 @@ from popshell import cli, config
 from popshell.arguments import parse_arguments, read_destination
 from popshell.config import Config, ConfigError, Connection, Value, config_path, read_config
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
-from popshell.net.address import Destination, TlsMode, parse_address
+from popshell.net.address import Destination, TlsMode, Way, parse_address
 from popshell.net.errors import NetError
 
 FILE = """
@@ -64,16 +64,16 @@ def test_connect_takes_names_and_the_options_of_a_connection(tmp_path: Path) -> 
     held, words = read_config(written(tmp_path, FILE), {}), Catalog((bundled(),)).words("en")
     given, work = parse_arguments(["--ca", "run.pem"], words), parse_address("pop.example.org:1110", TlsMode.STLS)
     other = parse_address("other:110")
-    here = Destination(other, Path("run.pem"), timeout=5.0)
+    here = Destination(other, Way(Path("run.pem")), timeout=5.0)
     cases = {
-        "work": Destination(work._replace(user="mei"), Path("ca.pem"), timeout=5.0),
+        "work": Destination(work._replace(user="mei"), Way(Path("ca.pem")), timeout=5.0),
         "work --tls none --timeout 7": Destination(
-            work._replace(user="mei", tls=TlsMode.NONE), Path("ca.pem"), timeout=7.0
+            work._replace(user="mei", tls=TlsMode.NONE), Way(Path("ca.pem")), timeout=7.0
         ),
         "--insecure other:110": here._replace(insecure=True),
-        "other:110 --ca 'a b.pem'": here._replace(ca=Path("a b.pem")),
+        "other:110 --ca 'a b.pem'": here._replace(way=Way(Path("a b.pem"))),
         "--tls implicit": here._replace(address=other._replace(tls=TlsMode.IMPLICIT)),
-        "practice": Destination(None, Path("run.pem"), timeout=5.0),
+        "practice": Destination(None, Way(Path("run.pem")), timeout=5.0),
     }
     found = {text: read_destination(text, here, given, held, words) for text in cases}
     assert found == cases

@@ -11,8 +11,8 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from interop.scripted import Act, Answer, ScriptedServer, playing
 from support import over
 
 from popshell.net import client, errors
-from popshell.net.client import Deadlines, Target, TlsMode, Transport, client_context, connect
+from popshell.net.address import Way
+from popshell.net.client import Deadlines, Target, TlsMode, Transport, connect
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
+from popshell.net.trust import client_context
 
 CA = trustme.CA()
 PEM = CA.cert_pem.bytes().decode()
@@ -59,7 +61,7 @@ class Ear:
 def resolve_all_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every name has the address 127.0.0.1."""
 
-    async def here(host: str, port: int, asking: Callable[[], None]) -> Any:
+    async def here(host: str, port: int, family: int, asking: Callable[[], None]) -> Any:
         asking()
         return [(socket.AF_INET, ("127.0.0.1", port))]
 
@@ -182,6 +184,58 @@ def test_a_name_is_sent_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     run(body())
 
 
+def test_an_address_and_a_name_may_be_given_for_a_host() -> None:
+    """`--address`: elsewhere, the host's name is verified. `--sni`: that name is asked for and verified."""
+    asked: list[str | None] = []
+    context = leaf(names=("pop.example.org",))
+    context.sni_callback = lambda _session, name, _context: asked.append(name)
+
+    async def body() -> None:
+        async with tls_server(context) as port:
+            for host, way in (
+                ("pop.example.org", Way(ip="127.0.0.1")),
+                ("127.0.0.1", Way(sni="pop.example.org")),
+            ):
+                transport = await dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, host=host, way=way)
+                assert transport.peer == f"127.0.0.1:{port}"
+                await hang_up(transport)
+            wrong = dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, host="mail.example.org", way=Way(ip="127.0.0.1"))
+            assert (await failure(wrong)).code == "certificate-wrong-host"
+        assert asked == ["pop.example.org", "pop.example.org", "mail.example.org"]
+
+    run(body())
+
+
+def test_the_stages_are_told_with_their_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def two(host: str, port: int, family: int, asking: Any) -> Any:
+        asking()
+        await asyncio.sleep(0.01)
+        return [(socket.AF_INET, ("127.0.0.2", port)), (socket.AF_INET, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(client, "resolve", two)
+    steps: list[Any] = []
+
+    async def body() -> None:
+        async with tls_server(leaf(names=("pop.example.org",))) as port:
+            ear, target = Ear(), Target("pop.example.org", port, ca_data=PEM)
+            transport = await connect(target, on_data=ear.hear, on_close=ear.ends.append, on_step=steps.append)
+            await hang_up(transport)
+
+    run(body())
+    assert [(step.what, step.address) for step in steps] == [
+        ("resolving", ""),
+        ("resolved", ""),
+        ("connecting", "127.0.0.2"),
+        ("not-connected", "127.0.0.2"),
+        ("connecting", "127.0.0.1"),
+        ("connected", "127.0.0.1"),
+        ("tls", "127.0.0.1"),
+    ]
+    assert steps[1].facts["addresses"] == "127.0.0.2, 127.0.0.1"
+    assert steps[1].seconds >= 0.01
+    assert [step.seconds is None for step in steps] == [True, False, True, False, True, False, False]
+
+
 def test_insecure_reports_the_fingerprint() -> None:
     certificate = CA.issue_cert("elsewhere.example", not_after=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -208,18 +262,18 @@ def test_ca_file_adds_to_the_system_store(tmp_path: Path, monkeypatch: pytest.Mo
     file.write_text("what people paste above it\n" + PEM)
     der = tmp_path / "ca.der"
     der.write_bytes(ssl.PEM_cert_to_DER_cert(PEM))
-    assert client_context(None, "", False).cert_store_stats()["x509"] == 1
+    assert client_context(Way()).cert_store_stats()["x509"] == 1
     for path in (file, der):
-        assert client_context(path, "", False).cert_store_stats()["x509"] == 2
-    alone = client_context(None, PEM, False)
+        assert client_context(Way(ca=path)).cert_store_stats()["x509"] == 2
+    alone = client_context(Way(), PEM)
     assert alone.cert_store_stats()["x509"] == 1, "a pinned certificate is trusted alone"
-    for context in (alone, client_context(file, "", False)):
+    for context in (alone, client_context(Way(ca=file))):
         assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
 
     async def body() -> None:
         async with tls_server(leaf()) as port:
-            transport = await dial(port, tls=TlsMode.IMPLICIT, ca_file=file)
+            transport = await dial(port, tls=TlsMode.IMPLICIT, way=Way(ca=file))
             assert transport.tls is not None
             assert transport.tls.verified
             await hang_up(transport)
@@ -265,7 +319,7 @@ def test_a_name_with_two_addresses_is_tried_in_turn(monkeypatch: pytest.MonkeyPa
                 unused.bind(("127.0.0.1", 0))
                 dead = unused.getsockname()[1]
 
-            def two(host: str, asked: int, flags: int = 0, **more: Any) -> Any:
+            def two(host: str, asked: int, family: int, flags: int = 0, **more: Any) -> Any:
                 if flags & socket.AI_NUMERICHOST:
                     return real(host, asked, flags=flags, **more)
                 return [
@@ -333,6 +387,16 @@ async def _unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
 @case("no-such-host")
 async def _no_name_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
     return await failure(dial(110, host="a..b"))
+
+
+@case("no-such-family")
+async def _no_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    async with playing([b"+OK\r\n"]) as port:
+        await hang_up(await dial(port, way=Way(ipv4=True)))
+        await hang_up(await dial(port, way=Way(ipv4=True, ipv6=True)))
+        error = await failure(dial(port, way=Way(ipv6=True)))
+    assert error.facts["family"] == "6"
+    return error
 
 
 @case("name-service")
@@ -445,14 +509,85 @@ async def _reset_in_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return await tls_failure([Act.RESET])
 
 
-@case("not-tls")
+@case("not-tls-pop3")
 async def _greeting_in_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
     return await tls_failure([b"+OK POP3 ready\r\n"])
 
 
 @case("not-tls")
-async def _imap_in_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
-    return await tls_failure([b"* OK [CAPABILITY IMAP4rev1] ready\r\n"])
+async def _others_in_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    for speaks, first in STRANGERS.items():
+        error = await tls_failure([first])
+        assert (error.code, error.facts["speaks"]) == ("not-tls", speaks)
+    return error
+
+
+#: What servers of other protocols say first, or answer to a ClientHello.
+STRANGERS = {
+    "imap": b"* OK [CAPABILITY IMAP4rev1] ready\r\n",
+    "smtp": b"220 mail.example.org ESMTP\r\n",
+    "ftp": b"220 (vsFTPd 3.0.3)\r\n",
+    "nntp": b"200 news.example.org InterNetNews NNRP server INN 2.7.1 ready\r\n",
+    "http": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "ssh": b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n",
+    "sieve": b'"IMPLEMENTATION" "Dovecot Pigeonhole"\r\n',
+    "vnc": b"RFB 003.008\n",
+    "": b"hello\r\n",
+}
+
+
+@case("wants-certificate")
+async def _no_certificate_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    """In TLS 1.3 the refusal comes after the client's handshake. With a certificate the same server greets."""
+    theirs = trustme.CA()
+    context = leaf()
+    context.verify_mode = ssl.CERT_REQUIRED
+    theirs.configure_trust(context)
+    ours = theirs.issue_cert("mei@example.org")
+    ours.private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
+    ear, way = Ear(), Way(cert=tmp_path / "own.pem")
+    with blocking_server(context) as port:
+        transport = await dial(port, ear, tls=TlsMode.IMPLICIT, ca_data=PEM, way=way)
+        await ear.upto(b"\r\n")
+        await hang_up(transport)
+    with blocking_server(context) as port:
+        ear = Ear()
+        await dial(port, ear, tls=TlsMode.IMPLICIT, ca_data=PEM)
+        return await end_of(ear)
+
+
+@case("certificate-pin")
+async def _another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    """The pin is on top of verification: a right one mends no certificate, and --insecure does not switch it off."""
+    context = leaf()
+    async with tls_server(context) as port:
+        wrong = Way(pin="sha256:" + "A" * 43 + "=")
+        error = await failure(dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, way=wrong))
+        right = Way(pin=str(error.facts["found"]))
+        await hang_up(await dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, way=right))
+        assert (await failure(dial(port, tls=TlsMode.IMPLICIT, insecure=True, way=wrong))).code == "certificate-pin"
+        assert (await failure(dial(port, tls=TlsMode.IMPLICIT, way=right))).code == "certificate-unknown"
+    assert error.certificates is not None
+    assert (error.certificates["check"], error.certificates["link"]) == ("pin", 1)
+    assert error.certificates["chain"][0]["pin"] == right.pin
+    return error
+
+
+@case("own-certificate")
+async def _own_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    ours, another = CA.issue_cert("mei@example.org"), CA.issue_cert("lin@example.org")
+    cert, key, locked = (tmp_path / name for name in ("cert.pem", "key.pem", "locked.pem"))
+    ours.cert_chain_pems[0].write_to_path(cert)
+    another.private_key_pem.write_to_path(key)
+    secret = serialization.BestAvailableEncryption(b"secret")
+    loaded = serialization.load_pem_private_key(ours.private_key_pem.bytes(), None)
+    locked.write_bytes(loaded.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret))
+    for way in (
+        Way(cert=cert), Way(cert=cert, key=key), Way(cert=cert, key=locked), Way(key=key), Way(cert=tmp_path / "none"),
+    ):  # fmt: skip
+        error = await failure(dial(1, tls=TlsMode.IMPLICIT, way=way))
+        assert error.code == "own-certificate", way
+    return error
 
 
 @case("closed-after-stls")
@@ -484,6 +619,40 @@ async def _clear_text_after_stls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert ear.ends == [error]
         assert not ear.data
         return error
+
+
+@case("tls-too-old")
+async def _older_than_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    context = leaf()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with blocking_server(context) as port:
+        await hang_up(await dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, way=Way(tls_min="1.2")))
+    with blocking_server(context) as port:
+        error = await failure(dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, way=Way(tls_min="1.3")))
+    assert error.facts["least"] == "1.3"
+    return error
+
+
+@contextmanager
+def blocking_server(context: ssl.SSLContext) -> Iterator[int]:
+    """One TLS connection and a greeting. asyncio's server sends no alert when it refuses; this one does."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            accepted, _ = listener.accept()
+            accepted.settimeout(10)
+            with context.wrap_socket(accepted, server_side=True) as wrapped:
+                wrapped.sendall(b"+OK\r\n")
+                wrapped.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            thread.join()
 
 
 @case("tls-too-old")
@@ -588,26 +757,26 @@ async def _for_clients_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @case("ca-file-unreadable")
 async def _no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
-    error = await failure(dial(1, tls=TlsMode.IMPLICIT, ca_file=tmp_path / "none.pem"))
+    error = await failure(dial(1, tls=TlsMode.IMPLICIT, way=Way(ca=tmp_path / "none.pem")))
     assert error.facts == {"path": str(tmp_path / "none.pem"), "reason": "ENOENT"}
     return error
 
 
 @case("ca-file-unreadable")
 async def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
-    return await failure(dial(1, tls=TlsMode.STLS, ca_file=tmp_path))
+    return await failure(dial(1, tls=TlsMode.STLS, way=Way(ca=tmp_path)))
 
 
 @case("ca-file-no-certificate")
 async def _empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
     (tmp_path / "empty.pem").touch()
-    return await failure(dial(1, tls=TlsMode.STLS, ca_file=tmp_path / "empty.pem"))
+    return await failure(dial(1, tls=TlsMode.STLS, way=Way(ca=tmp_path / "empty.pem")))
 
 
 @case("ca-file-no-certificate")
 async def _key_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
     (tmp_path / "key.pem").write_bytes(CA.private_key_pem.bytes())
-    return await failure(dial(1, tls=TlsMode.IMPLICIT, insecure=True, ca_file=tmp_path / "key.pem"))
+    return await failure(dial(1, tls=TlsMode.IMPLICIT, insecure=True, way=Way(ca=tmp_path / "key.pem")))
 
 
 @case("stls-injection")

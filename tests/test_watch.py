@@ -26,7 +26,7 @@ from terminal.driver import environment
 
 from popshell.arguments import Arguments
 from popshell.config import read_config
-from popshell.net.address import Address, Destination, TlsMode
+from popshell.net.address import Address, Destination, TlsMode, Way
 from popshell.net.client import Deadlines, Target
 from popshell.net.relaying import RelayListener, RelaySession
 from popshell.protocol.mechanisms import MECHANISMS
@@ -83,7 +83,7 @@ async def watching(
     screen = PlainScreen(io.StringIO())
     address = Address("localhost" if ca else "127.0.0.1", port, tls)
     config = read_config(None, {}).with_options({"notes": "full"}).in_language(language)
-    destination = Destination(address, arguments.ca, timeout=given.get("timeout"))
+    destination = Destination(address, Way(arguments.ca), timeout=given.get("timeout"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("popshell.watch._screen", lambda arguments, config: screen)
         task = asyncio.create_task(watch(destination, arguments, config, CATALOG))
@@ -274,8 +274,8 @@ def test_a_server_that_is_not_reached(tmp_path: Path) -> None:
 
     rows: list[tuple[Any, ...]] = [
         ("refused", "Nothing listens at", "failed", TlsMode.NONE, {}),
-        ("unknown", "signed by nobody", "certificate-refused", TlsMode.IMPLICIT, {}),
-        ("stls-unknown", "signed by nobody", "certificate-refused", TlsMode.STLS, {}),
+        ("unknown", "no CA that this machine trusts", "certificate-refused", TlsMode.IMPLICIT, {}),
+        ("stls-unknown", "no CA that this machine trusts", "certificate-refused", TlsMode.STLS, {}),
     ]
     for row in rows:
         run(check(*row))

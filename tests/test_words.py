@@ -94,6 +94,7 @@ ELSEWHERE = {"cli", "config", "man", "lint", "password", "explain-log", "watch",
 NAMES_AN_OPTION = {
     "net.ca-file-unreadable",
     "net.ca-file-no-certificate",
+    "net.own-certificate",
     "shell.windows",
     "shell.needs-yes",
     "meta.save",

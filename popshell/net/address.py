@@ -80,18 +80,52 @@ class Address(NamedTuple):
         return f"USER {self.user}" if self.user else ""
 
 
+class Way(NamedTuple):
+    """How to get to a server, as options and config.toml say it; by itself nothing is special."""
+
+    #: a file of CAs that are trusted besides the system's
+    ca: Path | None = None
+    #: the public key that the server must have, as `certificates.pin_of` writes it
+    pin: str = ""
+    #: the client's own certificate, and its key if that is in another file
+    cert: Path | None = None
+    key: Path | None = None
+    #: the lowest version of TLS: "1.2" or "1.3"
+    tls_min: str = ""
+    #: the name that is asked for (SNI) and verified, if it is not the host
+    sni: str = ""
+    #: the numeric address to connect to, whatever the host's are
+    ip: str = ""
+    #: whether only IPv4 or IPv6 addresses are used; both: either
+    ipv4: bool = False
+    ipv6: bool = False
+
+    @property
+    def files(self) -> bool:
+        """Whether there are files to read."""
+        return bool(self.ca or self.cert or self.key)
+
+    @property
+    def family(self) -> int:
+        """For `getaddrinfo`."""
+        if self.ipv4 is self.ipv6:
+            return socket.AF_UNSPEC
+        return socket.AF_INET if self.ipv4 else socket.AF_INET6
+
+
 class Destination(NamedTuple):
     """Where to connect, and how: `address` None is the practice server of this process."""
 
     address: Address | None = None
-    #: a file of CAs that are trusted besides the system's
-    ca: Path | None = None
+    way: Way = Way()
     #: whether the host and port of `address` may go without a verified certificate, for the rest of the run
     insecure: bool = False
     #: seconds for connecting and for each reply; None for the usual limits (docs/reference-limits.md)
     timeout: float | None = None
     #: whether DELE is held back until `:unlock`
     look_only: bool = True
+    #: gives the password on its output; "" if none was set for this place
+    password_command: str = ""
 
 
 def parse_address(text: str, tls: TlsMode | None = None) -> Address:
@@ -166,14 +200,16 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 Found = tuple[socket.AddressFamily, SocketAddress]
 
 
-async def resolve(host: str, port: int, asking: Callable[[], None] = lambda: None) -> list[Found]:
+async def resolve(
+    host: str, port: int, family: int = socket.AF_UNSPEC, asking: Callable[[], None] = lambda: None
+) -> list[Found]:
     """The addresses of `host`, in the system's order; `asking` is called if it is a name that has to be looked up.
 
     Raises OSError; UnicodeError for what cannot be a name.
     """
     try:
         # Digits only: no name server is asked, so this never blocks. As octets, or the codec for names is loaded: 2 ms.
-        return _look_up(host.encode(), port, socket.AI_NUMERICHOST)
+        return _look_up(host.encode(), port, socket.AI_NUMERICHOST, family)
     except socket.gaierror:
         asking()
     loop = asyncio.get_running_loop()
@@ -191,7 +227,7 @@ async def resolve(host: str, port: int, asking: Callable[[], None] = lambda: Non
         found: list[Found] | None = None
         error: Exception | None = None
         try:
-            found = _look_up(host, port, 0)
+            found = _look_up(host, port, 0, family)
         except (OSError, ValueError) as caught:  # UnicodeError is a ValueError
             error = caught
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
@@ -201,8 +237,8 @@ async def resolve(host: str, port: int, asking: Callable[[], None] = lambda: Non
     return await answer
 
 
-def _look_up(host: str | bytes, port: int, flags: int) -> list[Found]:
-    rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+def _look_up(host: str | bytes, port: int, flags: int, family: int = socket.AF_UNSPEC) -> list[Found]:
+    rows = socket.getaddrinfo(host, port, family, type=socket.SOCK_STREAM, flags=flags)
     return [(family, (str(address[0]), *address[1:])) for family, _, _, _, address in rows]
 
 

@@ -13,7 +13,6 @@ import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +59,18 @@ _BLAMED = MappingProxyType(
         92: "no-key-usage",
     }
 )
+#: Names in the issuers of programs and devices that read along: they answer TLS in the server's place.
+_BETWEEN = re.compile(
+    r"avast|\bAVG\b|Kaspersky|\bESET\b|Bitdefender|\bNorton\b|McAfee|Sophos|Fortinet|FortiGate|Zscaler|Netskope"
+    r"|Palo Alto|Blue ?Coat|Forcepoint|Barracuda|Cisco Umbrella|SonicWall|WatchGuard|Check Point|Untangle|Dr\.? ?Web"
+    r"|mitmproxy|PortSwigger|Charles Proxy|Fiddler",
+    re.I,
+)
 _DER = 2  # _ssl.ENCODING_DER
 
 
-def watched(context: ssl.SSLContext) -> Handshake:
-    """Let `context` keep what its next handshake leaves: asyncio throws it away when that fails."""
-    kept = Handshake()
+def watched(context: ssl.SSLContext, kept: Handshake) -> None:
+    """Let `kept` have what the next handshake of `context` leaves: asyncio throws it away when that fails."""
 
     class Kept(ssl.SSLObject):
         @classmethod
@@ -79,7 +84,6 @@ def watched(context: ssl.SSLContext) -> Handshake:
             super().do_handshake()
 
     context.sslobject_class = Kept
-    return kept
 
 
 class Handshake:
@@ -137,20 +141,6 @@ def pin_of(certificate: bytes) -> str:
     return "sha256:" + base64.b64encode(hashlib.sha256(key).digest()).decode()
 
 
-def read_pin(text: str) -> str:
-    """A pin as typed, in hexadecimal digits or base64, as `pin_of` writes it. Raises ValueError."""
-    kind, mark, value = text.partition(":") if "//" not in text else text.partition("//")
-    digits = value.replace(":", "")
-    if kind.lower() != "sha256" or not mark:
-        raise ValueError(text)
-    octets = (
-        bytes.fromhex(digits) if re.fullmatch("[0-9A-Fa-f]{64}", digits) else base64.b64decode(value, validate=True)
-    )
-    if len(octets) != 32:
-        raise ValueError(text)
-    return "sha256:" + base64.b64encode(octets).decode()
-
-
 def report(
     chain: Sequence[bytes],
     name: str,
@@ -170,12 +160,16 @@ def report(
     links = [_facts(octets, name if not at else "", now) for at, octets in enumerate(chain)]
     path = _path(links)
     check = check or (CHECKS.get(code, "other") if code else "")
+    blamed = _blamed(check, code, links, path)
+    for link in links:
+        del link["marks"]
     return {
         "name": name,
         "check": check,
-        "link": _blamed(check, code, links, path),
+        "link": blamed,
         "openssl": f"{code}: {message}" if code else "",
         "anchor": _facts(anchor, "", now)["subject"] if anchor is not None else "",
+        "between": next((found[0] for link in links if (found := _BETWEEN.search(link["issuer"]))), ""),
         "ordered": path == sorted(path),
         "chain": links,
     }
@@ -254,6 +248,8 @@ def _judge(certificate: x509.Certificate, facts: dict[str, Any], name: str, now:
 
 def covers(pattern: str, name: str) -> bool:
     """Whether a name of a certificate is for `name`: `*` stands for one whole first label (RFC 9525 §6.3)."""
+    from ipaddress import ip_address
+
     try:
         return ip_address(pattern) == ip_address(name)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Transport: the client's end of one connection, TCP, TLS or both by STLS; what TLS trusts and what it settled.
+"""Transport: the client's end of one connection, TCP, TLS or both by STLS.
 
 An `asyncio.Protocol` on public API. What arrives is handed to `on_data` at once, in the event loop, always: who stops
 waiting for a reply (Ctrl-C) loses only the wait, never the octets. Failures before the connection
@@ -12,167 +12,43 @@ Traps, each met by a test:
 - asyncio delivers what came in the packet that ended the handshake *before* `start_tls` returns. It is kept until the
   facts are there and the caller has gone on.
 - A handshake that times out or is aborted never calls `connection_lost`, and `start_tls` then returns None.
-- `create_default_context` reads the system's store, which costs 23-37 ms: a connection that trusts one given
-  certificate (the practice server's) does without.
 - TLS facts are taken right after the handshake; later asyncio has thrown them away.
-
-The client always makes its own context: verification on, TLS 1.2 and up, SNI and host check (sec-T1). `--insecure`
-switches verification off and nothing else; the fingerprint is reported so that it can be compared by eye.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
+from typing import NamedTuple, NoReturn
 
-from popshell.net.address import SocketAddress, TlsMode, is_loopback, resolve, text_of
-from popshell.net.binding import end_point_binding
+from popshell.net.address import SocketAddress, TlsMode, Way, is_loopback, resolve, text_of
+from popshell.net.certificates import Handshake, pin_of, report, watched
 from popshell.net.errors import Fact, NetError, connecting, ending, handshaking, looking_up, symbol
+from popshell.net.trust import TlsFacts, client_context, facts_of
+from popshell.protocol.strangers import what_speaks
 from popshell.session import Step
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 #: Octets that are read at a time.
 _READ_SIZE = 1 << 15
 
 
-class TlsFacts(NamedTuple):
-    """What a handshake settled. Texts come from the peer's certificate: show them through `popshell.visible` only.
-
-    Of a certificate that was not verified Python gives nothing but the fingerprint: the other fields are then empty.
-    """
-
-    version: str
-    cipher: str
-    #: `commonName=..., organizationName=...`, in the certificate's order
-    subject: str
-    issuer: str
-    #: the DNS names and IP addresses that the certificate is for
-    names: tuple[str, ...]
-    not_after: datetime | None
-    #: SHA-256 over the certificate, 64 hexadecimal digits in lower case
-    fingerprint: str
-    verified: bool
-    #: what SCRAM's -PLUS mechanisms are bound to; also of a certificate that was not verified
-    binding: bytes | None = None
-
-    def known(self) -> dict[str, object]:
-        """What there is to be shown, by names of `messages.toml`, `[tls]`."""
-        known: dict[str, object] = {"version": self.version, "cipher": self.cipher}
-        if self.verified:
-            known |= {"subject": self.subject, "issuer": self.issuer, "names": ", ".join(self.names)}
-            if self.not_after is not None:
-                known["not_after"] = self.not_after.isoformat(" ", "minutes")
-        return known | {"fingerprint": self.fingerprint}
-
-
-def client_context(ca_file: Path | None, ca_data: str, insecure: bool) -> ssl.SSLContext:
-    """What a client trusts. `ca_data` alone is trusted alone; `ca_file` is trusted *besides* the system's store.
-
-    Raises NetError: `ca-file-unreadable`, `ca-file-no-certificate`; also when `insecure` would not need the file.
-    """
-    if insecure or (ca_data and ca_file is None):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    else:
-        context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_data:
-        context.load_verify_locations(cadata=ca_data)
-    if ca_file is not None:
-        _add_file(context, ca_file)
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _add_file(context: ssl.SSLContext, path: Path) -> None:
-    try:
-        # Read here, so that "cannot be read" and "no certificate in it" are different errors; and DER is taken, too.
-        octets = path.read_bytes()
-    except OSError as error:
-        raise NetError("ca-file-unreadable", path=str(path), reason=symbol(error)) from error
-    try:
-        context.load_verify_locations(cadata=octets.decode("ascii", "ignore") if b"-----BEGIN" in octets else octets)
-    except (ssl.SSLError, ValueError) as error:
-        raise NetError("ca-file-no-certificate", path=str(path)) from error
-
-
-def facts_of(transport: asyncio.BaseTransport, *, verified: bool) -> TlsFacts:
-    """What the handshake on `transport` settled."""
-    from datetime import UTC, datetime  # no other start pays for it
-
-    session: ssl.SSLObject = transport.get_extra_info("ssl_object")
-    # A dictionary of nested tuples, empty for a certificate that was not verified; typeshed cannot say it better.
-    certificate: dict[str, Any] = session.getpeercert() or {}
-    octets = session.getpeercert(binary_form=True) or b""
-    cipher = session.cipher()
-    end = certificate.get("notAfter")
-    return TlsFacts(
-        version=session.version() or "",
-        cipher=cipher[0] if cipher else "",
-        subject=_name(certificate.get("subject", ())),
-        issuer=_name(certificate.get("issuer", ())),
-        names=tuple(value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")),
-        not_after=datetime.fromtimestamp(ssl.cert_time_to_seconds(end), UTC) if end else None,
-        fingerprint=hashlib.sha256(octets).hexdigest(),
-        verified=verified,
-        binding=end_point_binding(octets),
-    )
-
-
-def _kept_in(sessions: list[ssl.SSLObject]) -> type[ssl.SSLObject]:
-    """A class whose objects put themselves into `sessions`: asyncio throws them away when a handshake fails."""
-
-    class Kept(ssl.SSLObject):
-        def __new__(cls, *args: object, **settings: object) -> Self:
-            made = super().__new__(cls)
-            sessions.append(made)
-            return made
-
-    return Kept
-
-
-def refused(sessions: list[ssl.SSLObject]) -> dict[str, Fact]:
-    """The facts of a certificate that was refused: subject, issuer, names, not_after, fingerprint; {} without them.
-
-    Python gives them after the handshake only, so the object below is asked: it has them from 3.10 on.
-    """
-    try:
-        certificate = sessions[-1]._sslobj.get_unverified_chain()[0]  # type: ignore[attr-defined]
-        known, octets = certificate.get_info(), ssl.PEM_cert_to_DER_cert(certificate.public_bytes())
-    except (AttributeError, IndexError, TypeError, ValueError):
-        return {}
-    names = ", ".join(value for kind, value in known.get("subjectAltName", ()) if kind in ("DNS", "IP Address"))
-    facts = {"subject": _name(known.get("subject", ())), "issuer": _name(known.get("issuer", ())), "names": names}
-    return {**facts, "not_after": known.get("notAfter", ""), "fingerprint": hashlib.sha256(octets).hexdigest()}
-
-
-def _name(rows: tuple[tuple[tuple[str, str], ...], ...]) -> str:
-    return ", ".join(f"{key}={value}" for row in rows for key, value in row)
-
-
 class Target(NamedTuple):
-    """Where to connect and which certificates to trust. `ca_data` is PEM text; alone it is the only thing trusted."""
+    """Where to connect, and how. `ca_data` is PEM text; without `way.ca` it is the only thing trusted."""
 
     host: str
     port: int
     tls: TlsMode = TlsMode.IMPLICIT
-    ca_file: Path | None = None
+    way: Way = Way()
     ca_data: str = ""
     insecure: bool = False
 
     @property
     def name(self) -> str:
         """The name that the certificate has to bear, and SNI. The dot of a fully qualified name is not part of it."""
-        return self.host.rstrip(".")
+        return (self.way.sni or self.host).rstrip(".")
 
 
 class Deadlines(NamedTuple):
@@ -298,42 +174,54 @@ class Transport(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self._deliver_early)
 
     def _make_context(self) -> ssl.SSLContext:
-        return client_context(self.target.ca_file, self.target.ca_data, self.target.insecure)
+        return client_context(self.target.way, self.target.ca_data, self.target.insecure)
 
     def _where(self) -> dict[str, Fact]:
         host = self.target.host
         return {"host": f"[{host}]" if ":" in host else host, "port": self.target.port}
 
-    def _step(self, what: str, facts: Mapping[str, object] = MappingProxyType({})) -> None:
-        self._on_step(Step(what, self.target.host, self.target.port, self._address, facts))
+    def _step(self, what: str, began: float | None = None, facts: Mapping[str, object] = MappingProxyType({})) -> None:
+        """Report a step, and how long it took if it is one's end."""
+        seconds = None if began is None else asyncio.get_running_loop().time() - began
+        self._on_step(Step(what, self.target.host, self.target.port, self._address, facts, seconds))
 
     async def _connect(self) -> None:
         """Try the host's addresses in turn. Each gets its share of the time that is left, so that one that drops
         packets (IPv6 without a route) does not use up all."""
-        loop = asyncio.get_running_loop()
-        seconds = self._deadlines.connect
-        end = loop.time() + seconds
+        loop, way, asked = asyncio.get_running_loop(), self.target.way, list[bool]()
+        seconds, began = self._deadlines.connect, loop.time()
+        end = began + seconds
+
+        def asking() -> None:
+            asked.append(True)
+            self._step("resolving")
+
         try:
             async with asyncio.timeout_at(end):
-                found = await resolve(self.target.host, self.target.port, lambda: self._step("resolving"))
+                found = await resolve(way.ip or self.target.host, self.target.port, way.family, asking)
         except (OSError, ValueError) as error:
-            raise NetError(looking_up(error), seconds=seconds, **self._where()) from error
+            code = looking_up(error)
+            if code == "no-such-host" and way.family:
+                code = "no-such-family"
+            raise NetError(code, seconds=seconds, family="4" if way.ipv4 else "6", **self._where()) from error
+        if asked:
+            self._step("resolved", began, {"addresses": ", ".join(address[0] for _, address in found)})
         errors: list[OSError] = []
         for tried, (family, address) in enumerate(found):
-            share = (end - loop.time()) / (len(found) - tried)
+            began = loop.time()
+            share = (end - began) / (len(found) - tried)
             self._address = address[0]
             self._step("connecting")
             try:
                 sock = await _connected(family, address, share)
             except OSError as error:
                 errors.append(error)
-                self._step(
-                    "not-connected", {"code": connecting(error), "reason": symbol(error), "seconds": round(share, 1)}
-                )
+                facts = {"code": connecting(error), "reason": symbol(error), "seconds": round(share, 1)}
+                self._step("not-connected", began, facts)
                 continue
             await loop.create_connection(lambda: self, sock=sock)
             self.peer, self.loopback = text_of(address), is_loopback(address[0])
-            self._step("connected")
+            self._step("connected", began)
             return
         # The most telling failure names the code: a machine that refuses is at least there.
         codes = [connecting(error) for error in errors]
@@ -351,11 +239,11 @@ class Transport(asyncio.Protocol):
         assert line is not None
         self._early = []
         upgraded: asyncio.Transport | None = None
-        sessions: list[ssl.SSLObject] = []
+        handshake, began = Handshake(), asyncio.get_running_loop().time()
         try:
             if self._context is None:
                 self._context = self._make_context()  # STLS typed by hand
-            self._context.sslobject_class = _kept_in(sessions)
+            watched(self._context, handshake)
             async with asyncio.timeout(self._deadlines.handshake):
                 upgraded = await asyncio.get_running_loop().start_tls(
                     line,
@@ -370,30 +258,43 @@ class Transport(asyncio.Protocol):
         except NetError as error:
             await self._fail(error)
         except (OSError, ValueError) as error:  # ValueError: a name that cannot stand in a certificate
-            await self._fail(self._handshake_error(error, sessions), error)
+            await self._fail(self._handshake_error(error, handshake), error)
         except BaseException:
             line.abort()
             self._end(None)
             raise
         else:
             self._transport = upgraded
-            self.tls = facts_of(upgraded, verified=not self.target.insecure)
-            self._step("tls", self.tls.known())
+            self.tls = facts_of(handshake, verified=not self.target.insecure)
+            await self._check_pin(self.tls)
+            self._step("tls", began, self.tls.known())
             if self._opened:
                 asyncio.get_running_loop().call_soon(self._deliver_early)
 
-    def _handshake_error(self, error: Exception, sessions: list[ssl.SSLObject]) -> NetError:
+    async def _check_pin(self, facts: TlsFacts) -> None:
+        """Before anything is said over TLS. Raises NetError."""
+        pin, name = self.target.way.pin, self.target.name
+        if pin and pin != (found := pin_of(facts.chain[0]) if facts.chain else ""):
+            error = NetError("certificate-pin", name=name, pin=pin, found=found, **self._where())
+            error.certificates = report(facts.chain, name, check="pin")
+            await self._fail(error)
+
+    def _handshake_error(self, error: Exception, handshake: Handshake) -> NetError:
         code = handshaking(error)
         if self.target.tls is not TlsMode.IMPLICIT:  # the port is right; advice on ports would mislead
             code = {"closed-in-handshake": "closed-after-stls", "not-tls": "not-tls-after-stls"}.get(code, code)
         facts: dict[str, Fact] = self._where()
         if isinstance(error, ssl.SSLCertVerificationError):
-            facts |= {
-                "name": self.target.name,
-                "verify_code": error.verify_code,
-                "verify_message": error.verify_message,
-                **refused(sessions),
-            }
+            number, message, name = error.verify_code, error.verify_message, self.target.name
+            facts |= {"name": name, "verify_code": number, "verify_message": message}
+            failed = NetError(code, **facts)
+            failed.certificates = report(handshake.chain(), name, code=number, message=message)
+            return failed
+        if code == "tls-too-old":
+            facts["least"] = self.target.way.tls_min or "1.2"
+        elif code == "not-tls":
+            facts["speaks"] = what_speaks(handshake.first)
+            code = "not-tls-pop3" if facts["speaks"] == "pop3" else code
         elif code == "handshake-timeout":
             facts["seconds"] = self._deadlines.handshake
         else:

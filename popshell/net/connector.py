@@ -7,7 +7,8 @@ ended (sec-T2).
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from popshell.net.address import AddressError, Destination, TlsMode, parse_address
 from popshell.net.client import Deadlines, Target, Transport
@@ -130,20 +131,24 @@ class Connector:
             host, port = await self.open_practice()
             target = Target(host, port, TlsMode.NONE)
         else:
-            target = Target(
-                address.host, address.port, address.tls, destination.ca, insecure=self._insecure(destination)
-            )
-        wire = _SessionWire(self.listener if address is None else None)
+            insecure = self._insecure(destination)
+            target = Target(address.host, address.port, address.tls, destination.way, insecure=insecure)
+        practice = address is None
+        wire = _SessionWire(self.listener if practice else None)
         deadlines = Deadlines(seconds, seconds) if seconds else Deadlines()
         transport = await open_transport(
-            target, on_data=wire.received, on_close=wire.closed, deadlines=deadlines, on_step=on_step
+            target,
+            on_data=wire.received,
+            on_close=wire.closed,
+            deadlines=deadlines,
+            on_step=lambda step: on_step(step._replace(practice=practice)),
         )
         self.destination = destination
         session = Session(self.clock, on_event, on_end, tls=transport.tls is not None)
         wire.join(transport, session)
         endpoint = Endpoint(
             address.label if address else self.practice_label,
-            practice=address is None,
+            practice=practice,
             loopback=transport.loopback,
             insecure=target.insecure,
             autologout=self.server.limits.autologout if address is None else None,
@@ -151,8 +156,9 @@ class Connector:
             timeout=seconds,
             draft=address.draft if address else "",
             look_only=destination.look_only,
+            password_command=destination.password_command,
         )
-        return OpenConnection(session, endpoint, wire.facts, wire.binding)
+        return OpenConnection(session, endpoint, wire.facts, wire.binding, wire.certificates)
 
 
 class _SessionWire:
@@ -206,3 +212,7 @@ class _SessionWire:
     def facts(self) -> dict[str, object]:
         tls = self._transport.tls if self._transport else None
         return tls.known() if tls else {}
+
+    def certificates(self) -> Mapping[str, Any] | None:
+        tls = self._transport.tls if self._transport else None
+        return tls.report(self._transport.target.name) if tls and self._transport else None

@@ -7,6 +7,7 @@ message; texts that a peer or a certificate chose are among them, so they are sh
 | code | what happened | further facts |
 |---|---|---|
 | `no-such-host` | the name has no address | |
+| `no-such-family` | the name has no address of the wanted kind | `family`, 4 or 6 |
 | `name-service` | no name server answers just now | `seconds` |
 | `refused` | nothing listens on that port | `addresses` |
 | `unreachable` | no way there: no route, network or host down, forbidden by a firewall here | `addresses`, `reason` |
@@ -17,9 +18,11 @@ message; texts that a peer or a certificate chose are among them, so they are sh
 | `handshake-timeout` | the TLS handshake does not come to an end | `seconds` |
 | `closed-in-handshake` | the peer closed instead of shaking hands | |
 | `closed-after-stls` | the same, after its `+OK` to STLS | |
-| `not-tls` | the peer answered in clear text: TLS is not what the port is for | |
+| `not-tls` | the peer answered in clear text: TLS is not what the port is for | `speaks` (protocol/strangers.py) |
+| `not-tls-pop3` | the same, and it was POP3 | |
 | `not-tls-after-stls` | clear text where TLS was to begin, after `+OK` to STLS: a fault, or an injection | |
-| `tls-too-old` | no TLS version that both would speak (we: 1.2 and up) | |
+| `tls-too-old` | no TLS version that both would speak | `least`, ours |
+| `wants-certificate` | the peer takes no client without a certificate of its own | |
 | `handshake-refused` | the peer sent a TLS alert | `reason` |
 | `handshake-failed` | anything else in the handshake | `reason` |
 | `tls-broken` | a record that does not decrypt, later | `peer`, `reason` |
@@ -28,6 +31,8 @@ message; texts that a peer or a certificate chose are among them, so they are sh
 | `certificate-unknown` | signed by no authority that is trusted, or by itself | the same |
 | `certificate-wrong-host` | it is for other names than the one asked for | the same |
 | `certificate-other` | any other objection of the verifier | the same |
+| `certificate-pin` | verified, but its public key is not the one of `--pin` | `name`, `pin`, `found` |
+| `own-certificate` | the files of `--cert` and `--key` cannot be used | `path`, `reason` |
 | `ca-file-unreadable` | the file of `--ca` cannot be read | `path`, `reason` |
 | `ca-file-no-certificate` | there is no certificate in it | `path` |
 | `stls-injection` | octets in clear text after the `+OK` to STLS (sec-T2) | `octets` |
@@ -105,6 +110,8 @@ def handshaking(error: Exception) -> str:
     if isinstance(error, ssl.SSLEOFError | ConnectionError):
         return "closed-in-handshake"
     reason = symbol(error)
+    if "CERTIFICATE_REQUIRED" in reason:
+        return "wants-certificate"
     if reason in _NOT_TLS:
         return "not-tls"
     if reason in _TOO_OLD:
@@ -115,7 +122,7 @@ def handshaking(error: Exception) -> str:
 def ending(error: BaseException) -> str:
     """The code for a standing connection that ended badly."""
     if isinstance(error, ssl.SSLError):
-        return "tls-broken"
+        return "wants-certificate" if "CERTIFICATE_REQUIRED" in symbol(error) else "tls-broken"
     return "reset" if isinstance(error, ConnectionError) else "lost"
 
 

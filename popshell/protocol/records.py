@@ -38,6 +38,7 @@ from popshell.protocol import maildrop_view, secrets
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine
 from popshell.protocol.maildrop_view import MaildropView
+from popshell.protocol.strangers import what_speaks
 from popshell.protocol.wire import CRLF, Stream, unstuff
 
 
@@ -53,8 +54,6 @@ class Status(enum.Enum):
 _CODE = re.compile(r"\[([\x21-\x2e\x30-\x5c\x5e-\x7f]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7f]+)*)\] ?")
 #: What a server most likely meant for an indicator: `+ERR`, `-OK`, `OK`, `+OK:`.
 _RESEMBLES = re.compile(rb"[+-]?(OK|ERR)(?:OR)?\b", re.IGNORECASE)
-#: What another protocol's first bytes look like; a hint for the user, not a decision.
-_SPEAKS = {b"* ": "imap", b"2": "smtp", b"4": "smtp", b"5": "smtp", b"HTTP/": "http", b"SSH-": "ssh"}
 #: RFC 1939 §7: the timestamp is a msg-id; no longer than a line may be (sec-T6).
 _LONGEST_STAMP = 255
 #: Versions of the JSON form, the newest last. A field that is added makes no new one; one that is renamed, removed or
@@ -147,7 +146,7 @@ def no_status(line: bytes) -> Problem:
     like = _RESEMBLES.match(word)
     if like or not word:
         return Problem("no-status", like[1].decode().lower() if like else "")
-    return Problem("not-pop3", next((name for head, name in _SPEAKS.items() if line.startswith(head)), ""))
+    return Problem("not-pop3", what_speaks(line).replace("pop3", ""))
 
 
 def stamp(greeting: str) -> str | None:

@@ -17,7 +17,7 @@ from popshell.protocol.connection import Due
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange, stamp
 from popshell.protocol.secrets import redact
-from popshell.session import ConnectError, Endpoint
+from popshell.session import ConnectError, Endpoint, Step
 from popshell.ui import diagram, events, layout, link
 from popshell.ui.events import End, ShellEvent
 from popshell.ui.safety import SeatBelt
@@ -76,6 +76,8 @@ class Display:
                         shell.say("shell.look-only-begins")
                 elif shell.earlier and shell.announces_practice:
                     shell.say("shell.connected-practice", place=endpoint.label)
+            case Step():
+                self._step(event)
             case events.Sent():
                 self._sent(event)
             case events.Greeted() | events.Replied():
@@ -125,6 +127,8 @@ class Display:
             shell.say("shell.late-rest" if begun else "shell.late", command=exchange.command.name)
         # The practice server never repeats what it was sent (sec-V3): nothing of its words needs a mask.
         screen.echoes = not shell.on_practice
+        if exchange.is_greeting and not shell.on_practice:
+            shell.say("shell.step-greeting", time=self._time(exchange.milliseconds / 1000))
         self._rest(exchange)
         unasked, self._unasked = self._unasked, exchange.problem is not None and exchange.problem.code == "unasked"
         # Of many such lines it is said once.
@@ -135,6 +139,11 @@ class Display:
             screen.notes(layout.note_lines((*notes, *odd), screen.look, cite=cite))
         if self._keeps_ledger and exchange.maildrop.marks != exchange.maildrop_before.marks:
             shell.say("shell.marked-now", marks=shell.words.listed(sorted(exchange.maildrop.marks)) or "-")
+        if exchange.command is None and exchange.problem and exchange.problem.code == "not-pop3" and shell.endpoint:
+            if exchange.problem.speaks == "tls":
+                shell.say("shell.try-implicit", style="warn", again=shell.again, place=shell.endpoint.label)
+            else:
+                self._other_port(shell.endpoint.label.rpartition(":")[0])
         self._moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
 
     @property
@@ -195,6 +204,35 @@ class Display:
     def _failed(self, error: ConnectError) -> None:
         shell = self._shell
         shell.screen.lines(layout.paragraph(shell.net_words(error), shell.screen.look, style="err"))
+        if speaks := error.facts.get("speaks"):
+            shell.say(f"speaks.{speaks}")
+            self._other_port(str(error.facts["host"]))
+        if error.certificates is not None:
+            from popshell.ui.tls import show_chain
+
+            shell.refused = {"place": f"{error.facts['host']}:{error.facts['port']}", **error.certificates}
+            show_chain(shell, shell.refused)
+
+    def _other_port(self, host: str) -> None:
+        """Where POP3 is, on a host that spoke something else."""
+        self._shell.say("shell.other-port", style="warn", again=self._shell.again, host=host)
+
+    def _step(self, step: Step) -> None:
+        """A stage of the way to a real server, with its time."""
+        if step.seconds is None or step.practice:
+            return
+        shell, facts = self._shell, {"reason": "", **step.facts}
+        if step.what == "not-connected":
+            facts["why"] = shell.words(f"shell.step-{facts['code']}", **facts)
+        elif step.what == "tls":
+            facts["trust"] = shell.words("shell.step-verified" if "subject" in facts else "shell.step-not-verified")
+        place = f"[{step.address}]:{step.port}" if ":" in step.address else f"{step.address}:{step.port}"
+        facts |= {"host": step.host, "place": place, "time": self._time(step.seconds)}
+        shell.screen.lines(layout.paragraph(shell.words(f"shell.step-{step.what}", **facts), shell.screen.look))
+
+    def _time(self, seconds: float) -> str:
+        key, value = ("seconds", f"{seconds:.1f}") if seconds >= 1 else ("milliseconds", f"{seconds * 1000:.0f}")
+        return self._shell.words(f"shell.step-{key}", time=value)
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
@@ -247,12 +285,13 @@ class Display:
         """Once what has come and what is missing; once that it comes slowly; once, when it stands still, what to do."""
         from popshell.ui import hang
 
-        shell = self._shell
+        shell, tls = self._shell, self._shell.session is not None and self._shell.session.connection.tls
         facts = {"command": self._name(due), "lines": due.lines, "octets": due.octets, "rate": event.rate}
+        facts |= {"again": shell.again, "place": shell.endpoint.label if shell.endpoint else ""}
         if event.rate is not None:
             shell.screen.waiting(shell.words("shell.waiting-slow", **facts))
         elif event.first or event.hangs:
-            shell.screen.waiting(shell.words(f"shell.{hang.lack(due)}", **facts))
+            shell.screen.waiting(shell.words(f"shell.{hang.lack(due, tls)}", **facts))
         if event.hangs:
             # A status line may end in a part of a secret, which no mask would find.
             last = shell.words("shell.hang-last", tail=hang.tail(due)) if due.content and due.tail else ""

@@ -17,10 +17,10 @@ _ENDS = {
 }
 
 
-def lack(due: Due) -> str:
+def lack(due: Due, tls: bool = True) -> str:
     """The key of what is missing of a reply, in `messages.toml`, `shell.waiting-...`."""
     if not due.octets:
-        return "waiting" if due.command else "waiting-greeting"
+        return "waiting" if due.command else "waiting-greeting-tls" if tls else "waiting-greeting"
     if not due.content:
         return "waiting-line"
     if not due.lines and not due.tail:

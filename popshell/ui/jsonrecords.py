@@ -65,7 +65,9 @@ class JsonRecords:
                 facts: dict[str, Any] = {**event.facts, **where}
                 yield self._failed(ConnectError(facts.pop("code"), **facts), event.what)
             else:
-                yield self._life(event.what, tls=dict(event.facts) or None)
+                addresses = str(event.facts["addresses"]).split(", ") if event.what == "resolved" else None
+                tls = dict(event.facts) if event.what == "tls" else None
+                yield self._life(event.what, tls=tls, addresses=addresses)
         elif isinstance(event, Ended):
             if isinstance(event.error, ConnectError):
                 yield self._failed(event.error)
@@ -74,7 +76,8 @@ class JsonRecords:
             yield self._failed(event.error)
 
     def _failed(self, error: ConnectError, event: str = "failed") -> dict[str, Any]:
-        facts = {"code": error.code, "text": self._words(error), "facts": dict(error.facts)}
+        facts: dict[str, Any] = {"code": error.code, "text": self._words(error), "facts": dict(error.facts)}
+        facts["certificates"] = error.certificates
         return self._life("certificate-refused" if error.code.startswith("certificate-") else event, error=facts)
 
     def _life(self, event: str, **more: object) -> dict[str, Any]:
@@ -86,8 +89,9 @@ class JsonRecords:
             "address": (last.address or None) if last else None,
             "port": last.port if last else None,
         }
-        facts = {"tls": None, "by": None, "how": None, "error": None, **more}
-        return self._stamped({"type": "connection", "event": event, **place, **facts})
+        seconds = last.seconds and round(last.seconds, 4) if last is not None and event == last.what else None
+        nothing = {"tls": None, "by": None, "how": None, "error": None, "addresses": None, "seconds": seconds}
+        return self._stamped({"type": "connection", "event": event, **place, **nothing, **more})
 
     def _stamped(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The record with the number of its connection and the time, in UTC."""

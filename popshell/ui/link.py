@@ -169,7 +169,7 @@ class Link:
             self.publish(events.Overdue(self.due(), round(limit)))
             return None
         if self._next is not None and not self._next.done():
-            await self._lasting(self._next, "tls")
+            await self._lasting(self._next, "tls" if self.phase is Phase.UPGRADING else "closing")
         return awaited.result()
 
     def _time_for(self, awaited: asyncio.Future[Event | None]) -> float:

@@ -15,9 +15,9 @@ from popshell.protocol.line import Context, parse, upper
 from popshell.ui import diagram, layout
 from popshell.ui.actions import ACTIONS, QUIT
 from popshell.ui.events import End
-from popshell.ui.layout import Line, columns, pad
+from popshell.ui.layout import Line, pad
 from popshell.ui.shell import Meta, MetaCommands, Misused, Shell
-from popshell.visible import fold, show
+from popshell.visible import show
 
 
 class Metas:
@@ -269,19 +269,9 @@ async def mail(shell: Shell, argument: str) -> None:
 
 
 async def tls(shell: Shell, argument: str) -> None:
-    opened = shell.link.connection if shell.link and shell.session else None
-    known = opened.tls_facts() if opened else {}
-    if not known:
-        shell.say("shell.no-tls" if shell.session else "shell.no-connection", style="warn")
-        return
-    labels = {name: shell.words.get(f"tls.{name}") or name for name in known}
-    widest = max(map(columns, labels.values())) + 2
-    for name, value in known.items():
-        # A certificate is its maker's text: each of its rows follows our label.
-        text = show(str(value), keep="")
-        for start, end in fold(text, max(shell.screen.columns - widest - 5, 16)):
-            label = pad(labels[name] if not start else "", widest)
-            shell.screen.lines([[("", "    "), ("note", label), ("peer", text[start:end])]])
+    from popshell.ui.tls import tls as show_tls
+
+    await show_tls(shell, argument)
 
 
 async def why(shell: Shell, argument: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from popshell.passwords import Found, PasswordError, stored
+from popshell.passwords import Found, PasswordError, Passwords, stored
 from popshell.ui.shell import Shell
 from popshell.visible import show
 
@@ -17,8 +17,10 @@ async def ask_password(shell: Shell, name: str, *, token: bool = False, piped: b
     found = None
     try:
         if not shell.on_practice:
-            if shell.options.passwords and (found := await shell.options.passwords.given(name, token=token)):
-                return _said(shell, found)
+            here = Passwords(shell.endpoint.password_command) if shell.endpoint and not token else None
+            for source in (shell.options.passwords, here):
+                if source is not None and (found := await source.given(name, token=token)):
+                    return _said(shell, found)
             if not token and (piped or shell.screen.interactive):
                 found = await asyncio.to_thread(stored, name, _host(shell))
     except PasswordError as error:

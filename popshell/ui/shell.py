@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from time import time
-from typing import NamedTuple, Protocol, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 from popshell.course.catalog import LANGUAGES, Catalog, Words
 from popshell.course.explain import Note, explain
@@ -139,6 +139,8 @@ class Shell:
     fork: Callable[[], tuple[tuple[int, ...], tuple[int, ...]]] | None = None
     #: whether a meta command shows what it asks for by itself: the challenges of AUTH, the content of RETR
     shows_itself: bool = False
+    #: the chain of certificates that was refused last, in facts (`:tls`)
+    refused: Mapping[str, Any] | None = None
     #: text that is put at the prompt, unsent
     draft: str = ""
     _output_failed: OSError | None = None
@@ -298,7 +300,7 @@ class Shell:
 
     async def _change_to(self, link: Link, connecting: Awaitable[OpenConnection]) -> bool:
         """Open `link` while the one so far stays; what it published is shown when it stands, or has failed."""
-        so_far, held, now = self.link, list[ShellEvent](), (events.Connecting, events.Waiting)
+        so_far, held, now = self.link, list[ShellEvent](), (events.Connecting, events.Waiting, Step)
         link.publish = lambda event: self.publish(event) if isinstance(event, now) else held.append(event)
         link.patient = False  # one that does not greet in time is given up
         stood = False

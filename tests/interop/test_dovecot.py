@@ -12,7 +12,7 @@ from interop.dovecot import Dovecot, dovecot
 from interop.practice import listening, mail_server, run, until
 from interop.talk import Talk, talking
 from popshell.net import client
-from popshell.net.address import TlsMode
+from popshell.net.address import TlsMode, Way
 from popshell.net.client import Target
 from popshell.net.errors import NetError
 from popshell.protocol.commands import State
@@ -48,7 +48,7 @@ async def opened(talk: Talk, mode: TlsMode, user: str) -> Exchange:
 def test_a_session(server: Dovecot, mode: TlsMode) -> None:
     async def body() -> None:
         ca = None if mode is TlsMode.NONE else server.ca_file
-        async with talking(target(server, mode, ca_file=ca)) as talk:
+        async with talking(target(server, mode, way=Way(ca=ca))) as talk:
             login = await opened(talk, mode, "user0")
             assert login.after is State.TRANSACTION
             assert talk.transport is not None
@@ -101,7 +101,7 @@ def test_a_certificate_for_another_name(server: Dovecot, monkeypatch: pytest.Mon
     monkeypatch.setattr(client, "resolve", here)
 
     async def body() -> None:
-        where = Target("pop.example.org", server.tls_port, TlsMode.IMPLICIT, server.ca_file)
+        where = Target("pop.example.org", server.tls_port, TlsMode.IMPLICIT, Way(ca=server.ca_file))
         with pytest.raises(NetError) as caught:
             async with talking(where):
                 pass
@@ -113,9 +113,9 @@ def test_a_certificate_for_another_name(server: Dovecot, monkeypatch: pytest.Mon
 def test_tls_to_the_clear_text_port(server: Dovecot) -> None:
     async def body() -> None:
         with pytest.raises(NetError) as caught:
-            async with talking(Target("127.0.0.1", server.port, TlsMode.IMPLICIT, server.ca_file)):
+            async with talking(Target("127.0.0.1", server.port, TlsMode.IMPLICIT, Way(ca=server.ca_file))):
                 pass
-        assert caught.value.code == "not-tls"
+        assert caught.value.code == "not-tls-pop3"
 
     run(body())
 
@@ -134,7 +134,7 @@ def test_insecure(server: Dovecot) -> None:
 
 def test_capabilities_are_forgotten_by_stls(server: Dovecot) -> None:
     async def body() -> None:
-        async with talking(target(server, TlsMode.STLS, ca_file=server.ca_file)) as talk:
+        async with talking(target(server, TlsMode.STLS, way=Way(ca=server.ca_file))) as talk:
             await talk.next()
             await talk.ask("CAPA")
             assert "STLS" in (talk.connection.capabilities or {})

@@ -26,7 +26,7 @@ from interop.dovecot import Dovecot, dovecot
 from interop.practice import PASSWORD, USER, default_messages, listening, mail_server, run, serving, together
 from interop.programs import call, need
 from interop.talk import Talk, talking
-from popshell.net.address import Destination, parse_address
+from popshell.net.address import Destination, Way, parse_address
 from popshell.net.binding import end_point_binding
 from popshell.net.client import Target, TlsMode
 from popshell.net.connector import Connector
@@ -98,7 +98,7 @@ async def authenticate(talk: Talk, name: str, login: Credentials, *, initial: bo
 
 def test_dovecot(server: Dovecot) -> None:
     async def check(name: str, initial: bool, secret: str, binding: bytes | None) -> None:
-        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, ca_file=server.ca_file)
+        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, way=Way(ca=server.ca_file))
         async with talking(where) as talk:
             await talk.next()
             capa = await talk.ask("CAPA")
@@ -115,7 +115,7 @@ def test_dovecot_s_tokens(server: Dovecot) -> None:
     """A refusal is JSON in a challenge, and `-ERR` comes after the fixed answer."""
 
     async def check(name: str, initial: bool, token: str) -> None:
-        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, ca_file=server.ca_file)
+        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, way=Way(ca=server.ca_file))
         async with talking(where) as talk:
             await talk.next()
             login = Credentials("user1", token, host="localhost", port=server.tls_port)
@@ -134,7 +134,7 @@ def test_dovecot_s_external(server: Dovecot) -> None:
     """Without a client certificate it is refused."""
 
     async def body() -> None:
-        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, ca_file=server.ca_file)
+        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, way=Way(ca=server.ca_file))
         async with talking(where) as talk:
             await talk.next()
             answer, _ = await authenticate(talk, "EXTERNAL", Credentials("", ""), initial=True)
@@ -152,7 +152,7 @@ def test_dovecot_through_the_shell(server: Dovecot) -> None:
         for name in ("SCRAM-SHA-256", "CRAM-MD5"):
             for secret in (server.password, "wrong"):
                 connector, screen = (
-                    Connector(mail_server(), Destination(address, server.ca_file)),
+                    Connector(mail_server(), Destination(address, Way(ca=server.ca_file))),
                     FakeScreen(columns=300),
                 )
                 shell = new_shell(CATALOG, screen, connector.connect, Options(), partial(metas_of, None))
@@ -180,7 +180,7 @@ def test_cyrus() -> None:
     rows += [(name, "tls-unique", "wrong", False) for name in bound[:1]]
 
     async def check(name: str, binding: str, secret: str, right: bool) -> None:
-        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, ca_file=server.ca_file)
+        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, way=Way(ca=server.ca_file))
         async with talking(where) as talk:
             await talk.next()
             await talk.ask("CAPA")

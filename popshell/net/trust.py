@@ -1,0 +1,130 @@
+"""What a client trusts, and what a handshake settled.
+
+The client always makes its own context: verification on, TLS 1.2 and up, SNI and host check (sec-T1). `--insecure`
+switches verification off and nothing else; a pin is asked for on top of verification, never instead.
+
+Trap: `create_default_context` reads the system's store, which costs 23-37 ms: a connection that trusts one given
+certificate (the practice server's) does without.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from popshell.net.address import Way
+from popshell.net.binding import end_point_binding
+from popshell.net.certificates import Handshake, fingerprint, report
+from popshell.net.errors import NetError, symbol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class TlsFacts(NamedTuple):
+    """What a handshake settled. Texts come from the peer's certificate: show them through `popshell.visible` only.
+
+    Of a certificate that was not verified Python gives nothing but the fingerprint: the fields down to `not_after` are
+    then empty.
+    """
+
+    version: str
+    cipher: str
+    #: `commonName=..., organizationName=...`, in the certificate's order
+    subject: str
+    issuer: str
+    #: the DNS names and IP addresses that the certificate is for
+    names: tuple[str, ...]
+    not_after: datetime | None
+    #: SHA-256 over the certificate, 64 hexadecimal digits in lower case
+    fingerprint: str
+    verified: bool
+    #: what SCRAM's -PLUS mechanisms are bound to; also of a certificate that was not verified
+    binding: bytes | None
+    #: the certificates as sent, and the trusted one that they lead to if they were verified
+    chain: tuple[bytes, ...]
+    anchor: bytes | None
+
+    def known(self) -> dict[str, object]:
+        """What there is to be shown, by names of `messages.toml`, `[tls]`."""
+        known: dict[str, object] = {"version": self.version, "cipher": self.cipher}
+        if self.verified:
+            known |= {"subject": self.subject, "issuer": self.issuer, "names": ", ".join(self.names)}
+            if self.not_after is not None:
+                known["not_after"] = self.not_after.isoformat(" ", "minutes")
+        return known | {"fingerprint": self.fingerprint}
+
+    def report(self, name: str) -> dict[str, Any]:
+        """The chain in facts (net/certificates.py); `name` is the one that was asked for."""
+        return report(self.chain, name, anchor=self.anchor)
+
+
+def client_context(way: Way, ca_data: str = "", insecure: bool = False) -> ssl.SSLContext:
+    """What a client trusts. `ca_data` (PEM) alone is trusted alone; a file is trusted *besides* the system's store.
+
+    Raises NetError: `ca-file-unreadable`, `ca-file-no-certificate`, also when `insecure` would not need the file;
+    `certificate-file` for the client's own.
+    """
+    if insecure or (ca_data and way.ca is None):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    else:
+        context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if way.tls_min == "1.3" else ssl.TLSVersion.TLSv1_2
+    if ca_data:
+        context.load_verify_locations(cadata=ca_data)
+    if way.ca is not None:
+        _add_file(context, way.ca)
+    if way.cert is not None or way.key is not None:
+        try:
+            # OpenSSL would ask for the passphrase of a key on the terminal: an empty one is refused.
+            context.load_cert_chain(way.cert or way.key or "", way.key, lambda: b"")
+        except (OSError, ValueError) as error:  # SSLError is an OSError
+            path = ", ".join(str(path) for path in (way.cert, way.key) if path is not None)
+            raise NetError("own-certificate", path=path, reason=symbol(error)) from error
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _add_file(context: ssl.SSLContext, path: Path) -> None:
+    try:
+        # Read here, so that "cannot be read" and "no certificate in it" are different errors; and DER is taken, too.
+        octets = path.read_bytes()
+    except OSError as error:
+        raise NetError("ca-file-unreadable", path=str(path), reason=symbol(error)) from error
+    try:
+        context.load_verify_locations(cadata=octets.decode("ascii", "ignore") if b"-----BEGIN" in octets else octets)
+    except (ssl.SSLError, ValueError) as error:
+        raise NetError("ca-file-no-certificate", path=str(path)) from error
+
+
+def facts_of(handshake: Handshake, *, verified: bool) -> TlsFacts:
+    """What a handshake that succeeded settled."""
+    from datetime import UTC, datetime  # no other start pays for it
+
+    session = handshake.session
+    assert session is not None
+    # A dictionary of nested tuples, empty for a certificate that was not verified; typeshed cannot say it better.
+    certificate: dict[str, Any] = session.getpeercert() or {}
+    octets = session.getpeercert(binary_form=True) or b""
+    cipher = session.cipher()
+    end = certificate.get("notAfter")
+    return TlsFacts(
+        version=session.version() or "",
+        cipher=cipher[0] if cipher else "",
+        subject=_name(certificate.get("subject", ())),
+        issuer=_name(certificate.get("issuer", ())),
+        names=tuple(value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")),
+        not_after=datetime.fromtimestamp(ssl.cert_time_to_seconds(end), UTC) if end else None,
+        fingerprint=fingerprint(octets),
+        verified=verified,
+        binding=end_point_binding(octets),
+        chain=handshake.chain(),
+        anchor=handshake.anchor() if verified else None,
+    )
+
+
+def _name(rows: tuple[tuple[tuple[str, str], ...], ...]) -> str:
+    return ", ".join(f"{key}={value}" for row in rows for key, value in row)

@@ -1,0 +1,191 @@
+"""What the shell says of certificates and of servers that are not what was asked for, in both languages."""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from interop.practice import mail_server, run, serving
+from interop.scripted import Act, playing
+from stage import CATALOG, FakeScreen, metas_of
+from support import each
+from test_certificates import HOST, MIDDLE, NOW, ROOT, Made
+
+from popshell.course.catalog import LANGUAGES
+from popshell.net.address import Address, Destination, TlsMode, Way
+from popshell.net.certificates import CHECKS, report
+from popshell.net.connector import Connector
+from popshell.ui import link
+from popshell.ui.display import new_shell
+from popshell.ui.shell import Options, Shell
+from popshell.ui.tls import verdict
+
+CA = trustme.CA()
+
+
+def shell_for(
+    port: int, mode: TlsMode, language: str = "en", *, host: str = "127.0.0.1", insecure: bool = False, **way: Any
+) -> tuple[Shell, FakeScreen]:
+    """A shell that is not connected yet; a script's, so that it gives up by itself."""
+    place = Destination(Address(host, port, mode), Way(**way), insecure, timeout=way.pop("timeout", None))
+    connector, screen = Connector(mail_server(), place), FakeScreen(columns=200)
+    screen.interactive = False
+    return new_shell(CATALOG, screen, connector.connect, Options(language), partial(metas_of, None)), screen
+
+
+def context(**how: Any) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    CA.issue_cert(*how.pop("names", ("127.0.0.1",)), **how).configure_cert(made)
+    return made
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    CA.cert_pem.write_to_path(path)
+    return path
+
+
+def test_every_check_has_words_in_each_language() -> None:
+    """What failed, and what would mend it on which side; also of a certificate that was not sent."""
+    chain = [Made("imap.example.org", MIDDLE, begins=NOW + datetime.timedelta(1)).der, MIDDLE.der, ROOT.der]
+    checks = {*CHECKS.values(), "pin", "other"}
+
+    def check(language: str, check: str, number: int) -> None:
+        found = {**report(chain, HOST, check=check, code=1, message="why"), "link": number, "place": "h:995"}
+        rows = list(verdict(found, CATALOG.words(language), "popshell"))
+        assert [style for style, _ in rows] == ["err", *["warn"] * (len(rows) - 3), "note", "note"]
+        assert all(text and "{" not in text for _, text in rows)
+
+    each([(tag, name, number) for tag in LANGUAGES for name in sorted(checks) for number in (0, 1, 3)], check)
+
+
+def test_a_refused_chain_is_shown_and_kept_for_tls(ca: Path) -> None:
+    ended = NOW - datetime.timedelta(days=12, hours=12)
+    rows = [
+        ("en", {"not_after": ended}, "expired 12 days ago", "What has expired is certificate 1."),
+        ("zh-Hant", {"not_after": ended}, "12 天前過期", "第 1 張憑證已經過期"),
+        ("en", {"names": ("pop.example.org",)}, "pop.example.org", "127.0.0.1 is not among the names of certificate 1"),
+        ("zh-Hant", {"names": ("pop.example.org",)}, "pop.example.org", "第 1 張憑證的名稱裡沒有 127.0.0.1"),
+        ("en", {"not_before": NOW + datetime.timedelta(days=3, hours=1)}, "begins in 3 days", "not valid yet"),
+    ]
+
+    def check(language: str, how: dict[str, Any], fact: str, verdict: str) -> None:
+        async def body() -> None:
+            for mode, script in ((TlsMode.IMPLICIT, [Act.TLS]), (TlsMode.STLS, [b"+OK\r\n", (b"+OK\r\n", Act.TLS)])):
+                async with playing(script, context(**how)) as port:  # type: ignore[arg-type]
+                    shell, screen = shell_for(port, mode, language, ca=ca)
+                    assert not await shell.connect()
+                    first = screen.flat
+                    screen.forget()
+                    await shell.run(":tls")
+                    for shown in (first, screen.flat):
+                        assert fact in shown
+                        assert verdict in shown
+                        assert "SHA-256" in shown
+                        assert "sha256:" in shown
+                    assert f"popshell 127.0.0.1:{port} --" in first or "not_after" not in how
+
+        run(body())
+
+    each(rows, check)
+
+
+def test_tls_tells_what_was_verified_and_what_was_not(ca: Path) -> None:
+    server = mail_server()
+    with serving(server, implicit_tls=True) as (port, pem):
+        ca.write_text(pem)
+
+        async def body(insecure: bool, language: str, said: str) -> None:
+            shell, screen = shell_for(port, TlsMode.IMPLICIT, language, ca=None if insecure else ca, insecure=insecure)
+            assert await shell.connect()
+            await shell.run(":tls")
+            assert said in screen.flat
+            assert "TLSv1.3" in screen.flat
+            await shell.run("QUIT")
+
+        rows = [
+            (False, "en", "yes: the chain leads to O=PopShell practice server"),
+            (False, "zh-Hant", "是：憑證鏈通到 O=PopShell practice server"),
+            (True, "en", "NO, as was wished: nothing proves who answers"),
+            (True, "zh-Hant", "否，照你的意思沒有驗證：對方是誰無從證明"),
+        ]
+        each(rows, lambda *row: run(body(*row)))
+
+
+def test_the_stages_of_a_real_connection_are_shown(ca: Path) -> None:
+    async def body(language: str, *said: str) -> None:
+        async with playing([(Act.TLS, b"+OK\r\n")], context(names=("localhost",))) as port:
+            shell, screen = shell_for(port, TlsMode.IMPLICIT, language, host="localhost", ca=ca)
+            assert await shell.connect()
+            shell.close()
+        for text in said:
+            assert text in screen.flat
+
+    rows = [
+        ("en", "localhost is ", "TCP to 127.0.0.1:", "TLS stands: TLSv1.3", "certificate verified", "came after"),
+        ("zh-Hant", "localhost 的位址是 ", "的 TCP 已接通", "TLS 已建立：TLSv1.3", "憑證已驗證", "歡迎訊息過了"),
+    ]  # fmt: skip
+    each(rows, lambda *row: run(body(*row)))
+
+
+#: What is at the other end, how it is asked, and what is said, with what to type; P stands for the port.
+WRONG_MODES: list[tuple[Any, TlsMode, tuple[str, ...]]] = [
+    ([b"+OK ready\r\n"], TlsMode.IMPLICIT, ("speaks POP3, but in clear text", "popshell 127.0.0.1:P --tls stls")),
+    ([b"* OK IMAP4rev1\r\n"], TlsMode.IMPLICIT, ("looks like IMAP", "popshell 127.0.0.1 tries 995")),
+    ([b"220 mail ESMTP\r\n"], TlsMode.IMPLICIT, ("looks like SMTP", "popshell 127.0.0.1 tries 995")),
+    ([b"SSH-2.0-OpenSSH\r\n"], TlsMode.IMPLICIT, ("looks like SSH", "popshell 127.0.0.1 tries 995")),
+    ([b'"IMPLEMENTATION" "x"\r\n'], TlsMode.IMPLICIT, ("looks like ManageSieve",)),
+    ([b"HTTP/1.1 400 Bad Request\r\n"], TlsMode.IMPLICIT, ("looks like HTTP", "captive portal")),
+    ([b"* OK IMAP4rev1\r\n"], TlsMode.NONE, ("no reply of POP3", "looks like IMAP", "popshell 127.0.0.1:110")),
+    ([b"220 mail ESMTP\r\n"], TlsMode.NONE, ("looks like SMTP", "popshell 127.0.0.1 tries 995")),
+    ([b"SSH-2.0-OpenSSH\r\n"], TlsMode.STLS, ("looks like SSH", "popshell 127.0.0.1 tries 995")),
+    ([b'"IMPLEMENTATION" "x"\r\n'], TlsMode.NONE, ("looks like ManageSieve",)),
+    ([b"HTTP/1.1 302 Found\r\n"], TlsMode.NONE, ("looks like HTTP", "captive portal")),
+    ([b"\x15\x03\x01\x00\x02\x02\x46"], TlsMode.NONE, ("looks like TLS", "popshell 127.0.0.1:P --tls implicit")),
+    ([(Act.TLS, b"* OK IMAP4rev1\r\n")], TlsMode.IMPLICIT, ("looks like IMAP", "popshell 127.0.0.1 tries 995")),
+    ([()], TlsMode.NONE, ("no greeting yet", "popshell 127.0.0.1:P --tls implicit", "No greeting within")),
+    ([Act.TLS, ()], TlsMode.IMPLICIT, ("TLS stands, but no greeting yet", "No greeting within")),
+    ([Act.CLOSE], TlsMode.IMPLICIT, ("closed instead of beginning TLS", "popshell 127.0.0.1:P --tls stls")),
+    ([b"+OK\r\n", b"-ERR unknown\r\n"], TlsMode.STLS, ("without it nothing is sent",)),
+]  # fmt: skip
+
+
+def test_a_wrong_mode_is_named_with_what_to_type(ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "HANG_TIME", 0.05)
+    monkeypatch.setattr(link, "GREETING_TIME", 0.2)
+
+    def check(script: Any, mode: TlsMode, said: tuple[str, ...]) -> None:
+        async def body() -> None:
+            heard: list[bytes] = []
+            async with playing(script, context(), heard=heard) as port:
+                shell, screen = shell_for(port, mode, ca=ca)
+                assert not await shell.connect()
+                for text in said:
+                    assert text.replace(":P ", f":{port} ") in screen.flat, screen.flat
+                assert not [line for line in heard if b"USER" in line or b"PASS" in line]
+
+        run(body())
+
+    each(WRONG_MODES, check)
+
+
+def test_capabilities_before_and_after_tls_and_login_are_held_against_each_other(ca: Path) -> None:
+    async def body() -> None:
+        server = mail_server(faults={"require_tls": True})
+        with serving(server) as (port, pem):
+            ca.write_text(pem)
+            shell, screen = shell_for(port, TlsMode.NONE, ca=ca)
+            assert await shell.connect()
+            for line in ("CAPA", "STLS", "CAPA"):
+                screen.forget()
+                await shell.run(line)
+            assert "new USER, SASL; gone STLS" in screen.flat
+            await shell.run("QUIT")
+
+    run(body())
