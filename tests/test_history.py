@@ -164,6 +164,16 @@ def test_suggestion_is_the_newest_that_goes_on() -> None:
     assert suggested("s", ["STAT"]) is None
 
 
+def test_what_failed_is_not_suggested() -> None:
+    memory = InMemoryHistory()
+    for text in ("STAT", "STTA"):
+        memory.append_string(text)
+    for failed, wanted in ((set(), "TA"), ({"STTA"}, "AT")):
+        found = RecentSuggest(failed).get_suggestion(Buffer(history=memory), Document("ST"))
+        assert found is not None
+        assert found.text == wanted
+
+
 def test_suggestion_looks_at_the_newest_only() -> None:
     assert suggested("OLD", ["OLDEST", *["NOOP"] * LOOK_BACK]) is None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import CLOSE, LOCAL, LOCKED, REMOTE, FakeScreen, Stage, cancelled, run, turns, until
+from stage import CATALOG, CLOSE, LOCAL, LOCKED, REMOTE, FakeScreen, Stage, cancelled, run, turns, until
 from support import each, plain, practice_server
 
 from popshell.protocol.commands import COMMANDS, Context, State
@@ -511,6 +511,25 @@ def test_why_shows_the_words_of_the_practice_server_and_its_only_cause() -> None
         shown = " ".join((await real.run(":why")).split())
         assert "-ERR ••••, failed." in shown, "a real server may repeat a secret"
         assert ".." not in shown
+
+    run(go())
+
+
+def test_what_a_new_connection_and_a_login_done_are_called() -> None:
+    """`:connect` is no lost line; `:apop` after the login says where one is, and asks for nothing."""
+
+    async def go() -> None:
+        stage = Stage()
+        await stage.log_in(":connect")
+        assert "The connection so far is closed" in stage.screen.flat
+        assert CATALOG.words("en")("diagram.lost") not in stage.text
+        await stage.run("USER learner", "PASS secret", ":apop learner")
+        assert "You are in TRANSACTION, and APOP logs in from AUTHORIZATION only." in stage.screen.flat
+        assert stage.screen.asked == []
+        await stage.run("DELE 1")
+        stage.screen.answers = ["n"]
+        await stage.run(":quit")
+        assert "Message 1 is marked and stays in the maildrop" in stage.screen.asked[-1]
 
     run(go())
 

@@ -63,6 +63,8 @@ class Display:
         self._place = ""
         #: the line whose reply is shown as it comes, and how many lines of its content are shown
         self._begun: tuple[CommandLine, int] | None = None
+        #: what was last said to be missing of a reply
+        self._lack = ""
 
     def heard(self, event: ShellEvent) -> None:
         shell = self._shell
@@ -277,7 +279,7 @@ class Display:
         text = words("shell.clock" if event.limit is not None else "shell.clock-short", **facts)
         if due is not None and due.octets and event.silent >= link.HANG_TIME:
             text += words("shell.clock-silent", silent=event.silent)
-        if self._shell.screen.interactive:
+        elif self._shell.screen.interactive:
             text += words("shell.clock-leave")
         self._shell.screen.clock([("note", text)], event.seconds)
 
@@ -290,14 +292,15 @@ class Display:
         facts |= {"again": shell.again, "place": shell.endpoint.label if shell.endpoint else ""}
         if event.rate is not None:
             shell.screen.waiting(shell.words("shell.waiting-slow", **facts))
-        elif event.first or event.hangs:
-            shell.screen.waiting(shell.words(f"shell.{hang.lack(due, tls)}", **facts))
+        elif event.first or (event.hangs and hang.lack(due, tls) != self._lack):
+            self._lack = hang.lack(due, tls)
+            shell.screen.waiting(shell.words(f"shell.{self._lack}", **facts))
         if event.hangs:
             # A status line may end in a part of a secret, which no mask would find.
             last = shell.words("shell.hang-last", tail=hang.tail(due)) if due.content and due.tail else ""
             text = shell.words("shell.hang", silent=event.silent, missing=hang.missing(due))
             choices = shell.words("shell.hang-choices") if shell.screen.interactive else ""
-            shell.screen.waiting(" ".join(filter(None, (text, last, choices))))
+            shell.screen.waiting("\n".join(filter(None, (text, last, choices))))
 
     # -- ends ----------------------------------------------------------------------------------------------------------
 
