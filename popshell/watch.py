@@ -13,14 +13,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from popshell.arguments import Arguments
-from popshell.net.address import Destination, TlsMode, text_of
+from popshell.net.address import Destination, TlsMode, is_loopback_name, text_of
 from popshell.net.client import Deadlines, Target
 from popshell.net.relay import Answered, LeftOpen, Said, Unreadable
 from popshell.net.relaying import Ended, Failed, RelayListener, RelaySession, SessionEvent
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.line import CommandLine
-from popshell.protocol.records import Exchange
+from popshell.protocol.records import JSON_VERSIONS, Exchange
 from popshell.serve import Stop, listen, log_of, say, until_stopped
 from popshell.session import Endpoint, Step
 from popshell.ui import events
@@ -55,7 +55,8 @@ async def watch(destination: Destination, arguments: Arguments, config: Config, 
         raise AssertionError  # nothing is typed
 
     with log_of(arguments, words) as log:
-        watcher = _Watcher(lambda: _View(catalog, screen, dial, options), target, log, stop)
+        version = int(arguments.json or JSON_VERSIONS[-1])
+        watcher = _Watcher(lambda: _View(catalog, screen, dial, options), target, log, version, stop)
         listener = RelayListener(target, watcher.heard, catalog.replies("en"), deadlines)
 
         async def start() -> None:
@@ -85,7 +86,7 @@ def _introduction(target: Target, arguments: Arguments, bound: list[tuple[str, i
     for key, place in zip(("watch.place", "watch.place-tls"), bound, strict=False):
         yield words(key, place=text_of(place))
     yield words("watch.ca", path=str(arguments.ca_out)) if arguments.ca_out else words("watch.no-ca")
-    if clear:
+    if clear and not is_loopback_name(target.host):
         yield words("watch.clear")
 
 
@@ -124,10 +125,13 @@ class _View(Shell):
 class _Watcher:
     """Shows and records what sessions report."""
 
-    def __init__(self, new_view: Callable[[], _View], target: Target, log: TextIO | None, stop: Stop) -> None:
+    def __init__(
+        self, new_view: Callable[[], _View], target: Target, log: TextIO | None, version: int, stop: Stop
+    ) -> None:
         self._new_view = new_view
         self._target = target
         self._log = log
+        self._version = version
         self._stop = stop
         self._views: dict[RelaySession, _View] = {}
         self._shown: RelaySession | None = None  # the session that was shown last
@@ -160,7 +164,7 @@ class _Watcher:
             view = self._views[session] = self._new_view()
             view.subscribe(Display(view).heard)
             if self._log is not None:
-                view.keep(JsonRecords(self._log, words=view.net_words, before=session.number - 1))
+                view.keep(JsonRecords(self._log, self._version, words=view.net_words, before=session.number - 1))
             view.publish(events.Connecting())
         view = self._views[session]
         if session is not self._shown:
