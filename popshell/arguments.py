@@ -151,7 +151,7 @@ OPTIONS = (
     _option("--fetch", heading="check", commands=("check",)),
     _option("--wrong-login", heading="check", commands=("check",)),
     _option("--destructive", heading="check", commands=("check",)),
-    _option("--wait", heading="check", commands=("check",)),
+    _option("--wait", type=_seconds, metavar="SECONDS", heading="check", commands=("check",)),
     _option("--exec", metavar="COMMAND", heading="check", commands=("check",)),
     _option("--tap", heading="output", commands=("check",)),
     _option("--junit", metavar="FILE", heading="output", commands=("check", "run")),
@@ -239,7 +239,7 @@ class Arguments:
     fetch = False
     wrong_login = False
     destructive = False
-    wait = False
+    wait: float | None = None
     exec: str | None = None
     tap = False
     junit: str | None = None

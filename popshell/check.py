@@ -10,7 +10,7 @@ import json
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -50,8 +50,6 @@ OPTIONS: Mapping[str, str] = {
     "wrong-login": "--wrong-login",
     "marks": "--destructive",
     "destructive": "--destructive",
-    "wait": "--wait",
-    "login-delay": "--wait",
     "clear": "--tls stls / --tls none",
     "tls": "--tls stls / --tls implicit",
 }
@@ -113,8 +111,9 @@ def _examined(
         marks=everything,
         destructive=everything,
         wrong_logins=len(rows.row) if everything else int(arguments.wrong_login),
+        wait=arguments.wait or 0,
     )
-    wait: Callable[[int], None] | None = channels.pass_time if arguments.wait else None
+    wait = channels.pass_time
     ready = [first]
     results = play(rows.row, lambda: ready.pop() if ready else channels.connect(), account, allowed, wait)
     if not channels.octets:
@@ -150,8 +149,12 @@ def _write(
 
 def _option(result: Result) -> str | None:
     """The option that would show a row that was not seen; STLS is announced in clear text only."""
+    if result.verdict != "unseen":
+        return None
+    if result.reason in ("wait", "login-delay"):
+        return f"--wait {result.fact or result.row.longest_wait}"
     needs_clear = result.reason == "capability" and result.fact == "STLS"
-    return OPTIONS.get("clear" if needs_clear else result.reason) if result.verdict == "unseen" else None
+    return OPTIONS.get("clear" if needs_clear else result.reason)
 
 
 def _because(result: Result, own: Mapping[str, Mapping[str, str]]) -> str:

@@ -241,9 +241,12 @@ def transcript_lines(exchanges: list[Exchange], *, masked: bool = True, private:
     """The session as `C:`/`S:` lines, secrets masked, everything else filtered (sec-F2).
 
     Unmasked is for what no user typed, such as a dialogue of a lesson, and for a user who asked for it and agreed.
-    `private` is the remark that stands before the text of a message (sec-K4).
+    `private` is the remark that stands before the text of a message (sec-K4). Each further connection begins with
+    `@connect`, as in a script (docs/reference-scripts.md).
     """
-    for exchange in exchanges:
+    for number, exchange in enumerate(exchanges):
+        if number and exchange.is_greeting:
+            yield "@connect"
         sent = [f"C: {show(text, keep='')}" for text in exchange.sent_lines(masked=masked)]
         received = exchange.received_lines(masked=masked)
         status = len(exchange.steps)

@@ -9,8 +9,10 @@ import io
 import json
 import shlex
 import socket
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ from xml.etree import ElementTree
 
 import pytest
 from support import ROOT, each
+from terminal.driver import environment
 from test_conformance import FILE, KNOWN
 
 from popshell import cli
@@ -25,9 +28,10 @@ from popshell.check import OPTIONS
 from popshell.conformance.player import MISSED_BECAUSE, UNSEEN_BECAUSE, Allowed, play
 from popshell.conformance.session import Account
 from popshell.net.address import TlsMode
-from popshell.net.channel import Bounds, ChannelError, Channels
+from popshell.net.channel import Bounds, ChannelError, Channels, free_port
 from popshell.net.client import Target
 from popshell.reports import Case, junit, tap
+from popshell.script import STAGES
 
 CANARY = "canary-Kx81"
 Run = Callable[..., tuple[int, str, str]]
@@ -35,9 +39,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def run(*argv: str, stdin: bytes = b"") -> tuple[int, str, str]:
+    def run(*argv: str, stdin: bytes = b"", command: str = "check") -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = cli.run(["check", "--lang", "en", *argv])
+        code = cli.run([command, "--lang", "en", *argv])
         return (code, *capfd.readouterr())
 
     return run
@@ -114,6 +118,76 @@ def test_without_an_account_and_as_tap(tmp_path: Path, run: Run) -> None:
     assert not {line.split(" ")[0] for line in heard(log)} & {"PASS", "APOP", "RETR", "DELE"}
 
 
+def served(tmp_path: Path) -> Iterator[tuple[int, int, Path]]:
+    """A practice server on its own: clear port, TLS port, CA file."""
+    ca, clear, tls = tmp_path / "ca.pem", free_port(), free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "popshell",
+        "serve",
+        "--port",
+        str(clear),
+        "--tls-port",
+        str(tls),
+        "--ca-out",
+        str(ca),
+    ]
+    with subprocess.Popen(
+        [*command, "--account", f"learner:{CANARY}"], stdout=subprocess.PIPE, env=environment(tmp_path)
+    ) as it:
+        assert it.stdout is not None
+        it.stdout.readline()
+        it.stdout.readline()
+        try:
+            yield clear, tls, ca
+        finally:
+            it.terminate()
+
+
+def test_under_tls(tmp_path: Path, run: Run) -> None:
+    """By STLS, TLS first and what needs clear text after it without an account; TLS from the first octet."""
+    account = f"learner\n{CANARY}\n".encode()
+    with contextmanager(served)(tmp_path) as (clear, tls, ca):
+        common = ("--ca", str(ca), "--json")
+        code, out, _ = run(f"localhost:{clear}", "--tls", "stls", *common, stdin=account)
+        rows = {row["id"]: row for row in json.loads(out)["rows"]}
+        assert (code, json.loads(out)["tls"]) == (0, True)
+        verdicts = [rows[one]["verdict"] for one in ("2595-4-begins-tls", "2595-4-active-already", "1939-4-greeting")]
+        assert verdicts == ["met", "met", "met"]
+        assert rows["2595-4-capa"]["verdict"] == "met"
+        code, out, _ = run(f"localhost:{tls}", "--tls", "implicit", *common, stdin=account)
+        rows = {row["id"]: row for row in json.loads(out)["rows"]}
+        assert (code, json.loads(out)["tls"]) == (0, True)
+        assert rows["2595-4-begins-tls"]["option"] == OPTIONS["clear"]
+        script = tmp_path / "a.pop"
+        script.write_text("@tls\nC: USER {name}\nC: PASS {secret}\nS: …\nS: +OK*\nC: STLS\nS: -ERR*\n")
+        for argv, stage in (
+            ((f"localhost:{clear}", "--ca", str(ca)), ""),
+            ((f"localhost:{clear}", "--tls", "stls", "--ca", str(ca)), ""),
+            ((f"localhost:{tls}", "--tls", "implicit", "--ca", str(ca)), ""),
+            ((f"localhost:{tls}", "--tls", "implicit"), "tls"),
+            ((f"localhost:{tls}", "--tls", "stls", "--timeout", "0.5"), "tls"),
+            ((f"localhost:{clear}",), "tls"),
+        ):
+            assert run(str(script), *argv, stdin=account, command="run")[0] == STAGES[stage], argv
+
+
+def test_where_stls_is_refused_nothing_is_sent(run: Run) -> None:
+    said: list[bytes] = []
+
+    def refuses(line: socket.socket) -> None:
+        line.sendall(b"+OK\r\n")
+        while data := line.recv(4096):
+            said.append(data)
+            line.sendall(b"-ERR\r\n")
+
+    with fake(refuses) as port:
+        argv = (f"127.0.0.1:{port}", "--tls", "stls", "--timeout", "0.5")
+        code, out, _ = run(*argv, stdin=f"learner\n{CANARY}\n".encode())
+    assert (code, out, said) == (3, "", [b"STLS\r\n"])
+
+
 def test_options_are_named_for_reasons_that_there_are() -> None:
     assert OPTIONS.keys() <= {*UNSEEN_BECAUSE}
 
@@ -142,7 +216,11 @@ def test_what_was_started_is_stopped_with_its_children(tmp_path: Path, run: Run)
     code, out, _ = run("--exec", f"{program} {{port}} {child}", "--timeout", "0.5", "--json")
     assert (code, json.loads(out)["summary"]["MUST"]["met"] > 0) == (0, True)
     state = Path(f"/proc/{child.read_text()}/stat")
-    assert not state.exists() or state.read_text().split()[2] == "Z"
+    for _ in range(500):  # the signal is sent; the system takes its time
+        if not state.exists() or state.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.01)
+    raise AssertionError(state.read_text())
 
 
 def test_arguments_that_are_wrong_and_no_connection(tmp_path: Path, run: Run) -> None:

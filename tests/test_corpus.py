@@ -85,8 +85,8 @@ def masked(row: Any, lines: dict[str, tuple[str, str]]) -> Any:
 
 
 def transcript(text: str, *, practice: bool) -> list[str]:
-    """The lines of a transcript, without the words that may change."""
-    rows = ["#" if row.startswith("#") else row for row in text.split("\n")]
+    """The lines of a transcript, without the words that may change, and what begins a further connection today."""
+    rows = ["#" if row.startswith("#") else row for row in text.split("\n") if row != "@connect"]
     status = re.compile(r"(S: (?:\+OK|-ERR)(?: \[[A-Z/-]+\])?).*")
     return [status.sub(r"\1", row) for row in rows] if practice else rows
 

@@ -89,6 +89,9 @@ def test_a_transcript_is_a_script() -> None:
     assert SECRET not in text
     assert not (found := outcome(text, new_stamp=None)).stage, found
     assert outcome(text.replace("S: +OK 7", "S: +OK 8")).stage == "reply"
+    twice = "\n".join(transcript_lines([*rehearse(["QUIT"], world.server), *rehearse(["NOOP", "QUIT"], world.server)]))
+    assert twice.count("@connect") == 1
+    assert not (found := outcome(twice, new_stamp=None)).stage, found
 
 
 # -- what fails --------------------------------------------------------------------------------------------------------
@@ -295,6 +298,7 @@ def test_arguments_that_are_wrong(tmp_path: Path, run: Run) -> None:
             ((str(script), "127.0.0.1:1", "--user", "mei"), "password"),
             ((str(script), "127.0.0.1:1", "--password-fd", "4096"), "4096"),
             ((str(script), "smtp://a"), "smtp://a"),
+            ((str(script), "127.0.0.1:1", "--require-tls"), "--require-tls"),
             ((str(script), "--junit", str(tmp_path / "no" / "report")), "report"),
         ],
         refused,

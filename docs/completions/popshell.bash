@@ -29,6 +29,7 @@ _popshell() {
         --maildrop) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --account) return ;;
         --mechanisms) return ;;
+        --wait) return ;;
         --exec) return ;;
         --junit) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --format) return ;;

@@ -40,7 +40,7 @@ complete -c popshell -n 'not __fish_seen_subcommand_from learn serve watch check
 complete -c popshell -n '__fish_seen_subcommand_from check' -l fetch -d 'send RETR and TOP, too'
 complete -c popshell -n '__fish_seen_subcommand_from check' -l wrong-login -d 'make one wrong login'
 complete -c popshell -n '__fish_seen_subcommand_from check' -l destructive -d 'send everything, DELE and wrong logins included: for an account with mail that may be lost'
-complete -c popshell -n '__fish_seen_subcommand_from check' -l wait -d 'take the time that some rows need: LOGIN-DELAY, and up to two hours for autologout'
+complete -c popshell -n '__fish_seen_subcommand_from check' -l wait -x -d 'let so many seconds pass at a time where a row needs it: LOGIN-DELAY, or up to 3600 for autologout'
 complete -c popshell -n '__fish_seen_subcommand_from check' -l exec -x -d 'start this server instead of HOST, on a free port, and stop it at the end'
 complete -c popshell -n '__fish_seen_subcommand_from check' -l tap -d 'write the report as TAP'
 complete -c popshell -n '__fish_seen_subcommand_from check run' -l junit -r -F -d 'write the report into a file, as JUnit\'s XML'

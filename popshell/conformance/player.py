@@ -6,6 +6,7 @@ account is sent only where `Allowed` says so. Rows that leave a session as it wa
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
@@ -30,6 +31,8 @@ class Allowed(NamedTuple):
     destructive: bool = False
     #: how many wrong logins in all
     wrong_logins: int = 0
+    #: the longest wait at a time, in seconds
+    wait: float = math.inf
 
 
 class Result(NamedTuple):
@@ -166,7 +169,7 @@ class _Player:
             ("fetch", row.fetches and not allowed.fetch),
             ("marks", row.marks and not allowed.marks),
             ("destructive", row.destructive and not allowed.destructive),
-            ("wait", row.waits and self._wait is None),
+            ("wait", row.longest_wait > (allowed.wait if self._wait else 0)),
             ("account", row.names_account and self._account is None),
         ):
             if lacks:
@@ -257,7 +260,7 @@ class _Player:
     def _rest(self) -> None:
         """Let LOGIN-DELAY pass before a connection on which one logs in, but the first (RFC 2449 §6.5)."""
         if self._logged_in and self._delay:
-            if self._wait is None:
+            if self._wait is None or self._delay > self._allowed.wait:
                 raise _Unseen("login-delay", self._delay)
             self._wait(self._delay)
         self._logged_in = True

@@ -132,8 +132,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     destructive: bool = False
 
     @property
-    def waits(self) -> bool:
-        return any(step.wait for step in self.steps)
+    def longest_wait(self) -> int:
+        return max((step.wait for step in self.steps), default=0)
 
     @property
     def names_account(self) -> bool:
