@@ -23,6 +23,8 @@ _T = TypeVar("_T")
 _GRACE = 0.02
 #: A reply that is this slow, in octets a second, is given no more time.
 _SLOWEST = 1000
+#: So long is the peer's close_notify waited for, in seconds.
+_GOODBYE = 0.2
 #: From one try to the next while a server starts, in seconds.
 _AGAIN = 0.05
 
@@ -137,8 +139,13 @@ class Channels:
     def close(self) -> None:
         for channel in self._open:
             channel.close()
-        self.run(asyncio.sleep(0))
+        self.run(self._end())
         self._runner.close()
+
+    async def _end(self) -> None:
+        """Wait for TLS to say goodbye, no longer than the transports themselves do."""
+        for channel in self._open:
+            await channel.ended(2 * _GOODBYE)
 
 
 class Channel:
@@ -162,7 +169,9 @@ class Channel:
     async def open(self) -> None:
         """Connect; where STLS is demanded, give it, and have the greeting ready as if it came under TLS."""
         bounds, target = self._owner.bounds, self._owner.target._replace(tls=self._mode)
-        deadlines = Deadlines(min(bounds.reply, Deadlines().connect), min(bounds.reply, Deadlines().handshake))
+        deadlines = Deadlines(
+            min(bounds.reply, Deadlines().connect), min(bounds.reply, Deadlines().handshake), _GOODBYE
+        )
         self._transport = await connect(target, on_data=self._data, on_close=self._closed, deadlines=deadlines)
         self._restart()
         if self._mode is TlsMode.STLS:
@@ -212,6 +221,12 @@ class Channel:
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    async def ended(self, seconds: float) -> None:
+        """Wait until the connection has ended, so long at most."""
+        end = self._owner.now() + seconds
+        while self._transport is not None and not self._transport.closed and self._owner.now() < end:
+            await asyncio.sleep(0.005)
 
     def _restart(self) -> None:
         self._since, self._octets = self._owner.now(), 0

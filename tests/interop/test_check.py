@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from interop.cyrus import cyrus
-from interop.dovecot import dovecot
 from support import ROOT, SECRET
 from terminal.driver import environment
+
+from interop.cyrus import cyrus
+from interop.dovecot import dovecot
 
 PAGE = (ROOT / "docs" / "reference-check.md").read_text("utf-8")
 
