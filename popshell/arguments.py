@@ -82,8 +82,7 @@ class Option(NamedTuple):
     @property
     def usage(self) -> str:
         """As it is typed: `--tls implicit|stls|none`, `--ca FILE`, `--insecure`."""
-        value = self.settings.get("metavar") or "|".join(self.settings.get("choices", ()))
-        return f"{self.names[0]} {value}".rstrip()
+        return f"{self.names[0]}{self.shown_value}"
 
     @property
     def takes_value(self) -> bool:
