@@ -191,13 +191,17 @@ class Catalog:
     def maildrop_files(self, name: str) -> list[tuple[str, bytes]]:
         """The `.eml` files of a maildrop. Raises FileNotFoundError, and Refused."""
         folder = f"maildrops/{name}"
-        for root in self.roots:
-            names = names_in(root, folder)
-            if names is not None:
-                mails = (mail for mail in names if mail.endswith(".eml") and not mail.startswith("."))
-                read = ((mail, read_file(root, f"{folder}/{mail}")) for mail in mails)
-                return [(mail, data) for mail, data in read if data is not None]
-        raise FileNotFoundError(name)
+
+        def load() -> list[tuple[str, bytes]]:
+            for root in self.roots:
+                names = names_in(root, folder)
+                if names is not None:
+                    mails = (mail for mail in names if mail.endswith(".eml") and not mail.startswith("."))
+                    read = ((mail, read_file(root, f"{folder}/{mail}")) for mail in mails)
+                    return [(mail, data) for mail, data in read if data is not None]
+            raise FileNotFoundError(name)
+
+        return self._once(("maildrop", name), load)
 
     def _once(self, key: tuple[str, str], load: Callable[[], _T]) -> _T:
         if key not in self._cache:
