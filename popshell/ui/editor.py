@@ -21,7 +21,7 @@ from prompt_toolkit.application.run_in_terminal import run_in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.history import History, InMemoryHistory
+from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.controls import BufferControl
@@ -36,7 +36,7 @@ from popshell.ui import layout, terminal, theme
 from popshell.ui.completer import Known, ShellCompleter
 from popshell.ui.events import Replied, ShellEvent
 from popshell.ui.front import Front, Stopped, Typed
-from popshell.ui.history import MemoryHistory, RecentSuggest, ShellHistory
+from popshell.ui.history import RecentSuggest, ShellHistory
 from popshell.ui.layout import Line, Look
 from popshell.ui.prompt import Mask, ShellLexer, Toolbar, Typing, formatted, hint, prompt_line
 from popshell.ui.screen import ClockOut, Screen
@@ -81,7 +81,7 @@ class Editor:
         self,
         shell: Shell,
         catalog: Catalog,
-        history: Callable[[], Path] | None,
+        history: Callable[[], Path],
         name: str = "",
         vi: bool = False,
         keys: Mapping[str, str] = MappingProxyType({}),
@@ -102,7 +102,7 @@ class Editor:
             completer=ShellCompleter(lambda: self._known(name), catalog),
             complete_while_typing=False,
             complete_style=CompleteStyle.COLUMN,
-            history=self._history(history),
+            history=ShellHistory(history, self._typing.has_secret, self._unkept),
             auto_suggest=RecentSuggest(self._failed),
             enable_history_search=False,
             bottom_toolbar=self._draw_toolbar,
@@ -303,13 +303,6 @@ class Editor:
             shell.metas,
             shell.connections,
             tuple(usage for usage, _ in shell.connect_options),
-        )
-
-    def _history(self, where: Callable[[], Path] | None) -> History:
-        return (
-            ShellHistory(where, self._typing.has_secret, self._unkept)
-            if where is not None
-            else MemoryHistory(self._typing.has_secret)
         )
 
     def _unkept(self, path: Path, reason: str) -> None:

@@ -113,19 +113,11 @@ class Overdue(NamedTuple):
     due: Due | None
     limit: int | None = None
 
-    @property
-    def late(self) -> bool:
-        return True
-
 
 class TlsStarted(NamedTuple):
     """TLS is on; `facts` are what `:tls` shows."""
 
     facts: dict[str, object]
-
-    @property
-    def late(self) -> bool:
-        return True
 
 
 class Unanswered(NamedTuple):
@@ -147,10 +139,6 @@ class Ended(NamedTuple):
     quit_sent: bool = False
 
     @property
-    def late(self) -> bool:
-        return True
-
-    @property
     def by(self) -> str:
         """Who closed it: `server`, `client` (this side) or `network`."""
         if self.how not in (End.QUIT, End.LOST, End.AUTOLOGOUT):
@@ -164,10 +152,6 @@ class Finished(NamedTuple):
 
     before: State
 
-    @property
-    def late(self) -> bool:
-        return True
-
 
 class Failed(NamedTuple):
     """A connection could not be opened, or what was wanted of it could not be had."""
@@ -175,6 +159,8 @@ class Failed(NamedTuple):
     error: ConnectError
 
 
+#: Events that come late whatever they say.
+ALWAYS_LATE = (Overdue, TlsStarted, Ended, Finished)
 ShellEvent = (
     Connecting
     | Step

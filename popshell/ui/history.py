@@ -13,7 +13,7 @@ from pathlib import Path
 from prompt_toolkit.auto_suggest import AutoSuggest, Suggestion
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import FileHistory, InMemoryHistory
+from prompt_toolkit.history import FileHistory
 
 #: How much of an old history is read, in octets, and how many entries a suggestion looks at: a key must stay cheap.
 TAIL = 64 * 1024
@@ -132,15 +132,3 @@ class RecentSuggest(AutoSuggest):
             if entry.startswith(text) and "\n" not in entry and entry != text and entry not in self._failed:
                 return Suggestion(entry[len(text) :])
         return None
-
-
-class MemoryHistory(InMemoryHistory):
-    """History of this run only, without any secret."""
-
-    def __init__(self, is_secret: Callable[[str], bool]) -> None:
-        super().__init__()
-        self._is_secret = is_secret
-
-    def append_string(self, string: str) -> None:
-        if not self._is_secret(string):
-            super().append_string(string)

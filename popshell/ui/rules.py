@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, NamedTuple
 
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, Content
@@ -93,16 +94,13 @@ def status_spans(line: str) -> Spans:
     return spans
 
 
-def listing_spans(line: str) -> Spans:
-    """A scan listing (RFC 1939 §5): message-number and octets."""
-    match = re.match(LISTING, line)
-    return [Span(*match.span("number"), "number"), Span(*match.span("octets"), "number")] if match else []
-
-
-def uid_spans(line: str) -> Spans:
-    """A unique-id listing (RFC 1939 §7): message-number and unique-id."""
-    match = re.match(UIDS, line)
-    return [Span(*match.span("number"), "number"), Span(*match.span("uid"), "uid")] if match else []
+def _row_spans(pattern: str, line: str) -> Spans:
+    """A row of a listing (RFC 1939 §5, §7): message-number, and octets or unique-id."""
+    match = re.match(pattern, line)
+    if match is None:
+        return []
+    second = "uid" if "uid" in match.groupdict() else "number"
+    return [Span(*match.span(1), "number"), Span(*match.span(2), second)]
 
 
 def capability_spans(line: str) -> Spans:
@@ -124,16 +122,12 @@ def header_spans(line: str) -> Spans:
     return [Span(*match.span("name"), "header-name"), Span(*match.span("value"), "header-value")]
 
 
-def _no_spans(line: str) -> Spans:
-    return []
-
-
 _BODY_RULES: Mapping[BodyKind, Callable[[str], Spans]] = {
-    "listing": listing_spans,
-    "uids": uid_spans,
+    "listing": partial(_row_spans, LISTING),
+    "uids": partial(_row_spans, UIDS),
     "capabilities": capability_spans,
-    "mail": _no_spans,
-    "text": _no_spans,
+    "mail": lambda line: [],
+    "text": lambda line: [],
 }
 
 

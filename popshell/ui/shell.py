@@ -211,7 +211,7 @@ class Shell:
 
     def publish(self, event: ShellEvent) -> None:
         """Hand an event to all subscribers: at once, or above the line being typed if it was not waited for."""
-        if getattr(event, "late", False):
+        if isinstance(event, events.ALWAYS_LATE) or getattr(event, "late", False):
             self.screen.interrupt(lambda: self._hand_out(event))
         else:
             self._hand_out(event)

@@ -45,7 +45,7 @@ def test_session_in_a_window_of_any_size(size: tuple[int, int], tmux: Callable[.
     shell.wait("▸ :quit")
     sound(shell.scroll())
     shell.press("Enter")
-    shell.wait(lambda scroll: re.search(r"to\s+leave:", scroll))
+    shell.wait(lambda scroll: re.search(r"without\s+erasing:", scroll))
     shell.type("y\r")
     shell.until(lambda: not shell.alive(), shell.screen)
 
