@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, tuple[Place, ...]] = MappingProxyType(
         "learn": (Place("lesson", "LESSON", "which-lesson"),),
         "serve": (),
         "watch": (Place("address", "HOST", "which-host", True),),
+        "ping": (Place("address", "HOST", "which-host", True),),
         "check": (Place("address", "HOST", "which-host"),),
         "run": (Place("scripts", "FILE", "scripts", True, several=True),),
         "explain": (Place("log", "FILE", "log-file", True),),
@@ -101,7 +102,7 @@ class Option(NamedTuple):
 
 
 _FLAG = MappingProxyType({"action": "store_true"})
-_CONNECTS = ("HOST", "watch", "learn", "", "check", "run")  # without a HOST they hold for `:connect HOST`
+_CONNECTS = ("HOST", "watch", "learn", "", "check", "run", "ping")  # without a HOST they hold for `:connect HOST`
 _LOGS_IN = ("HOST", "", "check", "run")
 _PRACTICE = ("serve", "", "run")
 _LISTENS = ("serve", "watch")

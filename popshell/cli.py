@@ -163,6 +163,10 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
         return new_lesson(own or Path("lessons"), arguments.name, words)
     if command == "learn" and own and not os.path.lexists(own / "course.toml"):
         raise Usage(words("cli.no-course", path=str(own)))
+    if command == "ping":
+        from popshell.ping import ping
+
+        return ping(arguments, config, words)
     if command == "check":
         from popshell.check import check
 

@@ -19,7 +19,7 @@ from popshell.visible import show, width
 from popshell.words import LANGUAGES
 
 #: The program's commands (arguments.py has their parsers): no connection may be named like one.
-SUBCOMMANDS = ("learn", "serve", "watch", "check", "run", "explain", "lint", "config", "lesson")
+SUBCOMMANDS = ("learn", "serve", "watch", "ping", "check", "run", "explain", "lint", "config", "lesson")
 #: What `editing = "..."` can be.
 EDITING = ("emacs", "vi")
 NOTES = ("auto", "full", "brief", "off")

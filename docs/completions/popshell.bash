@@ -4,7 +4,7 @@ _popshell() {
     COMPREPLY=()
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
-            learn|serve|watch|check|run|explain|lint|config|lesson) command=$word; break ;;
+            learn|serve|watch|ping|check|run|explain|lint|config|lesson) command=$word; break ;;
         esac
     done
     case $prev in
@@ -45,6 +45,7 @@ _popshell() {
             learn) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             serve) COMPREPLY=($(compgen -W '--port --tls-port --ca-out --host --lan --surrogates --maildrop --account --require-tls --mechanisms --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             watch) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --listen --tls-port --ca-out --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            ping) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             check) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --user --password-command --password-fd --fetch --wrong-login --destructive --wait --exec --tap --junit --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             run) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --user --password-command --password-fd --maildrop --account --require-tls --mechanisms --junit --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             explain) COMPREPLY=($(compgen -W '--format --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
@@ -54,7 +55,7 @@ _popshell() {
             *) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --password-command --password-fd --token-command --maildrop --account --require-tls --mechanisms --plain --ascii --json --log --send --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
         esac
     elif [[ -z $command ]]; then
-        word='learn serve watch check run explain lint config lesson '$(popshell config connections 2>/dev/null)
+        word='learn serve watch ping check run explain lint config lesson '$(popshell config connections 2>/dev/null)
         COMPREPLY=($(compgen -W "$word" -- "$cur"))
     elif [[ $command == lint ]]; then
         COMPREPLY=($(compgen -d -- "$cur"))
