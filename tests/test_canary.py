@@ -91,6 +91,7 @@ WAYS_IN = {
         for word in [
             *("PAS ", "PASS", "PASSS ", "pssa ", "PASSWORD ", "pass:", "PASS\u3000", "\uff30\uff21\uff33\uff33 "),
             *("LOGIN mei ", "a1 LOGIN mei ", "AUTHINFO ", "USER mei ", "user mei  ", "APO mei ", "AUTHENTICATE PLAIN "),
+            *("C: PASS ", "> PASS ", "pass=", "PASS,", ":login mei ", "::PASS ", "pw "),
         ]
     },
     "AUHT": WayIn((f"AUHT PLAIN {plain('mei', CANARY)}",)),

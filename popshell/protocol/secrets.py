@@ -43,9 +43,11 @@ CANCEL = "*"
 _LOGINS = tuple(spec for spec in COMMANDS.values() if any(p.kind in (Kind.SECRET, Kind.DIGEST) for p in spec.params))
 _BEFORE_LOGIN = frozenset(spec.must_follow for spec in _LOGINS if spec.must_follow)
 #: Words with which other protocols log in; what follows them holds a secret in any state.
-_FOREIGN_LOGINS = ("LOGIN", "AUTHENTICATE", "AUTHINFO", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE", "PWD")
+_FOREIGN_LOGINS = ("LOGIN", "AUTHENTICATE", "AUTHINFO", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE", "PWD", "PW")
 #: The longest keyword (RFC 1939 §3): a longer word is none, and may be the secret itself.
 _LONGEST_KEYWORD = 4
+#: What may stand around a secret, and be no part of it.
+_AROUND = " \t:=,;\"'<>"
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
 _IN_ADDRESS = re.compile(r"(?<=:)(?!//)[^:@/\s]+(?=@)")
 #: The value of an option that there is not: `--password=x`.
@@ -88,9 +90,10 @@ def takes_secret(spec: CommandSpec) -> bool:
 
 
 def _foreign_login(text: str, start: int) -> int | None:
-    """Where a login word of another protocol ends: the first word, or the second after a tag; None if there is none."""
+    """Where a login word of another protocol ends: the first word, or the second after a tag, or PASS after `C:`."""
     for match in re.finditer(r"[^ \t]+", text[start:]):
-        if _plain_width(match[0]).upper() in _FOREIGN_LOGINS:
+        word = _plain_width(match[0]).upper()
+        if word in _FOREIGN_LOGINS or (word == "PASS" and match.start() > 0):
             return start + match.end()
         if match.start() > 0:
             break
@@ -216,10 +219,10 @@ def _line_start(text: str) -> int:
     """Where a line of POP3 begins in a meta command: after its name, or after a colon that was typed by habit."""
     if not text.startswith(":"):
         return 0
-    rest = text[1:].lstrip()
+    rest = re.sub(r"^[:\s]+", "", text)
     words = rest.split()
     word = words[0] if words else ""
-    pop3 = word.upper() in COMMANDS and not _names_mechanism(words)
+    pop3 = word.upper() in (*COMMANDS, *_FOREIGN_LOGINS) and not _names_mechanism(words)
     return len(text) - len(rest if pop3 else rest[len(word) :].lstrip())
 
 
@@ -270,8 +273,14 @@ def secrets_in(word: str, param: Param | None = None) -> tuple[str, ...]:
     if word in ("", CANCEL):
         return ()
     plain = param is not None and param.kind in (Kind.SECRET, Kind.DIGEST)
-    found = (word,) if plain else (word, *hidden_in_base64(word))
-    parts = (part for text in found for part in (text.strip().lstrip(":="), *text.split()[-1:]) if len(part) > 2)
+    last = word.split()[-1:]
+    found = [word, *([] if plain else (text for part in (word, *last) for text in hidden_in_base64(part)))]
+    parts = (
+        part
+        for text in found
+        for part in (text.lstrip(_AROUND).rstrip(_AROUND.replace("=", "")), *text.split()[-1:])
+        if len(part) > 2
+    )
     return tuple(dict.fromkeys((*found, *parts)))
 
 
