@@ -67,6 +67,7 @@ def test_json() -> None:
     assert [row["command"]["line"] for row in rows[2:4]] == ["USER learner", "PASS \u2022\u2022\u2022\u2022"]
     assert rows[4]["lines"][0] == "1 557"
     assert rows[5]["lines"] == 6, "of mail, how many lines"
+    assert rows[5]["received"] == ["+OK top of message follows\r\n"], "and nothing of its text"
     assert rows[-1] | {"time": ""} == {
         "time": "",
         "session": 1,

@@ -182,7 +182,7 @@ def _mail_lines(exchange: Exchange) -> int:
 def _json(exchange: Exchange) -> dict[str, Any]:
     """The published form of an exchange, without its version; of mail only how many lines it had."""
     row = exchange.to_json()
-    del row["version"]
+    del row["version"], row["type"]
     if mail := _mail_lines(exchange):
-        row["lines"] = mail
+        row |= {"lines": mail, "received": row["received"][:1]}
     return row
