@@ -174,17 +174,14 @@ class _Watcher:
 
     def _show(self, session: RelaySession, view: _View, event: SessionEvent) -> None:
         match event:
-            case Step(what=what, facts=facts):
+            case Step(what=what):
                 view.publish(event)
                 if what == "connected":
-                    insecure = self._target.insecure
-                    view.publish(
-                        events.Connected(Endpoint(_place(event), practice=False, loopback=False, insecure=insecure))
-                    )
-                elif what == "tls":
-                    if self._target.tls is TlsMode.STLS:
-                        view.say("watch.stls")
-                    view.publish(events.TlsStarted(dict(facts)))
+                    where = text_of((event.address or event.host, event.port))
+                    endpoint = Endpoint(where, practice=False, loopback=False, insecure=self._target.insecure)
+                    view.publish(events.Connected(endpoint))
+                elif what == "tls" and self._target.tls is TlsMode.STLS:
+                    view.say("watch.stls")
             case Said(line=line, cancels=cancels):
                 view.publish(events.Sent(line, cancels))
             case Answered(event=Challenge() as challenge):
@@ -229,7 +226,3 @@ class _Watcher:
 def _name(view: _View, command: CommandLine | None) -> str:
     """What is waited for: a command, or the greeting."""
     return show(command.name if command else view.words("problem.greeting"), keep="")
-
-
-def _place(step: Step) -> str:
-    return text_of((step.address or step.host, step.port))
