@@ -44,6 +44,7 @@ TABLE: tuple[tuple[tuple[str, ...], dict[str, dict[str, object]]], ...] = (
     (("C: STAT  S: +OK 2 320", "C: LIST  S: +OK", "S: 1\\t120", "S: 2 200", "S: ."),
      {"rows": {"command": "LIST", "count": 1, "row": "1\\t120"}}),
     (("C: LIST  S: +OK", "S: ", "S: 1 120", "S: ."), {"rows": {"command": "LIST", "count": 1, "row": ""}}),
+    (("C: LIST  S: +OK", "S: 1 10", "S: 1 20", "S: ."), {"row-repeats": {"command": "LIST", "msg": 1}}),
     (("C: UIDL  S: +OK", "S: 1 " + "u" * 71, "S: ."), {"uid-grammar": {"msg": "1"}}),
     (("C: UIDL  S: +OK", "S: 1 ", "S: 2 b", "S: ."),
      {"uid-grammar": {"msg": "1"}}),

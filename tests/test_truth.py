@@ -67,6 +67,8 @@ ROWS: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], tuple[str, ..
      ("1024 octets for message 1; 17 came", "Usual causes"), ()),
     ({"LIST": f"+OK\r\n{SIZE}"}, (*IN, "LIST"), ("PopShell's own", "200,000"), ("honest",)),
     ({"LANG": "+OK"}, ("LANG en",), ("names no language",), ("texts are in .", "one a line")),
+    ({"LIST": "+OK|1 10|1 20|2 5|."}, (*IN, "LIST"), ("more than one row for message 1",), ("2 messages",)),
+    ({"QUIT": "+OK bye"}, (*IN, "QUIT"), ("waiting for the server to close",), ("TLS being started",)),
     # no indicator
     ({"LIST": "+ERR no", "NOOP": "+OK"}, (*IN, "LIST", "NOOP"), ("no status indicator", "resembles -ERR", "C: NOOP"),
      ("not POP3", "line lost")),
@@ -104,7 +106,7 @@ def shown(answers: dict[str, str], typed: tuple[str, ...], language: str) -> str
     script: dict[str, Any] = {key: octets(answer) for key, answer in {**OK, **answers}.items()}
     place = PLACE._replace(stls=True) if "stls" in answers else PLACE
     greeting = script.get("", octets(GREETING))
-    stage = Stage(place=place, script=script, greeting=greeting, options=Options(language=language))
+    stage = Stage(place=place, script=script, greeting=greeting, options=Options(language=language, yes=True))
 
     async def go() -> None:
         await stage.shell.connect()

@@ -199,6 +199,17 @@ def _unreadable(exchange: Exchange, memory: Memory) -> Facts | None:
     return {"command": exchange.name, "count": len(bad), "row": show(bad[0][:60], keep="")} if bad else None
 
 
+def _row_repeats(exchange: Exchange, memory: Memory) -> Facts | None:
+    seen: set[int] = set()
+    for row in _rows(exchange):
+        if _ROW[exchange.name].fullmatch(row):
+            number = int(row.split(b" ", 1)[0])
+            if number in seen:
+                return {"command": exchange.name, "msg": number}
+            seen.add(number)
+    return None
+
+
 def _uid_grammar(exchange: Exchange, memory: Memory) -> Facts | None:
     rows = _rows(exchange) if _content(exchange) is not None else [_text(exchange).encode("utf-8", "surrogateescape")]
     for row in rows:
@@ -413,6 +424,7 @@ NOTICES = (
     Entry("uidl-count", ("UIDL",), _count),
     Entry("sum", ("STAT", "LIST"), _sum),
     Entry("rows", _LISTS, _unreadable),
+    Entry("row-repeats", _LISTS, _row_repeats),
     Entry("uid-grammar", ("UIDL",), _uid_grammar),
     Entry("uid-repeats", ("UIDL",), _uid_repeats),
     Entry("no-numbers", ("STAT", *_LISTS), _no_numbers),
