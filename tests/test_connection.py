@@ -614,7 +614,7 @@ class TestQuestions:
         connection = Connection(5.0)
         due = connection.due()
         assert due is not None
-        assert (due.command, due.since, due.octets, due.bare_lf_dot) == (None, 5.0, 0, False)
+        assert (due.command, due.since, due.octets, due.content, due.tail) == (None, 5.0, 0, False, b"")
         connection.received(b"+OK\r\n")
         assert connection.due() is None
         connection.sent(b"RETR 1\r\n", 7.0)
@@ -622,19 +622,19 @@ class TestQuestions:
         due = connection.due()
         assert due is not None
         assert due.command is not None
-        assert (due.command.name, due.since, due.octets, due.lines, due.bare_lf_dot) == ("RETR", 7.0, 10, 2, False)
+        assert (due.command.name, due.since, due.octets, due.lines, due.content) == ("RETR", 7.0, 10, 2, True)
         for end in (b".\n", b"x\n.\r\n"):
             connection.received(end)
             due = connection.due()
             assert due is not None
-            assert due.bare_lf_dot
+            assert due.tail.endswith(end)
         connection.received(b"\r\n.\r\n")
         assert connection.due() is None
         connection.sent(b"RETR 2\r\n", 8.0)
         connection.received(b"+OK\r\n.\n")
         due = connection.due()
         assert due is not None
-        assert due.bare_lf_dot, "of an empty content, too"
+        assert (due.content, due.tail) == (True, b".\n"), "of an empty content, too"
 
     def test_due_waits_for_nobody_while_challenged(self) -> None:
         connection = Connection()

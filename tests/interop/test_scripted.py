@@ -281,7 +281,7 @@ ROWS = (
         (OK, OK, OK, (OK + b"Subject: x\n\nbody\n.\n",)),
         (*LOGIN, "RETR 1"),
         ("greeting +OK", "USER +OK", "PASS +OK"),
-        check=lambda talk: talk.connection.due().bare_lf_dot,  # type: ignore[union-attr]
+        check=lambda talk: talk.connection.due().tail.endswith(b".\n"),  # type: ignore[union-attr]
     ),
     Row(
         "NUL and eight bits",
