@@ -58,10 +58,13 @@ def _rows(shell: Shell) -> Iterator[str]:
 
 def _life(record: Mapping[str, Any]) -> str:
     """`2026-01-01T00:00:00.000Z connected pop.example.org [192.0.2.1]:995`."""
-    place = f"{record['host']} [{record['address'] or '?'}]:{record['port']}" if record["host"] else ""
-    facts = {**(record["tls"] or {}), **{name: record[name] for name in ("by", "how") if record[name]}}
+    place = (
+        f"{record['host']} [{record['address'] or ''}]:{record['port']}".replace(" []", "") if record["host"] else ""
+    )
+    facts = {**(record["tls"] or {}), **{name: record[name] for name in ("by", "how", "seconds") if record[name]}}
+    facts["addresses"] = " ".join(record["addresses"]) if record["addresses"] else None
     error = f"({record['error']['code']}) {record['error']['text']}" if record["error"] else ""
-    told = (f"{name}={value}" for name, value in facts.items() if isinstance(value, str))
+    told = (f"{name}={value}" for name, value in facts.items() if isinstance(value, str | float))
     return " ".join(filter(None, (record["time"], record["event"], place, *told, error)))
 
 
