@@ -36,7 +36,6 @@ message; texts that a peer or a certificate chose are among them, so they are sh
 | `ca-file-unreadable` | the file of `--ca` cannot be read | `path`, `reason` |
 | `ca-file-no-certificate` | there is no certificate in it | `path` |
 | `stls-injection` | octets in clear text after the `+OK` to STLS (sec-T2) | `octets` |
-| `unasked-before-tls` | TLS is demanded, and a line came before it that was not asked for | |
 | `port-in-use` | the listener's port is taken | |
 | `port-forbidden` | ports below 1024 need a privilege that we lack | |
 | `cannot-listen` | any other reason why the port cannot be had | `reason` |

@@ -104,8 +104,13 @@ class Terminal:
 
         def up() -> bool:
             self.type("\x1b[A")
-            self.pause()
-            return f"▸ {entry}" in self.screen()
+            end = time.monotonic() + 0.5
+            while time.monotonic() < end:
+                self.pause()
+                if f"▸ {entry}" in self.screen():
+                    return True
+            self.type("\x1b[B")  # an entry before it may have come instead
+            return False
 
         self.until(up, lambda: f"{entry!r} is not remembered:\n{self.screen()}")
 
