@@ -336,7 +336,7 @@ def parser(command: str, words: Words, objection: str = "cli.bad-arguments") -> 
     from popshell.helptext import make_parser
 
     def fail(reason: str) -> NoReturn:
-        raise Usage(words(objection, reason=reason), command)
+        raise Usage(words(objection, reason=reason, called=f"popshell {command}".rstrip()), command)
 
     made = make_parser(command, synopsis(command), "\n".join(_epilog(command, words)), words, fail)
     places = made.add_argument_group(words("cli.arguments"))

@@ -145,7 +145,7 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
         raise Usage(words("cli.no-lessons", path=str(own)))
     for port in (arguments.port, arguments.tls_port, arguments.listen):
         if not 0 <= (port or 0) <= 65535:
-            raise Usage(words("cli.bad-port-number", port=port))
+            raise Usage(words("cli.bad-port-number", port=port), arguments.command)
     command = arguments.command
     if command == "config":
         sys.stdout.write(show_config(config, arguments.what, words))

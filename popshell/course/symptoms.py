@@ -164,7 +164,7 @@ def refusal(exchanges: Sequence[Exchange]) -> int | None:
             continue
         problem, before = exchanges[at].problem, exchanges[at - 1] if at else None
         silent = problem is not None and problem.code in ("no-reply", "cut") and not exchanges[at].received
-        if silent and before is not None and _refused(before) and before.response is not None:
+        if silent and before is not None and before.response is not None and not before.response.ok:
             continue
         return at
     return None

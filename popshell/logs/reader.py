@@ -309,11 +309,17 @@ class _Marked:
             record = None
         if not isinstance(record, dict):
             return self._say(line.number, TOOL, "noise", text=line.text)
+        if record.get("type") == "connection":
+            what, by = record.get("event"), record.get("by")
+            kind = "begin" if what == "connected" else "closed" if by in ("server", "network") else "noise"
+            error = record["error"] if isinstance(record.get("error"), dict) else {}
+            told = (what, record.get("host"), record.get("port"), record.get("how"), error.get("code"))
+            return self._say(line.number, TOOL, kind, text=" ".join(str(one) for one in told if one))
         command, status = record.get("command"), record.get("status")
         if isinstance(command, dict) and isinstance(command.get("line"), str):
             self._say(line.number, CLIENT, "data", octets(command["line"].replace("\n", " ")) + b"\r\n")
-            for _ in record["challenges"] if isinstance(record.get("challenges"), list) else ():
-                self._say(line.number, SERVER, "data", b"+ \r\n")
+            for challenge in record["challenges"] if isinstance(record.get("challenges"), list) else ():
+                self._say(line.number, SERVER, "data", b"+ " + octets(str(challenge).replace("\n", " ")) + b"\r\n")
                 self._say(line.number, CLIENT, "hidden")
         if isinstance(status, str):
             code = f"[{record['code']}] " if isinstance(record.get("code"), str) else ""
@@ -324,10 +330,12 @@ class _Marked:
         for row in record["lines"] if isinstance(record.get("lines"), list) else ():
             if isinstance(row, str):
                 self._say(line.number, SERVER, "content", octets(row.replace("\n", " ")) + b"\r\n")
-        problem = record.get("problem")
+        streamed, problem = record.get("streamed"), record.get("problem")
+        if isinstance(streamed, dict) and isinstance(streamed.get("octets"), int):
+            self._say(line.number, SERVER, "count", str(streamed["octets"]).encode())
         if isinstance(problem, dict) and problem.get("code") in ("no-terminator", "cut", "no-reply"):
             self._say(line.number, TOOL, "closed")
-        elif isinstance(record.get("lines"), list):
+        elif isinstance(record.get("lines"), list) or streamed:
             self._say(line.number, TOOL, "ends")
 
     # -- what a head announced ---------------------------------------------------------------------------------------
