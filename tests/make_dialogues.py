@@ -34,7 +34,12 @@ from popshell.ui.shell import Options
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Page -> the language that the shell speaks there.
-PAGES = {"docs/tutorial.md": "en", "docs/tutorial.zh-Hant.md": "zh-Hant"}
+PAGES = {
+    "docs/tutorial.md": "en",
+    "docs/tutorial.zh-Hant.md": "zh-Hant",
+    "docs/tutorial-debug.md": "en",
+    "docs/tutorial-debug.zh-Hant.md": "zh-Hant",
+}
 #: Stands for any number of lines, or for any text in a line.
 GAP = "[...]"
 PASSWORD = "secret"
@@ -60,7 +65,7 @@ def blocks(page: str) -> Iterator[Block]:
 
 
 def is_typed(line: str) -> bool:
-    return line.startswith((" C: ", " :"))
+    return line.startswith((" C: ", " :")) and "   (" not in line  # `(sent by :auth)`
 
 
 class _Screen(Screen):

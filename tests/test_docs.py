@@ -99,8 +99,9 @@ class TestDialogues:
         assert typed >= {"USER", "PASS", "STAT", "LIST", "UIDL", "RETR", "TOP", "DELE", "RSET", "QUIT"}
         assert typed >= {"CAPA", "STLS", "APOP", "LANG"}
 
-    def test_the_tutorial_is_the_same_in_both_languages(self) -> None:
-        assert typed_in("docs/tutorial.md") == typed_in("docs/tutorial.zh-Hant.md")
+    @pytest.mark.parametrize("name", ["tutorial", "tutorial-debug"])
+    def test_the_tutorial_is_the_same_in_both_languages(self, name: str) -> None:
+        assert typed_in(f"docs/{name}.md") == typed_in(f"docs/{name}.zh-Hant.md")
 
     def test_a_lie_is_found_and_corrected(self) -> None:
         page = "```pop3\n C: STAT\n✔S: +OK 7 7528\n```\n"
