@@ -183,3 +183,7 @@ def test_each_of_these_checks_can_fail() -> None:
     }
     assert len(misplaced(wrong)) == len(wrong)
     assert misplaced({"net/x.py": "import ssl\ncreate_server(1)", "ui/x.py": "import rich\nprint(1)"}) == []
+
+
+def test_no_file_is_above_450_lines() -> None:
+    assert {path: count for path, text in sources().items() if (count := text.count("\n")) > 450} == {}
