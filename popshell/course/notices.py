@@ -1,8 +1,7 @@
 """Notices: what does not fit, noticed once as it passes. The observer is fed with every Exchange, in order.
 
-A notice is one entry of NOTICES: its code, the commands that it looks at, and a test that gives its facts, or None if
-everything fits. Nothing is said of what was not seen: two numbers are compared only where both came from the server.
-The words stand in `lessons/<language>/doctor.toml`, `[notice]`, with the usual causes in order.
+A notice is one entry of NOTICES: its code, the commands that it looks at, and a test that gives its facts, or None.
+Two numbers are compared only where both came from the server. Its words: `lessons/<language>/doctor.toml`, `[notice]`.
 """
 
 from __future__ import annotations
