@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trustme
+from interop.dovecot import dovecot
 from interop.practice import mail_server, run, serving
 from interop.scripted import Act, playing
 from stage import CATALOG, FakeScreen, metas_of
@@ -189,3 +190,41 @@ def test_capabilities_before_and_after_tls_and_login_are_held_against_each_other
             await shell.run("QUIT")
 
     run(body())
+
+
+def test_dovecot_s_certificate_out_of_its_dates() -> None:
+    """For another name and of an unknown CA: tests/interop/test_dovecot.py."""
+    rows = [
+        ({"not_after": NOW - datetime.timedelta(days=12, hours=12)}, "What has expired is certificate 1."),
+        ({"not_before": NOW + datetime.timedelta(days=3, hours=1)}, "What is not valid yet is certificate 1."),
+    ]
+
+    def check(certificate: dict[str, Any], said: str) -> None:
+        with dovecot(certificate=certificate) as server:
+
+            async def body(mode: TlsMode, port: int) -> None:
+                shell, screen = shell_for(port, mode, ca=server.ca_file)
+                assert not await shell.connect()
+                assert said in screen.flat
+                shell, screen = shell_for(port, mode, insecure=True)
+                assert await shell.connect()
+                await shell.run(":tls")
+                assert "NO, as was wished" in screen.flat
+                assert "Also, certificate 1 " in screen.flat
+                await shell.run("QUIT")
+
+            run(body(TlsMode.IMPLICIT, server.tls_port))
+            run(body(TlsMode.STLS, server.port))
+
+    each(rows, check)
+
+
+def test_a_greeting_of_what_passes_the_connection_on() -> None:
+    async def body(language: str, said: str) -> None:
+        async with playing([b"+OK AVG POP3 Proxy Server 10.0\r\n"]) as port:
+            shell, screen = shell_for(port, TlsMode.NONE, language)
+            assert await shell.connect()
+            assert said in screen.flat
+            shell.close()
+
+    each([("en", "passes the connection on"), ("zh-Hant", "轉接連線")], lambda *row: run(body(*row)))

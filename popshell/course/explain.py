@@ -16,6 +16,7 @@ from popshell.course.notes import facts, ok_keys, reason
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, CommandSpec, State, known_code
 from popshell.protocol.line import CommandLine, Context, Role, Token, parse
 from popshell.protocol.records import Exchange, Status, read_status
+from popshell.protocol.strangers import passes_on
 from popshell.protocol.wire import ReplyLimits
 from popshell.words import fill
 
@@ -64,6 +65,8 @@ def _greeting(exchange: Exchange, words: Words) -> Iterator[Note]:
     if response is None or not response.ok:
         yield Note("err", words("greeting.refused"), citation(1939, "4"))
         return
+    if passes_on(response.text):
+        yield Note("warn", words("greeting.between"))
     known = facts(exchange)
     if "stamp" in known:
         yield Note("info", words("greeting.stamp", **known), citation(1939, "7"))

@@ -21,6 +21,15 @@ SPEAKS = (
 )
 
 
+#: Greetings of what passes a connection on: `AVG POP3 Proxy Server`, `[ISafe POP3 Proxy]`, `is proxying this ...`.
+_PASSES_ON = re.compile(r"\bprox(?:y|ying)\b|Spampal|POPFile", re.I)
+
+
+def passes_on(greeting: str) -> bool:
+    """Whether a greeting is most likely that of a virus scanner or a proxy between client and server."""
+    return _PASSES_ON.search(greeting) is not None
+
+
 def what_speaks(first: bytes) -> str:
     """What the first octets of a server look like; "" if that is not known."""
     return next((name for name, pattern in SPEAKS if re.match(pattern, first, re.I)), "")

@@ -23,10 +23,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import trustme
 
@@ -105,8 +106,11 @@ def dovecot(
     password: str = "secret",
     files: Iterable[tuple[str, bytes]] | None = None,
     extra: str = "",
+    certificate: Mapping[str, Any] | None = None,
 ) -> Iterator[Dovecot]:
-    """Start it, and end it. `extra` is added to the configuration. Skips, or fails under CI, if it is not installed."""
+    """Start it, and end it. `extra` is added to the configuration; `certificate` goes to trustme's
+    `issue_cert`. Skips, or fails under CI, if it is not installed.
+    """
     program = need("dovecot")
     users = tuple(users)
     mails = tuple(default_files() if files is None else files)
@@ -115,7 +119,7 @@ def dovecot(
         folder.chmod(0o755)
         owner = _owners()
         authority = trustme.CA()
-        leaf = authority.issue_cert("localhost", "127.0.0.1", common_name="localhost")
+        leaf = authority.issue_cert("localhost", "127.0.0.1", common_name="localhost", **certificate or {})
         authority.cert_pem.write_to_path(folder / "ca.pem")
         for number, blob in enumerate(leaf.cert_chain_pems):
             blob.write_to_path(folder / "server.pem", append=number > 0)
