@@ -31,7 +31,7 @@ from popshell import arguments
 from popshell.course import mail
 from popshell.course.catalog import Catalog, Words, bundled
 from popshell.course.checks import CHECKS, Replied, read_check
-from popshell.course.doctor import Premises, Product, Rule, Source, doctor_words, load
+from popshell.course.doctor import Premises, Product, Rule, Rules, Source, doctor_words, load
 from popshell.course.document import Document, LessonError
 from popshell.course.explain import explain, undo_in_words
 from popshell.course.lesson import Lesson, read_lesson
@@ -719,6 +719,11 @@ _PREMISES = {
 }
 
 
+@cache
+def rules() -> Rules:
+    return load(catalog())
+
+
 def premises() -> str:
     kinds = Premises.__struct_fields__
     if _PREMISES.keys() != set(kinds):
@@ -734,11 +739,11 @@ def products() -> str:
         perhaps += [f"a reply `{product.reply}`"] if product.reply else []
         return f"`{product.id}`", product.name, "; ".join(certain), "; ".join(perhaps), sourced(product.source, "")
 
-    return table(("product", "name", "named by", "perhaps by", "source"), map(row, load(catalog()).product))
+    return table(("product", "name", "named by", "perhaps by", "source"), map(row, rules().product))
 
 
 def sourced(key: str, at: str) -> str:
-    source: Source = load(catalog()).source[key]
+    source: Source = rules().source[key]
     if source.rfc:
         return cite(source.rfc, at)
     title = f"[{source.title}]({source.url})" if source.url else source.title
@@ -754,7 +759,7 @@ def doctor_rules() -> str:
         return f"`{rule.id}`", rule.of, asked, sure, causes, f"`{rule.next}`", sourced(rule.source, rule.at)
 
     head = ("rule", "of", "premises", "sureness", "causes", "next", "source")
-    return table(head, map(row, load(catalog()).rule))
+    return table(head, map(row, rules().rule))
 
 
 def _value(wanted: object) -> str:

@@ -21,9 +21,12 @@ from support import each, over
 
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled
 from popshell.course.lesson import fingerprint
-from popshell.lint import doctorlint, files, lint
+from popshell.lint import files, lint
+from popshell.lint.dialogues import check_dialogue
 from popshell.lint.files import read_tree
 from popshell.lint.lint import CLEAN, FAULTY, RULES, USAGE, examine, fix_dialogues, in_words, mark_translated, run_lint
+from popshell.server.maildrop import Message
+from popshell.server.replies import Texts
 
 LESSONS = Path(str(bundled()))
 _OF_THE_COURSE = ("course.toml", "[0-9][0-9]-*.md", "lesson-template.md")
@@ -595,12 +598,21 @@ def test_clean_copy_has_no_fault(clean_findings: list[Where]) -> None:
 
 @pytest.fixture
 def parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a copy only what was changed is parsed anew: a text that was seen at that place has its Source already."""
+    """Of a copy only what was changed is parsed and played anew: what is the same as before has its result already."""
     source, ours = functools.cache(files.Source), Catalog((bundled(),))
+    stages: dict[object, lint.Stage] = {}
+
+    def stage(mails: tuple[Message, ...], names: dict[str, str], texts: Callable[[str], Texts]) -> lint.Stage:
+        made = lint_stage(mails, names, texts)
+        kept = ((mail.unique_id, mail.content) for mail in mails)
+        return stages.setdefault((*kept, *names.items(), *(id(texts(tag)) for tag in names)), made)
+
+    lint_stage, played = lint.Stage, functools.cache(lambda *given: list(check_dialogue(*given)))
+    monkeypatch.setattr(lint, "Stage", stage)
+    monkeypatch.setattr(lint, "check_dialogue", played)
     for module in (files, lint):
         monkeypatch.setattr(module, "Source", source)
     monkeypatch.setattr(lint, "Catalog", lambda roots: ours if roots == (bundled(),) else Catalog(roots))
-    monkeypatch.setattr(doctorlint, "read", functools.cache(doctorlint.read))
 
 
 @over("name", CASES)

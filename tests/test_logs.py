@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -29,6 +30,7 @@ CANARIES = ("hunter2-canary", "aHVudGVyMi1jYW5hcnk", "AGxlYXJuZXIAaHVudGVyMi1jYW
 HEX_CANARY = b"hunter2-canary".hex()
 
 
+@functools.lru_cache(maxsize=250)  # more than there are logs
 def explained(data: bytes, name: str = "") -> dict[str, object]:
     shown, code = explain_log(data, CATALOG, "en", name, as_json=True)
     found = json.loads(shown)

@@ -18,6 +18,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -115,6 +116,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rule: tuple[Rule, ...]
 
 
+@lru_cache(maxsize=2)
 def read(text: str) -> Rules:
     """The rules of a file. Raises ValueError with the place of what is not allowed in it."""
     rules = msgspec.convert(tomllib.loads(text), Rules)
