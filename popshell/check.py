@@ -74,8 +74,9 @@ class Report(NamedTuple):
         )
 
 
-def check(arguments: Arguments, config: Config, catalog: Catalog, language: str) -> int:
+def check(arguments: Arguments, config: Config, catalog: Catalog) -> int:
     """Check a server and report. Returns the exit code. Raises Usage."""
+    language = config.get("language")
     words = catalog.words(language)
     reach = Reach(arguments, config, words)
     if bool(arguments.address) == bool(arguments.exec):

@@ -170,7 +170,7 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
     if command == "check":
         from popshell.check import check
 
-        return check(arguments, config, catalog, config.get("language"))
+        return check(arguments, config, catalog)
     if command == "run":
         from popshell.run import run_scripts
 

@@ -97,25 +97,25 @@ class Reach:
             if not name:
                 raise self.usage("reach.no-name")
             return Account(name, getpass.getpass(self._words("shell.password")))
-        rows = [found.secret] if found else self._input(wait=bool(name) or needed)
-        if len(rows) == 2 and not name:
-            name = rows[0]
-        if rows and name and rows[-1]:
+        rows = [found.secret] if found else _input(wait=bool(name) or needed)
+        name = name or (rows[0] if len(rows) == 2 else "")
+        if rows and name:
             return Account(name, rows[-1])
         if rows or name or needed:
             raise self.usage("reach.no-password" if name else "reach.no-name")
         return None
 
-    def _input(self, *, wait: bool) -> list[str]:
-        """Up to two lines of standard input, which may be a pipe that nobody writes into."""
-        source = sys.stdin.buffer
-        with suppress(OSError, ValueError):  # not everything can be waited for
-            if not wait and not select.select([source], [], [], _INPUT_TIME)[0]:
-                return []
-        if sys.stdin.isatty():
+
+def _input(*, wait: bool) -> list[str]:
+    """Up to two lines of standard input, empty ones left out; it may be a pipe that nobody writes into."""
+    if sys.stdin.isatty():
+        return []
+    source = sys.stdin.buffer
+    with suppress(OSError, ValueError):  # not everything can be waited for
+        if not wait and not select.select([source], [], [], _INPUT_TIME)[0]:
             return []
-        rows = [source.readline(8192) for _ in range(2)]
-        return [row.rstrip(b"\r\n").decode("utf-8", "surrogateescape") for row in rows if row.strip()]
+    rows = [source.readline(8192) for _ in range(2)]
+    return [row.rstrip(b"\r\n").decode("utf-8", "surrogateescape") for row in rows if row.strip()]
 
 
 class Practice:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from popshell.conformance.rows import PLACES
 from popshell.conformance.session import Account, Channel, Session, line
@@ -41,6 +41,8 @@ _DIRECTIVES = {
     "expect-close": "",
 }
 _LOGINS = ("USER", "PASS", "APOP", "AUTH")
+#: What is filled in where a transcript has a mask.
+_MASKED = {"PASS ": "{secret}", "APOP ": "{digest}", "AUTH PLAIN ": "{plain}"}
 _WILD = re.compile(rf"(\*|{MASK}|\{{[a-z][a-z0-9_]*\}})")
 _NAME = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 #: How many captures a row may have, and how many characters one takes (a unique-id has 70 at most, RFC 1939 §7).
@@ -65,6 +67,8 @@ class Directive(NamedTuple):
 
 class Script(NamedTuple):
     steps: tuple[Turn | Directive, ...]
+    #: the lines on which its `C:` and `S:` rows stand
+    lines: tuple[int, ...] = ()
 
     @property
     def rows(self) -> Iterator[str]:
@@ -113,6 +117,7 @@ def read_script(data: bytes) -> Script:
         raise ScriptError(data.count(b"\n", 0, error.start) + 1, "not-utf8") from None
     steps: list[Turn | Directive] = []
     rows: list[tuple[int, str]] = []
+    lines: list[int] = []
     for at, row in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         if not row.strip() or row.startswith("#"):
             continue
@@ -124,12 +129,13 @@ def read_script(data: bytes) -> Script:
             if row.startswith("S:") and len({*_NAME.findall(row)} - PLACES) > _CAPTURES:
                 raise ScriptError(at, "many-captures", most=_CAPTURES)
             rows.append((at, row))
+            lines.append(at)
         else:
             raise ScriptError(at, "bad-row", row=row[:80])
     steps += turns(rows) if rows else ()
     if not steps:
         raise ScriptError(0, "empty")
-    return Script(tuple(steps))
+    return Script(tuple(steps), tuple(lines))
 
 
 def _directive(at: int, row: str) -> Directive:
@@ -149,7 +155,7 @@ def play(
     wait: Callable[[float], None] = lambda seconds: None,
 ) -> Outcome:
     """Play a script. `connect` opens a channel to a place, "" for the usual one; it may raise OSError."""
-    player = _Player(connect, account, wait)
+    player = _Player(connect, account, wait, script.lines)
     try:
         for step in script.steps:
             player.do(step)
@@ -175,9 +181,13 @@ class _Player:
     """One script under way."""
 
     def __init__(
-        self, connect: Callable[[str], Channel], account: Account | None, wait: Callable[[float], None]
+        self,
+        connect: Callable[[str], Channel],
+        account: Account | None,
+        wait: Callable[[float], None],
+        lines: Sequence[int],
     ) -> None:
-        self._connect, self._account, self._wait = connect, account, wait
+        self._connect, self._account, self._wait, self._lines = connect, account, wait, lines
         self._captured: dict[str, str] = {}
         self.session: Session | None = None
         self.turns = 0
@@ -228,7 +238,8 @@ class _Player:
         if self._seen == 0:
             greeting = session.entered.exchange
             if greeting is None or greeting.problem is not None:
-                self._compare(session, Turn(self.line, (), ("+OK*",)), 0, "greeting")
+                received = greeting.reply_line() if greeting is not None else None
+                self._fail("greeting", "no-greeting", received=received)
             self._seen = 1
 
     def _turn(self, turn: Turn) -> None:
@@ -243,7 +254,7 @@ class _Player:
                 given = len(under_way.steps) + 1
             if given or any(word in _LOGINS for word in words):
                 stage = "login"
-            lines = [self._octets(session, row, turn.line + at) for at, row in enumerate(turn.sent)]
+            lines = [self._octets(session, row, self._line(turn, at)) for at, row in enumerate(turn.sent)]
             if session.closed:
                 self._fail(stage, "closed")
             session.say(*lines)
@@ -257,14 +268,10 @@ class _Player:
 
     def _octets(self, session: Session, row: str, at: int) -> bytes:
         """A line with its places and captures filled in; of a transcript, with what was masked."""
-        upper = row.partition(" ")[0].upper()
-        under_way = session.connection.under_way()
-        answers = under_way is not None and under_way.command is not None and session.connection.challenged
-        mechanism = under_way.command.text.upper() if answers and under_way and under_way.command else ""
         if MASK in row:
-            place = {"PASS": "{secret}", "APOP": "{digest}"}.get(upper, "")
-            if mechanism.startswith("AUTH PLAIN") or row.upper().startswith("AUTH PLAIN "):
-                place = "{plain}"
+            under_way = session.connection.under_way() if session.connection.challenged else None
+            typed = f"{under_way.command.text} {row}" if under_way and under_way.command else row
+            place = next((place for begin, place in _MASKED.items() if typed.upper().startswith(begin)), "")
             if not place or row.count(MASK) > 1 or self._account is None:
                 self._fail("script", "masked", at)
             row = row.replace(MASK, place)
@@ -274,66 +281,46 @@ class _Player:
         return data
 
     def _compare(self, session: Session, turn: Turn, given: int, stage: str) -> None:
+        """Hold what came against a turn; of the exchange under way `given` lines were compared before."""
         records = session.evidence[self._seen :]
         heard = [row[3:] for row in transcript_lines(records, masked=False) if row.startswith("S:")][given:]
-        said: Sequence[str] = turn.said
-        if stage == "greeting":
-            said = [_any_stamp(row) for row in said]
+        said = [_any_stamp(row) for row in turn.said] if stage == "greeting" else turn.said
         found = compare(said, heard, _stands, self._captured) if said else self._captured
         due = session.connection.pending and not session.connection.challenged
-        if not isinstance(found, Untruth):
-            if due and not session.closed:
-                self._fail(stage, "no-reply", turn.line, *self._shown(turn, records, None, None, heard))
-            self._captured = found
-            return
-        expected = turn.said[found.at] if found.at < len(turn.said) else None
-        received = heard[found.heard] if found.heard is not None else None
-        code = "differs" if received is not None else "closed" if session.closed else "no-reply" if due else "differs"
-        at = turn.line + len(turn.sent) + min(found.at, len(turn.said) - 1)
-        rows = self._shown(turn, records, expected, received, turn.said[: found.at])
-        self._fail(stage, code, at, *rows)
+        if isinstance(found, Untruth):
+            expected = turn.said[found.at] if found.at < len(turn.said) else None
+            received = heard[found.heard] if found.heard is not None else None
+            missing = "closed" if session.closed else "no-reply" if due else "differs"
+            at = self._line(turn, len(turn.sent) + min(found.at, len(turn.said) - 1))
+            rows = self._shown(turn, records, expected, received, turn.said[: found.at])
+            self._fail(stage, "differs" if received is not None else missing, at, **rows)
+        if due and not session.closed:
+            self._fail(stage, "no-reply", turn.line, **self._shown(turn, records, None, None, heard))
+        self._captured = found
+
+    def _line(self, turn: Turn, number: int) -> int:
+        """The line of the script in which a row of a turn stands."""
+        return self._lines[self._lines.index(turn.line) + number]
 
     def _shown(
-        self,
-        turn: Turn,
-        records: list[Exchange],
-        expected: str | None,
-        received: str | None,
-        before: Sequence[str],
-    ) -> tuple[tuple[str, ...], str | None, str | None]:
+        self, turn: Turn, records: list[Exchange], expected: str | None, received: str | None, before: Sequence[str]
+    ) -> dict[str, Any]:
         """What is shown of a turn that failed, without secrets: its rows, what was expected, and what came."""
-        known = tuple(secret for record in records for secret in record.secrets)
-        hidden = joined((), (*known, *((self._account.secret,) if self._account and self._account.secret else ())))
+        own = (self._account.secret,) if self._account and self._account.secret else ()
+        hidden = joined((), (*own, *(secret for record in records for secret in record.secrets)))
         expected, received = (None if row is None else redact(row, hidden) for row in (expected, received))
-        sent = (
-            [row for row in transcript_lines(records) if row.startswith("C:")][-len(turn.sent) :] if turn.sent else []
-        )
-        rows = [f"  {row}" for row in sent]
+        sent = [row for row in transcript_lines(records) if row.startswith("C:")]
+        rows = [f"  {row}" for row in sent[len(sent) - len(turn.sent) :]]
         rows += [f"  S: {redact(row, hidden)}" for row in before[-_SHOWN:]]
-        if expected is not None:
-            rows.append(f"- S: {expected}")
-        if received is not None:
-            rows.append(f"+ S: {received}")
-            same = _common(expected or "", received)
-            if expected is not None and not _WILD.match(expected, same):
-                rows.append(f"     {' ' * same}^")
-        return tuple(rows), expected, received
+        rows += [] if expected is None else [f"- S: {expected}"]
+        rows += [] if received is None else [f"+ S: {received}"]
+        if expected is not None and received is not None:
+            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(expected, received, strict=False)))
+            rows += [] if _WILD.match(expected, same) else [f"     {' ' * same}^"]
+        return {"rows": tuple(rows), "expected": expected, "received": received}
 
-    def _fail(
-        self,
-        stage: str,
-        code: str,
-        at: int = 0,
-        rows: tuple[str, ...] = (),
-        expected: str | None = None,
-        received: str | None = None,
-    ) -> None:
-        raise _Failed(Outcome(self.turns, stage, at or self.line, code, "", rows, expected, received))
-
-
-def _common(one: str, other: str) -> int:
-    """How many characters both begin with."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    def _fail(self, stage: str, code: str, at: int = 0, **shown: Any) -> NoReturn:
+        raise _Failed(Outcome(self.turns, stage, at or self.line, code, **shown))
 
 
 def _any_stamp(row: str) -> str:

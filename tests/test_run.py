@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import NAME, ROOT, SECRET, STAMP, each, rehearse
+from test_check import fake
 from test_conformance import Memory, Peer, World
 
 from popshell import cli
@@ -109,6 +112,7 @@ def test_each_failure_has_its_stage_and_line() -> None:
             ("C: USER learner\nS: -ERR*\n", "login", 2, "differs"),
             ("C: AUTH PLAIN\nS: +*\nC: AGEAYg==\nS: +OK*\n", "login", 4, "differs"),
             (LOGIN + "C: STAT\nS: +OK 8 *\n", "reply", 6, "differs"),
+            (LOGIN + "C: STAT\n# not seven\n\nS: +OK 8 *\n", "reply", 8, "differs"),
             (LOGIN + "C: LIST\nS: +OK*\nS: 1 *\nS: .\n", "reply", 8, "differs"),
             (LOGIN + "C: LIST 1\nS: +OK*\nS: 2 *\n", "reply", 7, "differs"),
             (LOGIN + "C: STLS\nS: +OK*\n", "tls", 6, "differs"),
@@ -249,8 +253,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def run(*argv: str, stdin: bytes = b"") -> tuple[int, str, str]:
+    def run(*argv: str, stdin: bytes = b"", terminal: bool = False) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: terminal)
         code = cli.run(["run", "--lang", "en", *argv])
         return (code, *capsys.readouterr())
 
@@ -312,6 +317,53 @@ def test_a_server_that_is_not_there(tmp_path: Path, run: Run) -> None:
     assert code == STAGES["connect"]
     assert "127.0.0.1:1" in out
     assert "canary" not in out
+
+
+def test_ways_to_give_an_account(run: Run, tmp_path: Path) -> None:
+    """A server that repeats what it hears learns which account was used; the password is in no output."""
+    script, report = tmp_path / "a.pop", tmp_path / "report.xml"
+    script.write_text("C: USER {name}\nS: +OK*\nC: PASS {secret}\nS: +OK*\nC: APOP {name} {digest}\nS: -ERR\n")
+    read, write = os.pipe()
+    os.write(write, b"canary\nmore")
+
+    def given(argv: tuple[str, ...], stdin: bytes, name: str) -> None:
+        said: list[bytes] = []
+
+        def echoes(line: socket.socket) -> None:
+            line.sendall(b"+OK <1@2>\r\n")
+            while data := line.recv(4096):
+                said.append(data)
+                line.sendall(b"+OK " + b" ".join(said).replace(b"\r\n", b" ") + b"\r\n")
+
+        with fake(echoes) as port:
+            where = (str(script), f"127.0.0.1:{port}", "--timeout", "2", "--junit", str(report))
+            code, out, err = run(*where, *argv, stdin=stdin)
+        assert said[:2] == [f"USER {name}\r\n".encode(), b"PASS canary\r\n"]
+        assert code == STAGES["login"]
+        for text in (out, err, report.read_text("utf-8")):
+            assert "canary" not in text
+
+    each(
+        [
+            ((), b"mei\ncanary\n", "mei"),
+            (("--json",), b"mei\r\ncanary", "mei"),
+            (("--user", "lin"), b"canary\n", "lin"),
+            (("--user", "lin"), b"lin\ncanary\n", "lin"),
+            (("--user", "lin", "--password-command", "echo canary"), b"NOOP\n", "lin"),
+            (("--user", "lin", "--password-fd", str(read)), b"", "lin"),
+        ],
+        given,
+    )
+    os.close(read)
+    os.close(write)
+
+
+def test_a_hidden_prompt(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "a.pop"
+    script.write_text("C: PASS {secret}\n")
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "canary")
+    assert run(str(script), "127.0.0.1:1", "--user", "mei", terminal=True)[0] == STAGES["connect"]
+    assert run(str(script), "127.0.0.1:1", terminal=True)[0] == 2
 
 
 def test_the_bundle_has_words_for_every_outcome() -> None:
