@@ -424,6 +424,12 @@ def relayed(moves: Sequence[Move], cut: Cutter) -> Relayed:
     """Let `moves` pass a Relay, each direction's bytes cut by `cut`; what is left of them passes at the end."""
     events: list[object] = []
     relay = Relay(events.append, texts("en"))
+    pass_through(relay, moves, cut)
+    return Relayed(bytes(relay.to_client), bytes(relay.to_server), events)
+
+
+def pass_through(relay: Relay, moves: Sequence[Move], cut: Cutter) -> None:
+    """Hand `moves` to a relay, as its owner does."""
     for who, data in merged(moves):
         if who == "tls":
             if relay.starts_tls:
@@ -434,7 +440,6 @@ def relayed(moves: Sequence[Move], cut: Cutter) -> Relayed:
             take = relay.client_sent if who == "C" else relay.server_sent
             for piece in cut(data):
                 take(piece)
-    return Relayed(bytes(relay.to_client), bytes(relay.to_server), events)
 
 
 def differing_relay(rng: random.Random, cuttings: int) -> str | None:

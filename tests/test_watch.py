@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import poplib
+import random
 import re
 import shutil
 import ssl
@@ -14,25 +15,29 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from interop.practice import STAMP, TlsWire, Wire, listening, mail_server, run, until
 from interop.scripted import Act, playing
 from stage import CATALOG
-from support import SCHEMA
+from support import SCHEMA, pass_through, random_dialogue, whole
 from terminal.driver import environment
 
 from popshell.arguments import Arguments
 from popshell.config import read_config
 from popshell.net.address import Address, Destination, TlsMode, Way
 from popshell.net.client import Deadlines, Target
-from popshell.net.relaying import RelayListener, RelaySession
+from popshell.net.relay import Relay
+from popshell.net.relaying import Ended, RelayListener, RelaySession
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.sasl import Credentials, Run, apop_digest
 from popshell.ui.screen import PlainScreen
-from popshell.watch import watch
+from popshell.ui.shell import Options
+from popshell.watch import _View, _Watcher, watch
 
 CANARY = "Grünspecht-77"
 CURL = shutil.which("curl")
@@ -495,3 +500,30 @@ def test_more_connections_than_it_takes(tmp_path: Path) -> None:
             assert (await extra.rest()).startswith(b"-ERR [SYS/TEMP]")
 
     run(body())
+
+
+class Session(SimpleNamespace):
+    """What a watcher asks of a RelaySession."""
+
+    __hash__ = object.__hash__
+
+
+def test_whatever_passes_can_be_shown(tmp_path: Path) -> None:
+    """Dialogues made by chance, on the screen and in the log: no exception, no escape, and no fault of ours."""
+    log, out, stopped = io.StringIO(), io.StringIO(), []
+
+    def new_view() -> _View:
+        return _View(CATALOG, PlainScreen(out), lambda *_: None, Options())  # type: ignore[arg-type]
+
+    watcher = _Watcher(new_view, Target("127.0.0.1", 110), log, 2, stopped.append)  # type: ignore[arg-type]
+    for number in range(150):
+        session = Session(number=number + 1, client="127.0.0.1:1")
+        relay = Relay(partial(watcher.heard, session), CATALOG.replies("en"))
+        pass_through(relay, random_dialogue(random.Random(f"shown/{number}")), whole)
+        watcher.heard(session, Ended(by_server=number % 2 == 0))  # type: ignore[arg-type]
+    fault = CATALOG.words("en")("shell.fault", what="|").partition("|")[0]
+    assert not stopped
+    assert fault not in out.getvalue()
+    assert not set(out.getvalue()) & {"\x1b", "\x00", "\r", "\x16"}
+    for line in log.getvalue().splitlines():
+        SCHEMA.validate(json.loads(line))
