@@ -54,6 +54,7 @@ def ping(arguments: Arguments, config: Config, words: Words) -> int:
         text = words("ping.ok", place=place, address=found["address"], tls=found["tls"] or words("ping.clear"))
     else:
         text = words("ping.failed", place=place, stage=words(f"ping.{found['stage']}"), error=found["error"]["text"])
+        times = times and f"({times})"
     sys.stdout.write(show(f"{text} {times}".strip(), keep="").replace("\n", " ") + "\n")
     return int(found["exit_code"])
 

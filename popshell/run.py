@@ -133,7 +133,8 @@ def _text(done: Done, words: Words) -> Iterator[str]:
     if not outcome.stage:
         yield words("run.passed", path=done.path, turns=outcome.turns)
         return
-    yield words("run.failed", path=done.path, line=outcome.line, stage=outcome.stage, reason=_why(outcome, words))
+    stage = words(f"run.stage-{outcome.stage}")
+    yield words("run.failed", path=done.path, line=outcome.line, stage=stage, reason=_why(outcome, words))
     yield from (f"    {row}" for row in outcome.rows)
 
 
@@ -159,5 +160,6 @@ def _case(done: Done, words: Words) -> Case:
     outcome = done.outcome
     if not outcome.stage:
         return Case("popshell run", done.path, "", "passed")
-    message = words("run.stage", stage=outcome.stage, line=outcome.line, reason=_why(outcome, words))
+    stage = words(f"run.stage-{outcome.stage}")
+    message = words("run.stage", stage=stage, line=outcome.line, reason=_why(outcome, words))
     return Case("popshell run", done.path, "", "failed", message, outcome.rows)

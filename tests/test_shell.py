@@ -372,7 +372,7 @@ def test_a_cut_reply_is_shown_before_the_end_of_the_connection() -> None:
         stage = real(STAT=answer)
         await stage.begin("USER a", "PASS b")
         shown = " ".join((await stage.run("STAT")).split())
-        assert shown.index("STAT was due") < shown.index(":connect opens a new one")
+        assert shown.index("waited for: STAT") < shown.index(":connect opens a new one")
         assert shown.count("line lost") == 1
 
     each([(one,) for one in [CLOSE, b"+OK 3 3" + CLOSE]], lambda *row: run(go(*row)))

@@ -61,6 +61,8 @@ class Display:
         #: what does not fit on this connection, and where it leads
         self._notices: Notices | None = None
         self._place = ""
+        #: whether the last step towards it was TLS
+        self._tls = False
         #: the line whose reply is shown as it comes, and how many lines of its content are shown
         self._begun: tuple[CommandLine, int] | None = None
         #: what was last said to be missing of a reply
@@ -141,11 +143,11 @@ class Display:
             screen.notes(layout.note_lines((*notes, *odd), screen.look, cite=cite))
         if self._keeps_ledger and exchange.maildrop.marks != exchange.maildrop_before.marks:
             shell.say("shell.marked-now", marks=shell.words.listed(sorted(exchange.maildrop.marks)) or "-")
-        if exchange.command is None and exchange.problem and exchange.problem.code == "not-pop3" and shell.endpoint:
+        if exchange.command is None and exchange.problem and exchange.problem.code == "not-pop3" and self._place:
             if exchange.problem.speaks == "tls":
-                shell.say("shell.try-implicit", style="warn", again=shell.again, place=shell.endpoint.label)
+                shell.say("shell.try-implicit", style="warn", again=shell.again, place=self._place)
             else:
-                self._other_port(shell.endpoint.label.rpartition(":")[0])
+                self._other_port(self._place.rpartition(":")[0])
         self._moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
 
     @property
@@ -221,6 +223,7 @@ class Display:
 
     def _step(self, step: Step) -> None:
         """A stage of the way to a real server, with its time."""
+        self._tls = step.what == "tls"
         if step.seconds is None or step.practice:
             return
         shell, facts = self._shell, {"reason": "", **step.facts}
@@ -287,9 +290,9 @@ class Display:
         """Once what has come and what is missing; once that it comes slowly; once, when it stands still, what to do."""
         from popshell.ui import hang
 
-        shell, tls = self._shell, self._shell.session is not None and self._shell.session.connection.tls
+        shell, tls = self._shell, self._tls
         facts = {"command": self._name(due), "lines": due.lines, "octets": due.octets, "rate": event.rate}
-        facts |= {"again": shell.again, "place": shell.endpoint.label if shell.endpoint else ""}
+        facts |= {"again": shell.again, "place": self._place}
         if event.rate is not None:
             shell.screen.waiting(shell.words("shell.waiting-slow", **facts))
         elif event.first or (event.hangs and hang.lack(due, tls) != self._lack):

@@ -299,8 +299,9 @@ class Shell:
         return stood
 
     async def _change_to(self, link: Link, connecting: Awaitable[OpenConnection]) -> bool:
-        """Open `link` while the one so far stays; what it published is shown when it stands, or has failed."""
-        so_far, held, now = self.link, list[ShellEvent](), (events.Connecting, events.Waiting, Step)
+        """Open `link` while the one so far stays; what was said on it is shown when it stands, or has failed."""
+        so_far, held = self.link, list[ShellEvent]()
+        now = (events.Connecting, events.Connected, events.Waiting, Step)
         link.publish = lambda event: self.publish(event) if isinstance(event, now) else held.append(event)
         link.patient = False  # one that does not greet in time is given up
         stood = False
