@@ -60,9 +60,11 @@ def bash() -> str:
     for command in (*SUBCOMMANDS, ""):
         names = " ".join(name for option in of(command) for name in option.names if name.startswith("--"))
         rows.append(f"            {command or '*'}) COMPREPLY=($(compgen -W '{names}' -- \"$cur\")) ;;")
-    rows += ["        esac", "    elif [[ -z $command ]]; then"]
+    hosts = "|".join(name for name, places in COMMANDS.items() if name and places[:1] and places[0].metavar == "HOST")
+    rows += ["        esac", f"    elif [[ -z $command || $command == @({hosts}) ]]; then"]
     names = " ".join(SUBCOMMANDS)
-    rows.append(f"        word='{names} '$(popshell config connections 2>/dev/null)")
+    rows.append("        word=$(popshell config connections 2>/dev/null)")
+    rows.append(f"        [[ -n $command ]] || word='{names} '$word")
     rows.append('        COMPREPLY=($(compgen -W "$word" -- "$cur"))')
     rows += ["    elif [[ $command == lint ]]; then", '        COMPREPLY=($(compgen -d -- "$cur"))', "    fi", "}"]
     return "\n".join([*rows, "complete -F _popshell popshell", ""])
@@ -97,11 +99,11 @@ def zsh() -> str:
     ]
     for command in (*SUBCOMMANDS, ""):
         rows.append(f"        {command or '*'})")
-        if not command:
-            rows.append(
-                "            names=(" + " ".join(SUBCOMMANDS) + ' ${(f)"$(popshell config connections 2>/dev/null)"})'
-            )
-        place = "'*:directory:_files -/'" if command == "lint" else "'*: :'" if command else "'1:host:($names)'"
+        host = bool(COMMANDS[command]) and COMMANDS[command][0].metavar == "HOST"
+        if host:
+            known = "" if command else " ".join(SUBCOMMANDS) + " "
+            rows.append(f"            names=({known}" + '${(f)"$(popshell config connections 2>/dev/null)"})')
+        place = "'*:directory:_files -/'" if command == "lint" else "'1:host:($names)'" if host else "'*: :'"
         rows.append("            _arguments " + " ".join([*map(spec, of(command)), place]) + " ;;")
     return "\n".join([*rows, "    esac", "}", '_popshell "$@"', ""])
 

@@ -54,8 +54,9 @@ _popshell() {
             lesson) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
             *) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --password-command --password-fd --token-command --maildrop --account --require-tls --mechanisms --plain --ascii --json --log --send --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
         esac
-    elif [[ -z $command ]]; then
-        word='learn serve watch ping check run explain lint config lesson '$(popshell config connections 2>/dev/null)
+    elif [[ -z $command || $command == @(watch|ping|check) ]]; then
+        word=$(popshell config connections 2>/dev/null)
+        [[ -n $command ]] || word='learn serve watch ping check run explain lint config lesson '$word
         COMPREPLY=($(compgen -W "$word" -- "$cur"))
     elif [[ $command == lint ]]; then
         COMPREPLY=($(compgen -d -- "$cur"))
