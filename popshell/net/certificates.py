@@ -12,13 +12,14 @@ import hashlib
 import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from popshell.net.binding import der_element
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from cryptography import x509
 
 #: The check that an OpenSSL result (x509_vfy.h) stands for; the rest is `other`. `messages.toml`, `[certificate]`.
@@ -156,6 +157,8 @@ def report(
     `code` and `message` are OpenSSL's if it refused; `check` if something else did (`pin`). `anchor` is there only if
     the chain was verified. `link` counts from 1, the server's own certificate; 0 is one that was not sent.
     """
+    from datetime import UTC, datetime  # no other start pays for it
+
     now = now or datetime.now(UTC)
     links = [_facts(octets, name if not at else "", now) for at, octets in enumerate(chain)]
     path = _path(links)
