@@ -31,7 +31,7 @@ from popshell import arguments
 from popshell.course import mail
 from popshell.course.catalog import Catalog, Words, bundled
 from popshell.course.checks import CHECKS, Replied, read_check
-from popshell.course.doctor import Premises, Product, Rule, Rules, Source, doctor_words, load
+from popshell.course.doctor import Premises, Product, Rule, Rules, Source, load
 from popshell.course.document import Document, LessonError
 from popshell.course.explain import explain, undo_in_words
 from popshell.course.lesson import Lesson, read_lesson
@@ -769,7 +769,7 @@ def _value(wanted: object) -> str:
 
 
 def notices() -> str:
-    words = doctor_words(catalog(), "en")
+    words = catalog().words("en", "doctor")
     rows = (
         (f"`{entry.code}`", " ".join(f"`{one}`" for one in entry.commands), words.get(f"notice.{entry.code}") or "")
         for entry in NOTICES

@@ -14,7 +14,7 @@ import pytest
 from support import ROOT
 
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
-from popshell.course.doctor import Diagnosis, Premises, Rules, diagnose, doctor_words, judge, load, read, why
+from popshell.course.doctor import Diagnosis, Premises, Rules, diagnose, judge, load, read, why
 from popshell.course.notes import OK_KEYS, WHY
 from popshell.course.symptoms import PREMISES, Facts, Seen, decoded_text, observe
 from popshell.words import places
@@ -231,7 +231,7 @@ def shown(octets: bytes) -> str:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_why_says_what_came_who_why_and_what_next(language: str) -> None:
-    words = doctor_words(Catalog((bundled(),)), language)
+    words = Catalog((bundled(),)).words(language, "doctor")
     found = of("S: <gmail>", "C: <user>", "C: PASS secret  S: -ERR [AUTH] Application-specific password required")
     lines = [paragraph.text for paragraph in why(found, words)]
     assert "PASS ••••" in lines[0]
@@ -246,7 +246,7 @@ def test_why_says_what_came_who_why_and_what_next(language: str) -> None:
 
 
 def test_why_says_when_it_does_not_know() -> None:
-    words = doctor_words(Catalog((bundled(),)), "en")
+    words = Catalog((bundled(),)).words("en", "doctor")
     lines = [paragraph.text for paragraph in why(of("S: <plain>", "C: <user>", "C: PASS secret  S: -ERR"), words)]
     assert words("doctor.unknown") in lines
     assert not any(line.startswith("1.") for line in lines)
@@ -254,7 +254,7 @@ def test_why_says_when_it_does_not_know() -> None:
 
 
 def test_why_says_the_encoding_and_hides_the_secret() -> None:
-    words = doctor_words(Catalog((bundled(),)), "en")
+    words = Catalog((bundled(),)).words("en", "doctor")
     reply = shown("hunter2 用户无权使用pop3".encode("gb18030"))
     lines = [p.text for p in why(of("S: <plain>", "C: <user>", f"C: PASS hunter2  S: -ERR {reply}"), words)]
     assert not any("hunter2" in line for line in lines)
@@ -262,14 +262,14 @@ def test_why_says_the_encoding_and_hides_the_secret() -> None:
 
 
 def test_why_filters_what_a_server_says() -> None:
-    words = doctor_words(Catalog((bundled(),)), "en")
+    words = Catalog((bundled(),)).words("en", "doctor")
     lines = [p.text for p in why(of("S: <plain>", "C: STAT  S: -ERR \\x1b[2J\\u202e"), words)]
     assert not any("\x1b" in line or "\u202e" in line for line in lines)
 
 
 def test_every_diagnosis_has_its_words() -> None:
     for language in LANGUAGES:
-        words = doctor_words(Catalog((bundled(),)), language)
+        words = Catalog((bundled(),)).words(language, "doctor")
         for case in CASES:
             exchanges, facts = doctor.watched(case.moves)
             assert all(paragraph.text for paragraph in why(diagnose(exchanges, facts, rules()), words)), str(case)

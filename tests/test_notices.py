@@ -11,7 +11,7 @@ import doctor
 from support import LOGIN, ROOT, play, random_dialogue, replay, whole
 
 from popshell.course.catalog import Catalog, bundled
-from popshell.course.doctor import diagnose, doctor_words, load, why
+from popshell.course.doctor import diagnose, load, why
 from popshell.course.notices import NOTICES, Notice, Notices
 from popshell.course.symptoms import Facts
 from popshell.protocol.records import Exchange
@@ -152,7 +152,7 @@ def test_the_facts_are_those_that_the_words_name() -> None:
 
 def test_notices_can_be_said_in_each_language() -> None:
     for language in ("en", "zh-Hant"):
-        words = doctor_words(Catalog((bundled(),)), language)
+        words = Catalog((bundled(),)).words(language, "doctor")
         for _, wanted in TABLE:
             for code, facts in wanted.items():
                 assert words(f"notice.{code}", **facts)
@@ -213,7 +213,7 @@ def test_the_practice_server_gives_no_reason_for_a_notice() -> None:
 def test_no_conversation_is_too_odd() -> None:
     """Whatever a Connection makes of random dialogues, observer and doctor get through it, and its words are there."""
     catalog = Catalog((bundled(),))
-    rules, words = load(catalog), doctor_words(catalog, "en")
+    rules, words = load(catalog), catalog.words("en", "doctor")
     for seed in range(400):
         observer = Notices()
         exchanges = [

@@ -68,7 +68,6 @@ ROWS: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], tuple[str, ..
     ({"LIST": f"+OK\r\n{SIZE}"}, (*IN, "LIST"), ("PopShell's own", "200,000"), ("honest",)),
     ({"LANG": "+OK"}, ("LANG en",), ("names no language",), ("texts are in .", "one a line")),
     ({"LIST": "+OK|1 10|1 20|2 5|."}, (*IN, "LIST"), ("more than one row for message 1",), ("2 messages",)),
-    ({"QUIT": "+OK bye"}, (*IN, "QUIT"), ("waiting for the server to close",), ("TLS being started",)),
     # no indicator
     ({"LIST": "+ERR no", "NOOP": "+OK"}, (*IN, "LIST", "NOOP"), ("no status indicator", "resembles -ERR", "C: NOOP"),
      ("not POP3", "line lost")),

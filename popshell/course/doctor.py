@@ -167,11 +167,6 @@ def load(catalog: Catalog) -> Rules:
     return read(catalog.read("doctor.toml"))
 
 
-def doctor_words(catalog: Catalog, language: str) -> Words:
-    """The words of `lessons/<language>/doctor.toml`; those of messages.toml, then English, where it lacks a key."""
-    return catalog.words(language, "doctor")
-
-
 # -- the diagnosis -----------------------------------------------------------------------------------------------------
 
 
@@ -284,7 +279,7 @@ class Paragraph(NamedTuple):
 
 
 def why(diagnosis: Diagnosis, words: Words, *, echoes: bool = True) -> list[Paragraph]:
-    """What `:why` says, in the words of `doctor_words`: what came, who says so, the causes, the next step, sources.
+    """What `:why` says, in the words of doctor.toml: what came, who says so, the causes, the next step, sources.
 
     `echoes`: the server's words may repeat a secret, so what is like one is masked in them.
     """

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from popshell.course.notes import LANGUAGE_TAG
 from popshell.course.symptoms import whole
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
@@ -39,36 +40,24 @@ class Notice(NamedTuple):
     facts: Facts
 
 
-class Memory:
-    """What an observer remembers of a session, beyond the records' own view of the maildrop."""
-
-    __slots__ = ("before", "capa_tls", "languages", "utf8")
-
-    def __init__(self, before: Mapping[str, int] | None = None) -> None:
-        #: unique-ids of the session before with their message-numbers, as long as it may be the same maildrop
-        self.before: Mapping[str, int] = before or {}
-        self.utf8 = False
-        self.languages = False
-        #: whether TLS was on at the last CAPA: without and with TLS the lists may differ (RFC 2595 §4)
-        self.capa_tls: bool | None = None
-
-
 class Entry(NamedTuple):
     """One notice. `commands` are those whose `+OK` it looks at; () for every record."""
 
     code: str
     commands: tuple[str, ...]
-    test: Callable[[Exchange, Memory], Facts | None]
+    test: Callable[[Exchange, Notices], Facts | None]
 
 
 class Notices:
     """The observer of one session. `again()` gives the one for the next connection to the same server."""
 
     def __init__(self, before: Mapping[str, int] | None = None, account: str = "") -> None:
-        """`before` are the unique-ids of the session before, `account` is whose maildrop that was."""
-        self._memory = Memory(before)
-        self._account_before = account
-        self._account = ""
+        """`before` are the unique-ids of the session before with their numbers, `account` is whose maildrop it was."""
+        self.before: Mapping[str, int] = before or {}
+        self.utf8 = self.languages = False
+        #: whether TLS was on at the last CAPA: without and with TLS the lists may differ (RFC 2595 §4)
+        self.capa_tls: bool | None = None
+        self._account_before, self._account = account, ""
         self._seen: set[str] = set()
         self._ids: dict[str, int] = {}
 
@@ -86,17 +75,16 @@ class Notices:
         """An observer for the next session, which remembers this one's unique-ids and whose they are."""
         if self._ids:
             return Notices(self._ids, self._account)
-        return Notices(self._memory.before, self._account_before)
+        return Notices(self.before, self._account_before)
 
     def _look(self, exchange: Exchange) -> Iterator[tuple[str, Facts]]:
         for entry in NOTICES:
             if entry.code in self._seen or (entry.commands and not (exchange.ok and exchange.name in entry.commands)):
                 continue
-            if (facts := entry.test(exchange, self._memory)) is not None:
+            if (facts := entry.test(exchange, self)) is not None:
                 yield entry.code, facts
 
     def _remember(self, exchange: Exchange) -> None:
-        memory = self._memory
         if not exchange.ok:
             return
         if exchange.name in ("USER", "APOP"):
@@ -105,11 +93,11 @@ class Notices:
             # AUTH does not show the account's name: then it is not known whose the maildrop is.
             self._account = "" if exchange.name == "AUTH" else self._account
             if not self._account or self._account != self._account_before:
-                memory.before = {}
+                self.before = {}
         if exchange.name == "CAPA":
-            memory.capa_tls = exchange.tls
-        memory.utf8 = memory.utf8 or exchange.name == "UTF8"
-        memory.languages = memory.languages or (exchange.name == "LANG" and bool(_arguments(exchange)))
+            self.capa_tls = exchange.tls
+        self.utf8 = self.utf8 or exchange.name == "UTF8"
+        self.languages = self.languages or (exchange.name == "LANG" and bool(_arguments(exchange)))
         if exchange.name == "UIDL":
             self._ids |= {uid: number for number, uid in exchange.maildrop.unique_ids.items()}
 
@@ -154,35 +142,35 @@ def _listed_and_came(exchange: Exchange) -> tuple[int, int, int] | None:
     return (listed, stream.octets, stream.lines) if stream is not None and stream.octets != listed else None
 
 
-def _size_line_ends(exchange: Exchange, memory: Memory) -> Facts | None:
+def _size_line_ends(exchange: Exchange, memory: Notices) -> Facts | None:
     found = _listed_and_came(exchange)
     if found is None or found[1] - found[0] != found[2]:
         return None
     return {"msg": _message(exchange), "listed": found[0], "came": found[1], "lines": found[2]}
 
 
-def _size(exchange: Exchange, memory: Memory) -> Facts | None:
+def _size(exchange: Exchange, memory: Notices) -> Facts | None:
     found = _listed_and_came(exchange)
     if found is None or _size_line_ends(exchange, memory) is not None:
         return None
     return {"msg": _message(exchange), "listed": found[0], "came": found[1]}
 
 
-def _size_said(exchange: Exchange, memory: Memory) -> Facts | None:
+def _size_said(exchange: Exchange, memory: Notices) -> Facts | None:
     said, content = re.match(r"([0-9]{1,15}) octets\b", _text(exchange)), _content(exchange)
     if said is None or content is None or int(said[1]) == len(content):
         return None
     return {"said": said[1], "came": len(content)}
 
 
-def _count(exchange: Exchange, memory: Memory) -> Facts | None:
+def _count(exchange: Exchange, memory: Notices) -> Facts | None:
     before, now = exchange.maildrop_before.count, exchange.maildrop.count
     if before is None or before == now or not whole(exchange):
         return None
     return {"command": exchange.name, "now": now, "before": before}
 
 
-def _sum(exchange: Exchange, memory: Memory) -> Facts | None:
+def _sum(exchange: Exchange, memory: Notices) -> Facts | None:
     before, now = exchange.maildrop_before, exchange.maildrop
     # Another count explains another sum: that is said already.
     if None in (before.octets, now.octets) or before.count != now.count or before.octets == now.octets:
@@ -193,12 +181,12 @@ def _sum(exchange: Exchange, memory: Memory) -> Facts | None:
 # -- rows and numbers --------------------------------------------------------------------------------------------------
 
 
-def _unreadable(exchange: Exchange, memory: Memory) -> Facts | None:
+def _unreadable(exchange: Exchange, memory: Notices) -> Facts | None:
     bad = [row for row in _rows(exchange) if not _ROW[exchange.name].fullmatch(row)]
     return {"command": exchange.name, "count": len(bad), "row": show(bad[0][:60], keep="")} if bad else None
 
 
-def _row_repeats(exchange: Exchange, memory: Memory) -> Facts | None:
+def _row_repeats(exchange: Exchange, memory: Notices) -> Facts | None:
     seen: set[int] = set()
     for row in _rows(exchange):
         if _ROW[exchange.name].fullmatch(row):
@@ -209,7 +197,7 @@ def _row_repeats(exchange: Exchange, memory: Memory) -> Facts | None:
     return None
 
 
-def _uid_grammar(exchange: Exchange, memory: Memory) -> Facts | None:
+def _uid_grammar(exchange: Exchange, memory: Notices) -> Facts | None:
     rows = _rows(exchange) if _content(exchange) is not None else [_text(exchange).encode("utf-8", "surrogateescape")]
     for row in rows:
         number, _, uid = row.partition(b" ")
@@ -218,7 +206,7 @@ def _uid_grammar(exchange: Exchange, memory: Memory) -> Facts | None:
     return None
 
 
-def _uid_repeats(exchange: Exchange, memory: Memory) -> Facts | None:
+def _uid_repeats(exchange: Exchange, memory: Notices) -> Facts | None:
     first: dict[str, int] = {}
     for number, uid in exchange.maildrop.unique_ids.items():
         if first.setdefault(uid, number) != number:
@@ -226,7 +214,7 @@ def _uid_repeats(exchange: Exchange, memory: Memory) -> Facts | None:
     return None
 
 
-def _no_numbers(exchange: Exchange, memory: Memory) -> Facts | None:
+def _no_numbers(exchange: Exchange, memory: Notices) -> Facts | None:
     response = exchange.response
     if response is None or response.content is not None:
         return None
@@ -234,14 +222,14 @@ def _no_numbers(exchange: Exchange, memory: Memory) -> Facts | None:
     return {"command": exchange.name} if readers[exchange.name]() is None else None
 
 
-def _zero(exchange: Exchange, memory: Memory) -> Facts | None:
+def _zero(exchange: Exchange, memory: Notices) -> Facts | None:
     content = _content(exchange) or b""
     if exchange.name in ("LIST", "UIDL") and (content.startswith(b"0 ") or b"\r\n0 " in content):
         return {}
     return {} if _message(exchange) == 0 else None
 
 
-def _gaps(exchange: Exchange, memory: Memory) -> Facts | None:
+def _gaps(exchange: Exchange, memory: Notices) -> Facts | None:
     view = exchange.maildrop
     numbers = view.sizes if exchange.name == "LIST" else view.unique_ids
     if (
@@ -255,7 +243,7 @@ def _gaps(exchange: Exchange, memory: Memory) -> Facts | None:
     return {"command": exchange.name, "count": len(numbers)} if 0 not in numbers else None
 
 
-def _other_message(exchange: Exchange, memory: Memory) -> Facts | None:
+def _other_message(exchange: Exchange, memory: Notices) -> Facts | None:
     asked, row = _message(exchange), re.match(r"([0-9]{1,10}) ", _text(exchange))
     if asked is None or row is None or int(row[1]) == asked:
         return None
@@ -267,15 +255,15 @@ def _changed(before: Mapping[int, object], now: Mapping[int, object]) -> Facts |
     return None if number is None else {"msg": number, "now": now[number], "before": before[number]}
 
 
-def _size_changed(exchange: Exchange, memory: Memory) -> Facts | None:
+def _size_changed(exchange: Exchange, memory: Notices) -> Facts | None:
     return _changed(exchange.maildrop_before.sizes, exchange.maildrop.sizes)
 
 
-def _uid_changed(exchange: Exchange, memory: Memory) -> Facts | None:
+def _uid_changed(exchange: Exchange, memory: Notices) -> Facts | None:
     return _changed(exchange.maildrop_before.unique_ids, exchange.maildrop.unique_ids)
 
 
-def _marked_listed(exchange: Exchange, memory: Memory) -> Facts | None:
+def _marked_listed(exchange: Exchange, memory: Notices) -> Facts | None:
     marks = exchange.maildrop.marks
     if not marks:
         return None
@@ -285,7 +273,7 @@ def _marked_listed(exchange: Exchange, memory: Memory) -> Facts | None:
     return {"command": exchange.name, "msg": found} if found is not None else None
 
 
-def _one_line(exchange: Exchange, memory: Memory) -> Facts | None:
+def _one_line(exchange: Exchange, memory: Notices) -> Facts | None:
     problem = exchange.problem
     if problem is None or problem.code != "no-terminator" or exchange.name not in ("LIST", "UIDL"):
         return None
@@ -296,7 +284,7 @@ def _one_line(exchange: Exchange, memory: Memory) -> Facts | None:
 # -- capabilities ------------------------------------------------------------------------------------------------------
 
 
-def _capa_refused(exchange: Exchange, memory: Memory) -> Facts | None:
+def _capa_refused(exchange: Exchange, memory: Notices) -> Facts | None:
     line, response, known = exchange.command, exchange.response, exchange.capabilities_before
     if line is None or response is None or response.ok or response.code or known is None or line.diagnostics:
         return None
@@ -312,7 +300,7 @@ def _capa_refused(exchange: Exchange, memory: Memory) -> Facts | None:
     return {"tag": line.name, "command": line.name} if there else None
 
 
-def _sasl_refused(exchange: Exchange, memory: Memory) -> Facts | None:
+def _sasl_refused(exchange: Exchange, memory: Notices) -> Facts | None:
     """A mechanism of the list that is refused before it has begun; with an initial response it may be the password."""
     line, response, known = exchange.command, exchange.response, exchange.capabilities_before or {}
     if line is None or line.name != "AUTH" or line.diagnostics or exchange.steps or exchange.problem is not None:
@@ -323,7 +311,7 @@ def _sasl_refused(exchange: Exchange, memory: Memory) -> Facts | None:
     return {"tag": f"SASL {mechanism}", "command": f"AUTH {mechanism}"} if _offers(known, mechanism) else None
 
 
-def _sasl_works(exchange: Exchange, memory: Memory) -> Facts | None:
+def _sasl_works(exchange: Exchange, memory: Notices) -> Facts | None:
     words, known = _arguments(exchange), exchange.capabilities_before
     if not words or known is None or _offers(known, words[0]) or exchange.tls is not memory.capa_tls:
         return None
@@ -334,7 +322,7 @@ def _offers(known: Mapping[str, tuple[str, ...]], mechanism: str) -> bool:
     return mechanism.upper() in map(str.upper, known.get("SASL", ()))
 
 
-def _capa_works(exchange: Exchange, memory: Memory) -> Facts | None:
+def _capa_works(exchange: Exchange, memory: Notices) -> Facts | None:
     known = exchange.capabilities_before
     if known is None or exchange.name in known or exchange.tls is not memory.capa_tls:
         return None
@@ -344,12 +332,12 @@ def _capa_works(exchange: Exchange, memory: Memory) -> Facts | None:
 # -- octets ------------------------------------------------------------------------------------------------------------
 
 
-def _long_status(exchange: Exchange, memory: Memory) -> Facts | None:
+def _long_status(exchange: Exchange, memory: Notices) -> Facts | None:
     octets = len(_first_line(exchange)) + 2
     return {"octets": octets} if exchange.response is not None and octets > LONGEST_STATUS else None
 
 
-def _long_line(exchange: Exchange, memory: Memory) -> Facts | None:
+def _long_line(exchange: Exchange, memory: Notices) -> Facts | None:
     content, at, width = _content(exchange) or b"", 0, LONGEST_MAIL_LINE + 2
     while at + width <= len(content):  # a line begins at `at`: its CRLF is within reach, or it is too long
         last = content.rfind(CRLF, at, at + width)
@@ -359,7 +347,7 @@ def _long_line(exchange: Exchange, memory: Memory) -> Facts | None:
     return None
 
 
-def _status_8bit(exchange: Exchange, memory: Memory) -> Facts | None:
+def _status_8bit(exchange: Exchange, memory: Notices) -> Facts | None:
     line = _first_line(exchange)
     # The reply to LANG is in the new language already (RFC 6856 §3.2).
     if memory.languages or exchange.name == "LANG" or exchange.response is None or line.isascii():
@@ -371,19 +359,19 @@ def _status_8bit(exchange: Exchange, memory: Memory) -> Facts | None:
     return {"encoding": "UTF-8"}
 
 
-def _header_8bit(exchange: Exchange, memory: Memory) -> Facts | None:
+def _header_8bit(exchange: Exchange, memory: Notices) -> Facts | None:
     content = _content(exchange) or b""
     head = content[: end if (end := content.find(CRLF + CRLF)) >= 0 else None]
     return {"msg": _message(exchange)} if not memory.utf8 and not head.isascii() else None
 
 
-def _bare_lf(exchange: Exchange, memory: Memory) -> Facts | None:
+def _bare_lf(exchange: Exchange, memory: Notices) -> Facts | None:
     content = _content(exchange) or b""
     bare = content.count(b"\n") - content.count(CRLF)
     return {"msg": _message(exchange), "count": bare} if bare else None
 
 
-def _top_body(exchange: Exchange, memory: Memory) -> Facts | None:
+def _top_body(exchange: Exchange, memory: Notices) -> Facts | None:
     arguments, content = _arguments(exchange), _content(exchange)
     if content is None or len(arguments) < 2 or not re.fullmatch("[0-9]{1,9}", arguments[1]):
         return None
@@ -391,23 +379,22 @@ def _top_body(exchange: Exchange, memory: Memory) -> Facts | None:
     return {"asked": int(arguments[1]), "sent": sent} if sent > int(arguments[1]) else None
 
 
-def _lang_no_tag(exchange: Exchange, memory: Memory) -> Facts | None:
+def _lang_no_tag(exchange: Exchange, memory: Notices) -> Facts | None:
     tag = _text(exchange).split(" ", 1)[0]
-    named = re.fullmatch(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*", tag)
-    return {} if _arguments(exchange) and named is None else None
+    return {} if _arguments(exchange) and not LANGUAGE_TAG.fullmatch(tag) else None
 
 
 # -- another session ---------------------------------------------------------------------------------------------------
 
 
-def _renumbered(exchange: Exchange, memory: Memory) -> Facts | None:
+def _renumbered(exchange: Exchange, memory: Notices) -> Facts | None:
     for number, uid in exchange.maildrop.unique_ids.items():
         if memory.before.get(uid, number) != number:
             return {"msg": number, "before": memory.before[uid]}
     return None
 
 
-def _uids_changed(exchange: Exchange, memory: Memory) -> Facts | None:
+def _uids_changed(exchange: Exchange, memory: Notices) -> Facts | None:
     now = exchange.maildrop.unique_ids.values()
     if _content(exchange) is None or not now or not memory.before or not memory.before.keys().isdisjoint(now):
         return None

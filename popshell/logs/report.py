@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from popshell.course.catalog import Catalog, Words
-from popshell.course.doctor import doctor_words, load
+from popshell.course.doctor import load
 from popshell.course.explain import explain
 from popshell.logs.formats import Format, all_formats
 from popshell.logs.masking import Masker
@@ -33,7 +33,7 @@ def explain_log(
     log = read(data, name)
     found = sessions(log.format, log.events) if log.format else []
     masker = Masker(log.format, (s for session in found for s in session.secrets), (line.text for line in log.lines))
-    rules, words = load(catalog), doctor_words(catalog, language)
+    rules, words = load(catalog), catalog.words(language, "doctor")
     judged = [(session, judge(session, rules)) for session in found]
     faulty = any(verdict.fault for _, verdict in judged)
     code = NOT_KNOWN if log.format is None else FAULT if faulty else OK

@@ -192,9 +192,7 @@ class Display:
         found = self._notices.saw(exchange)
         if not found:
             return []
-        from popshell.course.doctor import doctor_words  # msgspec
-
-        words = doctor_words(self._shell.catalog, self._shell.options.language)
+        words = self._shell.catalog.words(self._shell.options.language, "doctor")
         return [Note("warn", exchange.redact(words(f"notice.{code}", **facts))) for code, facts in found]
 
     def _moved(self, before: State, after: State, command: str | None = None) -> None:

@@ -285,7 +285,7 @@ async def why(shell: Shell, argument: str) -> None:
         return
     facts = Facts(endpoint.label.rpartition(":")[0].strip("[]"), closed=link.how is End.LOST)
     diagnosis = doctor.diagnose(shell.exchanges_here(), facts, doctor.load(shell.catalog))
-    words = doctor.doctor_words(shell.catalog, shell.options.language)
+    words = shell.catalog.words(shell.options.language, "doctor")
     for style, text in doctor.why(diagnosis, words, echoes=not endpoint.practice):
         shell.screen.lines(layout.paragraph(text, shell.screen.look, style=style))
 
