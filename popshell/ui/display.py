@@ -278,6 +278,7 @@ class Display:
             named = words(f"shell.lasting-{event.what}")
         facts = {"due": named, "seconds": event.seconds, "limit": event.limit, "octets": due.octets if due else 0}
         text = words("shell.clock" if event.limit is not None else "shell.clock-short", **facts)
+        text += words("shell.clock-octets", **facts) if due is not None else ""
         if due is not None and due.octets and event.silent >= link.HANG_TIME:
             text += words("shell.clock-silent", silent=event.silent)
         elif self._shell.screen.interactive:
