@@ -273,7 +273,9 @@ class Pty(Terminal):
         self.send(text.encode())
 
     def pause(self) -> None:
-        self.pump(_PAUSE)
+        """Until nothing has been written for a while."""
+        while self.master >= 0 and select.select([self.master], [], [], _PAUSE)[0]:
+            self.pump()
 
     def pump(self, seconds: float = 0.0) -> None:
         """Take what the program has written."""

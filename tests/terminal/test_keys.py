@@ -287,14 +287,14 @@ def test_ctrl_d_with_marks_names_them_and_asks_and_never_sends_quit(terminal: Te
     shell.type(":unlock\r")
     shell.prompt("unlocked TRANSACTION ▸")
     shell.type("DELE 3\r")
-    shell.prompt("TRANSACTION ▸")
+    shell.prompt("#3 TRANSACTION ▸")
     for key in ("\x04", ":quit\r"):
         before = shell.scroll().count("Type y to leave")
         shell.type(key)
         shell.wait(lambda scroll, before=before: scroll.count("Type y to leave") == before + 1)  # type: ignore[misc]
         shell.wait(lambda scroll: "Message 3 is marked and stays in the maildrop" in " ".join(scroll.split()))
         shell.type("n\r")
-        shell.prompt("TRANSACTION ▸")
+        shell.prompt("#3 TRANSACTION ▸")
     shell.type("\x04")
     shell.wait(lambda scroll: scroll.count("Type y to leave") == 3)
     shell.type("y\r")

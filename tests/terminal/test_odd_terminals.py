@@ -22,7 +22,7 @@ def test_ctrl_c_ends_a_paste_whose_end_does_not_come(terminal: Terminals, peer: 
         shell = logged_in(terminal, peer())
         shell.type("\x1b[200~STAT")
         shell.type(ctrl_c)
-        shell.pause()  # what comes in the same packet as Ctrl-C belongs to the paste, and is dropped with it
+        shell.pump(1.0)  # what comes in the same packet as Ctrl-C belongs to the paste, and is dropped with it
         shell.line("NOOP", "+OK noop")
 
 
