@@ -152,9 +152,9 @@ def test_the_history_of_version_1_is_read(tmp_path: Path) -> None:
     terminal = Pty(home=tmp_path)
     try:
         terminal.prompt()
-        terminal.remembered(entries[0])  # at the oldest entry, one Up too many changes nothing
-        for entry in entries[1:]:
-            terminal.type("\x1b[B")
+        terminal.remembered(entries[-1])
+        for entry in reversed(entries[:-1]):
+            terminal.type("\x1b[A")
             terminal.wait(lambda _, entry=entry: f"\u25b8 {entry}" in terminal.screen())
     finally:
         terminal.close()
