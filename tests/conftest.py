@@ -18,6 +18,12 @@ settings.register_profile("mutation", suppress_health_check=[HealthCheck.differi
 CI = bool(os.environ.get("CI"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores: terminals, processes and servers are waited for."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

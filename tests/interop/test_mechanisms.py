@@ -195,8 +195,12 @@ def test_cyrus() -> None:
             answer, client = await authenticate(talk, name, login, initial=True)
             assert (answer.ok, client.outcome(answer.ok)) == (right, None), answer
 
+    async def all_rows() -> None:
+        await check(*rows[0])  # Cyrus makes a maildrop at the first login, and takes no second one meanwhile
+        await together(rows[1:], check)
+
     with cyrus() as server:
-        run(together(rows, check))
+        run(all_rows())
 
 
 # -- our client against our server, under TLS --------------------------------------------------------------------------
