@@ -77,7 +77,7 @@ class Option(NamedTuple):
 
     @property
     def may_have_value(self) -> bool:
-        """Whether it is a flag that takes a value behind `=` alone: the word after it is not its own."""
+        """Whether it is a flag that takes a value after `=` alone: the word after it is not its own."""
         return self.settings.get("nargs") == "?"
 
     @property

@@ -61,7 +61,7 @@ class Passwords:
         return Found(name, await _output_of(command), "command") if command else None
 
     async def find(self, name: str, host: str) -> Found | None:
-        """What an option gives, else what is stored: for where nobody can be asked. Raises PasswordError."""
+        """What an option gives, else what is stored: for where no question can be asked. Raises PasswordError."""
         return await self.given(name) or await asyncio.to_thread(stored, name, host)
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from popshell.course.catalog import Words
     from popshell.server.mailserver import MailServer
 
-#: So long is waited for an account that nobody announced on standard input, in seconds.
+#: So long is waited for an account on standard input that was not announced, in seconds.
 _INPUT_TIME = 2.0
 #: How long a server that is started may take until it listens, and how long until it ends, in seconds.
 _START_TIME, _END_TIME = 10.0, 3.0
@@ -107,7 +107,7 @@ class Reach:
 
 
 def _input(*, wait: bool) -> list[str]:
-    """Up to two lines of standard input, empty ones left out; it may be a pipe that nobody writes into."""
+    """Up to two lines of standard input, empty ones left out; it may be a pipe that stays empty."""
     if sys.stdin.isatty():
         return []
     source = sys.stdin.buffer

@@ -39,7 +39,7 @@ class Unsendable(ValueError):
 
 
 class Chunk(NamedTuple):
-    """Octets that went out or came together: by whom, where they stand in all that this peer said, and when."""
+    """Octets that went out or came together: by which side, where they stand in all that this peer said, and when."""
 
     by_client: bool
     start: int

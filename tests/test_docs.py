@@ -361,11 +361,11 @@ class HowTo:
     def block(self, language: str, number: int) -> str:
         return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", self.page)[number]
 
-    def put(self, name: str, text: str, *, before: str = "", behind: str = "") -> None:
-        """Put a block of the page into a file, before or behind the one line that begins so."""
+    def put(self, name: str, text: str, *, before: str = "", after: str = "") -> None:
+        """Put a block of the page into a file, before or after the one line that begins so."""
         path = self.folder / name
         lines = path.read_text("utf-8").splitlines(keepends=True)
-        (at,) = (at for at, line in enumerate(lines) if line.startswith(before or behind))
+        (at,) = (at for at, line in enumerate(lines) if line.startswith(before or after))
         lines.insert(at if before else at + 1, text + ("\n\n" if before else ""))
         path.write_text("".join(lines), "utf-8")
 
@@ -420,21 +420,21 @@ for secret in ("secret", "wrong"):
 def test_how_to_add_a_mechanism(tmp_path: Path) -> None:
     how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-mechanism.md")
     how_to.put("popshell/protocol/mechanisms.py", how_to.block("python", 0), before="_ROWS = (")
-    how_to.put("popshell/protocol/mechanisms.py", how_to.block("python", 1), behind='    Mechanism("CRAM-MD5"')
+    how_to.put("popshell/protocol/mechanisms.py", how_to.block("python", 1), after='    Mechanism("CRAM-MD5"')
     assert how_to.python(CRAM) == "secret +OK \nwrong -ERR\n"
     assert "CRAM-SHA256" not in how_to.run("lint", "--lang", "en")
 
 
 def test_how_to_add_a_command(tmp_path: Path) -> None:
     how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-command.md")
-    how_to.put("popshell/protocol/commands.py", how_to.block("python", 0), behind='    CommandSpec("RSET"')
+    how_to.put("popshell/protocol/commands.py", how_to.block("python", 0), after='    CommandSpec("RSET"')
     assert "[ERR] S: -ERR unknown command" in how_to.talk()
 
     how_to.put("popshell/server/handlers.py", how_to.block("python", 1), before="def _message(")
-    how_to.put("popshell/server/handlers.py", how_to.block("python", 2), behind='        "RSET": rset,')
+    how_to.put("popshell/server/handlers.py", how_to.block("python", 2), after='        "RSET": rset,')
     for number, tag in enumerate(("en", "zh-Hant")):
         how_to.put(f"lessons/{tag}/replies.toml", how_to.block("toml", number), before="noop =")
-    how_to.put("popshell/course/notes.py", how_to.block("python", 3), behind='        "rset":')
+    how_to.put("popshell/course/notes.py", how_to.block("python", 3), after='        "rset":')
     said = how_to.talk()
     assert "C: MARK\n[OK] S: +OK 1 message is marked" in said
 
@@ -465,9 +465,9 @@ print(drain(session)[-2:], "bare_lf" in make_reference.conditions())
 
 def test_how_to_add_a_fault(tmp_path: Path) -> None:
     how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-fault.md")
-    how_to.put("popshell/server/faults.py", how_to.block("python", 0), behind='        "in_use":')
+    how_to.put("popshell/server/faults.py", how_to.block("python", 0), after='        "in_use":')
     assert "names and their words differ: ['bare_lf']" in how_to.python(BARE_LF)
-    how_to.put("tests/make_reference.py", how_to.block("python", 1), behind='    "update_fails":')
+    how_to.put("tests/make_reference.py", how_to.block("python", 1), after='    "update_fails":')
     assert how_to.python(BARE_LF).endswith("\\n' True\n")
 
 
@@ -484,24 +484,24 @@ print(check.holds(Evidence(exchanges)), check.holds(Evidence(exchanges[1:])), "r
 
 def test_how_to_add_a_check(tmp_path: Path) -> None:
     how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-check.md")
-    how_to.put("popshell/course/checks.py", how_to.block("python", 0), behind="    waited: _Number")
-    how_to.put("popshell/course/checks.py", how_to.block("python", 1), behind='        "waited":')
-    how_to.put("lessons/en/messages.toml", how_to.block("toml", 0), behind="[missing]")
+    how_to.put("popshell/course/checks.py", how_to.block("python", 0), after="    waited: _Number")
+    how_to.put("popshell/course/checks.py", how_to.block("python", 1), after='        "waited":')
+    how_to.put("lessons/en/messages.toml", how_to.block("toml", 0), after="[missing]")
     assert "missing.refused" in how_to.run("lint", "--lang", "en")
-    how_to.put("lessons/zh-Hant/messages.toml", how_to.block("toml", 1), behind="[missing]")
+    how_to.put("lessons/zh-Hant/messages.toml", how_to.block("toml", 1), after="[missing]")
     assert "refused" not in how_to.run("lint", "--lang", "en")
-    how_to.put("tests/make_reference.py", how_to.block("python", 2), behind='    "waited":')
+    how_to.put("tests/make_reference.py", how_to.block("python", 2), after='    "waited":')
     assert how_to.python(REFUSED) == "True False True\n"
 
 
 def test_how_to_add_a_meta_command(tmp_path: Path) -> None:
     how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-meta-command.md")
     how_to.put("popshell/ui/metas.py", how_to.block("python", 0) + "\n", before="LOOKING = (")
-    how_to.put("popshell/ui/metas.py", how_to.block("python", 1), behind='    Meta("raw"')
+    how_to.put("popshell/ui/metas.py", how_to.block("python", 1), after='    Meta("raw"')
     for number, table in enumerate(("[meta]", "[shell]")):
-        how_to.put("lessons/en/messages.toml", how_to.block("toml", number), behind=table)
+        how_to.put("lessons/en/messages.toml", how_to.block("toml", number), after=table)
         assert f"{table[1:-1]}.count" in how_to.run("lint", "--lang", "en")
-        how_to.put("lessons/zh-Hant/messages.toml", how_to.block("toml", number + 2), behind=table)
+        how_to.put("lessons/zh-Hant/messages.toml", how_to.block("toml", number + 2), after=table)
     assert "count" not in how_to.run("lint", "--lang", "en")
     said = how_to.run("--plain", "--lang", "en", stdin="USER learner\nPASS secret\n:count\n")
     assert "2 lines were sent." in said

@@ -267,7 +267,7 @@ def test_err(lines: tuple[str, ...], why: str, options: dict[str, Any], language
 
 #: What other servers said, move by move, and the reason.
 OTHERS: list[tuple[tuple[str, ...], str]] = [
-    # what the client knows of the maildrop tells more than it was told
+    # what the client knows of the maildrop tells more than it was given
     ((*IN, "C: STAT", "S: +OK 2 320", "C: RETR 2", "S: -ERR no"), "refused"),
     ((*IN, "C: STAT", "S: +OK 2 320", "C: RETR 3", "S: -ERR no"), "no-such-message"),
     ((*IN, "C: LIST 2", "S: +OK 2 200", "C: RETR 2", "S: -ERR no"), "refused"),

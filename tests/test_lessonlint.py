@@ -558,13 +558,13 @@ TELLS = {
 }
 
 
-@over("case, told", TELLS.items())
-def test_it_is_said_what_to_do(case: str, told: str, courses: Callable[[], Path]) -> None:
+@over("case, advice", TELLS.items())
+def test_it_is_said_what_to_do(case: str, advice: str, courses: Callable[[], Path]) -> None:
     course = courses()
     BREAKS[case](course)
     findings = examine(course).findings
     (said,) = in_words(findings, WORDS)
-    assert told in said
+    assert advice in said
     assert in_words(findings, CHINESE) != [said]
 
 

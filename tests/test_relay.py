@@ -52,7 +52,7 @@ def own(key: str, status: str = "-ERR") -> bytes:
 
 
 def test_cuttings_of_random_dialogues() -> None:
-    """tests/soak/relay_cuttings.py makes a million of them."""
+    """tests/soak/million_cuttings.py relay makes a million of them."""
     for number in range(300):
         assert differing_relay(random.Random(f"relay/{number}"), 6) is None
 

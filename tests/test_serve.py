@@ -182,9 +182,9 @@ def test_a_directory_without_mail_is_said(tmp_path: Path) -> None:
 def test_an_address_that_others_reach_needs_lan(tmp_path: Path) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1"):
         for language, words in (("en", f"Other machines can reach {host}."), ("zh-Hant", f"其他機器連得到 {host}。")):
-            told = refused(tmp_path, "--host", host, language=language)
-            assert words in told
-            assert "--lan" in told
+            refusal = refused(tmp_path, "--host", host, language=language)
+            assert words in refusal
+            assert "--lan" in refusal
     with serving(tmp_path, "--host", "localhost") as served:
         assert len(served.ports) == 1
 

@@ -690,7 +690,7 @@ def test_the_first_retr_on_a_real_server_asks() -> None:
         script = real(LOCKED, RETR=b"+OK\r\nSubject: x\r\n\r\n.\r\n")
         script.screen.interactive = False
         await script.begin("USER a", "PASS b", "RETR 1")
-        assert script.wire.heard[-1] == "RETR 1", "in a script nobody can be asked"
+        assert script.wire.heard[-1] == "RETR 1", "a script can be asked nothing"
 
     run(go())
 

@@ -102,7 +102,7 @@ NAMES_AN_OPTION = {
 
 
 def test_advice_inside_the_shell_can_be_followed_there() -> None:
-    """An option stands behind `:connect` or behind what begins another try; each `:word` is a meta command."""
+    """An option stands after `:connect` or after what begins another try; each `:word` is a meta command."""
     wrong, commands = [], 0
     known = {*METAS, *(name for meta in METAS.values() for name in meta.also)}
     for tag in ("en", "zh-Hant"):

@@ -127,42 +127,42 @@ class _Reader:
             head_end = start + self._limits.header
             self._fault("header", number)
         fields = _fields(self._octets[start:head_end], self._limits.field)
-        told = self._told(fields, number)
-        kind = told.get_content_type() if "content-type" in told else default
-        filename = _filename(told)
+        mime = self._mime(fields, number)
+        kind = mime.get_content_type() if "content-type" in mime else default
+        filename = _filename(mime)
         part = Part(
             number,
             kind,
             fields,
             body,
             end,
-            charset=_parameter(told, "charset"),
-            encoding=str(told.get("content-transfer-encoding", "")).split("(")[0].strip().lower(),
+            charset=_parameter(mime, "charset"),
+            encoding=str(mime.get("content-transfer-encoding", "")).split("(")[0].strip().lower(),
             filename=filename,
             # RFC 2183 §2.8: what is not known counts as attachment; without the field, a name alone is no reason.
-            attached=str(told.get("content-disposition", "inline")).partition(";")[0].strip().lower() != "inline",
+            attached=str(mime.get("content-disposition", "inline")).partition(";")[0].strip().lower() != "inline",
         )
         if kind.startswith("multipart/") or kind == "message/rfc822":
             if depth >= self._limits.depth:
                 self._fault("depth", number)
             else:
-                part = part._replace(parts=self._below(part, _parameter(told, "boundary"), depth + 1))
+                part = part._replace(parts=self._below(part, _parameter(mime, "boundary"), depth + 1))
         return part
 
     def _fault(self, code: str, number: str) -> None:
         self.faults.append(Fault(code, number))
 
-    def _told(self, fields: tuple[Field, ...], number: str) -> email.message.Message:
+    def _mime(self, fields: tuple[Field, ...], number: str) -> email.message.Message:
         """The fields of MIME, with no more parameters than are read."""
-        told = email.message.Message()
+        mime = email.message.Message()
         for field in fields:
-            if field.name.lower() in _MIME and field.name not in told:  # of several the first counts
+            if field.name.lower() in _MIME and field.name not in mime:  # of several the first counts
                 pieces = field.value.split(";", self._limits.parameters + 1)
                 if len(pieces) > self._limits.parameters + 1:
                     self._fault("parameters", number)
                 value = ";".join(pieces[: self._limits.parameters + 1])
-                told[field.name] = re.sub("[\ud800-\udfff]", "\ufffd", value)
-        return told
+                mime[field.name] = re.sub("[\ud800-\udfff]", "\ufffd", value)
+        return mime
 
     def _below(self, part: Part, boundary: str, depth: int) -> tuple[Part, ...]:
         if part.kind == "message/rfc822":
@@ -233,10 +233,10 @@ def _marked(part: Part) -> Part:
     return part._replace(other_form=True, parts=tuple(map(_marked, part.parts)))
 
 
-def _parameter(told: email.message.Message, name: str, field: str = "content-type") -> str:
+def _parameter(mime: email.message.Message, name: str, field: str = "content-type") -> str:
     """A parameter of a field of MIME, RFC 2231's forms included; "" if there is none that can be read."""
     try:
-        value = told.get_param(name, "", field)
+        value = mime.get_param(name, "", field)
     except (ValueError, LookupError, TypeError, AttributeError):  # such as the number of a piece in 5,000 digits
         return ""
     if isinstance(value, tuple):  # RFC 2231 §4: charset, language, and octets as Latin-1
@@ -245,8 +245,8 @@ def _parameter(told: email.message.Message, name: str, field: str = "content-typ
     return str(value)
 
 
-def _filename(told: email.message.Message) -> str:
-    name = _parameter(told, "filename", "content-disposition") or _parameter(told, "name")
+def _filename(mime: email.message.Message) -> str:
+    name = _parameter(mime, "filename", "content-disposition") or _parameter(mime, "name")
     return decoded(name.encode("utf-8", "surrogateescape"))  # encoded words are not allowed here, and common
 
 

@@ -313,8 +313,8 @@ class _Marked:
             what, by = record.get("event"), record.get("by")
             kind = "begin" if what == "connected" else "closed" if by in ("server", "network") else "noise"
             error = record["error"] if isinstance(record.get("error"), dict) else {}
-            told = (what, record.get("host"), record.get("port"), record.get("how"), error.get("code"))
-            return self._say(line.number, TOOL, kind, text=" ".join(str(one) for one in told if one))
+            named = (what, record.get("host"), record.get("port"), record.get("how"), error.get("code"))
+            return self._say(line.number, TOOL, kind, text=" ".join(str(one) for one in named if one))
         command, status = record.get("command"), record.get("status")
         if isinstance(command, dict) and isinstance(command.get("line"), str):
             self._say(line.number, CLIENT, "data", octets(command["line"].replace("\n", " ")) + b"\r\n")

@@ -186,17 +186,17 @@ def _broken_off(session: Session, exchange: Exchange, entry: Entry | None, code:
             code = "no-terminator"  # all of the message came, and the lone dot did not
     whole = _in(last, code, command=exchange.name, **counted)._replace(exchange=exchange)
     if said is not None:
-        told = whole._replace(line=said.line, shown=said.shown)
+        stated = whole._replace(line=said.line, shown=said.shown)
         if said.code in ("no-terminator", "connect-timeout"):
-            return told._replace(code="no-reply" if code == "no-reply" else "no-terminator")
+            return stated._replace(code="no-reply" if code == "no-reply" else "no-terminator")
         if code == "no-reply" and said.code == "cut-off" and session.unseen:
-            return told._replace(code="cut-off")
+            return stated._replace(code="cut-off")
     shown = last is not None and last.content and last.event.kind != "count" and not last.event.glued
     if not shown and session.closed is not None:
         return whole._replace(line=session.closed.line, shown=session.closed.text)
     if said is None or (code != "no-reply" and (shown or said.code != "cut-off")):
         return whole
-    return told if said.code in ("no-terminator", "cut-off") else told._replace(code=said.code, exchange=None)
+    return stated if said.code in ("no-terminator", "cut-off") else stated._replace(code=said.code, exchange=None)
 
 
 def _code(session: Session, exchange: Exchange, at: int) -> str:

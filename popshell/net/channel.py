@@ -19,7 +19,7 @@ from popshell.net.errors import NetError
 from popshell.net.stls import stls_first
 
 _T = TypeVar("_T")
-#: So long is looked for octets that nobody asked for, in seconds.
+#: So long is looked for octets that were not asked for, in seconds.
 _GRACE = 0.02
 #: A reply that is this slow, in octets a second, is given no more time.
 _SLOWEST = 1000

@@ -143,7 +143,7 @@ class Listener:
     async def close(self, grace: float = 0.0) -> None:
         """Close all ports and connections; nothing is deleted (RFC 1939 §6).
 
-        For `grace` seconds sessions may finish the reply that is on its way, and are told; what is left is cut off.
+        For `grace` seconds sessions may finish the reply that is on its way, and are informed; what is left is cut off.
         """
         self._closed = True
         for port in self._ports:

@@ -1,4 +1,4 @@
-"""STLS before anything else (RFC 2595 §4), for connections on which nobody types it."""
+"""STLS before anything else (RFC 2595 §4), for connections on which no user types it."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def advance(context: Context, line: CommandLine, ok: bool) -> Context:
         refused = context.refused if spec is None else spec.logs_in
         return context._replace(state=moves.get(context.state, context.state), follows="", refused=refused)
     state = spec.transitions.get(context.state, context.state)
-    if spec.logs_in and line.expects_multi_line:  # a bare AUTH: the reply lists mechanisms, and logs in nobody
+    if spec.logs_in and line.expects_multi_line:  # a bare AUTH: the reply lists mechanisms, and logs nothing in
         return context._replace(follows="", refused=False)
     done = context.done if spec.name in context.done else context.done | {spec.name}
     return Context(state, spec.name, context.tls, done, context.maildrop, context.utf8_user)

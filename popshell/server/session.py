@@ -209,7 +209,7 @@ class ServerSession:
         self.closing = True
 
     def shut_down(self) -> None:
-        """The server ends: the reply on its way is the last, then the client is told, and the session closes.
+        """The server ends: the reply on its way is the last, then the client is informed, and the session closes.
 
         A line that no command asked for is outside RFC 1939; Dovecot sends one, too. Nothing is deleted.
         """

@@ -109,7 +109,7 @@ async def connect(shell: Shell, argument: str) -> None:
 
 
 async def unlock(shell: Shell, argument: str) -> None:
-    """DELE may go out on this connection. A script, in which nobody can be asked, allows the QUIT that erases, too."""
+    """DELE may go out on this connection. A script, which cannot be asked, allows the QUIT that erases, too."""
     if shell.session is None or shell.link is None:
         shell.say("shell.no-connection", style="warn")
     elif shell.on_practice:

@@ -64,8 +64,8 @@ def _life(record: Mapping[str, Any]) -> str:
     facts = {**(record["tls"] or {}), **{name: record[name] for name in ("by", "how", "seconds") if record[name]}}
     facts["addresses"] = " ".join(record["addresses"]) if record["addresses"] else None
     error = f"({record['error']['code']}) {record['error']['text']}" if record["error"] else ""
-    told = (f"{name}={value}" for name, value in facts.items() if isinstance(value, str | float))
-    return " ".join(filter(None, (record["time"], record["event"], place, *told, error)))
+    shown_facts = (f"{name}={value}" for name, value in facts.items() if isinstance(value, str | float))
+    return " ".join(filter(None, (record["time"], record["event"], place, *shown_facts, error)))
 
 
 def _markdown(shell: Shell) -> Iterator[str]:

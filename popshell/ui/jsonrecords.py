@@ -1,6 +1,6 @@
 """JSON records: a subscriber that writes an object a line for what happens, and `--log` (docs/reference-json.md).
 
-Version 1 has exchanges alone. Version 2 has the life of each connection, too: each step, TLS, how it ended and by whom.
+Version 1 has exchanges alone. Version 2 has the life of each connection, too: each step, TLS, and which side ended it.
 """
 
 from __future__ import annotations

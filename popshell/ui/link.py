@@ -190,7 +190,7 @@ class Link:
         """Wait for a reply, and report each second what has come of it; that it comes slowly is reported once."""
         loop = asyncio.get_running_loop()
         began = since = loop.time()  # `limit` is over `since`
-        session, seen, reported, told = self.session, None, False, False
+        session, seen, reported, hang_said = self.session, None, False, False
         step = min(HANG_TIME, limit)
         while not (await asyncio.wait({awaited}, timeout=step))[0] and session is not None:
             due, now = session.connection.due(), loop.time()
@@ -202,8 +202,8 @@ class Link:
             if not reported and seen is not None and seen.octets < due.octets < SLOWEST * lasted:
                 rate, reported = round(due.octets / lasted), True
             within, silent = None if lasting else round(limit), session.now() - max(session.last_heard, due.since)
-            hangs = not told and due.octets > 0 and silent >= HANG_TIME
-            told = told or hangs
+            hangs = not hang_said and due.octets > 0 and silent >= HANG_TIME
+            hang_said = hang_said or hangs
             self.publish(
                 events.Waiting(due, rate, round(now - began), within, seen is None, "reply", round(silent), hangs)
             )

@@ -63,7 +63,7 @@ def _rows(link: Mapping[str, Any], words: Words) -> Iterable[tuple[str, str]]:
     if (more := len(link["names"]) - _MOST_NAMES) > 0:
         names += words("certificate.more-names", count=more)
     dates = {name: link[name].removesuffix("+00:00") for name in ("valid_from", "valid_until")}
-    told = {
+    texts = {
         **link,
         "names": names,
         "issuer": words("certificate.itself") if "self-signed" in link["faults"] else link["issuer"],
@@ -71,7 +71,7 @@ def _rows(link: Mapping[str, Any], words: Words) -> Iterable[tuple[str, str]]:
         "key": words("certificate.signed", **link) if link["signature"] else link["key"],
         "fingerprint": ":".join(link["fingerprint"][at : at + 2] for at in range(0, 64, 2)).upper(),
     }
-    return ((words(f"certificate.{name}"), told[name]) for name in _FACTS if told[name])
+    return ((words(f"certificate.{name}"), texts[name]) for name in _FACTS if texts[name])
 
 
 def verdict(report: Mapping[str, Any], words: Words, again: str) -> Iterable[tuple[str, str]]:

@@ -1,8 +1,11 @@
-"""A million cuttings: `python tests/soak/million_cuttings.py [COUNT] [SEED]`.
+"""A million cuttings: `python tests/soak/million_cuttings.py [relay] [COUNT] [SEED]`.
 
 sec-P1 asks that the same bytes give the same Exchanges however TCP cuts them. Each dialogue is made by chance (both
 directions in a fixed order; pipelining, challenges, STLS, unasked lines, faults, tight limits), watched whole, and then
 byte by byte and at random, 25 cuttings in all. The suite runs the same on a seeded sample (`tests/test_connection.py`).
+
+With `relay` the dialogues pass the Relay of `popshell watch`: the same octets come out on both sides, with the same
+reports, and they are those that went in, but where the relay marks them as its own (`tests/test_relay.py`).
 """
 
 from __future__ import annotations
@@ -14,17 +17,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support import differing_cutting
+from support import differing_cutting, differing_relay
 
 CUTTINGS = 25
 
 
-def main(count: int, seed: int) -> int:
+def main(count: int, seed: int, relay: bool) -> int:
+    differs = differing_relay if relay else differing_cutting
     started = time.monotonic()
     dialogues = -(-count // CUTTINGS)
     differing = 0
     for number in range(dialogues):
-        difference = differing_cutting(random.Random(f"{seed}/{number}"), CUTTINGS)
+        difference = differs(random.Random(f"{seed}/{number}"), CUTTINGS)
         if difference is not None:
             differing += 1
             print(f"dialogue {number}: {difference}", file=sys.stderr)
@@ -34,5 +38,6 @@ def main(count: int, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    given = [int(word) for word in sys.argv[1:]]
-    sys.exit(main(given[0] if given else 1_000_000, given[1] if len(given) > 1 else 1))
+    relay = sys.argv[1:2] == ["relay"]
+    given = [int(word) for word in sys.argv[1 + relay :]]
+    sys.exit(main(given[0] if given else 1_000_000, given[1] if len(given) > 1 else 1, relay))

@@ -88,7 +88,7 @@ def test_signal(where: str, number: signal.Signals, terminal: Terminals, peer: P
 
 
 def test_signal_in_a_flood(terminal: Terminals, peer: Peers) -> None:
-    """A peer that sends as fast as the network takes it keeps no signal waiting: a reply, and what nobody asked for."""
+    """A peer that sends as fast as the network takes it keeps no signal waiting: a reply, and unasked lines."""
     floods = {"TOP 1 0": b"a line of a mail without end\r\n", "LIST 1": b"1 100\r\n", "STAT": b"-ERR flood\r\n"}
     for number, (line, data) in zip((signal.SIGTERM, signal.SIGHUP, signal.SIGTERM), floods.items(), strict=True):
         server = peer({line: b"+OK\r\n"})
