@@ -17,7 +17,7 @@ import datetime
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -217,7 +217,7 @@ def diagnose(exchanges: Sequence[Exchange], facts: Facts, rules: Rules) -> Diagn
 def judge(seen: Seen, rules: Rules, exchange: Exchange | None = None) -> Diagnosis:
     """The diagnosis of what was seen."""
     named = fingerprint(seen, rules)
-    seen = replace(seen, product=named.product.id if named else "")
+    seen = seen._replace(product=named.product.id if named else "")
     held = [(rule, sure) for rule in rules.rule if (sure := sureness(rule, seen, named)) is not None]
     if not held:
         return Diagnosis(exchange, seen, named)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from popshell.protocol.line import upper
@@ -55,8 +54,7 @@ def decoded_text(octets: bytes) -> tuple[Text, ...]:
     return tuple(Text(names[codec], found[codec]) for codec in (*order, "latin-1") if codec in found)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What the premises are held against: the reply, and what came before it. "" and None: was not seen."""
 
     code: str = ""
@@ -184,8 +182,7 @@ def observe(exchanges: Sequence[Exchange], facts: Facts = Facts()) -> Seen:  # n
     refusals = [one.response for one in exchanges[: at + 1] if _refused(one) and one.response is not None]
     later = [one.problem.code for one in exchanges[at + 1 :] if one.problem is not None]
     answered = any(one.response is not None for one in exchanges[at + 1 :])
-    return replace(
-        seen_in(exchange),
+    return seen_in(exchange)._replace(
         greeting=hello,
         first=not asked and exchange.command is not None,
         repeated=1 + sum(1 for one in asked if one.name == exchange.name and _refused(one)),
@@ -217,8 +214,7 @@ def seen_in(exchange: Exchange) -> Seen:
     if line is None:
         return seen
     number, view, objection = line.message, exchange.maildrop_before, line.objection
-    return replace(
-        seen,
+    return seen._replace(
         command=exchange.name,
         mechanism=upper(line.arguments[0]) if line.name == "AUTH" and line.arguments else "",
         objections=frozenset(d.code for d in line.diagnostics),

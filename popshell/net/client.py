@@ -22,14 +22,16 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from popshell.net.address import SocketAddress, TlsMode, Way, is_loopback, resolve, text_of
-from popshell.net.certificates import Handshake, pin_of, report, watched
 from popshell.net.errors import Fact, NetError, connecting, ending, handshaking, looking_up, symbol
-from popshell.net.trust import TlsFacts, client_context, facts_of
 from popshell.protocol.strangers import what_speaks
 from popshell.session import Step
+
+if TYPE_CHECKING:  # loaded with the first TLS: a session in clear text begins without
+    from popshell.net.certificates import Handshake
+    from popshell.net.trust import TlsFacts
 
 #: Octets that are read at a time.
 _READ_SIZE = 1 << 15
@@ -174,6 +176,8 @@ class Transport(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self._deliver_early)
 
     def _make_context(self) -> ssl.SSLContext:
+        from popshell.net.trust import client_context
+
         return client_context(self.target.way, self.target.ca_data, self.target.insecure)
 
     def _where(self) -> dict[str, Fact]:
@@ -235,6 +239,9 @@ class Transport(asyncio.Protocol):
         ) from errors[codes.index(code)]
 
     async def _handshake(self) -> None:
+        from popshell.net.certificates import Handshake, watched
+        from popshell.net.trust import facts_of
+
         line = self._transport
         assert line is not None
         self._early = []
@@ -273,6 +280,8 @@ class Transport(asyncio.Protocol):
 
     async def _check_pin(self, facts: TlsFacts) -> None:
         """Before anything is said over TLS. Raises NetError."""
+        from popshell.net.certificates import pin_of, report
+
         pin, name = self.target.way.pin, self.target.name
         if pin and pin != (found := pin_of(facts.chain[0]) if facts.chain else ""):
             error = NetError("certificate-pin", name=name, pin=pin, found=found, **self._where())
@@ -287,6 +296,8 @@ class Transport(asyncio.Protocol):
         if isinstance(error, ssl.SSLCertVerificationError):
             number, message, name = error.verify_code, error.verify_message, self.target.name
             facts |= {"name": name, "verify_code": number, "verify_message": message}
+            from popshell.net.certificates import report
+
             failed = NetError(code, **facts)
             failed.certificates = report(handshake.chain(), name, code=number, message=message)
             return failed
