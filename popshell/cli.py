@@ -309,21 +309,28 @@ async def _interactive(
     from popshell.ui.editor import Editor, TerminalScreen
     from popshell.ui.layout import Look
     from popshell.ui.screen import draws
-    from popshell.ui.theme import chosen
+    from popshell.ui.terminal import Terminal
+    from popshell.ui.theme import chosen, fitting
 
     ascii = config.get("ascii") or not draws(sys.stdout.encoding)
-    screen = TerminalScreen(Look(chosen(*config.values["theme"], os.environ, True)), ascii=ascii)
-    shell, course = _shell(config, catalog, screen, connector, options)
-    address = connector.destination.address
-    name = address.user if address is not None else next(iter(connector.server.accounts))
-    editor = Editor(shell, catalog, _history_path, name, vi=config.get("editing") == "vi", keys=config.keys)
-    screen.editor = editor
-    shell.say("shell.banner", version=__version__, style="emphasis")
-    if learn is None and address is None:
-        await _introduce(shell, connector)
+    terminal, theme = Terminal(0), chosen(*config.values["theme"], os.environ, True)
     try:
+        if theme == "auto" and (background := terminal.background()):
+            theme = chosen(fitting(background), "", os.environ, True)
+        screen = TerminalScreen(Look(theme), ascii=ascii)
+        shell, course = _shell(config, catalog, screen, connector, options)
+        address = connector.destination.address
+        name = address.user if address is not None else next(iter(connector.server.accounts))
+        editor = Editor(
+            shell, catalog, terminal, _history_path, name, vi=config.get("editing") == "vi", keys=config.keys
+        )
+        screen.editor = editor
+        shell.say("shell.banner", version=__version__, style="emphasis")
+        if learn is None and address is None:
+            await _introduce(shell, connector)
         return await editor.run(lambda: _begin(shell, course, learn))
     finally:
+        terminal.restore()
         gc.enable()
         await connector.close()
 

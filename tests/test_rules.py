@@ -232,6 +232,16 @@ def rgb(text: str) -> tuple[int, ...]:
     return tuple(bytes.fromhex(text.removeprefix("#")))
 
 
+def test_a_background_has_the_theme_that_is_legible_on_it() -> None:
+    for name, grounds in theme.BACKGROUNDS.items():
+        assert {theme.fitting(rgb(ground)) for ground in grounds} == {name}
+    for grey in range(256):
+        found = theme.fitting((grey,) * 3)
+        inks = [colour.rgb for colour in theme.COLOURS.get(found, {}).values()]
+        assert all(contrast(ink, (grey,) * 3) >= 4.5 for ink in inks), grey
+    assert theme.fitting((128, 128, 128)) == "auto"
+
+
 def test_every_style_of_a_theme_is_legible_on_its_backgrounds() -> None:
     assert round(contrast(rgb("#ffffff"), rgb("#000000"))) == 21
     faint = [

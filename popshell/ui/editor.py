@@ -81,6 +81,7 @@ class Editor:
         self,
         shell: Shell,
         catalog: Catalog,
+        device: terminal.Terminal,
         history: Callable[[], Path],
         name: str = "",
         vi: bool = False,
@@ -91,7 +92,7 @@ class Editor:
         #: lines that were refused when they were last sent: they are not suggested
         self._failed: set[str] = set()
         shell.subscribe(self._heard)
-        self._terminal = terminal.Terminal(0)
+        self._terminal = device
         self._task: asyncio.Task[None] | None = None
         self.interruptions = Interruptions(lambda: self._live() is not None)
         self._stopped: int | None = None

@@ -20,9 +20,11 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.key_binding.key_processor import KeyPress
 from prompt_toolkit.keys import Keys
 
+from popshell.ui.terminal import ANSWERS
+
 #: `CSI key[:others] ; modifiers[:event] [; text] u` and xterm's `CSI 27 ; modifiers ; key ~`.
 _KEY = re.compile(r"\x1b\[(?:(\d+)((?::\d*)*)(?:;(\d*)(?::(\d+))?(?:;[\d:]*)?)?u|27;(\d+);(\d+)~)")
-_BEGUN = re.compile(r"\x1b\[[0-9:;]+\Z")
+_BEGUN = re.compile(r"\x1b\[\??[0-9:;]+\Z|\x1b\]11;[^\x07\x1b]*\x1b?\Z")
 _CURSOR = re.compile(r"\x1b\[\d+;\d+R")
 _SHIFT, _ALT, _CTRL = 1, 2, 4
 #: kitty's private keys that type something: Enter and the digits of the keypad.
@@ -68,7 +70,8 @@ class Parser(Vt100Parser):
         if begun := _BEGUN.search(data):
             data, self._held = data[: begun.start()], begun[0]
         before, paste, after = data.partition("\x1b[200~")
-        super().feed(legacy(before))
+        # The terminal may answer late what it was asked at the start.
+        super().feed(legacy(ANSWERS.sub("", before)))
         if paste:
             super().feed(paste)
             self._paste(after + self._held)

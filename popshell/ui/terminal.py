@@ -21,12 +21,18 @@ import signal
 import termios
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from time import monotonic
 from types import FrameType
 
 #: Rows that are handed over in one go.
 _ROWS = 500
 _CTRL_C = re.compile(rb"\x1b\[(?:99(?::\d*)*;5(?::1)?(?:;[\d:]*)?u|27;5;99~)")
 _ENTER = re.compile(r"\x1b\[13(?:;1(?::1)?)?u")
+#: xterm's OSC 11, the question for the background; then DA1, which terminals answer that do not know it.
+_ASK_BACKGROUND = b"\x1b]11;?\x1b\\\x1b[c"
+_BACKGROUND = re.compile(r"\x1b\]11;rgba?:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})")
+#: The answers to both.
+ANSWERS = re.compile(r"\x1b\]11;[^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[\?[\d;]*c")
 _ESCAPES = re.compile(r"\x1b\[200~|\x1b\[201~|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|\x1b.?")
 
 
@@ -81,6 +87,23 @@ class Terminal:
         data, self._taken = self._taken, b""
         return edit(data.decode("utf-8", "replace"))
 
+    def background(self, patience: float = 0.2) -> tuple[int, ...]:
+        """The terminal's background as red, green, blue (0 to 255); () if it does not say in `patience` seconds.
+
+        What was typed meanwhile is kept. Echo is off afterwards, as after `quiet()`.
+        """
+        self.quiet()
+        os.write(self._fd, _ASK_BACKGROUND)
+        end = monotonic() + patience
+        while select.select([self._fd], [], [], max(end - monotonic(), 0))[0] and self.take():
+            if any(answer[0].endswith("c") for answer in ANSWERS.finditer(self._text())):
+                break
+        said = _BACKGROUND.search(self._text())
+        return tuple(int(part, 16) * 255 // (16 ** len(part) - 1) for part in said.groups()) if said else ()
+
+    def _text(self) -> str:
+        return self._taken.decode("latin-1")
+
     def take(self) -> bool:
         """Keep the keys that are there for `typed_ahead`; False at the end of the input."""
         with contextlib.suppress(OSError):
@@ -100,7 +123,7 @@ class Terminal:
 def edit(typed: str) -> str:
     """Raw keys as the text that they would have given."""
     out: list[str] = []
-    for ch in _ESCAPES.sub("", _ENTER.sub("\r", typed)).replace("\r\n", "\n").replace("\r", "\n"):
+    for ch in _ESCAPES.sub("", _ENTER.sub("\r", ANSWERS.sub("", typed))).replace("\r\n", "\n").replace("\r", "\n"):
         if ch in "\x7f\b":
             if out and out[-1] != "\n":
                 out.pop()

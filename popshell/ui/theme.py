@@ -1,11 +1,12 @@
 """The styles and the themes: the one palette for our own escape sequences, prompt_toolkit and pygments.
 
 Theory. Code that colours names a style and nothing else. A style has attributes and one colour; what the colour is, the
-theme says. Where the background is not known (`auto`) there are no colours: the default foreground, bold and underline
-are legible on every background. `dark` and `light` have colours of the fixed 256-colour cube, each with a contrast of
-4.5:1 at least on `BACKGROUNDS`; their `-16` forms are for terminals that have only the named colours, which each
-terminal defines as it likes: a colour that common palettes draw too faint is left out there. "dim" is not used, since
-its contrast is not known. Colour is never the only sign: each use has a word or a mark beside it.
+theme says. With `auto` the terminal is asked for its background (`fitting`). Where it is not known there are no
+colours: the default foreground, bold and underline are legible on every background. `dark` and `light` have colours of
+the fixed 256-colour cube, each with a contrast of 4.5:1 at least on `BACKGROUNDS`; their `-16` forms are for terminals
+that have only the named colours, which each terminal defines as it likes: a colour that common palettes draw too faint
+is left out there. "dim" is not used, since its contrast is not known. Colour is never the only sign: each use has a
+word or a mark beside it.
 
 Traps. prompt_toolkit takes unknown words for colours, does not honour FORCE_COLOR, and has names of its own for the
 sixteen colours.
@@ -200,6 +201,22 @@ def chosen(wanted: str, source: str, environ: Mapping[str, str], isatty: bool) -
     if not forced and (not isatty or environ.get("TERM", "dumb") == "dumb"):
         return "none"
     return f"{wanted}-16" if wanted in COLOURS and not _has_256(environ) else wanted
+
+
+def fitting(background: tuple[int, ...]) -> str:
+    """The theme whose colours all have a contrast of 4.5:1 on a background (red, green, blue: 0 to 255), or `auto`."""
+
+    def light(rgb: tuple[int, ...]) -> float:
+        """WCAG's relative luminance."""
+        parts = (part / 3294.6 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in rgb)
+        return sum(part * weight for part, weight in zip(parts, (0.2126, 0.7152, 0.0722), strict=True)) + 0.05
+
+    ground = light(background)
+    for name, colours in COLOURS.items():
+        inks = [light(colour.rgb) for colour in colours.values()]
+        if min(inks) / ground >= 4.5 or ground / max(inks) >= 4.5:
+            return name
+    return "auto"
 
 
 def _has_256(environ: Mapping[str, str]) -> bool:

@@ -247,7 +247,9 @@ class Pty(Terminal):
         rows: int = 24,
         env: Mapping[str, str | None] | None = None,
         command: list[str] | None = None,
+        background: str = "",
     ) -> None:
+        self.background = background
         self.master, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.found = termios.tcgetattr(self.slave)
@@ -285,6 +287,8 @@ class Pty(Terminal):
             except OSError:
                 return
             self.raw += data
+            if self.background and b"\x1b]11;?" in data:
+                self.send(f"\x1b]11;rgb:{self.background}\x1b\\".encode())
             self._stream.feed(data)
             seconds = 0.0
 

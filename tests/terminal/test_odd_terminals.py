@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from popshell.ui.theme import begin
 from terminal.driver import Peer, Pty, at, logged_in
 
 pytestmark = pytest.mark.terminal
@@ -54,6 +55,20 @@ def test_keys_of_kitty_are_understood(terminal: Terminals, peer: Peers) -> None:
     shell.wait("reply to STAT is still due")
     shell.prompt()
     assert server.heard == ["NOOP", "NOOP", "STAT"]
+
+
+def test_the_theme_is_that_of_the_background(terminal: Terminals, peer: Peers) -> None:
+    for background, found in (("1e1e/1e1e/1e1e", "dark"), ("ff/ff/ff", "light"), ("80/80/80", "auto"), ("", "auto")):
+        shell = terminal(at(peer()), background=background)
+        shell.prompt()
+        assert begin("ok", found).encode() + b"+OK" in shell.raw, background
+    # It may answer late, and in pieces.
+    for piece in ("NO", "\x1b]11;rgb:ff/f", "f/ff\x1b", "\\\x1b[?62", ";4c", "OP"):
+        shell.type(piece)
+        shell.pump(0.1)
+    shell.type("\r")
+    shell.wait("+OK noop")
+    assert "rgb" not in shell.scroll()
 
 
 def test_a_terminal_that_does_not_say_where_its_cursor_is(terminal: Terminals, peer: Peers) -> None:
