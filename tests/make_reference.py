@@ -228,8 +228,9 @@ def meta_commands() -> str:
             ),
         ),
         "`:auth` sends lines of its own, and each is shown as sent by it: `CAPA`, if no list is known here and now;\n"
-        "then `USER` and `PASS`, `APOP`, or `AUTH` and an answer to each challenge. It asks for the name, if none was\n"
-        "typed, and for the password or token, which is not shown. It tries once. Where an answer of the server must\n"
+        "then `USER` and `PASS`, `APOP`, or `AUTH` and an answer to each challenge; after the login `CAPA` again, if\n"
+        "there was a list: the note on it says what is new and what is gone. It asks for the name, if none was typed,\n"
+        "and for the password or token, which is not shown. It tries once. Where an answer of the server must\n"
         "not be trusted, it sends `*`; Ctrl-C leaves you in the middle of AUTH, where `*` cancels, too. `as=OTHER` is\n"
         "the name to act as (the authorization identity).\n",
         "`:mail N` sends `RETR N`, unless the message was fetched on this connection already; some servers then count\n"

@@ -196,6 +196,50 @@ def test_alone_it_ranks_and_sends_capa_once() -> None:
     )
 
 
+def test_after_login_and_stls_a_list_from_before_is_said_to_be_old_and_capa_shows_the_difference() -> None:
+    """Nothing is sent for it; `:auth` alone asks again, where there was a list and the login can be trusted."""
+    lists = [b"+OK\r\nUSER\r\nSASL PLAIN\r\n.\r\n", b"+OK\r\nSASL PLAIN\r\nTOP\r\n.\r\n"]
+
+    async def go(language: str, lines: list[str], sent: list[str], old: bool, differs: bool) -> None:
+        script = {"USER": b"+OK\r\n", "PASS": b"+OK\r\n", "STLS": b"+OK\r\n", "AUTH": b"+OK\r\n"}
+        stage = Stage(place=LOCAL, script=script, options=Options(language), screen=FakeScreen(columns=400))
+        stage.screen.answers = ["secret"] * 3
+        await stage.begin()
+        answer, left = stage.wire.write, list(lists)
+
+        def write(data: bytes) -> None:
+            stage.wire.answers["CAPA"] = left.pop(0) if data == b"CAPA\r\n" else None
+            answer(data)
+
+        stage.wire.write = write
+        await stage.run(*lines)
+        words = CATALOG.words(language)
+        assert stage.wire.heard == sent
+        noted = [note.text for _, notes in stage.screen.records for note in notes]
+        difference = words("capa.both", added="TOP", gone="USER")
+        for text, wanted in ((words("capa.outdated"), old), (difference, differs)):
+            assert (text.replace("`", "") in stage.text) == (text in noted) == wanted, stage.text
+
+    login = ["USER u", "PASS x"]
+    each(
+        [
+            (language, *row)
+            for language in ("en", "zh-Hant")
+            for row in (
+                (["CAPA", *login], ["CAPA", *login], True, False),
+                (["CAPA", *login, "CAPA"], ["CAPA", *login, "CAPA"], True, True),
+                (["CAPA", "STLS", "CAPA"], ["CAPA", "STLS", "CAPA"], False, True),  # STLS' own note
+                ([*login, "CAPA"], [*login, "CAPA"], False, False),
+                ([":auth PLAIN u"], ["CAPA", "AUTH PLAIN AHUAc2VjcmV0", "CAPA"], True, True),
+                (["CAPA", ":auth USER u"], ["CAPA", "USER u", "PASS secret", "CAPA"], True, True),
+                ([":auth USER u"], ["USER u", "PASS secret"], False, False),
+                ([":auth SCRAM-SHA-1 u"], ["CAPA", "AUTH SCRAM-SHA-1"], True, False),  # `+OK` without its proof
+            )
+        ],
+        lambda *row: run(go(*row)),
+    )
+
+
 def test_nothing_is_sent_where_something_is_missing() -> None:
     async def go(line: str, answers: list[str | None], said: str) -> None:
         stage = Stage(place=LOCAL, script={"CAPA": LISTED})

@@ -70,6 +70,22 @@ def test_unique_ids_are_compared_with_the_last_connection_to_the_same_maildrop_o
     run(go())
 
 
+def test_what_was_noticed_is_kept_when_another_connection_fails() -> None:
+    """The connection that stays goes on: what was said of it once is not said again."""
+
+    async def go() -> None:
+        for greeting in (b"-ERR not now\r\n", b"220 mail ESMTP\r\n"):
+            stage = real()
+            await stage.begin(*LOGIN, "LIST 1")
+            assert "⚠ LIST says 99" in await stage.run("RETR 1")
+            stage.place, stage.greeting = REMOTE, greeting
+            assert "stays" in (await stage.run(":connect pop.example.org"))
+            stage.screen.forget()
+            assert "⚠" not in await stage.run("LIST 1", "RETR 1"), greeting
+
+    run(go())
+
+
 def test_the_practice_server_gives_no_reason_for_a_notice_even_when_its_messages_are_renumbered() -> None:
     async def go() -> None:
         stage = Stage()

@@ -107,8 +107,11 @@ def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str
         text = words("why.ok-unknown", **known)
     if text:
         yield Note("ok", text, cite)
-    if line.name == "CAPA" and exchange.capabilities_before is not None:
-        yield Note("info", _changes(exchange, exchange.capabilities_before, words), citation(2449, "5"))
+    if exchange.capabilities_before is not None:
+        if line.name == "CAPA":
+            yield Note("info", _changes(exchange, exchange.capabilities_before, words), citation(2449, "5"))
+        elif exchange.before is State.AUTHORIZATION and exchange.after is State.TRANSACTION:
+            yield Note("info", words("capa.outdated"), citation(2449, "5"))  # the note on STLS says so, too
     if "stuffed" in known and (more := _filled(page, known, "ok.stuffed")):
         yield Note("info", more, citation(1939, "3"))
     if line.has("wrong-state"):

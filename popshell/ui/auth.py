@@ -1,6 +1,7 @@
 """`:auth`: the ways to log in, ranked; and one login by one of them, each of its steps shown, no second try.
 
-It sends CAPA if the list is not known, then USER and PASS, APOP, or AUTH with its answers; all are shown as its own.
+It sends CAPA if the list is not known, then USER and PASS, APOP, or AUTH with its answers, and once logged in CAPA
+again where there was a list, for what has changed; all are shown as its own.
 Masked are secrets, and what is computed from one so that it could be found again.
 """
 
@@ -93,10 +94,15 @@ async def auth(shell: Shell, argument: str) -> None:
     if not mechanism:
         shell.say("auth.ways", style="emphasis")
     _show_ways(shell, [way for way in ways if mechanism in ("", way.name)])
-    if who is not None and row is not None:
-        await _Login(shell, row, who).run()
-    elif who is not None:
-        await (_apop(shell, who, connection.stamp) if mechanism == "APOP" else _user(shell, who))
+    if who is None:
+        return
+    listed = connection.capabilities is not None
+    if row is not None:
+        trusted = await _Login(shell, row, who).run()
+    else:
+        trusted = await (_apop(shell, who, connection.stamp) if mechanism == "APOP" else _user(shell, who))
+    if listed and trusted and not connection.closed:
+        await shell.send("CAPA", by_shell=_SENT)
 
 
 async def _who(shell: Shell, row: Mechanism | None, words: list[str]) -> _Who | None:
@@ -163,25 +169,28 @@ def _show_token(shell: Shell, token: str) -> None:
 # -- APOP, USER --------------------------------------------------------------------------------------------------------
 
 
-async def _apop(shell: Shell, who: _Who, stamp: str | None) -> None:
+async def _apop(shell: Shell, who: _Who, stamp: str | None) -> bool:
     if stamp is None:
         shell.say("shell.no-stamp", style="warn")
-        return
+        return False
     digest = apop_digest(stamp, who.secret)
     _show(shell, (Named("timestamp", stamp), Named("apop-digest", digest, True)))
-    _conclude(shell, await shell.send(f"APOP {prepared(who.name) or who.name} {digest}", by_shell=_SENT))
+    return _conclude(shell, await shell.send(f"APOP {prepared(who.name) or who.name} {digest}", by_shell=_SENT))
 
 
-async def _user(shell: Shell, who: _Who) -> None:
+async def _user(shell: Shell, who: _Who) -> bool:
     answer = await shell.send(f"USER {who.name}", by_shell=_SENT)
     if isinstance(answer, Exchange) and answer.ok:
         answer = await shell.send(f"PASS {who.secret}", by_shell=_SENT)
-    _conclude(shell, answer)
+    return _conclude(shell, answer)
 
 
-def _conclude(shell: Shell, answer: Event | None) -> None:
-    if isinstance(answer, Exchange) and answer.response is not None and not answer.ok:
+def _conclude(shell: Shell, answer: Event | None) -> bool:
+    """Whether the answer is `+OK`; after a refusal, that there is no second try."""
+    ok = isinstance(answer, Exchange) and answer.ok
+    if isinstance(answer, Exchange) and answer.response is not None and not ok:
         shell.say("auth.one-try")
+    return ok
 
 
 # -- AUTH --------------------------------------------------------------------------------------------------------------
@@ -197,10 +206,11 @@ class _Login:
         self._known = tuple(filter(None, (who.secret, prepared(who.secret))))
         self._messages = self._named = self._warnings = 0  # that were shown
 
-    async def run(self) -> None:
+    async def run(self) -> bool:
+        """Whether it has led to a login that can be trusted."""
         shell, opened, name = self._shell, self._shell.link.connection if self._shell.link else None, self._row.name
         if opened is None:
-            return
+            return False
         greeting = opened.session.transcript[0].response
         microsoft = greeting is not None and re.search("Microsoft Exchange|Outlook", greeting.text) is not None
         offered = {one.upper() for one in (opened.session.connection.capabilities or {}).get("SASL", ())}
@@ -219,7 +229,7 @@ class _Login:
             shell.say(f"auth.error-{error.code}", style="err", detail="")
             shell.say("shell.not-sent", style="warn")
             shell.tally.usage = True
-            return
+            return False
         microsoft = microsoft and self._row.proof == "token"
         command = client.command(initial=name in offered and not microsoft)
         form = "not-offered" if name not in offered else "microsoft" if microsoft else client.form
@@ -234,11 +244,12 @@ class _Login:
         finally:
             shell.shows_itself = False
         if not isinstance(answer, Exchange) or answer.response is None:
-            return  # why there is no reply was shown
+            return False  # why there is no reply was shown
         if answer.ok and client.outcome(True) is not None:
             shell.say("auth.error-not-proved", style="err")
             shell.tally.failed = True
-        _conclude(shell, answer)
+            return False
+        return _conclude(shell, answer)
 
     def _answer(self, client: ClientLines, challenge: Challenge) -> str:
         """The line that answers a challenge, after both were shown."""

@@ -17,7 +17,7 @@ from popshell.protocol.connection import Due
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange, stamp
 from popshell.protocol.secrets import redact
-from popshell.session import ConnectError, Endpoint, Step
+from popshell.session import ConnectError, Step
 from popshell.ui import diagram, events, layout, link
 from popshell.ui.events import End, ShellEvent
 from popshell.ui.safety import SeatBelt
@@ -58,8 +58,9 @@ class Display:
         self._unasked = False
         #: how often each thing was shown that is said at length only at first (`:notes auto`)
         self._shown: Counter[object] = Counter()
-        #: what does not fit on this connection, and where it leads
-        self._notices: Notices | None = None
+        #: what does not fit, by where a connection leads: the link to there, and what is noticed on it
+        self._notices: dict[str, tuple[link.Link | None, Notices]] = {}
+        #: where the connection leads that was made last
         self._place = ""
         #: whether the last step towards it was TLS
         self._tls = False
@@ -72,7 +73,7 @@ class Display:
         shell = self._shell
         match event:
             case events.Connected(endpoint=endpoint):
-                self._watch(endpoint)
+                self._place = endpoint.label
                 # The banner has named the first connection to the practice server.
                 if not endpoint.practice:
                     shell.say("shell.connected", place=endpoint.label)
@@ -172,27 +173,26 @@ class Display:
             return ()
         return notes
 
-    def _watch(self, endpoint: Endpoint) -> None:
-        """Notices begin anew; those of a server that was reached before know its unique-ids.
-
-        The practice server's maildrop may be another one each time: a course gives each exercise its own.
-        """
-        same = endpoint.label == self._place and not endpoint.practice
-        self._notices = self._notices.again() if same and self._notices is not None else None
-        self._place = endpoint.label
-
     def _odd(self, exchange: Exchange) -> list[Note]:
-        """What does not fit in an exchange, as warnings."""
-        if self._notices is None:
-            if exchange.is_greeting and self._shell.on_practice:
+        """What does not fit in an exchange, as warnings.
+
+        On each connection it begins anew; of a server that was reached before, its unique-ids are known. The practice
+        server's maildrop may be another one each time: a course gives each exercise its own.
+        """
+        shell = self._shell
+        here = shell.endpoint.label if shell.endpoint else ""
+        watched, notices = self._notices.get(here, (None, None))
+        if watched is not shell.link or notices is None:
+            if exchange.is_greeting and shell.on_practice:
                 return []  # so that the first prompt need not wait for notices.py
             from popshell.course.notices import Notices
 
-            self._notices = Notices()
-        found = self._notices.saw(exchange)
+            notices = notices.again() if notices is not None and not shell.on_practice else Notices()
+            self._notices[here] = shell.link, notices
+        found = notices.saw(exchange)
         if not found:
             return []
-        words = self._shell.catalog.words(self._shell.options.language, "doctor")
+        words = shell.catalog.words(shell.options.language, "doctor")
         return [Note("warn", exchange.redact(words(f"notice.{code}", **facts))) for code, facts in found]
 
     def _moved(self, before: State, after: State, command: str | None = None) -> None:
@@ -291,7 +291,8 @@ class Display:
 
         shell, tls = self._shell, self._tls
         facts = {"command": self._name(due), "lines": due.lines, "octets": due.octets, "rate": event.rate}
-        facts |= {"again": shell.again, "place": self._place}
+        here = shell.endpoint.label if due.command and shell.endpoint else self._place
+        facts |= {"again": shell.again, "place": here}
         if event.rate is not None:
             shell.screen.waiting(shell.words("shell.waiting-slow", **facts))
         elif event.first or (event.hangs and hang.lack(due, tls) != self._lack):
