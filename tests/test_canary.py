@@ -81,6 +81,9 @@ WAYS_IN = {
     # after what was refused or held back
     "alone after PASS": WayIn(("USER mei", "PASS x", CANARY), script=REFUSES),
     "alone after USER": WayIn(("USER mei", CANARY)),
+    "alone after USER was refused": WayIn(("USER mei", CANARY), script=(("USER", b"-ERR no\r\n"),)),
+    "alone after login:": WayIn(("login: mei", CANARY), script=(("login: mei", b"-ERR no\r\n"),)),
+    "alone after USR": WayIn(("USR mei", CANARY), script=(("USR mei", b"-ERR no\r\n"),)),
     "alone after AUTH LOGIN": WayIn(("AUTH LOGIN", blob(CANARY)), script=REFUSES),
     "alone after AUTH was held back": WayIn(("AUTH LOGIN", blob(CANARY)), ("no",), REMOTE),
     "alone after PASS was held back": WayIn(("USER mei", "PASS x", CANARY), ("no",), REMOTE),
@@ -91,7 +94,9 @@ WAYS_IN = {
         for word in [
             *("PAS ", "PASS", "PASSS ", "pssa ", "PASSWORD ", "pass:", "PASS\u3000", "\uff30\uff21\uff33\uff33 "),
             *("LOGIN mei ", "a1 LOGIN mei ", "AUTHINFO ", "USER mei ", "user mei  ", "APO mei ", "AUTHENTICATE PLAIN "),
-            *("C: PASS ", "> PASS ", "pass=", "PASS,", ":login mei ", "::PASS ", "pw "),
+            *("C: PASS ", "> PASS ", "pass=", "PASS,", ":login mei ", "::PASS ", "pw ", ":pas "),
+            *("USER mei:", "USER=mei PASS=", "USERmei ", "QUIT PASS ", "STAT;PASS ", "P A S S ", "APSS ", "AUHT "),
+            *("РАЅЅ ", "PA\u200bSS ", "PAS\bSS ", "\ufeffPASS ", "密碼：", "ㄣㄇㄋㄋ ", "AUTH PLAIN=", "APOP mei:"),
         ]
     },
     "AUHT": WayIn((f"AUHT PLAIN {plain('mei', CANARY)}",)),

@@ -678,7 +678,9 @@ class TestQuestions:
         assert isinstance(first, Exchange)
         assert isinstance(second, Exchange)
         assert first.command is user
-        assert second.command == parse("PASS b", Context(A)), "USER was refused, so it does not follow USER"
+        assert second.command == parse("PASS b", Context(A, refused=True)), (
+            "USER was refused, so it does not follow USER"
+        )
 
     def test_what_is_under_way_is_shown_as_far_as_it_came(self) -> None:
         connection = Connection()

@@ -71,6 +71,7 @@ SECRETS = [
     (CANARY, Context(A, refused=True), MASK),
     (f"{CANARY} {CANARY}", Context(A, refused=True), MASK),
     (base64.b64encode(CANARY.encode()).decode(), Context(A, refused=True), MASK),
+    (f"pop://mei:{CANARY}@h", Context(T), MASK),
     # without USER before them: a slip here was meant to log in
     (f"PAS {CANARY}", Context(A), f"PAS {MASK}"),
     (f"PASSS {CANARY} x", Context(A), f"PASS{MASK}"),
@@ -80,6 +81,104 @@ SECRETS = [
     (f"PASSWORD {CANARY}", Context(State.CLOSED), f"PASS{MASK}"),
     (f"APO mei {CANARY}", Context(A), f"APO {MASK}"),
 ]
+
+
+#: Slips of a login, in AUTHORIZATION alone, and login words in every spelling, in any state; the secret follows.
+SLIPS = [
+    *("APSS ", "PSAS ", "PPAASS ", "PASSWROD: ", "PASWORD ", "LOGN mei ", "USERmei ", "PASS,", "PASS+"),
+    *(
+        "AUTHPLAIN ",
+        "AUTH=PLAIN ",
+        "AUTH-PLAIN ",
+        "AUHTPLAIN ",
+        "AUT LOGIN ",
+        "AUHT ",
+        "PLAIN ",
+        "CRAM-MD5 ",
+        "XOAUTH2 ",
+    ),
+]
+SPELLINGS = [
+    *(
+        "USER mei:",
+        "USER mei,",
+        "USER mei=",
+        "USER mei\u3000",
+        "USER mei\xa0",
+        "USER mei@example.org:",
+        "USER mei;PASS ",
+    ),
+    *("USER=mei PASS=", "USER:mei PASS:", "USER:mei:", "U S E R mei ", "US ER mei ", "USER\u3000mei ", "USRE: mei,"),
+    *("username=mei&password=", "username: mei ", "ACCOUNT mei ", "C: USER mei ", "a1 USER mei ", "RPOP mei "),
+    *("P A S S ", "PA SS ", "P.A.S.S. ", "P-A-S-S ", "[PASS] ", '"PASS" ', "'PASS' '", "*PASS* ", "/PASS ", "\\PASS "),
+    *(
+        "PASS=",
+        "PASS:",
+        "PASS -> ",
+        "PASS\uff1a",
+        "PASS\t",
+        "PASS\xa0",
+        "PASS\u2028",
+        "PASS\u3164",
+        "PASS\x0b",
+        "P4SS ",
+    ),
+    *(
+        "QUIT PASS ",
+        "LIST pass ",
+        "STAT;PASS ",
+        "CAPA|PASS ",
+        "STAT\nPASS ",
+        "mei PASS ",
+        "user mei pass ",
+        "XX: PASS: ",
+    ),
+    *("2026-01-01 12:00:00 > PASS ", '{"user": "mei", "pass": "', "C: a1 LOGIN mei ", "LOGIN mei:", "login: mei "),
+    *(
+        "Authorization: Basic ",
+        "AUTH PLAIN=",
+        "AUTH PLAIN:",
+        "APOP mei:",
+        "APOP mei,",
+        "\uff21\uff35\uff34\uff28 LOGIN ",
+    ),
+    *("passwd ", "Passwort ", "mot de passe: ", "contrase\xf1a ", "пароль ", "비밀번호 ", "パスワード："),
+    *("密碼 ", "密碼：", "密碼", "我的密碼是", "口令 ", "ㄣㄇㄋㄋ ", "ㄣㄇㄋㄋ　", "ЗФЫЫ "),
+    *("РАЅЅ ", "ΡΑΣΣ ", "пасс ", "PАSS ", "Ꮲᴀꜱꜱ ", "Ⱥpop mei ", "\U0001d40f\U0001d400\U0001d412\U0001d412 "),
+    *("ⓅⒶⓈⓈ ", "🅿🅰🆂🆂 ", "🇵🇦🇸🇸 ", "ｐａｓｓ　", "P\u0301A\u0308SS ", "pa\xdf ", "PA$$ ", "P@55 "),
+    *("\ufeffPASS ", "\u200bPASS ", "PA\u200bSS ", "P\xadASS ", "\u202ePASS ", "PASS\ufe0f ", "\x00PASS ", "\x01PASS "),
+    *("PAS\bSS ", "PASX\bS ", "PAX\x7fSS ", "PA\x1b[DSS ", "\x1b[200~PASS ", "\x1bOAPASS ", "LIST\x15PASS "),
+]
+
+
+def test_a_login_is_known_in_every_spelling() -> None:
+    def check(text: str, *contexts: Context) -> None:
+        for context in contexts:
+            for secret in (CANARY, blob(CANARY)):
+                line = parse(text + secret, context)
+                assert line.has_secret
+                assert secret not in line.redacted() + repr(line) + line.name, context
+                assert any(secret in one for one in line.secrets)
+
+    each([(text, Context(A), Context(A, refused=True), AFTER_USER) for text in SLIPS], check)
+    each([(text, Context(A), Context(A, refused=True), AFTER_USER, Context(T)) for text in SPELLINGS], check)
+
+
+#: Where letters are put between those of PASS or on top, it is PASS still.
+INVISIBLE = ["", "\u200b", "\u200d", "\xad", "\u0301", "\ufe0f", "\x01", "X\b", "é\x7f", "\x1b[C", "\U000e0041"]
+ALIKE = {"P": "PpРрΡＰᴘⓟ𝐏Þ"[:-1], "A": "AaАаΑＡᴀÄ𝐀", "S": "SsЅѕＳꜱſ𝐒"}
+
+
+@PROFILE
+@given(
+    st.lists(st.tuples(st.sampled_from(INVISIBLE), st.integers(0, 7)), min_size=4, max_size=4), st.sampled_from([A, T])
+)
+def test_a_password_behind_a_word_that_reads_as_pass(made: list[tuple[str, int]], state: State) -> None:
+    word = "".join(
+        before + ALIKE[letter][at % len(ALIKE[letter])] for letter, (before, at) in zip("PASS", made, strict=True)
+    )
+    line = parse(f"{word} {CANARY}", Context(state))
+    assert CANARY not in line.redacted() + repr(line)
 
 
 def test_a_line_with_a_secret_is_masked() -> None:
@@ -101,6 +200,21 @@ HARMLESS = [
     "USER mei", "USER hunter2", "APOP mei", "AUTH PLAIN", "LIST 1", "TOP 1 10", "LANG zh-Hant", "HELP me", "", " ",
     f"STAT {blob('abc' + chr(0) + chr(0) + 'pw')}",
     "PASS ", "PAX", "TASK x y", "PAUSE now", "LIST YQ==", "CAPA dGVzdA==", "STAT aGVsbG8AYQ==", "12345", "APPLE pie",
+    # other protocols, and what is no login
+    "HELO host", "EHLO pass.example.org", "MAIL FROM:<pass@example.org>", "RCPT TO:<login@example.org>", "DATA",
+    "GET / HTTP/1.1", "POST /login HTTP/1.1", "Host: pass.example.org", "a1 LOGOUT", "a1 CAPABILITY", "a2 SELECT INBOX",
+    "a3 FETCH 1 BODY[]", "XSENDER 1", "VRFY mei", "PORT 1", "PASV", "EXIT now", "ls -l", "ping 127.0.0.1",
+    # slips of other commands, numbers, names, other scripts and widths
+    "LSIT 1", "RERT 1", "RETR1", "STATS x", "UILD 1", "TOPP 1 10", "DEL 1", "QUTI now", "CAPPA x", "HEAD 1", "LSAT x",
+    "12345 67890", "455 12", "1 2 3", "+OK 2 320", "-ERR no such message", "Subject: hello", "From: mei@example.org",
+    "王美 你好", "\uff33\uff34\uff21\uff34 1", "\u200bSTAT 1", "LIST\x08T 1", "LIST\u30001", "привет мир", "ㄅㄆ ㄇ",
+    "CLASS a b", "COMPASS x", "BYPASS 1", "PLEASE list", "POP3 x", "FAST x", "PASTE x", "PATH x", "PAGE 2", "AUDIT x",
+    "AUGUST 3", "what is pass", "HELP PASS", "PLAIN", "PAR 3",
+    # names, mechanisms, unique-ids
+    "USER mei@example.org", "USER mei%example.org", "USER CORP\\mei", "USER mei+tag@example.org", "USER o'neil",
+    "USER 王美", "USER pass", "USER password", "USER login", "USER mei@[IPv6:2001:db8::1]", "USERNAME mei", "USRE mei",
+    "AUTH", "AUTH plain", "AUTH Plain", "AUTH scram-sha-256", "AUTH SCRAM-SHA-256-PLUS", "AUTH NOSUCH", "AUTH x",
+    "AUTH KERBEROS_V4", "XTND ARCHIVE mei", "UTF8 USER", "UIDL c4c9334bac560ecc979e58001b3e22fb",
 ]  # fmt: skip
 
 
@@ -111,7 +225,12 @@ def test_a_line_without_a_secret_is_not_masked() -> None:
             assert line.redacted() == text
             assert line.secrets == ()
 
-    each([(text,) for text in HARMLESS], check)
+    texts = {
+        *HARMLESS,
+        *(f"{name} {argument}" for name, spec in COMMANDS.items() if spec.params for argument in ("1", "7")),
+    }
+    texts |= {text.lower() for text in texts}
+    each([(text,) for text in texts - {"PASS 1", "PASS 7", "pass 1", "pass 7"}], check)
 
 
 def test_words_like_a_login_are_not_masked_in_transaction() -> None:
@@ -236,7 +355,7 @@ TYPED = [
     ("APOP mei", "", False, "APOP mei", False),
     ("AUTH PLAIN", "", False, "AUTH PLAIN", False),
     (" : pass", "", False, " : pass", False),
-    (" :pass", "", False, f" {MASK}", False),
+    (" :pass", "", False, " :pass", False),
     ("x:pass", "", False, "x:pass", False),
     ("what is pass", "", False, "what is pass", True),
     (":\tPASS x", "", False, f":\tPASS {MASK}", False),
@@ -252,7 +371,10 @@ TYPED = [
     (":expl hunter2", "USER", False, f":expl {MASK}", False),
     (":connect hunter2", "USER", False, ":connect hunter2", True),
     (":explain STAT", "", False, ":explain STAT", True),
-    (":connect pop://mei:x@h", "", False, f":connect pop://mei:{MASK}@h", False),
+    (":connect pop://mei:x@h", "", False, f":connect {MASK}", False),
+    (":connect mei:x@h", "", False, f":connect mei:{MASK}@h", False),
+    (":pas x", "", False, f":pas {MASK}", False),
+    (":aut PLAIN x", "", False, f":aut PLAIN {MASK}", False),
     (":connect pop://mei@h", "", False, ":connect pop://mei@h", True),
     ("note:x@h", "", False, "note:x@h", True),  # no meta command: what is sent is shown
     (":flight STAT | PASS x", "", False, MASK, False),
@@ -269,7 +391,11 @@ TYPED = [
     ("USER mei\n:lang en\nhunter2", "", False, f"USER mei\n:lang en\n{MASK}", False),
     ("STAT\nLIST 1", "", False, "STAT\nLIST 1", True),
     ("AUTH PLAIN\nhunter2", "", False, f"AUTH PLAIN\n{MASK}", False),
-    ("AUTH PLAIN =\nhunter2", "", False, f"AUTH PLAIN {MASK}\nhunter2", False),
+    ("AUTH PLAIN =\nhunter2", "", False, f"AUTH PLAIN {MASK}\n{MASK}", False),
+    ("AUTH PLAIN =\nSTAT\nhunter2", "", False, f"AUTH PLAIN {MASK}\nSTAT\nhunter2", False),
+    ("PASS\nhunter2", "", False, f"PASS\n{MASK}", False),
+    ("login: mei\nhunter2", "", False, f"login{MASK}\n{MASK}", False),
+    ("USR mei\nhunter2", "", False, f"USR mei\n{MASK}", False),
 ]
 
 

@@ -159,7 +159,7 @@ def advance(context: Context, line: CommandLine, ok: bool) -> Context:
     if spec is None or not ok:
         # `QUIT x` is refused for its form and leads nowhere.
         moves = spec.on_err if spec is not None and line.objection is None else {}
-        refused = context.refused if spec is None else spec.logs_in
+        refused = (context.refused and spec is None) or secrets.begins_login(spec, line.text)
         return context._replace(state=moves.get(context.state, context.state), follows="", refused=refused)
     state = spec.transitions.get(context.state, context.state)
     if spec.logs_in and line.expects_multi_line:  # a bare AUTH: the reply lists mechanisms, and logs nothing in
@@ -222,6 +222,7 @@ def _tokens(
     if spec is None and secrets.is_secret_word(text[start:end], None, None):
         # The answer to a challenge that did not come: there is no keyword.
         tokens = [Token(start, start, "", role), Token(start, end, text[start:end], Role.SECRET)]
+    secret_from = secrets.secret_from(text, end, spec)
     for count, found in enumerate(_WORD.finditer(text, end)):
         blank, start, word = found.start(), found.start(1), found[1]
         if "\t" in text[blank:start]:
@@ -232,7 +233,8 @@ def _tokens(
             notes.append(Diagnostic("double-space", blank, start, mild=True))
         if word:
             param = params[count] if count < len(params) else None
-            tokens.append(Token(start, found.end(), word, _role(word, spec, param), param))
+            role = Role.SECRET if start >= secret_from else _role(word, spec, param)
+            tokens.append(Token(start, found.end(), word, role, param))
     return tokens
 
 

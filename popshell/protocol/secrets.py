@@ -8,14 +8,17 @@ A text is secret by where it stands (position) or by what it looks like (likenes
 | APOP's digest, AUTH's initial response, and whatever follows them | RFC 1939 §7, RFC 5034 §4 |
 | a line that answers a challenge, except `*` | RFC 5034 §4 |
 | right after `+OK` to USER, a word that is no command, and what follows it | it was meant to be PASS |
-| what follows the name of USER, or of a slip of it | it was meant to be the password |
-| after a login that was refused or held back, a line that is no command | it may be the answer that was not asked for |
+| what follows a name after USER, or after a slip of it | it was meant to be the password |
+| after a login, or a slip of one, that was refused or held back, a line that is no command | it may be the answer |
+| what follows a login word that stands where it does not belong | `QUIT PASS x`, `mei PASS x` |
 
 | likeness | example |
 |---|---|
-| outside TRANSACTION, what follows a slip of PASS or APOP, and a slip's tail | `PAS x`, `PASSWORD x`, `PASSx` |
+| what follows a login word in any spelling or language, also of another protocol | `P A S S x`, `РАЅЅ x`, `密碼 x` |
+| outside TRANSACTION, what follows a slip of a login word, and the tail of one | `PAS x`, `PASSx`, `AUHT PLAIN x` |
+| a name with the password in it | `USER mei:x`, `pop://user:password@host` |
+| what no mechanism is called; a digest for a name | `AUTH PLAIN=AGEAYg==` |
 | a message of PLAIN, or one with a token, in base64, wherever it stands | `AUHT PLAIN AGEAYg==` |
-| the password in an address | `pop://user:password@host` |
 
 Ways in: line.py asks `secret_rest` and `is_secret_word` while it cuts a line into tokens; `typed_rows` reads what was
 typed at a prompt, also a block or a meta command. Ways out: screens, JSON, transcripts, history and every `repr` pass
@@ -25,12 +28,12 @@ server may repeat them; the text of a message is never changed.
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from popshell.protocol.commands import COMMANDS, CommandSpec, Context, Kind, Param, State
+from popshell.protocol.lookalikes import as_letters, folded, is_one_slip
 from popshell.protocol.wire import from_base64
 
 #: What stands where a secret stood; always the same, so that it does not show the length.
@@ -38,20 +41,41 @@ MASK = "••••"
 #: The answer that cancels AUTH (RFC 5034 §4).
 CANCEL = "*"
 
-#: The commands that carry a secret as it is, and those that come right before one (RFC 1939 §7: USER before PASS).
-#: What AUTH carries is base64 and is found by its form: `_is_login_message`.
+#: What follows a word for an account, up to where more follows.
+_NAME = r"[\s:=,;|\"'<(]+[^\s:=,;|\"'<>()]+(?=[^\w.@%+-]+\w|[:=,;|])"
+#: The commands that carry a secret, or ask for one, and those that come right before one (RFC 1939 §7: USER).
 _LOGINS = tuple(spec for spec in COMMANDS.values() if any(p.kind in (Kind.SECRET, Kind.DIGEST) for p in spec.params))
-_BEFORE_LOGIN = frozenset(spec.must_follow for spec in _LOGINS if spec.must_follow)
-#: Words with which other protocols log in; what follows them holds a secret in any state.
-_FOREIGN_LOGINS = ("LOGIN", "AUTHENTICATE", "AUTHINFO", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE", "PWD", "PW")
-#: The longest keyword (RFC 1939 §3): a longer word is none, and may be the secret itself.
-_LONGEST_KEYWORD = 4
+_ASKING = tuple(spec.name for spec in COMMANDS.values() if spec.continues)
+_BEFORE_LOGIN = tuple({spec.must_follow: 0 for spec in _LOGINS if spec.must_follow})
+_NAME_WORDS = (*_BEFORE_LOGIN, "USERNAME", "USERID", "ACCOUNT", "ACCT")
+#: Words with which other protocols log in; what follows them, or a slip of them, holds a secret.
+_FOREIGN_LOGINS = (
+    *("LOGIN", "LOGON", "AUTHENTICATE", "AUTHINFO", "AUTHORIZATION", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE"),
+    *("PWD", "PW"),
+)
+#: Words for a password in other languages; the last are found within a text, too, since theirs has no blanks.
+_WORDS = folded("MDP|PASSE|PASSWORT|KENNWORT|SENHA|CONTRASEÑA|HASŁO|WACHTWOORD|PAROLA")[0]
+_WORDS_WITHIN = folded("密碼|密码|口令|通行碼|登入|登录|登錄|パスワード|ログイン|비밀번호|암호|пароль|κωδικός")[0]
+_LOGIN_NAMES = (*(spec.name for spec in _LOGINS), *_FOREIGN_LOGINS)
+_BEGINS = r"(?<![^\W_])(?<!/)(?<![^\W_][._@%+-])"
+#: A login word that stands anywhere in a folded line, or a word for an account with the name.
+_LOGIN_WORD = re.compile(
+    rf"{_BEGINS}(?:{'|'.join(_LOGIN_NAMES)}|{_WORDS})(?![._@%+-]*[^\W_])|{_WORDS_WITHIN}"
+    rf"|{_BEGINS}(?:{'|'.join(_NAME_WORDS)}){_NAME}"
+)
 #: What may stand around a secret, and be no part of it.
 _AROUND = " \t:=,;\"'<>"
+_ENDS_IN = re.compile(r"[\s:,;|\uff1a]+|=+(?=[^=])")
+_WORDS_OF = re.compile(r"\w[^\s:=,;|]*")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
 _IN_ADDRESS = re.compile(r"(?<=:)(?!//)[^:@/\s]+(?=@)")
-#: The value of an option that there is not: `--password=x`.
-_IN_OPTION = re.compile(r"(?i)(--?pa\w*[= ])\s*\S+")
+_ADDRESS = re.compile(r"://[^/@\s]*:[^@\s]+@")
+#: A name with more behind it than a name has; brackets hold addresses.
+_MORE_THAN_A_NAME = re.compile(r"[^\s:=,;|\[]+[\s:=,;|]+[^\s:=,;|]|[0-9A-F]{32}\Z")
+#: RFC 4422 §3.1: capitals, digits, hyphen, underscore; at most 20. In small letters, digits stand behind a hyphen.
+_MECHANISM_NAME = re.compile(r"(?:[A-Z0-9_-]{1,20}|(?=.{1,20}\Z)[a-z]+(?:[_-][a-z0-9]+)*)\Z")
+#: The value of an option that there is not: `--password=x`, `-u mei:x`.
+_IN_OPTION = re.compile(r"(?i)(--?pa\w*[= ]|(?:-u|--user)[= ]?[^\s:]+:)\s*\S+")
 
 
 # -- what is secret in a line -----------------------------------------------------------------------------------------
@@ -61,27 +85,42 @@ def secret_rest(text: str, start: int, end: int, spec: CommandSpec | None, conte
     """Of a line with the keyword `text[start:end]`: where the keyword ends and its secret rest begins, or None."""
     if spec is not None:
         return (end, end + 1) if spec.params and spec.params[0].kind is Kind.SECRET else None
-    word = text[start:end]
-    after_user = context.follows in _BEFORE_LOGIN
-    slip = context.state is not State.TRANSACTION and _resembles(word, (spec.name for spec in _LOGINS))
-    if not (after_user or slip):
-        if (head := _foreign_login(text, start) or _slip_of_a_name(text, start, word)) is not None:
-            return head, head + 1
-        waits = context.refused and context.state is State.AUTHORIZATION and word != CANCEL
-        return (start, start) if waits else None
-    if len(word) <= _LONGEST_KEYWORD:
-        return end, end + 1
-    head = start + _LONGEST_KEYWORD if word[:_LONGEST_KEYWORD].upper() == "PASS" else start
-    return head, head
+    plain, ends = folded(text)
+    expected = context.follows in _BEFORE_LOGIN or (context.refused and context.state is State.AUTHORIZATION)
+    word, head = _login_verb(plain, slips=expected or context.state is not State.TRANSACTION) or ("", None)
+    if head is not None and not plain[head:].strip():
+        head = None
+    if expected:
+        # A word without a blank may be the secret itself.
+        head = None if head and plain[head].isalnum() and not word.startswith("PASS") else head
+    elif head is None:
+        head = next((found.end() for found in _LOGIN_WORD.finditer(plain) if plain[found.end() :].strip()), None)
+    if head is None:
+        return (start, start) if expected and text[start:].rstrip() != CANCEL else None
+    at = ends[head - 1]
+    return (at, at + 1) if text[at : at + 1] in (" ", "\t", "") else (at, at)
+
+
+def secret_from(text: str, end: int, spec: CommandSpec | None) -> int:
+    """Where, in the arguments of a known command, what follows a login word begins; the end of `text` if none does."""
+    if spec is not None and len(text) > end:
+        plain, ends = folded(text[end:])
+        if found := _LOGIN_WORD.search(plain):
+            return end + ends[found.end() - 1]
+    return len(text)
 
 
 def is_secret_word(word: str, spec: CommandSpec | None, param: Param | None) -> bool:
     """Whether one word of a line is secret: by its parameter, after it (`param` is None), or by its form."""
-    if param is not None:
-        return param.secret or _is_login_message(word)
-    # What USER has too much may be the secret that comes with the next command.
-    too_much = spec is not None and (takes_secret(spec) or spec.name in _BEFORE_LOGIN)
-    return too_much or _is_login_message(word)
+    if param is None:
+        # What USER has too much may be the secret that comes with the next command.
+        too_much = spec is not None and (takes_secret(spec) or spec.must_follow or spec.name in _BEFORE_LOGIN)
+        return bool(too_much) or _is_login_message(word) or _ADDRESS.search(word) is not None
+    if param.kind is Kind.NAME and _MORE_THAN_A_NAME.match(folded(word)[0]):
+        return True
+    if param.kind is Kind.MECHANISM and not _MECHANISM_NAME.match(word) and word.upper() not in _mechanisms():
+        return True
+    return param.secret or _is_login_message(word)
 
 
 def takes_secret(spec: CommandSpec) -> bool:
@@ -89,46 +128,69 @@ def takes_secret(spec: CommandSpec) -> bool:
     return any(param.secret for param in spec.params)
 
 
-def _foreign_login(text: str, start: int) -> int | None:
-    """Where a login word of another protocol ends: the first word, or the second after a tag, or PASS after `C:`."""
-    for match in re.finditer(r"[^ \t]+", text[start:]):
-        word = _plain_width(match[0]).upper()
-        if word in _FOREIGN_LOGINS or (word == "PASS" and match.start() > 0):
-            return start + match.end()
-        if match.start() > 0:
-            break
-    return None
+def begins_login(spec: CommandSpec | None, text: str) -> bool:
+    """Whether a line is a login, comes right before one, or is a slip of either: the next may hold the secret.
+
+    A login of another protocol is one if it has a name at most: with two words it is complete.
+    """
+    if spec is not None:
+        return spec.logs_in or spec.name in _BEFORE_LOGIN
+    plain = folded(text)[0]
+    if verb := _login_verb(plain, slips=True):
+        word, head = verb
+        return word not in _FOREIGN_LOGINS or head is None or len(_WORDS_OF.findall(plain, head)) < 2
+    found = _LOGIN_WORD.search(plain)
+    return found is not None and len(_WORDS_OF.findall(plain, found.end())) == 1
 
 
-def _slip_of_a_name(text: str, start: int, word: str) -> int | None:
-    """Where the account's name ends after a slip of USER, if more follows it: that may be the password."""
-    if not _resembles(word, _BEFORE_LOGIN):
-        return None
-    name = re.match(r"[^ \t]+[ \t]+[^ \t]+(?=[ \t])", text[start:])
-    return start + name.end() if name else None
+def _mechanisms() -> tuple[str, ...]:
+    from popshell.protocol.mechanisms import MECHANISMS  # no start pays for it
+
+    return tuple(sorted(MECHANISMS, key=len, reverse=True))
 
 
-def _plain_width(word: str) -> str:
-    """Full-width letters as ASCII ones."""
-    if word.isascii():
-        return word
-    from unicodedata import normalize  # no line in ASCII needs it
+def _login_verb(plain: str, slips: bool) -> tuple[str, int | None] | None:
+    """The login word that a folded line begins with, and where its secret begins, None for a name without one.
 
-    return normalize("NFKC", word)
+    `slips`: also a slip of it, and one with more letters right after it.
+    """
+    for word, places in _first_words(plain):
+        if word in _NAME_WORDS or any(is_one_slip(word, command) for command in _BEFORE_LOGIN):
+            name = re.compile(_NAME).match(plain, places[-1])
+            return word, name.end() if name else None
+        if slips and word.startswith(_NAME_WORDS):
+            return word, places[-1]
+        for login in _ASKING:
+            for size in (len(word), *range(len(login) - 1, len(login) + 2)) if slips or word == login else ():
+                head = word[:size]
+                if len(head) == size and (head == login or is_one_slip(head, login)):
+                    found = _mechanism_at(plain, places[size - 1])
+                    if found or head in (word, login):
+                        return word, found or places[size - 1]
+        for login in _LOGIN_NAMES:
+            if word == login or (slips and len(login) > 3 and word.startswith(login)):
+                return word, places[len(login) - 1]
+            if slips and len(login) > 3 and is_one_slip(word, login):
+                return word, places[-1]
+    found = _mechanism_at(plain, 0) if slips and " " in plain else None
+    return (plain[:found], found) if found else None
 
 
-def _resembles(verb: str, names: Iterable[str]) -> bool:
-    """Whether a word is one of `names` with more letters after it or one slip, in any width: `PASSWORD`, `PAS`."""
-    word = _plain_width(verb).upper()
-    return any(word.startswith(name) or _is_one_slip(word, name) for name in names)
+def _mechanism_at(plain: str, at: int) -> int | None:
+    """Where a mechanism's name ends that begins at `at`, or after what is no letter."""
+    found = re.compile(rf"[\W_]*(?:{'|'.join(map(re.escape, _mechanisms()))})(?![^\W_])").match(plain, at)
+    return found.end() if found else None
 
 
-def _is_one_slip(word: str, name: str) -> bool:
-    """Whether `word` is `name` with one letter too many, one missing, one wrong, or its letters in another order."""
-    if len(word) == len(name):
-        return sorted(word) == sorted(name) or sum(map(operator.ne, word, name)) == 1
-    longer, shorter = sorted((word, name), key=len, reverse=True)
-    return any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer)))
+def _first_words(plain: str) -> Iterator[tuple[str, list[int]]]:
+    """The first word of a folded line, and the first ones joined while they are short; where each letter ends."""
+    word, places = "", list[int]()
+    for found in re.finditer(r"[^\W_]+(?:[@$]+[^\W_]*)*(?!\w|://)", plain):
+        word += as_letters(found[0])
+        places += range(found.start() + 1, found.end() + 1)
+        yield word, places
+        if len(found[0]) > 3 or len(word) > 12:
+            return
 
 
 def _is_login_message(word: str) -> bool:
@@ -188,9 +250,10 @@ def typed_rows(
         explains = "explain".startswith(row[1:start].strip().lower())
         line = parse(row[start:], context if explains else context._replace(follows="", refused=False))
         yield row, start, line
-        if start == 0 and line.spec is not None:
-            context = context._replace(follows=line.spec.name)
-            challenged = line.spec.continues and len(line.arguments) == 1
+        if start == 0:
+            refused = (context.refused and line.spec is None) or begins_login(line.spec, row)
+            context = context._replace(follows=line.spec.name if line.spec else "", refused=refused)
+            challenged = line.spec is not None and line.spec.continues and len(line.arguments) == 1
 
 
 def fit_for_history(rows: Iterable[Row[AnyLine]]) -> bool:
@@ -222,7 +285,8 @@ def _line_start(text: str) -> int:
     rest = re.sub(r"^[:\s]+", "", text)
     words = rest.split()
     word = words[0] if words else ""
-    pop3 = word.upper() in (*COMMANDS, *_FOREIGN_LOGINS) and not _names_mechanism(words)
+    known = word.upper() in COMMANDS or _login_verb(folded(rest)[0], slips=True) is not None
+    pop3 = known and not _names_mechanism(words)
     return len(text) - len(rest if pop3 else rest[len(word) :].lstrip())
 
 
@@ -230,9 +294,7 @@ def _names_mechanism(words: list[str]) -> bool:
     """Whether the words are `auth MECH NAME` of the meta command; what else follows may be a password."""
     if words[0].lower() != "auth" or len(words) not in (2, 3) or (len(words) == 3 and _is_login_message(words[2])):
         return False
-    from popshell.protocol.mechanisms import MECHANISMS  # no start pays for it
-
-    return words[1].upper() in (*MECHANISMS, "APOP", "USER")
+    return words[1].upper() in (*_mechanisms(), "APOP", "USER")
 
 
 def _login_within(text: str) -> bool:
@@ -268,7 +330,8 @@ def without_password(text: str) -> str:
 def secrets_in(word: str, param: Param | None = None) -> tuple[str, ...]:
     """What must not be shown of a secret text, or of the answer to a challenge: itself, and what base64 hides.
 
-    Of several words also the last: blanks, or a name, may stand before what was meant as the secret, or computed.
+    Of several words also the last: blanks, or a name, may stand before what was meant as the secret, or computed; and
+    what follows a last colon or its like.
     """
     if word in ("", CANCEL):
         return ()
@@ -278,7 +341,11 @@ def secrets_in(word: str, param: Param | None = None) -> tuple[str, ...]:
     parts = (
         part
         for text in found
-        for part in (text.lstrip(_AROUND).rstrip(_AROUND.replace("=", "")), *text.split()[-1:])
+        for part in (
+            text.lstrip(_AROUND).rstrip(_AROUND.replace("=", "")),
+            *text.split()[-1:],
+            _ENDS_IN.split(text)[-1],
+        )
         if len(part) > 2
     )
     return tuple(dict.fromkeys((*found, *parts)))
