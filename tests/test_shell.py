@@ -687,6 +687,10 @@ def test_the_first_retr_on_a_real_server_asks() -> None:
         await stage.run("RETR 1", "RETR 2", "TOP 1 0")
         assert stage.wire.heard[-3:] == ["RETR 1", "RETR 2", "TOP 1 0"]
         assert len(stage.screen.asked) == 2
+        unlocked = real(LOCKED, RETR=b"+OK\r\nSubject: x\r\n\r\n.\r\n")
+        unlocked.screen.answers = ["yes"]
+        await unlocked.begin("USER a", "PASS b", ":unlock", "RETR 1", "RETR 2")
+        assert len(unlocked.screen.asked) == 1, ":unlock is about DELE"
         script = real(LOCKED, RETR=b"+OK\r\nSubject: x\r\n\r\n.\r\n")
         script.screen.interactive = False
         await script.begin("USER a", "PASS b", "RETR 1")

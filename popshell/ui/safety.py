@@ -56,7 +56,8 @@ class SeatBelt:
                 shell.say("shell.look-only", style="warn", command=show(line.redacted(), keep=""), place=endpoint.label)
                 shell.tally.usage = True
                 return False
-            if name == "RETR" and shell.look_only and shell.screen.interactive and self._may_fetch is not shell.link:
+            asks = endpoint.look_only and not endpoint.practice and shell.screen.interactive
+            if name == "RETR" and asks and self._may_fetch is not shell.link:
                 link = shell.link
                 if not await self._consent("shell.ask-retr", name, place=endpoint.label):
                     return False

@@ -33,7 +33,7 @@ def test_certificate_is_refused_without_its_ca(
     shell = terminal("--tls", "implicit", f"127.0.0.1:{server.port}")
     assert shell.exit_code() == 3
     text = " ".join(shell.scroll().split())
-    assert "no CA that this machine trusts has signed it" in text
+    assert "no CA that is trusted here has signed it" in text
     assert "--ca FILE" in text
     assert server.heard == []
     assert shell.restored()
