@@ -1,4 +1,4 @@
-"""Arguments, exit codes, and the only place where the parts are put together. Nobody imports it.
+"""Arguments, exit codes, and the only place where the parts are put together. Only __main__ imports it.
 
 Options are accepted before and after a subcommand; a bare word that is no subcommand is a host. What a terminal needs
 (prompt_toolkit) is imported after the arguments are read, and the embedded server starts in the same event loop.

@@ -245,7 +245,7 @@ class Attempt:
     #: nothing is judged any more, or not yet
     solved: bool = False
     #: how many hints were given
-    told: int = 0
+    hints_shown: int = 0
     #: that something cannot be mended was said
     overshot: bool = False
     _answer: str | None = field(default=None, repr=False)

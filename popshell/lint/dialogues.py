@@ -131,7 +131,7 @@ def check_dialogue(path: str, block: Block, stage: Stage) -> Iterator[Finding]:
         if isinstance(wrong, Untruth):
             line = turn.line + len(turn.sent) + wrong.at
             facts = {
-                "told": f"S: {turn.said[wrong.at]}" if wrong.at < len(turn.said) else "-",
+                "wanted": f"S: {turn.said[wrong.at]}" if wrong.at < len(turn.said) else "-",
                 "really": f"S: {heard[wrong.heard]}" if wrong.heard is not None else "-",
             }
             yield Finding(path, min(line, block.end), "untrue", facts)

@@ -221,7 +221,7 @@ class _Played:
                 return self._finding("predicts-nothing")
             status = "+OK" if replied.response.ok else "-ERR"
             lines = "one" if replied.response.content is None else "many"
-            return self._finding("mispredicts", told=said[-1], really=f"{status} {replied.after.value} {lines}")
+            return self._finding("mispredicts", wanted=said[-1], really=f"{status} {replied.after.value} {lines}")
         failing = [at for at, check in enumerate(exercise.checks) if not check.holds(evidence)]
         raw = self._source.head["exercise"][self._index].get("check", [])
         checks = "; ".join(_toml(raw[at])[2:-2] for at in failing)

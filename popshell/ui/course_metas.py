@@ -239,13 +239,13 @@ def hint(tutor: Tutor, argument: str) -> None:
     if attempt is None:
         return
     hints, standing = tutor.prose.hints, tutor.standing_here()
-    at = min(attempt.told, len(hints) - 1)
-    attempt.told += 1
+    at = min(attempt.hints_shown, len(hints) - 1)
+    attempt.hints_shown += 1
     if hints:
         tutor.shell.say("tutor.hint", number=at + 1, total=len(hints))
         tutor.shell.screen.lines(course_pages.laid_out(tutor.shell, hints[at]))
         tutor.remember(hints=max(standing.hints, at + 1))
-    if attempt.told >= len(hints):
+    if attempt.hints_shown >= len(hints):
         tutor.shell.say("tutor.solution-ready")
 
 
@@ -254,8 +254,8 @@ def solution(tutor: Tutor, argument: str) -> None:
     attempt = tutor.in_lesson()
     if attempt is None:
         return
-    if attempt.told < len(tutor.prose.hints) and not tutor.standing_here().done:
-        tutor.shell.say("tutor.hints-first", style="warn", left=len(tutor.prose.hints) - attempt.told)
+    if attempt.hints_shown < len(tutor.prose.hints) and not tutor.standing_here().done:
+        tutor.shell.say("tutor.hints-first", style="warn", left=len(tutor.prose.hints) - attempt.hints_shown)
         return
     tutor.remember(solution=True)
     rows = [tutor.placed(text) for text in attempt.exercise.solution]
