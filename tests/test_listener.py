@@ -439,14 +439,13 @@ class Recorded:
 
     def __call__(self, *, tls: bool, client: str) -> ServerSession:
         session = self.server.session(tls=tls, client=client)
-        next_chunk, number = session.next_chunk, len(self.sessions)
+        number = len(self.sessions)
 
-        def counted() -> bytes | None:
-            piece = next_chunk()
-            self.given[number] += len(piece or b"")
+        def counted(_: ServerSession, piece: bytes) -> bytes:
+            self.given[number] += len(piece)
             return piece
 
-        session.next_chunk = counted  # type: ignore[method-assign]
+        session._hooks = session._hooks._replace(on_octets=(*session._hooks.on_octets, counted))
         self.sessions.append(session)
         self.given.append(0)
         return session
@@ -604,8 +603,7 @@ def test_the_slowest_pace() -> None:
         (0, False, False),
         (1, False, True),
     ):
-        pace = Pace(Limits())
-        pace.begin(1000.0)
+        pace = Pace(Limits(), 1000.0)
         assert pace.due == 1001.0
         assert pace.keeps_up(1001.0, 100_000, crowded)
         assert pace.due == 1060.0
@@ -617,11 +615,9 @@ def test_the_slowest_pace() -> None:
 
 def test_a_timer_that_is_late_does_not_cut_off_what_was_not_watched() -> None:
     """The first look comes after more than a minute: what had been taken is not known, so nothing is."""
-    pace = Pace(Limits())
-    pace.begin(0.0)
+    pace = Pace(Limits(), 0.0)
     assert not pace.keeps_up(61.0, 5, False)
-    pace = Pace(Limits(write_stall=0.5))
-    pace.begin(0.0)
+    pace = Pace(Limits(write_stall=0.5), 0.0)
     assert pace.due == 0.5
 
 

@@ -407,6 +407,14 @@ class TestTime:
         drain(session)
         assert session.deadline() == 5000 + AUTO
 
+    def test_the_rest_of_a_line_with_a_bare_lf_is_no_line_that_waits_for_its_end(self) -> None:
+        clock = Clock(1000.0)
+        session = opened(clock=clock)
+        assert converse(session, b"NOOP\nNOO").startswith(b"-ERR")
+        assert session.deadline() == 1060
+        assert converse(session, b"P\r\n") == b""
+        assert session.deadline() == 1000 + AUTO
+
     def test_login_delay(self) -> None:
         clock = Clock(1000.0)
         server = practice_server(clock=clock, faults={"login_delay": 60})

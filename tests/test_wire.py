@@ -197,7 +197,7 @@ def test_an_endless_line_is_not_kept() -> None:
             for piece in cut(b"x" * 99 + b"\r"):
                 reader.feed(piece)
                 assert reader.next_line() is False
-            assert len(reader._buffer) <= 10
+            assert len(reader.buffer) <= 10
         assert reader.pending
         assert reader.head == b""
 

@@ -227,19 +227,20 @@ class Listener:
         """Count a connection in; False if it is one too many."""
         if self._closed or len(self._peers) >= self.limits.connections:
             return False
-        # All programs of this machine share one address.
-        if not is_loopback(peer.address) and self._addresses[peer.address] >= self.limits.connections_an_address:
-            return False
+        if not is_loopback(peer.address):  # which all programs of this machine share
+            if self._addresses[peer.address] >= self.limits.connections_an_address:
+                return False
+            self._addresses[peer.address] += 1
         self._peers.add(peer)
-        self._addresses[peer.address] += 1
         return True
 
     def forget(self, peer: Peer) -> None:
         """The connection has ended."""
         if peer in self._peers:
             self._peers.remove(peer)
-            self._addresses[peer.address] -= 1
-            if not self._addresses[peer.address]:
-                del self._addresses[peer.address]
+            if peer.address in self._addresses:
+                self._addresses[peer.address] -= 1
+                if not self._addresses[peer.address]:
+                    del self._addresses[peer.address]
             if not self._peers and self._emptied is not None and not self._emptied.done():
                 self._emptied.set_result(None)

@@ -123,21 +123,14 @@ _OPEN = _Phase.OPEN
 
 
 class Pace:
-    """How fast a peer takes what is written to it; looked at while output is held up. Times are the session's clock."""
+    """How fast a peer takes what is written to it, while output is held up. Times are the session's clock."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.due = math.inf  # when `keeps_up` is asked
-        self._limits = limits
-        self._since = 0.0
-        self._taken: int | None = None  # octets taken in all at `_since`; None before they are noted
-
-    def begin(self, now: float) -> None:
+    def __init__(self, limits: Limits, now: float) -> None:
         """Output is held up from now on."""
-        self._taken, self._since = None, now
-        self.due = now + min(_SETTLE, self._limits.write_stall)
-
-    def end(self) -> None:
-        self.due = math.inf
+        self._limits = limits
+        self._since = now
+        self._taken: int | None = None  # octets taken in all at `_since`; None before they are noted
+        self.due = now + min(_SETTLE, limits.write_stall)  # when `keeps_up` is asked
 
     def keeps_up(self, now: float, taken: int, crowded: bool) -> bool:
         """Whether a peer that has taken so many octets may stay; `crowded`: while others may wait for its place."""
@@ -160,7 +153,6 @@ class Peer(asyncio.BufferedProtocol):
     _tcp: asyncio.Transport  # below TLS
     session: PeerSession
     _limits: Limits
-    _pace: Pace
 
     def __init__(self, owner: PeerOwner, implicit_tls: bool) -> None:
         self._owner = owner
@@ -173,6 +165,7 @@ class Peer(asyncio.BufferedProtocol):
         self._reminded = math.inf  # what the owner knows of _due()
         self._written = 0  # octets given to the transport in all
         self._early = b""  # came over TLS before start_tls returned
+        self._pace: Pace | None = None  # while output is held up
         self._task: asyncio.Task[None] | None = None
         self.address = ""
 
@@ -185,7 +178,6 @@ class Peer(asyncio.BufferedProtocol):
         self.address = str(peer[0]) if peer else ""
         self.session = self._owner.new_session(tls=self._implicit_tls, client=text_of(peer) if peer else "")
         self._limits = self.session.limits
-        self._pace = Pace(self._limits)
         if not self._owner.admit(self):
             if self._implicit_tls:  # a handshake would cost more than the refusal saves
                 self._end()
@@ -218,8 +210,8 @@ class Peer(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._paused = True
-        if self._pace.due == math.inf:
-            self._pace.begin(self.session.clock())
+        if self._pace is None:
+            self._pace = Pace(self._limits, self.session.clock())
         self._remind()
 
     def resume_writing(self) -> None:
@@ -255,7 +247,7 @@ class Peer(asyncio.BufferedProtocol):
         now = self.session.clock()
         if now < self._due():
             return
-        if self._phase is _Phase.CLOSING or self._paused:
+        if self._pace is not None and (self._paused or self._phase is _Phase.CLOSING):
             if not self._pace.keeps_up(now, self._written - self._unacknowledged(), self._owner.crowded):
                 self._transport.abort()
         elif self._delayed:
@@ -264,7 +256,7 @@ class Peer(asyncio.BufferedProtocol):
             self._end()
 
     def _due(self) -> float:
-        if self._phase is _Phase.CLOSING or self._paused:
+        if self._pace is not None and (self._paused or self._phase is _Phase.CLOSING):
             return self._pace.due
         if self._phase is not _Phase.OPEN or self._replying:
             return math.inf  # asyncio watches over the handshake; a reply on its way is no silence
@@ -285,43 +277,48 @@ class Peer(asyncio.BufferedProtocol):
             return
         session = self.session
         try:
-            done = self._write_output()
+            done = self._write_output(session)
         except Exception as error:
             self._internal_error(error)
             return
-        if self._transport.is_closing():
-            return  # a write failed: connection_lost is on its way
         self._replying = not done
-        if done:
-            if not self._paused:
-                self._pace.end()  # the next reply is measured anew
-            self._delayed = session.wake > 0
-            if not self._delayed and session.closing:
+        if done and not (self._paused or session.wake or session.closing or session.starts_tls):
+            self._pace = None  # the next reply is measured anew
+            self._delayed = False
+            if self._deaf:
+                self._read(True)
+            if session.deadline() < self._reminded:
+                self._remind()
+        elif not self._transport.is_closing():  # else a write failed: connection_lost is on its way
+            self._hold(session, done)
+
+    def _hold(self, session: PeerSession, done: bool) -> None:
+        """Read nothing for now: the reply is not out, or is delayed, or it ends the conversation as it was."""
+        if not self._paused:
+            if done:
+                self._pace = None
+            else:
+                asyncio.get_running_loop().call_soon(self.pump)
+        self._delayed = done and session.wake > 0
+        if done and not self._delayed:
+            if session.closing:
                 self._end()
                 return
-            if not self._delayed and session.starts_tls:
+            if session.starts_tls:
                 # With output held up the old transport would call the TLS layer's resume_writing, which asserts.
                 if not self._paused:
                     self._begin_tls()
                 return
-        elif not self._paused:
-            asyncio.get_running_loop().call_soon(self.pump)
-        if done and not self._delayed and not self._paused:
-            self._read(True)
-            if session.deadline() < self._reminded:
-                self._remind()
-        else:
-            self._read(False)
-            self._remind()
+        self._read(False)
+        self._remind()
 
-    def _write_output(self) -> bool:
+    def _write_output(self, session: PeerSession) -> bool:
         """Write for one turn. True if the session has nothing more to say now."""
-        session, transport = self.session, self._transport
-        left = _TURN
+        transport, most, left = self._transport, self._limits.output, _TURN
         while left > 0 and not self._paused and not transport.is_closing():
             pieces: list[bytes] = []
             size = 0
-            while size < self._limits.output and (piece := session.next_chunk()) is not None:
+            while size < most and (piece := session.next_chunk()) is not None:
                 pieces.append(piece)
                 size += len(piece) + _PIECE
             if session.starts_tls:
@@ -360,10 +357,10 @@ class Peer(asyncio.BufferedProtocol):
 
     def _linger(self) -> None:
         self._phase = _Phase.CLOSING
-        self._pace.end()
+        self._pace = None
         # asyncio watches over TLS's shutdown.
         if self._transport.get_write_buffer_size() and self._transport.get_extra_info("ssl_object") is None:
-            self._pace.begin(self.session.clock())
+            self._pace = Pace(self._limits, self.session.clock())
             self._remind()
 
     def _unacknowledged(self) -> int:

@@ -28,6 +28,9 @@ class State(enum.Enum):
     TRANSACTION = "TRANSACTION"
     UPDATE = "UPDATE"
 
+    # Members are single: enum's own hash, written in Python, costs more than the look-up that it is for.
+    __hash__ = object.__hash__
+
 
 class Context(NamedTuple):
     """Where a session stands when a line is served: what the line is judged against, and what its reply moves."""

@@ -204,31 +204,32 @@ class LineReader:
     a command; what stands before the end of the stream without CRLF is nothing (sec-V1).
     """
 
-    __slots__ = ("_after_lf", "_buffer", "_discarding", "_limit", "_scanned")
+    __slots__ = ("_after_lf", "_discarding", "_limit", "_scanned", "buffer")
 
     def __init__(self, limit: int) -> None:
         """`limit`: the longest line taken, in octets, CRLF included."""
-        self._buffer = bytearray()
+        #: what has come and was not taken yet
+        self.buffer = bytearray()
         self._limit = limit
         self._scanned = 0
         self._discarding = False
         self._after_lf = False  # what comes is the rest of a line with a bare LF
 
     def feed(self, data: bytes) -> None:
-        self._buffer += data
+        self.buffer += data
 
     @property
     def pending(self) -> bool:
         """Whether anything is left that is not a whole line yet, or is one not taken yet."""
-        return bool(self._buffer) or self._discarding
+        return bool(self.buffer) or self._discarding
 
     @property
     def head(self) -> bytes:
         """The first two octets of the line that comes next."""
-        return b"" if self._discarding or self._after_lf else bytes(self._buffer[:2])
+        return b"" if self._discarding or self._after_lf else bytes(self.buffer[:2])
 
     def clear(self) -> None:
-        self._buffer.clear()
+        self.buffer.clear()
         self._scanned = 0
         self._discarding = self._after_lf = False
 
@@ -238,9 +239,10 @@ class LineReader:
         A bare LF ends no line, but a client that sends it waits for an answer: what stands before it is given with the
         LF, and the rest of the line, through its CRLF, is nothing.
         """
-        while (at := self._buffer.find(b"\n", self._scanned)) >= 0:
-            text = bytes(self._buffer[: at + 1])
-            del self._buffer[: at + 1]
+        buffer = self.buffer
+        while (end := buffer.find(b"\n", self._scanned) + 1) > 0:
+            text = bytes(buffer[:end])
+            del buffer[:end]
             self._scanned = 0
             whole = text.endswith(CRLF)
             if self._discarding:
@@ -251,7 +253,7 @@ class LineReader:
                 self._after_lf = not whole
                 if not whole:
                     return b"\n"
-            elif len(text) > self._limit:
+            elif end > self._limit:
                 if whole:
                     return None
                 self._discarding = True
@@ -260,11 +262,11 @@ class LineReader:
             else:
                 self._after_lf = True
                 return text
-        if len(self._buffer) > self._limit:
+        if len(buffer) > self._limit:
             # Keep a last CR: its LF may come next.
-            self._buffer[:] = self._buffer[-1:] if self._buffer[-1:] == b"\r" else b""
+            buffer[:] = buffer[-1:] if buffer[-1:] == b"\r" else b""
             self._discarding = not self._after_lf
-        self._scanned = len(self._buffer)
+        self._scanned = len(buffer)
         return False
 
 

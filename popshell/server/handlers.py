@@ -20,18 +20,20 @@ from popshell.server.maildrop import Message, stuffed_slices, stuffed_whole
 from popshell.server.replies import Refused, Reply, error
 from popshell.server.session import Handler, ServerSession
 
+_USER = Reply(True, "user")
+
 # -- AUTHORIZATION ---------------------------------------------------------------------------------------------------
 
 
 def user(session: ServerSession, line: CommandLine) -> Reply:
-    session.name = line.arguments[0]
+    session.name = line.tokens[1].text
     # The same answer for every name, so that none is given away (RFC 1939 §7, USER).
-    return Reply(True, "user")
+    return _USER
 
 
 def pass_(session: ServerSession, line: CommandLine) -> Reply:
     name, session.name = session.name, ""
-    return _log_in(session, verify_password(name, line.arguments[0], session.settings.accounts.secret_of))
+    return _log_in(session, verify_password(name, line.tokens[1].text, session.settings.accounts.secret_of))
 
 
 def apop(session: ServerSession, line: CommandLine) -> Reply:

@@ -33,6 +33,9 @@ def error(key: str, code: str = "", **facts: object) -> Reply:
     return Reply(False, key, facts, code)
 
 
+_GREETING = Reply(True, "greeting", {"stamp": "\0"})
+
+
 class Refused(Exception):
     """How a handler gives an error from within."""
 
@@ -65,5 +68,5 @@ class Words:
 
     def greeting(self, language: str, stamp: str) -> bytes:
         """The greeting with its timestamp, which is different each time (RFC 1939 §7, APOP)."""
-        line = self.status_line(language, Reply(True, "greeting", {"stamp": "\0"}))
+        line = self.status_line(language, _GREETING)
         return line.replace(b"\0", stamp.encode())

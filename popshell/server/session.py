@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, Context, Kind
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.line import CommandLine, advance, parse, tls_on
+from popshell.protocol.line import CommandLine, Token, advance, parse, tls_on
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import Mechanism, Verifier, encode_line
@@ -50,6 +50,8 @@ class Hooks(NamedTuple):
 
 NO_HOOKS = Hooks()
 Handler = Callable[["ServerSession", CommandLine], Reply]
+#: Where a session stands at its greeting, without TLS and with it.
+_AT_FIRST = (Context(), Context(tls=True))
 
 
 class _Judged(NamedTuple):
@@ -84,14 +86,21 @@ def _judged(text: str, context: Context) -> _Judged:
             return _judge_once(text, *context[:4])
         verb, _, secret = text.partition(" ")
         if secret and not secret.endswith(" ") and text.startswith(_SECRET_ONLY):
-            line, refusal, after = _judge_once(f"{verb} x", *context[:4])
-            tokens = (line.tokens[0], line.tokens[1]._replace(end=len(text), text=secret))
-            return _Judged(line._replace(text=text, tokens=tokens), refusal, after)
+            (_, spec, (keyword, shown), diagnostics, judged_in), refusal, after = _judge_once(f"{verb} x", *context[:4])
+            tokens = (keyword, Token(shown.start, len(text), secret, shown.role, shown.param))
+            return _Judged(CommandLine(text, spec, tokens, diagnostics, judged_in), refusal, after)
     return _judge(text, context)
 
 
 class ServerSession:
     """One connection. Attributes without underscore are for handlers, faults and the owner."""
+
+    # More than thirty attributes: without slots, each session would have a hash table of its own, and be slow.
+    __slots__ = (  # noqa: SIM905
+        "_content _errors _first _handlers _hooks _judged _last_activity _line_since _lines _observer _replying "
+        "_shutting_down _status _watch answer_auth binding certificate client clock closing context failed_logins "
+        "language limits name opened settings stamp starts_tls unresponsive user wake"
+    ).split()
 
     def __init__(
         self,
@@ -110,7 +119,7 @@ class ServerSession:
         self.clock = settings.clock
         self.limits = settings.limits
         #: where the session stands; `advance` moves it
-        self.context = Context(tls=tls)
+        self.context = _AT_FIRST[tls]
         self.stamp = settings.new_stamp()
         self.language = next(iter(settings.languages))
         #: the name that USER gave, for PASS
@@ -161,7 +170,7 @@ class ServerSession:
     def next_chunk(self) -> bytes | None:
         """The next piece to write; None if there is nothing to write now."""
         piece = self._next_piece()
-        if piece is None or not (self._hooks.on_octets or self._watch):
+        if piece is None or (self._hooks is NO_HOOKS and self._watch is None):
             return piece
         for alter in self._hooks.on_octets:
             piece = alter(self, piece)
@@ -277,7 +286,10 @@ class ServerSession:
 
     def refuse_login(self, name: str) -> Reply | None:
         """What a fault answers to a login as `name`, whose secret was right; None to let it in."""
-        return next((reply for hook in self._hooks.on_login if (reply := hook(self, name)) is not None), None)
+        for hook in self._hooks.on_login:
+            if (reply := hook(self, name)) is not None:
+                return reply
+        return None
 
     def wait_after_failure(self) -> None:
         """Delay the reply to a failed login: `login_wait`, doubled by each failure, up to `login_wait_most`."""
@@ -299,8 +311,8 @@ class ServerSession:
                 return None
             self.wake = 0.0
         while True:
-            if self._status is not None:
-                status, self._status = self._status, None
+            if (status := self._status) is not None:
+                self._status = None
                 return status
             if self._content is not None:
                 piece = next(self._content, None)
@@ -314,7 +326,7 @@ class ServerSession:
             if self._shutting_down:
                 self._shutting_down, self.closing = False, True
                 return self._words(error("shutting-down", "SYS/TEMP"))
-            if self.closing or self.starts_tls or self.unresponsive:
+            if not self._lines.buffer or self.closing or self.starts_tls or self.unresponsive:
                 return None
             line = self._lines.next_line()
             if line is False:
@@ -331,35 +343,27 @@ class ServerSession:
 
     def _serve(self, raw: bytes | None) -> None:
         """Serve one line, None for one that was too long; `_next_piece` gives the reply next."""
-        first, self._first = self._first, self._first and raw is not None and not raw.strip()
-        answer, self.answer_auth = self.answer_auth, None
+        answer = self.answer_auth
+        if answer is not None:
+            self.answer_auth = None
         text = raw.decode("utf-8", "surrogateescape") if raw is not None else ""
         if answer is None or raw is None:
             self._judged = _judged(text, self.context)
-        reply = None
-        judged = self._judged
+        judged, reply, hooks = self._judged, None, self._hooks
         assert judged is not None
         line = judged.line if raw is not None and answer is None else None
-        for on_line in self._hooks.on_line:
-            reply = reply or on_line(self, line)
-        if self.unresponsive:
-            return
-        if reply is not None:
-            pass
-        elif raw is None:
-            # As a first line it may be HTTP with a long path: what follows would be served (sec-V11).
-            self.closing = first
-            reply = error("too-long")
-        elif raw.endswith(b"\n") and not (first and re.match(_HTTP, raw)):
-            reply = error("bare-lf")
-        elif first and (judged.line.spec is None or b"HTTP/" in raw.upper()) and re.match(_HTTP, raw):
-            # A web page in a browser connects to this port: no conversation (sec-V11).
-            self.closing = True
-            reply = error("http")
-        else:
+        if hooks is not NO_HOOKS:
+            for on_line in hooks.on_line:
+                reply = reply or on_line(self, line)
+            if self.unresponsive:
+                return
+        if self._first or raw is None or raw.endswith(b"\n"):
+            reply = self._no_command(raw, judged, reply)
+        if reply is None:
             reply = answer(text) if answer is not None else self._handle(judged)
-        for on_reply in self._hooks.on_reply:
-            reply = on_reply(self, line, reply)
+        if hooks is not NO_HOOKS:
+            for on_reply in hooks.on_reply:
+                reply = on_reply(self, line, reply)
         self._replying = True
         if reply.challenge is not None:
             self._status = b"+ " + encode_line(reply.challenge).encode() + CRLF
@@ -370,20 +374,40 @@ class ServerSession:
             self.starts_tls = False
             self.closing = True
             reply = error("stls-pipelined")
-        self._status, content = self._words(reply), reply.content
+        self._status = self._words(reply)
+        if (content := reply.content) is None:
+            return
         if isinstance(content, bytes):
             self._status += content
         else:
             self._content = content
 
+    def _no_command(self, raw: bytes | None, judged: _Judged, reply: Reply | None) -> Reply | None:
+        """The refusal of what cannot be a line of POP3; `reply`, of a fault, stands before it."""
+        first, self._first = self._first, self._first and raw is not None and not raw.strip()
+        if reply is not None:
+            return reply
+        if raw is None:
+            # As a first line it may be HTTP with a long path: what follows would be served (sec-V11).
+            self.closing = first
+            return error("too-long")
+        bare = raw.endswith(b"\n")
+        if first and (bare or judged.line.spec is None or b"HTTP/" in raw.upper()) and re.match(_HTTP, raw):
+            # A web page in a browser connects to this port: no conversation (sec-V11).
+            self.closing = True
+            return error("http")
+        return error("bare-lf") if bare else None
+
     def _handle(self, judged: _Judged) -> Reply:
         """Refuse what the table refuses, else let the handler serve it."""
         spec = judged.line.spec
-        handler = self._handlers.get(spec.name) if spec is not None else None
-        if spec is not None and handler is None:
-            return error("historic" if spec.historic else "unknown-command")
-        if judged.refusal is not None or handler is None:
+        if spec is None:
             return judged.refusal or error("unknown-command")
+        handler = self._handlers.get(spec.name)
+        if handler is None:
+            return error("historic" if spec.historic else "unknown-command")
+        if judged.refusal is not None:
+            return judged.refusal
         try:
             return handler(self, judged.line)
         except Refused as refused:
@@ -391,9 +415,10 @@ class ServerSession:
 
     def _move(self, judged: _Judged, ok: bool) -> None:
         """Move the state by the table, and count errors in a row."""
-        if ok not in judged.after:
-            judged.after[ok] = advance(self.context, judged.line, ok)
-        self.context = judged.after[ok]
+        after = judged.after.get(ok)
+        if after is None:
+            after = judged.after[ok] = advance(self.context, judged.line, ok)
+        self.context = after
         if ok:
             spec = judged.line.spec
             self.starts_tls = spec is not None and spec.starts_tls
@@ -405,7 +430,9 @@ class ServerSession:
 
     def _words(self, reply: Reply) -> bytes:
         """The status line in the session's language; the response code only where CAPA promises it."""
-        code = reply.code if reply.code and self.serves(RESPONSE_CODES[reply.code].capability) else ""
+        code = reply.code
+        if code and not self.serves(RESPONSE_CODES[code].capability):
+            code = ""
         return self.settings.words.status_line(self.language, reply, code)
 
     def _report(self, events: list[Exchange | Challenge]) -> None:

@@ -2,7 +2,7 @@
  *
  * sessions: each client connects, USER userN, PASS secret, STAT, QUIT, waits for the end, and begins again.
  * retr:     each client logs in once and asks for message MESSAGE again and again.
- * One epoll loop. Prints: sessions or replies, octets received, seconds, seconds of processor time of this process.
+ * At the end what was begun is finished, so that it counts. One epoll loop. Prints: sessions or replies, octets received, seconds, seconds of processor time of this process.
  * A reply that is not +OK ends it. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,7 +21,8 @@ struct client { int fd, step, name, fresh; unsigned tail; };
 
 static int poll_fd, port, retr;
 static const char *message;
-static long done, octets;
+static long done, octets, open_now;
+static int ending;
 
 static void fail(const char *what, const char *text, long length) {
     fprintf(stderr, "%s: %s %.*s\n", what, errno ? strerror(errno) : "", (int)length, text);
@@ -42,7 +43,7 @@ static void dial(struct client *c) {
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (connect(c->fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS) fail("connect", "", 0);
     errno = 0;
-    c->step = GREETING, c->fresh = 1, c->tail = 0;
+    c->step = GREETING, c->fresh = 1, c->tail = 0, open_now++;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
     if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, c->fd, &event)) fail("epoll_ctl", "", 0);
 }
@@ -68,8 +69,8 @@ static void take(struct client *c) {
     octets += length;
     if (length == 0) {
         close(c->fd);
-        done++;
-        dial(c);
+        done++, open_now--;
+        if (!ending) dial(c);
         return;
     }
     if (c->fresh && data[0] != '+') fail("refused", data, length);
@@ -80,8 +81,10 @@ static void take(struct client *c) {
     c->tail = last;
     int whole = c->step == RETR ? (last & 0xffffffffffULL) == 0x0d0a2e0d0aULL : (last & 0xffff) == 0x0d0a;
     if (!whole) return;
-    if (c->step == RETR) done++;
-    else if (retr && c->step == PASS) c->step = RETR;
+    if (c->step == RETR) {
+        done++;
+        if (ending) { open_now--; c->step = END; }
+    } else if (retr && c->step == PASS) c->step = RETR;
     else c->step++;
     c->fresh = 1;
     if (c->step != END) say(c);
@@ -96,7 +99,8 @@ int main(int count, char **word) {
     poll_fd = epoll_create1(0);
     for (int n = 0; n < clients; n++) all[n].name = n, dial(&all[n]);
     double begin = now(), end = begin + atof(word[4]);
-    while (now() < end) {
+    while (open_now) {
+        ending = now() >= end;
         int ready = epoll_wait(poll_fd, events, 512, 100);
         for (int n = 0; n < ready; n++) take(events[n].data.ptr);
     }
