@@ -12,12 +12,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from popshell import __version__
 from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES, TLS_MIN, Config, read_ip, read_pin
 from popshell.net.address import Destination, TlsMode, Way, parse_address
 from popshell.net.errors import NetError
+from popshell.tuples import NamedTuple
 
 if TYPE_CHECKING:
     import argparse

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from popshell.arguments import Arguments
 from popshell.conformance.player import Allowed, Result, play
@@ -25,6 +25,7 @@ from popshell.protocol.secrets import joined, redact
 from popshell.reach import Reach, started, write_file
 from popshell.reports import Case, junit, tap
 from popshell.session import transcript_lines
+from popshell.tuples import NamedTuple
 from popshell.visible import show
 from popshell.words import fill
 

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
+from popshell.tuples import NamedTuple
 from popshell.visible import show, width
 from popshell.words import LANGUAGES
 

@@ -13,7 +13,8 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+
+from popshell.tuples import NamedTuple
 
 #: The keyring's service; the name there is NAME@HOST: `keyring set popshell mei@pop.example.org`.
 SERVICE = "popshell"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal
 from xml.sax.saxutils import quoteattr
 
+from popshell.tuples import NamedTuple
 from popshell.visible import show
 
 

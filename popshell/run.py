@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from popshell.arguments import Arguments
 from popshell.conformance.session import Account
@@ -15,6 +15,7 @@ from popshell.net.channel import Channel
 from popshell.reach import Practice, Reach, write_file
 from popshell.reports import Case, junit
 from popshell.script import LONGEST, STAGES, Outcome, Script, ScriptError, play, read_script
+from popshell.tuples import NamedTuple
 from popshell.visible import show
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from popshell.conformance.rows import PLACES
 from popshell.conformance.session import Account, Channel, Session, line
@@ -16,6 +16,7 @@ from popshell.course.dialogue import ROW, Turn, Untruth, compare, turns
 from popshell.protocol.records import Exchange, stamp
 from popshell.protocol.secrets import MASK, joined, redact
 from popshell.session import transcript_lines
+from popshell.tuples import NamedTuple
 
 #: No script is longer, in octets.
 LONGEST = 1024 * 1024

@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from popshell.protocol.connection import Connection
 from popshell.protocol.connection import Event as Event
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF, ReplyLimits, Stream
+from popshell.tuples import NamedTuple
 from popshell.visible import show
 
 

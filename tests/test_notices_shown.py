@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from stage import CLOSE, LOCAL, REMOTE, Stage, run
 from support import LOGIN
 
@@ -21,7 +19,7 @@ OTHER = b"+OK\r\n1 x\r\n2 y\r\n.\r\n"
 
 
 def real(**options: object) -> Stage:
-    return Stage(place=LOCAL, script=dict(SCRIPT), options=replace(Options(), **options))  # type: ignore[arg-type]
+    return Stage(place=LOCAL, script=dict(SCRIPT), options=Options(**options))  # type: ignore[arg-type]
 
 
 def test_what_does_not_fit_is_a_warning_after_the_notes_once_a_connection() -> None:

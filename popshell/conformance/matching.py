@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from popshell.protocol.maildrop_view import scan_listing, unique_id_listing
 from popshell.protocol.records import Exchange, Response
 from popshell.protocol.wire import CRLF
+from popshell.tuples import NamedTuple
 
 #: Twice what RFC 2449 §4 allows a reply's line, in characters.
 _LONGEST_ROW = 1024

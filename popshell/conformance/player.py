@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from popshell.conformance.matching import MATCHERS, Seen
 from popshell.conformance.rows import Needs, Row, Start, Step
 from popshell.conformance.session import Account, Channel, Session, line
 from popshell.protocol.records import Exchange
+from popshell.tuples import NamedTuple
 
 Verdict = Literal["met", "missed", "unseen"]
 

@@ -8,7 +8,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from popshell.conformance.matching import Seen
 from popshell.protocol.commands import State
@@ -16,6 +16,7 @@ from popshell.protocol.connection import Connection
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import CRLF
+from popshell.tuples import NamedTuple
 
 #: The longest command that a server with CAPA has to take, in octets with CRLF (RFC 2449 §4).
 _LONGEST_COMMAND = 255

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import SequenceMatcher
-from typing import Any, NamedTuple
+from typing import Any
+
+from popshell.tuples import NamedTuple
 
 #: Stands for any number of server lines; the first is what is written.
 ELLIPSIS = "[...]"

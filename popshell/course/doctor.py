@@ -19,13 +19,14 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
 from popshell.course.catalog import Catalog, Words
 from popshell.course.symptoms import Facts, Seen, Text, announced, holds, matches, observe, refusal
 from popshell.protocol.records import Exchange
+from popshell.tuples import NamedTuple
 from popshell.visible import show
 
 Sure = Literal["literal", "family", "elimination"]

@@ -14,8 +14,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from popshell.tuples import NamedTuple
 from popshell.visible import harmless, tame
 
 if TYPE_CHECKING:

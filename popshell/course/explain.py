@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
 
 from popshell.course.catalog import Catalog, Words
 from popshell.course.document import Document
@@ -18,6 +17,7 @@ from popshell.protocol.line import CommandLine, Context, Role, Token, parse
 from popshell.protocol.records import Exchange, Status, read_status
 from popshell.protocol.strangers import passes_on
 from popshell.protocol.wire import ReplyLimits
+from popshell.tuples import NamedTuple
 from popshell.words import fill
 
 

@@ -17,7 +17,8 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
-from typing import NamedTuple
+
+from popshell.tuples import NamedTuple
 
 
 class Limits(NamedTuple):

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from popshell.course.catalog import Words
 from popshell.course.symptoms import holds, seen_in, whole
@@ -25,6 +25,7 @@ from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange, Response, stamp
 from popshell.protocol.secrets import MASK, redact_code
 from popshell.protocol.wire import stuffed_lines
+from popshell.tuples import NamedTuple
 from popshell.visible import show
 
 #: What must have been seen, by kinds of symptoms.PREMISES; all of it.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 from popshell.course.notes import LANGUAGE_TAG
 from popshell.course.symptoms import whole
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF
+from popshell.tuples import NamedTuple
 from popshell.visible import show
 
 Facts = dict[str, object]

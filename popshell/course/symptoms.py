@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from popshell.protocol.line import upper
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange, Status
 from popshell.protocol.sasl import Mechanism, SaslError, Verifier, decode_line
 from popshell.protocol.wire import CRLF, from_base64
+from popshell.tuples import NamedTuple
 
 
 class Facts(NamedTuple):

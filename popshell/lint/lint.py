@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import NamedTuple
 
 from popshell.course.catalog import LANGUAGES, Catalog, Refused, Words, bundled
 from popshell.course.lesson import fingerprint, is_maildrop
@@ -27,6 +26,7 @@ from popshell.lint.lessons import check_course, check_lessons
 from popshell.lint.pages import check_page, check_text, check_words, compare_words
 from popshell.server.maildrop import from_files
 from popshell.server.replies import Texts
+from popshell.tuples import NamedTuple
 from popshell.visible import show
 
 _MARK = re.compile(r"^translated_from\s*=.*$", re.MULTILINE)

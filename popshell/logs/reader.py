@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 from popshell.logs.dialogue import Dialogue
 from popshell.logs.formats import REPLIES, Format, all_formats
@@ -29,6 +28,7 @@ from popshell.logs.text import (
     unquoted,
     without_times,
 )
+from popshell.tuples import NamedTuple
 
 _STATUS = re.compile(r"(?:\+OK|-ERR)(?: |$)|\+ ")
 _SENDS = ("sent", "client", "packet-sent", "packet-row", "bare")

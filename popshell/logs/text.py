@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from popshell.logs.formats import part
 from popshell.protocol.commands import COMMANDS
+from popshell.tuples import NamedTuple
 
 #: How much of a log is read, in octets and in lines, and of a line, in characters.
 LONGEST_LOG = 16 * 1024 * 1024

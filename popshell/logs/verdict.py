@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from popshell.course.doctor import Rules, diagnose
 from popshell.course.notes import reason
@@ -13,6 +12,7 @@ from popshell.logs.session import Entry, Session
 from popshell.logs.text import ANNOUNCED, CLIENT, Event
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
+from popshell.tuples import NamedTuple
 
 #: Fault -> likely causes where the doctor (course/doctor.py) knows none, the likeliest first. Words for both stand in
 #: `messages.toml`: [log-fault], [log-cause].

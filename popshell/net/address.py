@@ -21,9 +21,9 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from popshell.protocol.secrets import without_password
+from popshell.tuples import NamedTuple
 
 TLS_PORT = 995
 PORT = 110

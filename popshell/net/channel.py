@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from popshell.net.address import TlsMode
 from popshell.net.client import Deadlines, Target, Transport, connect
 from popshell.net.errors import NetError
 from popshell.net.stls import stls_first
+from popshell.tuples import NamedTuple
 
 _T = TypeVar("_T")
 #: So long is looked for octets that were not asked for, in seconds.

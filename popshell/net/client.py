@@ -22,12 +22,13 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from popshell.net.address import SocketAddress, TlsMode, Way, is_loopback, resolve, text_of
 from popshell.net.errors import Fact, NetError, connecting, ending, handshaking, looking_up, symbol
 from popshell.protocol.strangers import what_speaks
 from popshell.session import Step
+from popshell.tuples import NamedTuple
 
 if TYPE_CHECKING:  # loaded with the first TLS: a session in clear text begins without
     from popshell.net.certificates import Handshake

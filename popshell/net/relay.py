@@ -15,7 +15,6 @@ to CAPA waits until it is whole. Once the server's octets cannot be read as POP3
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection, Due
@@ -23,6 +22,7 @@ from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
 from popshell.protocol.secrets import CANCEL
 from popshell.protocol.wire import CRLF
+from popshell.tuples import NamedTuple
 
 #: No command that is answered here is longer (RFC 5034 §4); the rest of a longer line passes as it comes.
 _LONGEST = 512

@@ -11,7 +11,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from popshell.net.address import TlsMode
 from popshell.net.client import Deadlines, Target, Transport, connect
@@ -22,6 +21,7 @@ from popshell.net.relay import Relay, RelayEvent
 from popshell.net.stls import stls_first
 from popshell.server.settings import Limits
 from popshell.session import Step
+from popshell.tuples import NamedTuple
 
 #: What is held for a client that reads slowly, in octets, until its server has to wait.
 _BACKLOG = 256 * 1024

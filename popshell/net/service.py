@@ -10,13 +10,14 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 from popshell.net.address import Address, TlsMode
 from popshell.protocol.commands import Content
 from popshell.protocol.records import Exchange
 from popshell.server.session import ServerSession
 from popshell.session import transcript_lines
+from popshell.tuples import NamedTuple
 
 #: Letters and digits that are not taken for each other when a password is read aloud or copied from a board.
 _LEGIBLE = "abcdefghjkmnpqrstuvwxyz23456789"

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from popshell.net.address import Way
 from popshell.net.binding import end_point_binding
 from popshell.net.certificates import Handshake, fingerprint, report
 from popshell.net.errors import NetError, symbol
+from popshell.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime

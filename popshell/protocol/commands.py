@@ -15,9 +15,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from popshell.protocol.maildrop_view import MaildropView
+from popshell.tuples import NamedTuple
 
 
 class State(enum.Enum):

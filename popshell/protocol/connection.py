@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from popshell.protocol import secrets
 from popshell.protocol.commands import Content, Context, MultiLine, State
@@ -22,6 +21,7 @@ from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, Problem, Response, Status, Step, no_status, read_status, stamp
 from popshell.protocol.unasked import Found, Unasked
 from popshell.protocol.wire import CRLF, LineReader, ReplyLimits, ReplyReader, Stream, WireError, unstuff
+from popshell.tuples import NamedTuple
 
 
 class Challenge(NamedTuple):

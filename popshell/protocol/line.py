@@ -13,13 +13,13 @@ from __future__ import annotations
 import enum
 import itertools
 import re
-from typing import NamedTuple
 
 from popshell.protocol import secrets
 from popshell.protocol.commands import COMMANDS, LONGEST_LINE, CommandSpec, Kind, Param, State
 from popshell.protocol.commands import Context as Context
 from popshell.protocol.secrets import MASK as MASK
 from popshell.protocol.wire import from_base64
+from popshell.tuples import NamedTuple
 
 #: RFC 1939 gives numbers no bound; a line does, and `int()` takes no more than some thousand digits.
 NUMBER = re.compile(r"[0-9]{1,255}\Z")

@@ -19,7 +19,6 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
 
 from popshell.protocol.sasl import (
     BINDING,
@@ -39,6 +38,7 @@ from popshell.protocol.sasl import (
     verify_password,
 )
 from popshell.protocol.wire import from_base64
+from popshell.tuples import NamedTuple
 
 #: A server SHOULD ask for at least so many (RFC 5802 §5.1, RFC 7677 §3).
 FEW_ITERATIONS = 4096

@@ -32,7 +32,7 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from popshell.protocol import maildrop_view, secrets
 from popshell.protocol.commands import State
@@ -40,6 +40,7 @@ from popshell.protocol.line import CommandLine
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.strangers import what_speaks
 from popshell.protocol.wire import CRLF, Stream, unstuff
+from popshell.tuples import NamedTuple
 
 
 class Status(enum.Enum):

@@ -19,10 +19,11 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Generator
-from typing import Any, NamedTuple
+from typing import Any
 
 from popshell.protocol.commands import LONGEST_LINE
 from popshell.protocol.wire import from_base64
+from popshell.tuples import NamedTuple
 
 #: The type of channel binding here: by the server's certificate (RFC 5929 §4). tls-unique is not defined for TLS 1.3,
 #: and Python tells no tls-exporter.

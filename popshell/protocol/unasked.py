@@ -8,10 +8,10 @@ in the stream and on what was sent before, not on how TCP cuts it; the flood's t
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from popshell.protocol.records import Problem
 from popshell.protocol.wire import ReplyLimits
+from popshell.tuples import NamedTuple
 
 _ROW = re.compile(rb"[0-9]{1,10}[ \t]+[^ \t\r\n]")
 

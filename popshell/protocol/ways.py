@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.sasl import json_object
 from popshell.protocol.wire import from_base64
+from popshell.tuples import NamedTuple
 
 
 class TokenFacts(NamedTuple):

@@ -15,7 +15,8 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+
+from popshell.tuples import NamedTuple
 
 CRLF = b"\r\n"
 _STUFFED = re.compile(rb"\r\n\.")

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from popshell.protocol.line import CommandLine, upper
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.server.replies import Reply, error
 from popshell.server.session import NO_HOOKS, Hooks, ServerSession
+from popshell.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from random import Random

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from popshell.protocol.wire import CRLF
+from popshell.tuples import NamedTuple
 from popshell.words import fill
 
 #: Text of a reply by its key, in one language.

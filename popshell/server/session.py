@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
 
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, Context, Kind
 from popshell.protocol.connection import Challenge, Connection
@@ -24,6 +23,7 @@ from popshell.protocol.wire import CRLF, LineReader
 from popshell.server.maildrop import OpenMaildrop
 from popshell.server.replies import Refused, Reply, error
 from popshell.server.settings import Settings
+from popshell.tuples import NamedTuple
 
 #: A line of HTTP: a method and its target, or the version at the end (RFC 9112 §3). A message-number is no target:
 #: `DELETE 1` is a learner's slip. Compiled by `re` when first used, and kept: no start pays for it.

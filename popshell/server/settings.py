@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from popshell.server.maildrop import Accounts
 from popshell.server.replies import Words
+from popshell.tuples import NamedTuple
 
 
 class Limits(NamedTuple):

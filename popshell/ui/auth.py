@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
@@ -21,6 +20,7 @@ from popshell.protocol.secrets import CANCEL, MASK, is_secret_word, redact
 from popshell.protocol.ways import Choice, rank, token_facts
 from popshell.protocol.wire import from_base64
 from popshell.session import Event
+from popshell.tuples import NamedTuple
 from popshell.ui import layout
 from popshell.ui.layout import Line, Run, columns, pad
 from popshell.ui.passwords import ask_password

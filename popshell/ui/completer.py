@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -19,6 +18,7 @@ from popshell.course.explain import objection, warning
 from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State
 from popshell.protocol.line import Context, parse
 from popshell.protocol.maildrop_view import MaildropView
+from popshell.tuples import NamedTuple
 from popshell.ui.layout import clip
 from popshell.ui.shell import MetaCommands
 from popshell.visible import show

@@ -19,13 +19,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from popshell.protocol.commands import State
 from popshell.protocol.line import MASK
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, Status
 from popshell.protocol.wire import ReplyLimits
+from popshell.tuples import NamedTuple
 from popshell.ui import rules
 from popshell.ui.layout import Line, Look, Run, clip, clip_line, columns, inline, pad, wrap
 from popshell.visible import show

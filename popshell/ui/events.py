@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 from popshell.course.explain import Note
 from popshell.protocol.commands import State
@@ -16,6 +15,7 @@ from popshell.protocol.connection import Challenge, Due
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange
 from popshell.session import ConnectError, Endpoint, Step
+from popshell.tuples import NamedTuple
 
 
 class End(Enum):

@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from popshell.protocol.line import parse
+from popshell.tuples import NamedTuple
 from popshell.ui.events import Sent
 from popshell.ui.link import COUNTDOWN, Link
 from popshell.ui.screen import LineSource

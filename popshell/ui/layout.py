@@ -22,9 +22,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from popshell.protocol.line import MASK
+from popshell.tuples import NamedTuple
 from popshell.ui.theme import END, begin
 from popshell.visible import ATOM, show, tame, width
 

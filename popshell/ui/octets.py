@@ -10,12 +10,12 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 from popshell.protocol.records import Exchange
 from popshell.protocol.secrets import MASK
 from popshell.protocol.wire import CRLF
 from popshell.session import Chunk
+from popshell.tuples import NamedTuple
 from popshell.ui import layout
 from popshell.ui.layout import Line, clip
 from popshell.ui.shell import Misused, Shell

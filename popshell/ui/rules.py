@@ -14,10 +14,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, Content
 from popshell.protocol.line import CommandLine
+from popshell.tuples import NamedTuple
 from popshell.visible import show
 
 #: What the lines of a multi-line reply are.

@@ -10,9 +10,8 @@ A "real" server is every connection that was not opened to this program's own pr
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
 from time import time
-from typing import Any, NamedTuple, Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from popshell.course.catalog import LANGUAGES, Catalog, Words
 from popshell.course.explain import Note, explain
@@ -22,6 +21,7 @@ from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import Stream
 from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session, Step, Unsendable
+from popshell.tuples import NamedTuple
 from popshell.ui import events, layout
 from popshell.ui.events import End, ShellEvent, Tally
 from popshell.ui.layout import Line
@@ -39,18 +39,16 @@ Gate = Callable[[CommandLine], Awaitable[CommandLine | None]]
 _NOT_POP3 = ("HELP", "EXIT", "?", "LOGOUT")
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Options:
     """What the user chose; `:notes`, `:lang`, `:reveal` change it."""
 
-    language: str = "en"
-    notes: str = "full"
-    reveal: bool = False
-    yes: bool = False
-    #: where `--log` writes
-    log: TextIO | None = None
-    #: where passwords come from if they are not typed
-    passwords: Passwords | None = None
+    def __init__(self, language: str = "en", notes: str = "full", *, yes: bool = False) -> None:
+        self.language, self.notes, self.yes = language, notes, yes
+        self.reveal = False
+        #: where `--log` writes
+        self.log: TextIO | None = None
+        #: where passwords come from if they are not typed
+        self.passwords: Passwords | None = None
 
 
 class Leave(Exception):
@@ -103,50 +101,45 @@ class Rest(NamedTuple):
     start: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Shell:
     """One shell: a catalog of words, a screen, a way to connect, and at most one link."""
 
-    catalog: Catalog
-    screen: Screen
-    dial: Dial
-    options: Options
-    link: Link | None = None
-    tally: Tally = field(default_factory=Tally)
-    #: whether a connection has stood in this run: until then what fails ends the program
-    begun: bool = False
-    #: exchanges of earlier connections of this run, for `:save` and `:ladder`
-    earlier: list[Exchange] = field(default_factory=list)
-    #: called in order with each event; one that raises is reported, and the others get the event
-    subscribers: list[Callable[[ShellEvent], None]] = field(default_factory=list)
-    #: exchanges and the life of connections, with the seconds since 1970, for `:save`
-    record: list[tuple[float, ShellEvent]] = field(default_factory=list)
-    #: asked in order before a line is sent
-    gates: list[Gate] = field(default_factory=list)
-    #: asked in order about a line that a person typed, before it counts as POP3; True: understood, and done
-    listeners: list[Callable[[str], Awaitable[bool]]] = field(default_factory=list)
-    #: rows for the toolbar; the first that is not empty is shown
-    toolbar: list[Callable[[], Line]] = field(default_factory=list)
-    #: the shell's own commands, loaded when the first of them is typed
-    metas: Callable[[], MetaCommands] | None = None
-    #: the names of connections that `:connect` takes, and its options: as they are typed, and the keys of their words
-    connections: tuple[str, ...] = ()
-    connect_options: tuple[tuple[str, str], ...] = ()
-    rest: Rest | None = None
-    #: whether a new connection to the practice server is worth a line; a course opens one for each exercise
-    announces_practice: bool = True
-    #: what the practice server's maildrop would hold after QUIT, and after the connection was lost (`:fork`)
-    fork: Callable[[], tuple[tuple[int, ...], tuple[int, ...]]] | None = None
-    #: whether a meta command shows what it asks for by itself: the challenges of AUTH, the content of RETR
-    shows_itself: bool = False
-    #: the chain of certificates that was refused last, in facts (`:tls`)
-    refused: Mapping[str, Any] | None = None
-    #: text that is put at the prompt, unsent
-    draft: str = ""
-    _output_failed: OSError | None = None
-
-    def __post_init__(self) -> None:
-        self.screen.text_of = lambda key: self.words.get(key) or ""
+    def __init__(self, catalog: Catalog, screen: Screen, dial: Dial, options: Options) -> None:
+        self.catalog, self.screen, self.dial, self.options = catalog, screen, dial, options
+        screen.text_of = lambda key: self.words.get(key) or ""
+        self.link: Link | None = None
+        self.tally = Tally()
+        #: whether a connection has stood in this run: until then what fails ends the program
+        self.begun = False
+        #: exchanges of earlier connections of this run, for `:save` and `:ladder`
+        self.earlier: list[Exchange] = []
+        #: called in order with each event; one that raises is reported, and the others get the event
+        self.subscribers: list[Callable[[ShellEvent], None]] = []
+        #: exchanges and the life of connections, with the seconds since 1970, for `:save`
+        self.record: list[tuple[float, ShellEvent]] = []
+        #: asked in order before a line is sent
+        self.gates: list[Gate] = []
+        #: asked in order about a line that a person typed, before it counts as POP3; True: understood, and done
+        self.listeners: list[Callable[[str], Awaitable[bool]]] = []
+        #: rows for the toolbar; the first that is not empty is shown
+        self.toolbar: list[Callable[[], Line]] = []
+        #: the shell's own commands, loaded when the first of them is typed
+        self.metas: Callable[[], MetaCommands] | None = None
+        #: the names of connections that `:connect` takes; its options as they are typed, with the keys of their words
+        self.connections: tuple[str, ...] = ()
+        self.connect_options: tuple[tuple[str, str], ...] = ()
+        self.rest: Rest | None = None
+        #: whether a new connection to the practice server is worth a line; a course opens one for each exercise
+        self.announces_practice = True
+        #: what the practice server's maildrop would hold after QUIT, and after the connection was lost (`:fork`)
+        self.fork: Callable[[], tuple[tuple[int, ...], tuple[int, ...]]] | None = None
+        #: whether a meta command shows what it asks for by itself: the challenges of AUTH, the content of RETR
+        self.shows_itself = False
+        #: the chain of certificates that was refused last, in facts (`:tls`)
+        self.refused: Mapping[str, Any] | None = None
+        #: text that is put at the prompt, unsent
+        self.draft = ""
+        self._output_failed: OSError | None = None
 
     # -- words and looks -----------------------------------------------------------------------------------------------
 

@@ -30,9 +30,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from popshell.protocol.line import MASK
+from popshell.tuples import NamedTuple
 from popshell.ui import rules
 from popshell.ui.layout import Line, Look
 from popshell.ui.rules import BodyKind, Span, Spans

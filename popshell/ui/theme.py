@@ -17,7 +17,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from popshell.tuples import NamedTuple
 
 if TYPE_CHECKING:
     import prompt_toolkit.styles

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import NamedTuple
 
 from popshell.course.catalog import Words
 from popshell.protocol.records import Exchange
+from popshell.tuples import NamedTuple
 from popshell.ui import layout
 from popshell.ui.layout import Line, Look, clip, columns, pad
 from popshell.ui.shell import Shell
