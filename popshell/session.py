@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -194,8 +193,7 @@ class Endpoint(NamedTuple):
     password_command: str = ""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class OpenConnection:
+class OpenConnection(NamedTuple):
     """An open connection: its session, its endpoint, and once TLS is on, facts for `:tls` and channel-binding data."""
 
     session: Session

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from support import over, rehearse
@@ -327,7 +326,7 @@ def test_reasons_of_other_servers(moves: tuple[str, ...], why: str, language: st
 
 @over("line, why", [("USER x", "before-proof"), (f"AUTH PLAIN {PLAIN}", "credentials"), ("AUTH PLAIN", "before-proof")])
 def test_under_tls_clear_text_is_not_to_blame(line: str, why: str) -> None:
-    assert reason(replace(real(f"C: {line}", "S: -ERR [AUTH] no clear text"), tls=True)) == why
+    assert reason(real(f"C: {line}", "S: -ERR [AUTH] no clear text")._replace(tls=True)) == why
 
 
 # -- response codes ----------------------------------------------------------------------------------------------------
@@ -413,7 +412,7 @@ def test_a_name_refused_with_auth_in_clear_text_is_want_of_tls() -> None:
     refused = real("C: USER x", "S: -ERR [AUTH] plain text is off")
     assert reason(refused) == "tls-required"
     assert len(notes(refused)) == 1
-    assert reason(replace(refused, tls=True)) == "before-proof"
+    assert reason(refused._replace(tls=True)) == "before-proof"
 
 
 @over("language", LANGUAGES)
@@ -577,7 +576,7 @@ def test_a_problem_names_what_was_due() -> None:
 
 def test_a_problem_without_words_is_told_by_its_code() -> None:
     exchange = received(b"+ x\r\n", "NOOP")
-    odd = replace(exchange, problem=Problem("new-sort"))
+    odd = exchange._replace(problem=Problem("new-sort"))
     assert [note.text for note in notes(odd)] == ["new-sort"]
 
 

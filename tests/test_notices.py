@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import tomllib
-from dataclasses import replace
 from typing import TypeGuard
 
 import doctor
@@ -199,7 +198,7 @@ def noticed_after_capa(*rows: str) -> list[Notice]:
     observer = Notices()
     noticed(observer, "S: <plain>", "C: CAPA  S: +OK", "S: STLS", "S: .")
     exchanges, _ = doctor.watched([move for row in rows for move in doctor.moves(row)])
-    return observer.saw(replace(exchanges[-1], capabilities_before={"STLS": ()}))
+    return observer.saw(exchanges[-1]._replace(capabilities_before={"STLS": ()}))
 
 
 def test_the_practice_server_gives_no_reason_for_a_notice() -> None:

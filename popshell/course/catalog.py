@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -111,12 +110,12 @@ def _texts(roots: Iterable[Traversable], path: str) -> Iterator[str]:
             yield text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Catalog:
     """The lessons of one or more directories, the first that has a file wins."""
 
-    roots: tuple[Traversable, ...]
-    _cache: dict[tuple[str, str], Any] = field(default_factory=dict)
+    def __init__(self, roots: tuple[Traversable, ...]) -> None:
+        self.roots = roots
+        self._cache: dict[tuple[str, str], Any] = {}
 
     def read(self, path: str) -> str:
         """The text of a file below `lessons/`. Raises FileNotFoundError, and Refused."""

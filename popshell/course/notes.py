@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -313,8 +312,7 @@ def facts_of(page: str, key: str) -> frozenset[str]:
 # -- heads and bodies --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class HeadKeys:
+class HeadKeys(NamedTuple):
     """What the head of a page must and may hold: `summary`, `args.msg`, `ok.note`; and its tables."""
 
     required: tuple[str, ...]

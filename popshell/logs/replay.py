@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 
 from popshell.logs.formats import Format
 from popshell.logs.session import Entry, Session
@@ -259,7 +258,7 @@ class _Replay:
             if isinstance(event, Challenge):
                 continue
             # Masking is done for the whole log at once; a copy in each exchange would grow with their square.
-            event = replace(event, secrets=())
+            event = event._replace(secrets=())
             where = self.reply or entry
             self.content = False
             if self.reply is not None and self.reply.exchange is not None:
@@ -301,7 +300,7 @@ class _Replay:
         self._take_in(self.connection.received((b"\r\n" if held else b"") + b".\r\n"), entry)
         exchange = reply.exchange
         if exchange is not None and exchange.response is not None and not shown:
-            bare = replace(exchange, response=exchange.response._replace(content=None))
+            bare = exchange._replace(response=exchange.response._replace(content=None))
             reply.exchange = bare
             self.session.exchanges[-1] = (bare, reply)
             self.connection.here = self.connection.here._replace(maildrop=view)
@@ -430,5 +429,5 @@ class _Replay:
         for exchange in self.connection.close():
             if isinstance(exchange, Challenge) or (quitting and exchange.problem == Problem("no-reply")):
                 continue
-            exchange = replace(exchange, secrets=())
+            exchange = exchange._replace(secrets=())
             self.session.exchanges.append((exchange, self.reply if exchange.response else self.last))

@@ -12,7 +12,6 @@ The same bytes give the same Exchanges however they are cut (sec-P1); wire.py te
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
 
 from popshell.protocol import secrets
 from popshell.protocol.commands import Content, Context, MultiLine, State
@@ -46,25 +45,22 @@ class Due(NamedTuple):
     tail: bytes
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class PendingExchange:
-    """An exchange under way, or one whose turn has not come. `ahead` is how many replies were due before it."""
+    """An exchange under way, or one whose turn has not come. `ahead` is how many replies were due before it.
 
-    #: None for the greeting, and for a line that was not judged yet
-    line: CommandLine | None
-    #: with its end: CRLF, or the bare LF that it came with
-    sent: bytes = b""
-    started: float = 0.0
-    ahead: int = 0
-    stream: Stream | None = None
-    #: when the first octet of the reply came
-    arrived: float | None = None
-    received: bytearray = field(default_factory=bytearray)
-    steps: list[Step] = field(default_factory=list)
-    #: a challenge that was not answered yet
-    challenge: bytes | None = None
-    #: a status line whose content is still to come
-    response: Response | None = None
+    `line` is None for the greeting, and for a line that was not judged yet; `sent` has its end, CRLF or a bare LF.
+    """
+
+    def __init__(self, line: CommandLine | None, sent: bytes, now: float, ahead: int, stream: Stream | None) -> None:
+        self.line, self.sent, self.started, self.ahead, self.stream = line, sent, now, ahead, stream
+        #: when the first octet of the reply came
+        self.arrived: float | None = None
+        self.received = bytearray()
+        self.steps: list[Step] = []
+        #: a challenge that was not answered yet
+        self.challenge: bytes | None = None
+        #: a status line whose content is still to come
+        self.response: Response | None = None
 
     @property
     def raw(self) -> bytes:
@@ -112,7 +108,7 @@ class Connection:
         self._lines = LineReader(longest_line)
         self._queue: deque[PendingExchange] = deque()
         #: the exchange under way; None if nothing is due
-        self.current: PendingExchange | None = PendingExchange(None, started=now)
+        self.current: PendingExchange | None = PendingExchange(None, b"", now, 0, None)
         self._tainted = False
         #: secrets sent so far, longest first
         self.secrets: tuple[str, ...] = ()
@@ -244,7 +240,7 @@ class Connection:
         if self.current is None:
             return None
         record = self._record(self.current, self.here)
-        return replace(record, received=record.received + self._replies.held)
+        return record._replace(received=record.received + self._replies.held)
 
     def context(self) -> Context:
         """What the next line sent will meet, if every line before it succeeds: for judging while one types."""
@@ -401,9 +397,9 @@ class Connection:
     def _break(self, pending: PendingExchange | None, problem: Problem, raw: bytes, now: float) -> Exchange:
         """A fault after which nothing is trusted."""
         self.broken, self.current = problem, None
-        pending = pending or PendingExchange(None, started=now)
+        pending = pending or PendingExchange(None, b"", now, 0, None)
         pending.received += raw
-        return replace(self._record(pending, self.here, now, problem=problem), rest=self._replies.take_all())
+        return self._record(pending, self.here, now, problem=problem)._replace(rest=self._replies.take_all())
 
     def _record_unasked(self, found: list[Found], now: float) -> list[Event]:
         """Records of lines that no command asked for; too many of them are a fault like others."""
@@ -411,7 +407,8 @@ class Connection:
         for problem, raw in found:
             if problem.unasked:
                 response = None if problem.code == "unasked-rows" else read_status(raw.removesuffix(CRLF))
-                unasked = PendingExchange(None, started=now, received=bytearray(raw), response=response)
+                unasked = PendingExchange(None, b"", now, 0, None)
+                unasked.received, unasked.response = bytearray(raw), response
                 out.append(self._record(unasked, self.here, now, problem=problem))
             else:
                 out.append(self._break(self.current, problem, raw, now))

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TypeVar
+
+from popshell.tuples import NamedTuple
 
 # Compiled by `re` when first used, and kept: no start pays for them.
 _DROP = r"([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)"
@@ -74,16 +75,15 @@ def header_field(content: bytes, name: str) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class MaildropView:
+class MaildropView(NamedTuple):
     """The maildrop as known. `count` and `octets` leave marked messages out, as STAT does (RFC 1939 §5)."""
 
     open: bool = False
-    count: int | None = None
+    count: int | None = None  # type: ignore[assignment]  # a tuple has a method of this name
     octets: int | None = None
-    sizes: Mapping[int, int] = field(default_factory=lambda: _NO_SIZES)
-    unique_ids: Mapping[int, str] = field(default_factory=lambda: _NO_WORDS)
-    subjects: Mapping[int, str] = field(default_factory=lambda: _NO_WORDS)
+    sizes: Mapping[int, int] = _NO_SIZES
+    unique_ids: Mapping[int, str] = _NO_WORDS
+    subjects: Mapping[int, str] = _NO_WORDS
     marks: frozenset[int] = frozenset()
     #: whether all rows of the last listing could be read
     readable: bool = True
@@ -104,16 +104,16 @@ class MaildropView:
             case "STAT" if found := drop_listing(text):
                 count, octets = found
                 # Marked messages are not counted; the marks are ours, so their number is known.
-                return replace(self, count=count, octets=octets, last=max(count + len(self.marks), self.last or 0))
+                return self._replace(count=count, octets=octets, last=max(count + len(self.marks), self.last or 0))
             case "LIST" if content is not None:
                 return self._after_list(content)
             case "LIST" if (size := scan_row(text)) and message in (size[0], None):
                 last = max(self.last, size[0]) if self.last is not None else None
-                return replace(self, sizes=MappingProxyType(dict(self.sizes) | {size[0]: size[1]}), last=last)
+                return self._replace(sizes=MappingProxyType(dict(self.sizes) | {size[0]: size[1]}), last=last)
             case "UIDL" if content is not None:
                 return self._after_uidl(content)
             case "UIDL" if (uid := unique_id_row(text)) and message in (uid[0], None):
-                return replace(self, unique_ids=MappingProxyType(dict(self.unique_ids) | {uid[0]: uid[1]}))
+                return self._replace(unique_ids=MappingProxyType(dict(self.unique_ids) | {uid[0]: uid[1]}))
             case "DELE" if message and message not in self.marks:  # no message has number 0, whatever a server says
                 return self._after_dele(message)
             case "RSET" if self.marks:
@@ -121,26 +121,26 @@ class MaildropView:
             case "RETR" | "TOP" if message is not None and content is not None:
                 subject = header_field(content, "subject")
                 if subject is not None and self.subjects.get(message) != subject:
-                    return replace(self, subjects=MappingProxyType(dict(self.subjects) | {message: subject}))
+                    return self._replace(subjects=MappingProxyType(dict(self.subjects) | {message: subject}))
         return self
 
     def _after_list(self, content: bytes) -> MaildropView:
         sizes = scan_listing(content)
         known = self._after_rows(content, sizes)
-        view = replace(known, sizes=MappingProxyType(sizes | self._kept(known, sizes, self.sizes)))
-        return replace(view, octets=sum(sizes.values())) if view.readable else view
+        view = known._replace(sizes=MappingProxyType(sizes | self._kept(known, sizes, self.sizes)))
+        return view._replace(octets=sum(sizes.values())) if view.readable else view
 
     def _after_uidl(self, content: bytes) -> MaildropView:
         ids = unique_id_listing(content)
         known = self._after_rows(content, ids)
-        return replace(known, unique_ids=MappingProxyType(ids | self._kept(known, ids, self.unique_ids)))
+        return known._replace(unique_ids=MappingProxyType(ids | self._kept(known, ids, self.unique_ids)))
 
     def _after_rows(self, content: bytes, rows: Mapping[int, object]) -> MaildropView:
         """The view after a listing with `rows` that can be read; others are messages, too."""
         highest = max((*rows, *self.marks, self.last or 0))
         if content.count(b"\r\n") == len(rows):
-            return replace(self, readable=True, count=len(rows), last=highest)
-        return replace(self, readable=False, last=None if self.last is None else highest)
+            return self._replace(readable=True, count=len(rows), last=highest)
+        return self._replace(readable=False, last=None if self.last is None else highest)
 
     @staticmethod
     def _kept(known: MaildropView, rows: Mapping[int, _T], before: Mapping[int, _T]) -> dict[int, _T]:
@@ -151,10 +151,10 @@ class MaildropView:
         size = self.sizes.get(number)
         count = None if self.count is None else max(0, self.count - 1)
         octets = None if self.octets is None or size is None else max(0, self.octets - size)
-        return replace(self, marks=self.marks | {number}, count=count, octets=octets)
+        return self._replace(marks=self.marks | {number}, count=count, octets=octets)
 
     def _after_rset(self) -> MaildropView:
         sizes = [self.sizes.get(number) for number in self.marks]
         octets = None if self.octets is None or None in sizes else self.octets + sum(filter(None, sizes))
         count = None if self.count is None else self.count + len(self.marks)
-        return replace(self, marks=frozenset(), count=count, octets=octets)
+        return self._replace(marks=frozenset(), count=count, octets=octets)

@@ -31,7 +31,6 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from popshell.protocol import maildrop_view, secrets
@@ -177,37 +176,43 @@ class Step(NamedTuple):
         return "Step(...)"  # the answer is a secret
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Exchange:
+class Exchange(NamedTuple):
     """What was sent, what came back, and the session's state before and after."""
 
     command: CommandLine | None
     response: Response | None
     before: State
     after: State
-    sent: bytes = field(default=b"", repr=False)
-    received: bytes = field(default=b"", repr=False)
-    steps: tuple[Step, ...] = field(default=(), repr=False)
+    sent: bytes = b""
+    received: bytes = b""
+    steps: tuple[Step, ...] = ()
     problem: Problem | None = None
     tls: bool = False
-    maildrop_before: MaildropView = field(default_factory=MaildropView, repr=False)
-    maildrop: MaildropView = field(default_factory=MaildropView, repr=False)
+    maildrop_before: MaildropView = MaildropView()
+    maildrop: MaildropView = MaildropView()
     #: what CAPA said last on this connection before this line, also before a login or TLS; None if it was not asked
-    capabilities_before: Mapping[str, tuple[str, ...]] | None = field(default=None, repr=False)
+    capabilities_before: Mapping[str, tuple[str, ...]] | None = None
     #: secrets sent so far, longest first: none may show up in what is written of a status line
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    secrets: tuple[str, ...] = ()
     #: how many replies were still due when the line was sent: above 0, it was pipelined (RFC 2449 §6.6)
     ahead: int = 0
     #: where the content went as it came, if it was not kept: `received` is then the status line alone
-    stream: Stream | None = field(default=None, repr=False, compare=False)
+    stream: Stream | None = None
     #: of a fault: what had arrived after the octets that show it. How much that is, is chance
-    rest: bytes = field(default=b"", repr=False, compare=False)
+    rest: bytes = b""
     #: seconds on the caller's clock: when the line went out (of AUTH its last answer, so that no typing counts;
     #: for a greeting: when the connection stood), and when the reply was whole
-    started: float = field(default=0.0, compare=False)
+    started: float = 0.0
     #: when its first octet came; None if none did
-    arrived: float | None = field(default=None, compare=False)
-    finished: float = field(default=0.0, compare=False)
+    arrived: float | None = None
+    finished: float = 0.0
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same happened. When, and what had come after it, is left out: the last five fields."""
+        return isinstance(other, Exchange) and self[:-5] == other[:-5]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     def __repr__(self) -> str:
         # Tracebacks and logs print it: no secret (sec-K5).
@@ -295,7 +300,7 @@ class Exchange:
 
     def to_json(self, version: int = JSON_VERSIONS[-1]) -> dict[str, Any]:
         """The published form (docs/reference-json.md), secrets masked; what is not UTF-8 stands as \\udcXX escapes."""
-        out = self._fields()
+        out = self._version_1()
         if version == 1:
             return out
         problem = out["problem"] and {"lines": None, "octets": None, **out["problem"]}
@@ -313,7 +318,7 @@ class Exchange:
             "problem": problem,
         }
 
-    def _fields(self) -> dict[str, Any]:
+    def _version_1(self) -> dict[str, Any]:
         """The fields of version 1."""
         response = self.response
         out: dict[str, Any] = {

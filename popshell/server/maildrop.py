@@ -17,7 +17,6 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -34,17 +33,16 @@ LARGEST_MAILDROP = 256 * 1024 * 1024
 MOST_MESSAGES = 10_000
 
 
-@dataclass(slots=True)
 class Message:
     """One message as octets with CRLF line ends, and its unique-id (RFC 1939 §7: 1 to 70 characters 0x21 to 0x7E)."""
 
-    content: bytes
-    unique_id: str
-    #: prepared when first needed: a short content as it is sent; whether a long one has nothing to stuff
-    _stuffed: bytes | None = field(default=None, init=False, repr=False, compare=False)
-    _unstuffed: bool = field(default=False, init=False, repr=False, compare=False)
-    _needs_utf8: bool | None = field(default=None, init=False, repr=False, compare=False)
-    _surrogate: Message | None = field(default=None, init=False, repr=False, compare=False)
+    def __init__(self, content: bytes, unique_id: str) -> None:
+        self.content, self.unique_id = content, unique_id
+        #: prepared when first needed: a short content as it is sent; whether a long one has nothing to stuff
+        self._stuffed: bytes | None = None
+        self._unstuffed = False
+        self._needs_utf8: bool | None = None
+        self._surrogate: Message | None = None
 
     @property
     def octets(self) -> int:

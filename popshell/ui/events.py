@@ -6,7 +6,6 @@ Named tuples: to define a frozen dataclass takes seven times as long, and all ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from popshell.course.explain import Note
@@ -182,13 +181,11 @@ ShellEvent = (
 RECORDED = (Connecting, Step, Greeted, Replied, Unanswered, Ended, Failed)
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Tally:
     """What decides the exit code of a run without terminal; a subscriber."""
 
-    refused: bool = False
-    usage: bool = False
-    failed: bool = False
+    def __init__(self) -> None:
+        self.refused = self.usage = self.failed = False
 
     def heard(self, event: ShellEvent) -> None:
         if isinstance(event, Greeted | Replied):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from popshell.protocol.records import Exchange
 from popshell.protocol.secrets import MASK
@@ -73,7 +72,7 @@ def _due(shell: Shell) -> Exchange | None:
 
 
 def _bounded(exchange: Exchange) -> Exchange:
-    return replace(exchange, received=(exchange.received + exchange.rest)[:MOST], rest=b"")
+    return exchange._replace(received=(exchange.received + exchange.rest)[:MOST], rest=b"")
 
 
 def _left_out(shell: Shell, exchange: Exchange, due: bool) -> Iterator[Line]:

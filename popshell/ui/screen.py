@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import Any, Protocol, TextIO
 
 from popshell.protocol.commands import State
@@ -241,7 +240,7 @@ class Screen:
 
     def arriving(self, exchange: Exchange, start: int, *, begun: bool) -> int:
         """Show the whole lines that have come of a reply under way, up to the cap; how many lines are shown now."""
-        whole = replace(exchange, received=exchange.received[: exchange.received.rfind(b"\r\n") + 2])
+        whole = exchange._replace(received=exchange.received[: exchange.received.rfind(b"\r\n") + 2])
         return start + self.reply(whole, start, max(self.comfortable - start, 0), begun=begun).lines
 
     def clock(self, line: Line, seconds: int) -> None:
