@@ -132,6 +132,11 @@ class Session:
                 waiter.set_result(None)
         self._on_end(error)
 
+    def settle(self) -> bool:
+        """Nothing more comes of the reply that is due: whether it can be taken for whole as it stands."""
+        self._dispatch(found := self.connection.settle(self._clock()))
+        return bool(found)
+
     def close(self) -> None:
         """Close the connection without QUIT, so without UPDATE (RFC 1939 §6)."""
         if self.wire is not None:

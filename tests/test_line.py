@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import each, plain
 
+from popshell.course.dialogue import in_flight
 from popshell.protocol.commands import COMMANDS, State
-from popshell.protocol.line import MASK, CommandLine, Context, Role, advance, in_flight, parse, tls_on
+from popshell.protocol.line import MASK, CommandLine, Context, Role, advance, parse, tls_on
 from popshell.protocol.maildrop_view import MaildropView
 
 PROFILE = settings(max_examples=500, deadline=None, derandomize=True, database=None)

@@ -27,7 +27,7 @@ TABLE: tuple[tuple[tuple[str, ...], dict[str, dict[str, object]]], ...] = (
      {"size-line-ends": {"msg": 1, "listed": 20, "came": 24, "lines": 4}}),
     (("C: LIST 1  S: +OK 1 1024", "C: RETR 1  S: +OK", *MESSAGE), {"size": {"msg": 1, "listed": 1024, "came": 24}}),
     (("C: LIST 1  S: +OK 1 24", "C: RETR 1  S: +OK 24 octets", *MESSAGE), {}),
-    (("C: RETR 1  S: +OK 27 octets", *MESSAGE), {"size-said": {"said": "27", "came": 24}}),
+    (("C: RETR 1  S: +OK 27 octets", *MESSAGE), {"size-said": {"said": 27, "came": 24}}),
     (("C: RETR 1  S: +OK message follows", *MESSAGE), {}),
     (("C: STAT  S: +OK 2 320", "C: LIST  S: +OK", "S: 1 320", "S: ."),
      {"count": {"command": "LIST", "now": 1, "before": 2}}),
@@ -47,16 +47,14 @@ TABLE: tuple[tuple[tuple[str, ...], dict[str, dict[str, object]]], ...] = (
     (("C: UIDL  S: +OK", "S: 1 " + "u" * 71, "S: ."), {"uid-grammar": {"msg": "1"}}),
     (("C: UIDL  S: +OK", "S: 1 ", "S: 2 b", "S: ."),
      {"uid-grammar": {"msg": "1"}}),
-    (("C: UIDL 1  S: +OK 1 a\\xe9",), {"uid-grammar": {"msg": "1"}, "no-numbers": {"command": "UIDL"},
-                                    "status-8bit": {"encoding": "no UTF-8"}}),
+    (("C: UIDL 1  S: +OK 1 a\\xe9",), {"uid-grammar": {"msg": "1"}, "status-8bit": {"encoding": "no UTF-8"}}),
     (("C: UIDL  S: +OK", "S: 1 " + "u" * 70, "S: ."), {}),
     (("C: UIDL  S: +OK", "S: 1 a", "S: 2 b", "S: 3 a", "S: ."), {"uid-repeats": {"uid": "a", "first": 1, "second": 3}}),
     (("C: STAT  S: +OK",), {"no-numbers": {"command": "STAT"}}),
     (("C: UIDL 1  S: +OK tw-1",), {"no-numbers": {"command": "UIDL"}}),
-    (("C: DELE 0  S: +OK",), {"zero": {}}),
     (("C: LIST  S: +OK", "S: 0 120", "S: 1 120", "S: ."), {"zero": {}}),
     (("C: DELE 0  S: -ERR",), {}),
-    (("C: LIST  S: +OK", "S: 1 120", "S: 3 120", "S: ."), {"gaps": {"command": "LIST", "count": 2}}),
+    (("C: LIST  S: +OK", "S: 1 120", "S: 3 120", "S: ."), {"gaps": {"command": "LIST"}}),
     (("C: LIST 1  S: +OK 99 1024",), {"other-message": {"command": "LIST", "msg": 1, "other": 99}}),
     (("C: UIDL 1  S: +OK 2 b",), {"other-message": {"command": "UIDL", "msg": 1, "other": 2}}),
     (("C: LIST  S: +OK", "S: 1 120", "S: .", "C: LIST 1  S: +OK 1 140"),
@@ -67,7 +65,7 @@ TABLE: tuple[tuple[tuple[str, ...], dict[str, dict[str, object]]], ...] = (
     (("C: LIST 01  S: +OK 01 221",), {}),
     (("C: DELE 1  S: +OK", "C: LIST  S: +OK", "S: 1 0", "S: 2 5", "S: ."),
      {"marked-listed": {"command": "LIST", "msg": 1}}),
-    (("C: DELE 1  S: +OK", "C: UIDL 1  S: +OK 1 a"), {"marked-listed": {"command": "UIDL", "msg": 1}}),
+    (("C: DELE 1  S: +OK", "C: UIDL 1  S: +OK 1 a"), {}),
     (("C: LIST 1  S: +OK 2 messages", "S: 1 120", "S: 2 200"),
      {"other-message": {"command": "LIST", "msg": 1, "other": 2}, "no-numbers": {"command": "LIST"}}),
     (("C: LIST 1  S: +OK 1 120", "S: +OK something"), {}),
@@ -89,7 +87,10 @@ TABLE: tuple[tuple[tuple[str, ...], dict[str, dict[str, object]]], ...] = (
     (("C: NOOP  S: +OK " + "x" * 507,), {"long-status": {"octets": 513}}),
     (("C: NOOP  S: +OK " + "x" * 506,), {}),
     (("C: RETR 1  S: +OK", "S: a: b", "S: ", f"S: {LONG}", "S: ."), {"long-line": {"msg": 1}}),
-    (("C: RETR 1  S: +OK", f"S: {LONG[1:]}", f"S: {LONG[1:]}", "S: ."), {}),
+    (("C: RETR 1  S: +OK", f"S: a: {LONG[4:]}", f"S: {LONG[1:]}", "S: ."), {}),
+    (("C: RETR 1  S: +OK", "S: ", "S: text", "S: ."), {"no-header": {"msg": 1, "row": ""}}),
+    (("C: TOP 1 0  S: +OK", "S: From a Mon Jan  1 00:00:00 2024", "S: a: b", "S: ."),
+     {"no-header": {"msg": 1, "row": "From a Mon Jan  1 00:00:00 2024"}}),
     (("C: NOOP  S: +OK caf\u00e9",), {"status-8bit": {"encoding": "UTF-8"}}),
     (("C: LANG fr  S: +OK fr d'accord", "C: NOOP  S: +OK caf\u00e9"), {}),
     (("C: LANG fr  S: +OK fr caf\u00e9",), {}),
@@ -160,7 +161,7 @@ def test_notices_can_be_said_in_each_language() -> None:
 def test_a_code_comes_once_a_session() -> None:
     rows = ("C: LIST  S: +OK", "S: 2 5", "S: .", "C: LIST  S: +OK", "S: 2 5", "S: 4 5", "S: .")
     observer = Notices()
-    assert [notice.facts["count"] for notice in noticed(observer, *LOGGED_IN, *rows) if notice.code == "gaps"] == [1]
+    assert [notice.code for notice in noticed(observer, *LOGGED_IN, *rows)].count("gaps") == 1
     assert [notice.code for notice in noticed(observer.again(), *LOGGED_IN, *rows[:3])] == ["gaps"]
 
 

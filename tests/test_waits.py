@@ -184,3 +184,15 @@ def test_plain_has_lines_at_a_few_times_and_a_terminal_one_row() -> None:
     clock.write("b\n")
     clock.write("c\n")
     assert out.getvalue() == "a\n2 s\r\x1b[2K3 s\r\x1b[2Kb\nc\n"
+
+
+def test_a_bare_auth_that_has_its_ok_and_no_list_is_answered_after_a_silence() -> None:
+    async def test() -> None:
+        stage = Stage(LOCAL, script={**LOGIN, "AUTH": b"+OK PLAIN LOGIN\r\n", "LIST": b"+OK\r\n"})
+        await stage.begin("AUTH", "USER a")
+        assert "logs nobody in" in stage.screen.flat
+        assert "waits for PASS" in stage.screen.flat
+        assert stage.wire.heard == ["AUTH", "USER a"]
+        await cancelled(stage.shell.run("LIST"), lambda: "Only the status line" in stage.screen.flat)
+
+    run(test())

@@ -36,6 +36,12 @@ class Untruth(NamedTuple):
     heard: int | None
 
 
+def in_flight(text: str) -> list[str]:
+    """The lines between the bars of `STAT | LIST`, as `:flight` takes them: two or more, all POP3; else none."""
+    rows = [row.strip() for row in text.split("|") if row.strip()]
+    return [] if len(rows) < 2 or any(row.startswith(":") for row in rows) else rows
+
+
 def turns(rows: Iterable[tuple[int, str]]) -> list[Turn]:
     """Rows with their line numbers, all of them like ROW, as turns."""
     found: list[Turn] = []

@@ -92,17 +92,19 @@ def _problem(exchange: Exchange, words: Words) -> Iterator[Note]:
 
 #: Reasons that are read off a response code, where there is one.
 _FROM_CODE = ("credentials", "before-proof", "tls-required")
-#: Objections to the form of an argument, which `+OK` does not heal.
-_MALFORMED = ("missing-argument", "extra-argument", "bad-number", "zero", "bad-digest")
+#: Objections that `+OK` does not heal, each with its key of `[why]`; of several, the first.
+_ACCEPTED = {
+    "wrong-state": "against-rfc",
+    **dict.fromkeys(("missing-argument", "extra-argument", "bad-number", "bad-digest"), "argument"),
+    **{code: code for code in ("zero", "marked", "no-such-message")},
+}
 
 
 def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str, object], cite: str) -> Iterator[Note]:
     line = exchange.command
     assert line is not None
-    if line.name == "DELE" and line.message not in exchange.maildrop.marks:
-        yield Note("warn", words("why.accepted-no-message", **known), cite)
-        return
-    text = _filled(page, known, *ok_keys(exchange))
+    # No message has number 0: what was marked, or what came, is not known.
+    text = None if line.has("zero") else _filled(page, known, *ok_keys(exchange))
     if text is None and line.spec is None:
         text = words("why.ok-unknown", **known)
     if text:
@@ -114,10 +116,9 @@ def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str
             yield Note("info", words("capa.outdated"), citation(2449, "5"))  # the note on STLS says so, too
     if "stuffed" in known and (more := _filled(page, known, "ok.stuffed")):
         yield Note("info", more, citation(1939, "3"))
-    if line.has("wrong-state"):
-        yield Note("warn", words("why.accepted-against-rfc", **known), cite)
-    elif line.spec is not None and any(map(line.has, _MALFORMED)) and not (text and line.name == "AUTH"):
-        yield Note("warn", words("why.accepted-argument", **known, syntax=line.spec.syntax), cite)
+    against = next((key for code, key in _ACCEPTED.items() if line.has(code)), None)
+    if line.spec is not None and against and not (text and against == "argument" and line.name == "AUTH"):
+        yield Note("warn", words(f"why.accepted-{against}", **known, syntax=line.spec.syntax), cite)
 
 
 def _changes(exchange: Exchange, before: Mapping[str, tuple[str, ...]], words: Words) -> str:
@@ -154,27 +155,26 @@ def _err(
             if exchange.before is State.CLOSED:  # the greeting was -ERR, and the server still listens
                 why = "wrong-state-closed"
         text = _filled(page, known, f"err.{why}")
-        if text is None and why != "code":
+        if text is None and why != "code" and not (why == "refused" and response.code):  # its code has a note
             silent = why == "refused" and not response.text.strip()
             template = words.get("why.silent" if silent else f"why.{why}") or words.get("why.refused")
             text = fill(template or "", known) or words("why.refused", **known)
     from_code = row is not None and why in _FROM_CODE
     if text:
         yield Note("err", text, citation(row.rfc, row.section) if row and from_code else cite)
-    if (
-        row is not None
-        and code_page is not None
-        and not from_code
-        and exchange.name != "QUIT"
-        and (note := _filled(code_page, known, "note"))
-    ):
-        yield Note("info" if text else "err", note, citation(row.rfc, row.section))
+    if row is not None and code_page is not None and not from_code and exchange.name != "QUIT":
+        note = _filled(code_page, known, "note")
+        if row.commands and line.name not in row.commands:
+            note = words("why.code-elsewhere", **known, meant=words.listed(row.commands))
+        if note:
+            yield Note("info" if text else "err", note, citation(row.rfc, row.section))
     if why == "credentials" and exchange.name == "AUTH" and not exchange.tls:
         yield Note("info", words("why.perhaps-tls"), citation(3206, "5"))
     if line.name == "PASS" and line.has("trailing-space"):
         yield Note("info", words("why.space-at-end"), citation(1939, "7"))
-    if response.code and row is None:
-        yield Note("info", words("why.unknown-code", **known), citation(2449, "8"))
+    if row is None and (response.code or response.text.startswith("[")):
+        unread = words("why.unknown-code" if response.code else "why.no-code", **known)
+        yield Note("info" if text else "err", unread, citation(2449, "8"))
 
 
 def _unknown(line: CommandLine, known: dict[str, object]) -> tuple[str, dict[str, object]]:

@@ -36,7 +36,7 @@ Premises = Mapping[str, Any]
 #: choice: a note of its own, given after the other where its facts are known.
 OK_KEYS: Mapping[str, Mapping[str, Premises]] = MappingProxyType(
     {
-        "AUTH": {"list": {"argument": False}},
+        "AUTH": {"list": {"argument": False, "empty": False}, "none": {"argument": False}},
         "CAPA": {
             "transaction": {"state": "TRANSACTION"},
             "tls": {"tls": True},
@@ -45,7 +45,8 @@ OK_KEYS: Mapping[str, Mapping[str, Premises]] = MappingProxyType(
         "STAT": {"empty": {"empty": True}},
         "LIST": {"one": {"argument": True}, "empty": {"empty": True}},
         "UIDL": {"one": {"argument": True}, "empty": {"empty": True}},
-        "LANG": {"one": {"argument": True}},
+        "LANG": {"one": {"argument": True}, "empty": {"argument": False, "empty": True}},
+        "STLS": {"against": {"against": ("wrong-state", "already-tls")}},
         "RETR": {"stuffed": {}},
         "TOP": {"stuffed": {}},
         "QUIT": {"authorization": {"state": "AUTHORIZATION"}, "marks": {"marked": True}},
@@ -123,7 +124,9 @@ WHY: Mapping[str, Reason] = MappingProxyType(
         "credentials": _met(
             lambda spec: spec.logs_in, {"code": "AUTH"}, {"command": ("AUTH",), "answer": ("sent",), "served": ("yes",)}
         ),
-        "code": Reason(tuple({"code": code, "command": _NOT_QUIT} for code in RESPONSE_CODES)),
+        "code": Reason(
+            tuple({"code": code, "command": row.commands or _NOT_QUIT} for code, row in RESPONSE_CODES.items())
+        ),
         **{code: _against(code) for code in ("leading-space", "tab", "control", "too-long")},
         "wrong-state": _against("wrong-state", _always),
         "must-follow": _against("must-follow", lambda spec: spec.must_follow is not None),
@@ -172,7 +175,7 @@ def reason(exchange: Exchange) -> str:
 # -- facts -------------------------------------------------------------------------------------------------------------
 
 #: RFC 6856 §3.2: the reply to LANG begins with a language tag (RFC 5646 §2.1).
-LANGUAGE_TAG = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
+LANGUAGE_TAG = re.compile(r"([A-Za-z]{2,3}|[ix](?=-))(-[A-Za-z0-9]{1,8})*", re.IGNORECASE)
 #: What every exchange knows.
 ALWAYS = frozenset({"command", "state", "after"})
 #: Facts with the name of a parameter.
@@ -208,9 +211,18 @@ def _row(exchange: Exchange, row: tuple[int, object] | None, response: Response)
     return row[1:] if row is not None and row[0] == asked and response.content is None else None
 
 
+def language_tag(exchange: Exchange) -> str:
+    """The tag that the reply to `LANG tag` begins with; "" if it begins with none, or with that of another language."""
+    asked = exchange.command.arguments[:1] if exchange.command else ()
+    tag = exchange.response.text.split(" ", 1)[0] if exchange.response else ""
+    found = LANGUAGE_TAG.fullmatch(tag)
+    if not asked or found is None:
+        return ""
+    return tag if asked[0] == "*" or asked[0].lower().startswith(found[1].lower()) else ""
+
+
 def _tag(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
-    tag = response.text.split(" ", 1)[0]
-    return (tag,) if exchange.command and exchange.command.arguments and LANGUAGE_TAG.fullmatch(tag) else None
+    return (tag,) if (tag := language_tag(exchange)) else None
 
 
 def _mechanisms(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
@@ -293,7 +305,7 @@ def facts_of(page: str, key: str) -> frozenset[str]:
         return frozenset()
     spec = COMMANDS[name]
     known = set(ALWAYS)
-    if word not in _BEFORE_ARGUMENTS and key != "ok.list":
+    if word not in _BEFORE_ARGUMENTS and key not in ("ok.list", "ok.none"):
         given = [p for p in spec.params if not p.secret and (not p.optional or word in _WITH_ARGUMENT)]
         known |= {"argument"} if given else set()
         given = [p for p in given if word != "bad-number" or p.kind not in (Kind.MESSAGE, Kind.LINES)]

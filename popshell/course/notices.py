@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from popshell.course.notes import LANGUAGE_TAG
+from popshell.course.notes import language_tag
 from popshell.course.symptoms import whole
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
@@ -160,7 +160,7 @@ def _size_said(exchange: Exchange, memory: Notices) -> Facts | None:
     said, content = re.match(r"([0-9]{1,15}) octets\b", _text(exchange)), _content(exchange)
     if said is None or content is None or int(said[1]) == len(content):
         return None
-    return {"said": said[1], "came": len(content)}
+    return {"said": int(said[1]), "came": len(content)}
 
 
 def _count(exchange: Exchange, memory: Notices) -> Facts | None:
@@ -200,8 +200,8 @@ def _row_repeats(exchange: Exchange, memory: Notices) -> Facts | None:
 def _uid_grammar(exchange: Exchange, memory: Notices) -> Facts | None:
     rows = _rows(exchange) if _content(exchange) is not None else [_text(exchange).encode("utf-8", "surrogateescape")]
     for row in rows:
-        number, _, uid = row.partition(b" ")
-        if number.isdigit() and not _UNIQUE_ID.fullmatch(uid):
+        number, space, uid = row.partition(b" ")
+        if number.isdigit() and space and not _UNIQUE_ID.fullmatch(uid):
             return {"msg": show(number[:10], keep="")}
     return None
 
@@ -219,14 +219,12 @@ def _no_numbers(exchange: Exchange, memory: Notices) -> Facts | None:
     if response is None or response.content is not None:
         return None
     readers = {"STAT": response.drop_listing, "LIST": response.scan_row, "UIDL": response.unique_id_row}
-    return {"command": exchange.name} if readers[exchange.name]() is None else None
+    found = readers[exchange.name]() is not None or (exchange.name == "UIDL" and _uid_grammar(exchange, memory))
+    return None if found else {"command": exchange.name}
 
 
 def _zero(exchange: Exchange, memory: Notices) -> Facts | None:
-    content = _content(exchange) or b""
-    if exchange.name in ("LIST", "UIDL") and (content.startswith(b"0 ") or b"\r\n0 " in content):
-        return {}
-    return {} if _message(exchange) == 0 else None
+    return {} if any(re.match(rb"0+ ", row) for row in _rows(exchange)) else None
 
 
 def _gaps(exchange: Exchange, memory: Notices) -> Facts | None:
@@ -240,7 +238,7 @@ def _gaps(exchange: Exchange, memory: Notices) -> Facts | None:
         or sorted(numbers) == [*range(1, len(numbers) + 1)]
     ):
         return None
-    return {"command": exchange.name, "count": len(numbers)} if 0 not in numbers else None
+    return {"command": exchange.name} if 0 not in numbers else None
 
 
 def _other_message(exchange: Exchange, memory: Notices) -> Facts | None:
@@ -267,8 +265,7 @@ def _marked_listed(exchange: Exchange, memory: Notices) -> Facts | None:
     marks = exchange.maildrop.marks
     if not marks:
         return None
-    rows = _rows(exchange) if _content(exchange) is not None else [_text(exchange).encode("utf-8", "surrogateescape")]
-    numbers = (int(row[1]) for text in rows if (row := re.match(rb"([0-9]{1,10}) ", text)))
+    numbers = (int(row[1]) for text in _rows(exchange) if (row := re.match(rb"([0-9]{1,10}) ", text)))
     found = next((number for number in numbers if number in marks), None)
     return {"command": exchange.name, "msg": found} if found is not None else None
 
@@ -379,9 +376,16 @@ def _top_body(exchange: Exchange, memory: Notices) -> Facts | None:
     return {"asked": int(arguments[1]), "sent": sent} if sent > int(arguments[1]) else None
 
 
+def _no_header(exchange: Exchange, memory: Notices) -> Facts | None:
+    content = _content(exchange)
+    if content is None or re.match(rb"[\x21-\x39\x3b-\x7e]+[ \t]*:", content):
+        return None
+    row = content[: content.find(CRLF)][:60] if content else b""
+    return {"msg": _message(exchange), "row": show(row, keep="")}
+
+
 def _lang_no_tag(exchange: Exchange, memory: Notices) -> Facts | None:
-    tag = _text(exchange).split(" ", 1)[0]
-    return {} if _arguments(exchange) and not LANGUAGE_TAG.fullmatch(tag) else None
+    return {} if _arguments(exchange) and not language_tag(exchange) else None
 
 
 # -- another session ---------------------------------------------------------------------------------------------------
@@ -414,7 +418,7 @@ NOTICES = (
     Entry("uid-grammar", ("UIDL",), _uid_grammar),
     Entry("uid-repeats", ("UIDL",), _uid_repeats),
     Entry("no-numbers", ("STAT", *_LISTS), _no_numbers),
-    Entry("zero", ("LIST", "UIDL", "RETR", "TOP", "DELE"), _zero),
+    Entry("zero", _LISTS, _zero),
     Entry("gaps", _LISTS, _gaps),
     Entry("other-message", _LISTS, _other_message),
     Entry("size-changed", ("LIST",), _size_changed),
@@ -430,6 +434,7 @@ NOTICES = (
     Entry("status-8bit", (), _status_8bit),
     Entry("header-8bit", ("RETR", "TOP"), _header_8bit),
     Entry("bare-lf", ("RETR", "TOP"), _bare_lf),
+    Entry("no-header", ("RETR", "TOP"), _no_header),
     Entry("top-body", ("TOP",), _top_body),
     Entry("lang-no-tag", ("LANG",), _lang_no_tag),
     Entry("renumbered", ("UIDL",), _renumbered),

@@ -16,10 +16,10 @@ from typing import Any, Protocol, TypeVar
 from popshell.course.attempt import Attempt, Collector, vocabulary
 from popshell.course.catalog import Catalog
 from popshell.course.checks import Evidence
+from popshell.course.dialogue import in_flight
 from popshell.course.document import LessonError
 from popshell.course.lesson import Exercise, ExerciseKind
 from popshell.protocol.connection import Challenge, Connection
-from popshell.protocol.line import in_flight
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import CRLF

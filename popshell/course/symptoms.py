@@ -85,7 +85,7 @@ class Seen(NamedTuple):
     served: str = ""
     #: what the client sent to prove who it is, AUTH only: `none`, `cancelled`, `not-base64`, `unreadable`, `sent`
     answer: str = ""
-    #: whether the reply shows a maildrop without messages
+    #: whether the reply shows a maildrop without messages, or a list of nothing
     empty: bool = False
     challenges: tuple[str, ...] = ()
     octets: int = 0
@@ -286,7 +286,8 @@ def _empty(exchange: Exchange) -> bool:
     response = exchange.response
     assert response is not None
     found = response.drop_listing() if exchange.name == "STAT" else None
-    return response.content == b"" or (found is not None and found[0] == 0)
+    nothing = not response.content if exchange.name == "AUTH" else response.content == b""
+    return nothing or (found is not None and found[0] == 0)
 
 
 def _challenge(octets: bytes) -> str:

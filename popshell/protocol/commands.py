@@ -287,6 +287,8 @@ class ResponseCode(NamedTuple):
     code: str
     rfc: int
     section: str
+    #: the commands that its RFC names; none: any
+    commands: tuple[str, ...] = ()
     #: the tag that promises it
     capability: str = "RESP-CODES"
 
@@ -315,12 +317,12 @@ _CAPABILITIES = (
 )
 
 _CODES = (
-    ResponseCode("LOGIN-DELAY", 2449, "8.1.1"),
-    ResponseCode("IN-USE", 2449, "8.1.2"),
+    ResponseCode("LOGIN-DELAY", 2449, "8.1.1", ("USER", "PASS", "APOP", "AUTH")),
+    ResponseCode("IN-USE", 2449, "8.1.2", ("PASS", "APOP", "AUTH")),
     ResponseCode("SYS/TEMP", 3206, "4"),
     ResponseCode("SYS/PERM", 3206, "4"),
-    ResponseCode("AUTH", 3206, "5", "AUTH-RESP-CODE"),
-    ResponseCode("UTF8", 6856, "5"),
+    ResponseCode("AUTH", 3206, "5", ("USER", "PASS", "APOP", "AUTH"), "AUTH-RESP-CODE"),
+    ResponseCode("UTF8", 6856, "5", ("LIST", "RETR", "TOP")),
 )
 
 CAPABILITIES: Mapping[str, Capability] = MappingProxyType({row.tag: row for row in _CAPABILITIES})

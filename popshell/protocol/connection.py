@@ -15,7 +15,7 @@ from collections import deque
 
 from popshell.protocol import secrets
 from popshell.protocol.commands import Content, Context, MultiLine, State
-from popshell.protocol.line import CommandLine, advance, parse, tls_on
+from popshell.protocol.line import CommandLine, advance, if_it_succeeds, parse, tls_on
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, Problem, Response, Status, Step, no_status, read_status, stamp
 from popshell.protocol.unasked import Found, Unasked
@@ -72,15 +72,6 @@ class PendingExchange:
         if self.line is None or self.line.context != context:
             self.line = parse(self.raw.decode(errors="surrogateescape"), context)
         return self.line
-
-
-def _if_it_succeeds(context: Context, line: CommandLine) -> Context:
-    """What the line after `line` will meet; a command that is not legal in its state is taken to fail."""
-    spec = line.spec
-    if spec is None or context.state not in spec.transitions:
-        return advance(context, line, ok=False)
-    context = advance(context, line, ok=True)
-    return tls_on(context) if spec.starts_tls else context
 
 
 class Connection:
@@ -147,6 +138,15 @@ class Connection:
             return []
         self._replies.feed(data)
         return self._read(now)
+
+    def settle(self, now: float = 0.0) -> list[Event]:
+        """Nothing more comes: a bare AUTH that has its `+OK` and no list has its whole reply; no RFC has either."""
+        pending = self.current
+        if not (pending and pending.response and pending.line and pending.line.asks_mechanisms) or self._replies.held:
+            return []
+        out: list[Event] = [self._finish(pending, pending.response, now)]
+        self._start_next()
+        return out
 
     def tls_started(self) -> None:
         """The TLS handshake that `+OK` to STLS asked for is done. Capabilities are forgotten (RFC 2595 §4)."""
@@ -253,13 +253,13 @@ class Connection:
         """
         line, context = self.current.line if self.current else None, self.here
         if line is not None:
-            context = _if_it_succeeds(context, line)
+            context = if_it_succeeds(context, line)
         elif self.current is not None:
             context = context._replace(state=State.AUTHORIZATION)
         out = [(line, context)]
         for sent in self._queue:
             line = sent.judged(context)
-            context = _if_it_succeeds(context, line)
+            context = if_it_succeeds(context, line)
             out.append((line, context))
         return out
 
@@ -324,24 +324,23 @@ class Connection:
             raw = self._replies.status_line()
             if raw is None:
                 return None
-            response = read_status(raw[:-2])
-            if response is None:
-                problem = no_status(raw)
-                if problem.ends or pending.line is None:
-                    problem = problem if problem.ends else Problem("not-pop3", problem.speaks)
+            response, line = read_status(raw[:-2]), pending.line
+            asks = response is not None and response.status is Status.CONTINUE
+            if response is None or (asks and not (line and line.continues)):
+                problem = no_status(raw, greeting=line is None)
+                if problem.ends:
                     return self._break(pending, problem, raw, now)
                 pending.received += raw
                 return self._finish(pending, None, now, problem)
-            if response.status is Status.CONTINUE:
-                if pending.line is None or not pending.line.continues:
-                    return self._break(pending, Problem("challenge"), raw, now)
-                pending.received += raw
-                pending.challenge = response.text.encode("utf-8", "surrogateescape")
-                return Challenge(pending.challenge, pending.line)
             pending.received += raw
+            if asks and line is not None:
+                pending.challenge = response.text.encode("utf-8", "surrogateescape")
+                return Challenge(pending.challenge, line)
             if not (response.ok and pending.line is not None and pending.line.expects_multi_line):
                 return self._finish(pending, response, now)
             pending.response = response
+        if self._replies.at_reply and pending.line and pending.line.asks_mechanisms:
+            return self._finish(pending, pending.response, now)
         if pending.stream is not None:
             return self._finish(pending, pending.response, now) if self._replies.stream(pending.stream) else None
         content = self._replies.content(self._most_rows(pending.line))
@@ -384,7 +383,7 @@ class Connection:
             return
         if spec.starts_tls and before.state in spec.transitions and not before.tls:
             self.wants_tls = True
-        logs_in = spec.logs_in and not line.expects_multi_line
+        logs_in = spec.logs_in and not line.asks_mechanisms
         if logs_in or spec.name == "CAPA":
             # RFC 2449 §5: some capabilities differ after login; what was announced before may be gone.
             self.capabilities = response.capabilities() if spec.name == "CAPA" else None

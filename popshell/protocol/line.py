@@ -106,6 +106,11 @@ class CommandLine(NamedTuple):
         return self.spec is not None and self.spec.expects_multi_line(len(self.tokens) - 1)
 
     @property
+    def asks_mechanisms(self) -> bool:
+        """Whether it is an AUTH without a mechanism: some servers answer with a list, and it logs nothing in."""
+        return self.spec is not None and self.spec.logs_in and self.expects_multi_line
+
+    @property
     def message(self) -> int | None:
         """The message-number that it names, if it names a sound one."""
         for token in self.tokens:
@@ -162,7 +167,7 @@ def advance(context: Context, line: CommandLine, ok: bool) -> Context:
         refused = (context.refused and spec is None) or secrets.begins_login(spec, line.text)
         return context._replace(state=moves.get(context.state, context.state), follows="", refused=refused)
     state = spec.transitions.get(context.state, context.state)
-    if spec.logs_in and line.expects_multi_line:  # a bare AUTH: the reply lists mechanisms, and logs nothing in
+    if line.asks_mechanisms:
         return context._replace(follows="", refused=False)
     done = context.done if spec.name in context.done else context.done | {spec.name}
     return Context(state, spec.name, context.tls, done, context.maildrop, context.utf8_user)
@@ -173,10 +178,13 @@ def tls_on(context: Context) -> Context:
     return context._replace(follows="", tls=True, utf8_user=False, refused=False)
 
 
-def in_flight(text: str) -> list[str]:
-    """The lines between the bars of `STAT | LIST`, as `:flight` takes them: two or more, all POP3; else none."""
-    rows = [row.strip() for row in text.split("|") if row.strip()]
-    return [] if len(rows) < 2 or any(row.startswith(":") for row in rows) else rows
+def if_it_succeeds(context: Context, line: CommandLine) -> Context:
+    """What the line after `line` will meet; a command that is not legal in its state is taken to fail."""
+    spec = line.spec
+    if spec is None or context.state not in spec.transitions:
+        return advance(context, line, ok=False)
+    context = advance(context, line, ok=True)
+    return tls_on(context) if spec.starts_tls else context
 
 
 def upper(word: str) -> str:

@@ -20,8 +20,8 @@ from popshell.tuples import NamedTuple
 _DROP = r"([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)"
 _SCAN = r"\+?([0-9]{1,10}) ([0-9]{1,15})(?: |\Z)"
 _UNIQUE = r"([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: |\Z)"
-_SCAN_ROWS = rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([0-9]{1,15})(?: [^\r\n]*)?(?=\r\n)"
-_UNIQUE_ROWS = rb"(?:\A|(?<=\r\n))([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: [^\r\n]*)?(?=\r\n)"
+_SCAN_ROWS = rb"(?:\A|(?<=\r\n))(?!0+ )([0-9]{1,10}) ([0-9]{1,15})(?: [^\r\n]*)?(?=\r\n)"
+_UNIQUE_ROWS = rb"(?:\A|(?<=\r\n))(?!0+ )([0-9]{1,10}) ([\x21-\x7e]{1,70})(?: [^\r\n]*)?(?=\r\n)"
 
 _T = TypeVar("_T")
 _NO_SIZES: Mapping[int, int] = MappingProxyType({})

@@ -15,7 +15,7 @@ code; its words stand in `messages.toml`, `[problem]`.
 | `flood` | too many such lines, or for too long; the connection is closed |
 | `bare-lf` | a status line that ends with LF alone |
 | `lower-case` | `+ok` or `-err`: indicators are upper case (RFC 1939 §3) |
-| `no-status` | a reply whose first word is empty or resembles an indicator (`speaks`), as `+ERR`; the session goes on |
+| `no-status` | an empty reply, or one that begins like an indicator (`speaks`), as `-ERRlogin`; the session goes on |
 | `not-pop3` | the first word is neither `+OK` nor `-ERR`; `speaks` says what it looks like, "" if unknown |
 | `challenge` | `+ ` although no AUTH is under way |
 | `status-too-long`, `line-too-long`, `content-too-long`, `too-many-lines` | a limit (`wire.ReplyLimits`) |
@@ -52,8 +52,8 @@ class Status(enum.Enum):
 
 # RFC 2449 §3: resp-level = 1*rchar, rchar = %x21-2E / %x30-5C / %x5E-7F; levels are separated by "/".
 _CODE = re.compile(r"\[([\x21-\x2e\x30-\x5c\x5e-\x7f]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7f]+)*)\] ?")
-#: What a server most likely meant for an indicator: `+ERR`, `-OK`, `OK`, `+OK:`.
-_RESEMBLES = re.compile(rb"[+-]?(OK|ERR)(?:OR)?\b", re.IGNORECASE)
+#: What a server most likely meant for an indicator: `+ERR`, `-OK`, `OK`, `+OK:`, `+ OK`, `-ERRlogin`.
+_RESEMBLES = re.compile(rb"[^A-Za-z0-9]+(OK|ERR)|(OK|ERR)(?:OR)?\b", re.IGNORECASE)
 #: RFC 1939 §7: the timestamp is a msg-id; no longer than a line may be (sec-T6).
 _LONGEST_STAMP = 255
 #: Versions of the JSON form, the newest last. A field that is added makes no new one; one that is renamed, removed or
@@ -120,8 +120,10 @@ class Response(NamedTuple):
 
     def capabilities(self) -> dict[str, tuple[str, ...]]:
         """CAPA tags in upper case with their arguments, in the server's order (RFC 2449 §5)."""
-        rows = (_text(line).split() for line in self.lines or ())
-        return {row[0].upper(): tuple(row[1:]) for row in rows if row}
+        found: dict[str, tuple[str, ...]] = {}
+        for tag, *arguments in filter(None, (_text(line).split() for line in self.lines or ())):
+            found[tag.upper()] = (*found.get(tag.upper(), ()), *arguments)  # a tag may come twice
+        return found
 
 
 def read_status(line: bytes) -> Response | None:
@@ -138,15 +140,21 @@ def read_status(line: bytes) -> Response | None:
     return Response(status, text[match.end() :], match[1].upper()) if match else Response(status, text)
 
 
-def no_status(line: bytes) -> Problem:
-    """What is wrong with a line that `read_status` does not read, and what protocol it looks like."""
+def no_status(line: bytes, *, greeting: bool = False) -> Problem:
+    """What is wrong with a line that is no reply where it stands, and what it looks like.
+
+    With `greeting` it ends the session, whatever it is: the server may not speak POP3 at all.
+    """
     word = (line.split() or [b""])[0]
     if word.upper() in (b"+OK", b"-ERR") and word != word.upper():
         return Problem("lower-case")
-    like = _RESEMBLES.match(word)
-    if like or not word:
-        return Problem("no-status", like[1].decode().lower() if like else "")
-    return Problem("not-pop3", what_speaks(line).replace("pop3", ""))
+    if speaks := what_speaks(line).replace("pop3", ""):
+        return Problem("not-pop3", speaks)
+    like = _RESEMBLES.match(line.replace(b"\0", b""))  # in UTF-16 each letter has a NUL
+    if like or not word.strip(b"\0"):
+        code = "not-pop3" if greeting else "no-status"
+        return Problem(code, (like[1] or like[2]).decode().lower() if like else "")
+    return Problem("challenge" if word == b"+" and line.startswith(word) else "not-pop3")
 
 
 def stamp(greeting: str) -> str | None:

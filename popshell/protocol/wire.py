@@ -134,6 +134,11 @@ class ReplyReader:
             raise WireError("bare-lf", self._take(end + 1))
         return self._take(end + 1)
 
+    @property
+    def at_reply(self) -> bool:
+        """Whether what comes next is a status line, and so no row of a list."""
+        return self._buffer.startswith((b"+OK ", b"+OK\r", b"-ERR ", b"-ERR\r"))
+
     def content(self, most_rows: int | None) -> bytes | None:
         """The next multi-line content as sent, stuffed, with its terminator; None while it is not whole.
 

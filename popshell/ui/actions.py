@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from popshell.course.catalog import LANGUAGES, match_language
+from popshell.course.dialogue import in_flight
 from popshell.protocol.commands import State
-from popshell.protocol.line import in_flight, parse
+from popshell.protocol.line import parse
 from popshell.protocol.sasl import apop_digest, prepared
 from popshell.protocol.secrets import MASK, takes_secret
 from popshell.ui.events import End

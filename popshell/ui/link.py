@@ -202,6 +202,8 @@ class Link:
             if not reported and seen is not None and seen.octets < due.octets < SLOWEST * lasted:
                 rate, reported = round(due.octets / lasted), True
             within, silent = None if lasting else round(limit), session.now() - max(session.last_heard, due.since)
+            if silent >= HANG_TIME and session.settle():
+                continue
             hangs = not hang_said and due.octets > 0 and silent >= HANG_TIME
             hang_said = hang_said or hangs
             self.publish(
