@@ -189,10 +189,14 @@ def test_plain_has_lines_at_a_few_times_and_a_terminal_one_row() -> None:
 def test_a_bare_auth_that_has_its_ok_and_no_list_is_answered_after_a_silence() -> None:
     async def test() -> None:
         stage = Stage(LOCAL, script={**LOGIN, "AUTH": b"+OK PLAIN LOGIN\r\n", "LIST": b"+OK\r\n"})
-        await stage.begin("AUTH", "USER a")
+        await stage.begin()
+        task = asyncio.ensure_future(stage.run("AUTH", "USER a"))
+        await turns()
+        stage.clock.now = 5
+        await task
         assert "logs nobody in" in stage.screen.flat
         assert "waits for PASS" in stage.screen.flat
         assert stage.wire.heard == ["AUTH", "USER a"]
-        await cancelled(stage.shell.run("LIST"), lambda: "Only the status line" in stage.screen.flat)
+        assert [exchange.name for exchange, _ in stage.screen.records] == ["", "AUTH", "USER"]
 
     run(test())
