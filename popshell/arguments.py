@@ -149,6 +149,7 @@ OPTIONS = (
     _option("--account", action="append", metavar="NAME:PASSWORD", heading="practice", commands=_PRACTICE),
     _option("--require-tls", heading="practice", commands=_PRACTICE),
     _option("--mechanisms", metavar="NAMES", heading="practice", commands=_PRACTICE),
+    _option("--without", metavar="NAMES", heading="practice", commands=_PRACTICE),
     _option("--fetch", heading="check", commands=("check",)),
     _option("--wrong-login", heading="check", commands=("check",)),
     _option("--destructive", heading="check", commands=("check",)),
@@ -235,6 +236,7 @@ class Arguments:
     account: Sequence[str] | None = None
     require_tls = False
     mechanisms: str | None = None
+    without: str | None = None
     scripts: Sequence[str] | None = None
     user: str | None = None
     fetch = False

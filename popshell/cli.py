@@ -36,10 +36,11 @@ from popshell.net.address import AddressError, Destination
 from popshell.net.connector import Connector
 from popshell.net.errors import NetError
 from popshell.passwords import PasswordError, Passwords
+from popshell.protocol.commands import CAPABILITIES
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.sasl import prepared
 from popshell.server.maildrop import TooLarge, from_files, read_directory
-from popshell.server.mailserver import MailServer, practice_token
+from popshell.server.mailserver import FREE, MailServer, practice_token
 from popshell.server.settings import SERVED, Limits
 from popshell.ui.display import new_shell
 from popshell.ui.shell import MetaCommands, Options, Shell
@@ -182,7 +183,8 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
 
             client_context(destination.way)
     except (AddressError, NetError) as error:
-        raise Usage(words(f"net.{error.code}", **error.facts)) from None
+        if error.code != "own-key-passphrase" or command not in ("", "learn"):  # the shell asks for it
+            raise Usage(words(f"net.{error.code}", **error.facts)) from None
     if command == "watch":
         from popshell.watch import watch
 
@@ -226,7 +228,7 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
         if name in accounts:
             raise Usage(words("cli.account-twice", account=name))
         accounts[name] = password
-    faults: dict[str, object] = {"require_tls": arguments.require_tls}
+    faults: dict[str, object] = {**FREE, "require_tls": arguments.require_tls}
 
     def fresh() -> str:
         """What is public about the practice server is not for one that other machines reach."""
@@ -236,14 +238,19 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
 
         return fresh_password()
 
-    tokens: dict[str, str] = {}
-    if arguments.mechanisms is not None:
-        names = tuple(arguments.mechanisms.upper().replace(",", " ").split())
-        if not set(names) <= MECHANISMS.keys():
-            raise Usage(words("cli.bad-mechanisms", names=words.listed(MECHANISMS)))
-        faults["mechanisms"] = names
-        if any(MECHANISMS[name].proof == "token" for name in names):
-            tokens = {practice_token(name, unique=fresh()): name for name in accounts or [DEFAULT_ACCOUNT[0]]}
+    offered = set(MECHANISMS)
+    for option, taken in (("mechanisms", tuple(MECHANISMS)), ("without", (*MECHANISMS, "APOP", *CAPABILITIES))):
+        if (given := getattr(arguments, option)) is not None:
+            faults[option] = names = tuple(given.upper().replace(",", " ").split())
+            if not set(names) <= set(taken):
+                raise Usage(words("cli.bad-names", option=f"--{option}", names=words.listed(taken)))
+            offered = offered.intersection(names) if option == "mechanisms" else offered.difference(names)
+
+    def tokens() -> dict[str, str]:
+        if not any(MECHANISMS[name].proof == "token" for name in offered):
+            return {}
+        return {practice_token(name, unique=fresh()): name for name in accounts or [DEFAULT_ACCOUNT[0]]}
+
     try:
         if arguments.maildrop is not None:
             messages = read_directory(arguments.maildrop)
@@ -346,8 +353,6 @@ async def _introduce(shell: Shell, connector: Connector) -> None:
     await connector.open_practice()
     account, password = next(iter(connector.server.accounts.items()))
     shell.say("shell.banner-practice", name=account, password=password, place=connector.practice_label)
-    for token, name in connector.server.settings.accounts.tokens.items():
-        shell.say("cli.token", name=name, token=token)
 
 
 async def _begin(shell: Shell, course: Callable[[], Course], learn: str | None) -> bool:

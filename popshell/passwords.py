@@ -20,7 +20,12 @@ from popshell.tuples import NamedTuple
 SERVICE = "popshell"
 #: Octets of a password that is read from a descriptor.
 _LONGEST = 8192
-_NETRC_WORD = re.compile(r'"((?:\\.|[^"\\])*)"|(\S+)')
+#: A word of a netrc after comments and macros, which end at an empty line; and a value, perhaps in quotation marks.
+_NETRC_WORD = re.compile(r"(?:\s+|#.*|macdef\b.*(?:\n.+)*)*(\S*)")
+_NETRC_VALUE = re.compile(
+    r"(?!\s*\n\s*(?:machine|default|login|password|account|macdef)\b)"
+    r'\s*(?:"((?:\\.|[^"\\])*)"(?!\S)|([^"\s]\S*))'
+)
 
 
 class PasswordError(Exception):
@@ -69,7 +74,7 @@ class Passwords:
 def stored(name: str, host: str) -> Found | None:
     """The password that the keyring or netrc holds for `name` at `host`; without a name, netrc's first for the host.
 
-    Raises PasswordError: `netrc-unreadable`, `netrc-open` if others may read it.
+    Raises PasswordError: `netrc-unreadable`, `netrc-line`, `netrc-open` if others may read it.
     """
     host = host.rstrip(".").lower()
     secret = _in_keyring(f"{name}@{host}") if name else None
@@ -97,7 +102,7 @@ def _in_netrc(name: str, host: str) -> Found | None:
         return None
     except OSError as error:
         raise PasswordError("netrc-unreadable", path=str(path), reason=error.strerror or "") from error
-    for machine, login, password in _netrc_rows(text):
+    for machine, login, password in _netrc_rows(text, path):
         if machine in (host, "") and password and name in ("", login):
             if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
                 raise PasswordError("netrc-open", path=str(path))
@@ -105,19 +110,25 @@ def _in_netrc(name: str, host: str) -> Found | None:
     return None
 
 
-def _netrc_rows(text: str) -> Iterator[tuple[str, str, str]]:
-    """The entries of a netrc: machine ("" for `default`), login, password. Macros and comments are passed over."""
-    text = re.sub(r"(?m)^\s*(?:macdef\b.*(?:\n.+)*|#.*)", "", text)
-    words = [re.sub(r"\\(.)", r"\1", quoted) or plain for quoted, plain in _NETRC_WORD.findall(text)]
-    entry: dict[str, str] = {}
-    rest = iter(words)
-    for word in rest:
+def _netrc_rows(text: str, path: Path) -> Iterator[tuple[str, str, str]]:
+    """The entries of a netrc: machine ("" for `default`), login, password. Words of other programs are passed over.
+
+    Raises PasswordError `netrc-line`, where it comes to a line that cannot be read.
+    """
+    entry, at = dict[str, str](), 0
+    while (found := _NETRC_WORD.match(text, at)) is not None and (word := found[1]):
+        at, value = found.end(), ""
+        if word in ("machine", "login", "password", "account"):
+            got = _NETRC_VALUE.match(text, at)
+            if got is None:
+                raise PasswordError("netrc-line", path=str(path), line=text.count("\n", 0, at) + 1, word=word)
+            value, at = re.sub(r"\\(.)", r"\1", got[1] or "") or got[2] or "", got.end()
         if word in ("machine", "default"):
             if entry:
                 yield entry["machine"], entry.get("login", ""), entry.get("password", "")
-            entry = {"machine": next(rest, "").lower() if word == "machine" else ""}
-        elif entry and word in ("login", "password", "account"):
-            entry[word] = next(rest, "")
+            entry = {"machine": value.lower()}
+        elif value and entry:
+            entry[word] = value
     if entry:
         yield entry["machine"], entry.get("login", ""), entry.get("password", "")
 

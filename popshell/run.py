@@ -37,7 +37,7 @@ def run_scripts(arguments: Arguments, config: Config, words: Words, new_server: 
     scripts = [(path, _read(path, reach, words)) for path in paths]
     if where:
         reach.target(where)
-        for name in ("maildrop", "account", "require_tls", "mechanisms"):
+        for name in ("maildrop", "account", "require_tls", "mechanisms", "without"):
             if getattr(arguments, name):  # it would be ignored, and somebody may rely on it
                 raise reach.usage("cli.only-with", option=f"--{name.replace('_', '-')}", command="popshell run FILE")
     here = not where and not any(script.connects for _, script in scripts)

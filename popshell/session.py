@@ -196,6 +196,8 @@ class Endpoint(NamedTuple):
     look_only: bool = True
     #: gives the password on its output; "" if none was set for this place
     password_command: str = ""
+    #: the tokens that the practice server takes, each with the name of its account
+    tokens: Callable[[], Mapping[str, str]] = dict
 
 
 class OpenConnection(NamedTuple):
@@ -236,6 +238,8 @@ class ConnectError(Exception):
         self.facts = facts
         #: of a certificate that was refused, the chain in facts (net/certificates.py)
         self.certificates: Mapping[str, Any] | None = None
+        #: takes the secret that is missing, asked for in the words of `code`; whether another try may work then
+        self.answer: Callable[[str | None], bool] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.code!r}, {self.facts!r})"

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from popshell.course.catalog import Catalog, bundled
 from popshell.server.maildrop import from_files
-from popshell.server.mailserver import MailServer
+from popshell.server.mailserver import FREE, MailServer, practice_token
 from popshell.server.session import ServerSession
 from popshell.session import Endpoint, Event, OpenConnection, Session, Step
 from popshell.ui.display import new_shell
@@ -43,6 +43,8 @@ PAGES = {
 #: Stands for any number of lines, or for any text in a line.
 GAP = "[...]"
 PASSWORD = "secret"
+#: What SCRAM is bound to, in the place of a certificate's hash.
+BINDING = b"certificate"
 #: The clock in RFC 1939's example of a stamp (§7, APOP); each connection adds one.
 STAMP = 697170952
 #: Wrapping is switched off for lines whose width the terminal may see otherwise; nothing of it is seen.
@@ -104,7 +106,7 @@ class _Line:
         self._later()
 
     async def start_tls(self) -> None:
-        self._far.tls_started()
+        self._far.tls_started(BINDING)
         self._tls = True
 
     def close(self) -> None:
@@ -136,6 +138,8 @@ class Stage:
             catalog.languages,
             catalog.replies,
             from_files(catalog.maildrop_files("default")),
+            faults=FREE,
+            tokens=lambda: {practice_token("learner"): "learner"},
             clock=lambda: 0.0,
             new_stamp=lambda: f"<1896.{next(stamps)}@popshell.example>",
         )
@@ -153,7 +157,9 @@ class Stage:
         line = _Line(self._server.session())
         session = Session(lambda: 0.0, on_event, on_end)
         line.take(session)
-        return OpenConnection(session, Endpoint("127.0.0.1:43117", practice=True, loopback=True), line.facts)
+        tokens = self._server.settings.accounts.tokens
+        here = Endpoint("127.0.0.1:43117", practice=True, loopback=True, tokens=lambda: tokens)
+        return OpenConnection(session, here, line.facts, lambda: BINDING if line.facts() else None)
 
     async def open(self) -> list[str]:
         """Connect; what the shell shows of the greeting."""

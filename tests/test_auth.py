@@ -37,7 +37,9 @@ def flat(text: str) -> str:
 
 async def shell_on_loopback(work: Callable[[Shell, FakeScreen], object], language: str = "en") -> None:
     """A shell with the practice server on a port, which serves all that it can."""
-    server = practice_server(accounts={NAME: SECRET}, faults={"mechanisms": tuple(MECHANISMS)}, tokens={TOKEN: NAME})
+    server = practice_server(
+        accounts={NAME: SECRET}, faults={"mechanisms": tuple(MECHANISMS)}, tokens=lambda: {TOKEN: NAME}
+    )
     connector, screen = Connector(server), FakeScreen(columns=400)
     shell = new_shell(CATALOG, screen, connector.connect, Options(language), lambda: metas_of(shell))
     shell.subscribe(screen.heard)
@@ -438,6 +440,7 @@ def test_the_practice_server_serves_what_it_is_told() -> None:
             ("scram-sha-256,LOGIN", ":auth SCRAM-SHA-256 learner\nsecret\nSTAT\nQUIT\n", 0, "the server knows"),
             ("LOGIN", ":auth LOGIN learner\nhunter2\nQUIT\n", 1, "one try"),
             ("PLAIN NTLM", "", 2, "--mechanisms takes names from this list"),
+            ("", ":auth PLAIN learner\nhunter2\nQUIT\n", 1, "the server does not list it in CAPA"),
         ],
         check,
     )

@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 import pytest
 from support import ROOT, each
 from terminal.driver import environment
-from test_conformance import FILE, KNOWN
+from test_conformance import FILE, KNOWN, STRICT
 
 from popshell import cli
 from popshell.check import OPTIONS
@@ -118,7 +118,7 @@ def test_without_an_account_and_as_tap(tmp_path: Path, run: Run) -> None:
     assert not {line.split(" ")[0] for line in heard(log)} & {"PASS", "APOP", "RETR", "DELE"}
 
 
-def served(tmp_path: Path) -> Iterator[tuple[int, int, Path]]:
+def served(tmp_path: Path, *more: str) -> Iterator[tuple[int, int, Path]]:
     """A practice server on its own: clear port, TLS port, CA file."""
     ca, clear, tls = tmp_path / "ca.pem", free_port(), free_port()
     command = [
@@ -134,7 +134,7 @@ def served(tmp_path: Path) -> Iterator[tuple[int, int, Path]]:
         str(ca),
     ]
     with subprocess.Popen(
-        [*command, "--account", f"learner:{CANARY}"], stdout=subprocess.PIPE, env=environment(tmp_path)
+        [*command, "--account", f"learner:{CANARY}", *more], stdout=subprocess.PIPE, env=environment(tmp_path)
     ) as it:
         assert it.stdout is not None
         it.stdout.readline()
@@ -143,6 +143,19 @@ def served(tmp_path: Path) -> Iterator[tuple[int, int, Path]]:
             yield clear, tls, ca
         finally:
             it.terminate()
+
+
+def test_set_to_be_strict_the_practice_server_misses_nothing(tmp_path: Path, run: Run) -> None:
+    """What it misses otherwise is for learning, and can be switched off."""
+    with contextmanager(served)(tmp_path, *STRICT) as (clear, _, ca):
+        place = ("--tls", "stls", "--ca", str(ca), f"localhost:{clear}")
+        code, out, _ = run(*place, "--destructive", "--json", stdin=f"learner\n{CANARY}\n".encode())
+        found = json.loads(out)
+        assert code == 0
+        assert [row["id"] for row in found["rows"] if row["verdict"] == "missed"] == []
+        met = {row["id"] for row in found["rows"] if row["verdict"] == "met"}
+        assert {"5034-4-no-plaintext-in-clear", "5034-4-other-mechanism"} <= met
+        assert sum(level["met"] for level in found["summary"].values()) > 100
 
 
 def test_under_tls(tmp_path: Path, run: Run) -> None:

@@ -422,6 +422,7 @@ def test_how_to_add_a_mechanism(tmp_path: Path) -> None:
     how_to.put("popshell/protocol/mechanisms.py", how_to.block("python", 0), before="_ROWS = (")
     how_to.put("popshell/protocol/mechanisms.py", how_to.block("python", 1), after='    Mechanism("CRAM-MD5"')
     assert how_to.python(CRAM) == "secret +OK \nwrong -ERR\n"
+    how_to.run("lint", "--lang", "en", "--fix-dialogues")
     assert "CRAM-SHA256" not in how_to.run("lint", "--lang", "en")
 
 

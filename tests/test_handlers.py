@@ -379,9 +379,12 @@ class TestMechanisms:
 
     def session(self, *, tls: bool, binding: bytes | None = None, **options: Any) -> ServerSession:
         options.setdefault("faults", self.EVERY)
-        session = practice_server(tokens={self.TOKEN: NAME, practice_token(NAME, 1): NAME}, **options).session(tls=tls)
+        session = practice_server(tokens=lambda: {self.TOKEN: NAME, practice_token(NAME, 1): NAME}, **options).session(
+            tls=tls
+        )
         if tls:
             session.tls_started(binding)
+            session.certificate = NAME
         drained(session)
         return session
 
@@ -394,15 +397,19 @@ class TestMechanisms:
         assert self.listed(self.session(tls=True, binding=b"x")) == list(MECHANISMS)
         assert self.listed(self.session(tls=True)) == [name for name in MECHANISMS if name not in bound]
         assert self.listed(self.session(tls=False)) == passwords
+        unknown = self.session(tls=True, binding=b"x")
+        unknown.certificate = None
+        assert self.listed(unknown) == [name for name, row in MECHANISMS.items() if row.proof != "certificate"]
         strict = {**self.EVERY, "require_tls": True}
         assert self.listed(self.session(tls=False, faults=strict)) == [
             name for name in passwords if not MECHANISMS[name].clear_text
         ]
         for name in MECHANISMS:
             rest = tuple(one for one in MECHANISMS if one != name)
-            session = self.session(tls=True, binding=b"x", faults={"mechanisms": rest})
-            assert self.listed(session) == list(rest), name
-            assert ask(session, f"AUTH {name}") == "-ERR no such mechanism", name
+            for faults in ({"mechanisms": rest}, {**self.EVERY, "without": [name]}):
+                session = self.session(tls=True, binding=b"x", faults=faults)
+                assert self.listed(session) == list(rest), name
+                assert ask(session, f"AUTH {name}") == "-ERR no such mechanism", name
 
     def test_no_tokens_no_token_mechanisms(self) -> None:
         session = practice_server(faults=self.EVERY).session(tls=True)
@@ -430,8 +437,10 @@ class TestMechanisms:
             wrong = practice_token(NAME, 1) if row.proof == "token" else "wrong"
             session = self.session(tls=True, binding=b"x")
             if row.proof == "certificate":
-                session.certificate = None
-            assert self.log_in(session, name, wrong).startswith("-ERR [AUTH] wrong name or password")
+                session.certificate = "another"
+                assert ask(session, f"AUTH {name} {encode_line(NAME.encode())}").startswith("-ERR [AUTH] wrong name")
+            else:
+                assert self.log_in(session, name, wrong).startswith("-ERR [AUTH] wrong name or password")
             session.certificate = NAME
             assert self.log_in(session, name, right).startswith("+OK maildrop has")
 

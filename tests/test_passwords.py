@@ -86,6 +86,10 @@ machine pop.example.org login lin password lins#1
 macdef init
 machine pop.example.org login eve password macro
 
+machine ::1 login six password #six  # login nobody
+machine last.example login mei password "a b" macdef x
+machine pop.example.org login eve password macro
+
 machine bare.example login mei
 default login anyone password any
 """
@@ -110,10 +114,27 @@ def test_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             ("", HOST, 'with "blank" and #'),
             ("eve", HOST, None),
             ("mei", "bare.example", None),
+            ("six", "::1", "#six"),
+            ("mei", "last.example", "a b"),
             ("anyone", "elsewhere.example", "any"),
         ],
         holds,
     )
+    for text, wrong in (
+        ("machine a login mei\npassword\n", ("password", 2)),
+        ("machine a login mei password\nmachine pop.example.org login mei password x", ("password", 1)),
+        ('machine a\n\nlogin "mei password x\n', ("login", 3)),
+        ("machine", ("machine", 1)),
+    ):
+        path.write_text(text)
+        with pytest.raises(PasswordError) as caught:
+            stored("mei", HOST)
+        assert (caught.value.code, caught.value.facts["word"], caught.value.facts["line"]) == ("netrc-line", *wrong), (
+            text
+        )
+    path.write_text(f"machine {HOST} login mei password good\nmachine a password")
+    assert stored("mei", HOST) == Found("mei", "good", "netrc"), "what comes after it does not matter"
+    path.write_text(NETRC)
     path.chmod(0o640)
     assert stored("eve", HOST) is None, "a file that is not used may be as open as it likes"
     with pytest.raises(PasswordError, match="netrc-open"):
@@ -143,6 +164,57 @@ def test_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stored("mei", HOST) is None
     monkeypatch.setitem(sys.modules, "keyring", None)  # not installed
     assert stored("mei", HOST) is None
+
+
+BACKEND = """
+import json, os
+from keyring.backend import KeyringBackend
+
+class Kept(KeyringBackend):
+    priority = 1
+
+    def _all(self):
+        return json.load(open(os.environ["KEPT"])) if os.path.exists(os.environ["KEPT"]) else {}
+
+    def get_password(self, service, name):
+        return self._all().get(service + " " + name)
+
+    def set_password(self, service, name, password):
+        json.dump({**self._all(), service + " " + name: password}, open(os.environ["KEPT"], "w"))
+
+    def delete_password(self, service, name):
+        raise NotImplementedError
+"""
+
+
+def test_the_real_keyring_package(tmp_path: Path) -> None:
+    """The entry is made as the reference says, by keyring's own command; a backend of ours keeps it in a file."""
+    pytest.importorskip("keyring")
+    script = "C4n4ry-Secret"
+    (tmp_path / "kept.py").write_text(BACKEND)
+    environ = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}:{tmp_path}",
+        "KEPT": str(tmp_path / "kept.json"),
+        "HOME": str(tmp_path),
+    }
+    environ |= {"PYTHON_KEYRING_BACKEND": "kept.Kept", "NETRC": str(tmp_path / "none"), "LC_ALL": "C.UTF-8"}
+
+    def done(*argv: str, stdin: str) -> str:
+        command = [sys.executable, "-m", *argv]
+        run = subprocess.run(command, input=stdin, capture_output=True, timeout=60, env=environ, text=True)
+        assert run.returncode <= ("check" in argv), run  # its stamp is always the same: a MUST is missed
+        assert script not in run.stdout + run.stderr
+        return run.stdout
+
+    with serving(mail_server(accounts={"learner": script})) as (port, _):
+        done("keyring", "set", "popshell", "learner@127.0.0.1", stdin=script)
+        place = f"127.0.0.1:{port}"
+        shown = done("popshell", "--plain", "--yes", place, stdin=":auth USER learner\n\nSTAT\nQUIT\n")
+        assert "The password comes from the keyring." in shown
+        assert "+OK 7 7528" in shown
+        shown = done("popshell", "check", "--lang", "en", "--user", "learner", place, stdin="")
+        assert "  ok      §3 MUST: After AUTH has succeeded" in shown
 
 
 def test_the_shell_takes_them_wherever_it_would_ask(tmp_path: Path) -> None:

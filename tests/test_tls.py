@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import datetime
+import socket
 import ssl
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 from interop.dovecot import dovecot
-from interop.practice import mail_server, run, serving
+from interop.practice import ipv6, mail_server, run, serving
 from interop.scripted import Act, playing
 from stage import CATALOG, FakeScreen, metas_of
 from support import each
 from test_certificates import HOST, MIDDLE, NOW, ROOT, Made
 
 from popshell.course.catalog import LANGUAGES
+from popshell.net import trust
 from popshell.net.address import Address, Destination, TlsMode, Way
 from popshell.net.certificates import CHECKS, report
+from popshell.net.client import Target
 from popshell.net.connector import Connector
 from popshell.ui import link
 from popshell.ui.display import new_shell
@@ -167,6 +173,7 @@ def test_a_wrong_mode_is_named_with_what_to_type(ca: Path, monkeypatch: pytest.M
             async with playing(script, context(), heard=heard) as port:
                 shell, screen = shell_for(port, mode, ca=ca)
                 assert not await shell.connect()
+                assert "should not have happened" not in screen.flat, screen.flat
                 for text in said:
                     assert text.replace(":P ", f":{port} ") in screen.flat, screen.flat
                 assert not [line for line in heard if b"USER" in line or b"PASS" in line]
@@ -174,6 +181,104 @@ def test_a_wrong_mode_is_named_with_what_to_type(ca: Path, monkeypatch: pytest.M
         run(body())
 
     each(WRONG_MODES, check)
+
+
+def test_the_passphrase_of_the_client_s_key_is_asked_for_and_shown_nowhere(ca: Path, tmp_path: Path) -> None:
+    """Hidden; once for a run; one that is wrong is asked for again. Where no person is, it is said what to do."""
+    ours, key = CA.issue_cert("mei@example.org"), tmp_path / "key"
+    loaded = serialization.load_pem_private_key(ours.private_key_pem.bytes(), None)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    secret = serialization.BestAvailableEncryption(b"C4n4ry")
+    key.write_bytes(ours.cert_chain_pems[0].bytes() + loaded.private_bytes(*form, secret))
+
+    async def body(language: str, asked: str, wrong: str, nobody: str) -> None:
+        demanding = context()
+        demanding.verify_mode = ssl.CERT_REQUIRED
+        CA.configure_trust(demanding)
+        async with playing([(Act.TLS, b"+OK\r\n")], demanding) as port:
+            shell, screen = shell_for(port, TlsMode.IMPLICIT, language, ca=ca, cert=key)
+            assert not await shell.connect()
+            assert nobody in screen.flat
+            screen.interactive = True
+            screen.answers = ["wrong", "C4n4ry"]
+            assert not await shell.connect()
+            assert wrong in screen.flat
+            assert await shell.connect(), screen.flat
+            assert await shell.connect(), screen.flat
+            assert screen.answers == []
+            assert [asked in question for question in screen.asked] == [True] * 3
+            assert "C4n4ry" not in screen.text
+            shell.close()
+
+    each(
+        [
+            ("en", "Passphrase of", "not the passphrase of", "is encrypted. The shell asks"),
+            ("zh-Hant", "的通行密語", "這不是", "加了密"),
+        ],
+        lambda *row: (trust._PASSPHRASES.clear(), run(body(*row))),
+    )
+
+
+@pytest.mark.skipif(not ipv6(), reason="the kernel has no IPv6 on loopback")
+def test_over_ipv6_a_name_and_an_address_are_verified(ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a name with both families, by -4 and -6, by an address while the name is verified, by the address alone."""
+    real = socket.getaddrinfo
+    rows = [(socket.AF_INET, ("127.0.0.1",)), (socket.AF_INET6, ("::1",))]
+
+    def both(host: str | bytes, port: int, family: int = 0, flags: int = 0, **more: Any) -> Any:
+        if host not in ("localhost", "pop.example") or flags & socket.AI_NUMERICHOST:
+            return real(host, port, family, flags=flags, **more)
+        found = [(kind, 1, 6, "", (*where, port)) for kind, where in rows if family in (0, kind)]
+        return found
+
+    def check(host: str, way: dict[str, Any], stands: bool, said: tuple[str, ...], unsaid: str) -> None:
+        async def body(mode: TlsMode, port: int) -> None:
+            shell, screen = shell_for(port, mode, host=host, ca=ca, **way)
+            assert await shell.connect() == stands, screen.flat
+            for text in said:
+                assert text.replace(":P", f":{port}") in screen.flat, screen.flat
+            assert not unsaid or unsaid not in screen.flat, screen.flat
+            if stands:
+                await shell.run("QUIT")
+
+        monkeypatch.setattr(socket, "getaddrinfo", both)
+        for mode, port in ports.items():
+            run(body(mode, port))
+
+    server = mail_server()
+    with serving(server, host="::1", implicit_tls=True) as (implicit, pem):
+        ca.write_text(pem)
+        ports = {TlsMode.IMPLICIT: implicit}
+        verified = "certificate verified"
+        each(
+            [
+                (
+                    *("localhost", {}, True),
+                    *(
+                        (
+                            "localhost is 127.0.0.1, ::1",
+                            "TCP to 127.0.0.1:P: refused",
+                            "TCP to [::1]:P stands",
+                            verified,
+                        ),
+                        "",
+                    ),
+                ),
+                ("localhost", {"ipv6": True}, True, ("localhost is ::1 ", verified), "127.0.0.1:"),
+                ("localhost", {"ipv4": True}, False, ("TCP to 127.0.0.1:P: refused",), "[::1]"),
+                ("localhost", {"ip": "::1"}, True, ("TCP to [::1]:P stands", verified), "127.0.0.1"),
+                ("localhost", {"ip": "::1", "ipv4": True}, False, ("[::1] has no IPv4 address",), "localhost has"),
+                ("pop.example", {"ip": "::1"}, False, ("is not for pop.example",), verified),
+                ("::1", {}, True, ("TCP to [::1]:P stands", verified, "Connected to [::1]:P"), ""),
+                ("::1", {"ipv4": True}, False, ("[::1] has no IPv4 address",), ""),
+                ("::1%nowhere", {}, False, ("no host called [::1%nowhere]",), ""),
+            ],
+            check,
+        )
+        command = [sys.executable, "-m", "popshell", "ping", "--lang", "en", "--ca", str(ca), "--tls", "implicit"]
+        done = subprocess.run([*command, f"[::1]:{implicit}"], capture_output=True, timeout=60, text=True)
+        assert (done.returncode, f"[::1]:{implicit} (::1) greets, TLSv1.3" in done.stdout) == (0, True), done
+    assert Target("fe80::1%eth0", 995).name == "fe80::1"
 
 
 def test_capabilities_before_and_after_tls_and_login_are_held_against_each_other(ca: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import errno
+import functools
 import hashlib
 import os
 import re
@@ -23,11 +24,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from interop.practice import listening, mail_server, run, until
+from interop.practice import ipv6, listening, mail_server, run, until
 from interop.scripted import Act, Answer, ScriptedServer, playing
 from support import over
 
-from popshell.net import client, errors
+from popshell.net import client, errors, trust
 from popshell.net.address import Way
 from popshell.net.client import Deadlines, Target, TlsMode, Transport, connect
 from popshell.net.errors import NetError
@@ -281,17 +282,7 @@ def test_ca_file_adds_to_the_system_store(tmp_path: Path, monkeypatch: pytest.Mo
     run(body())
 
 
-def _ipv6() -> bool:
-    """Whether the kernel has it on loopback: asked without anything of ours."""
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(not _ipv6(), reason="the kernel has no IPv6 on loopback")
+@pytest.mark.skipif(not ipv6(), reason="the kernel has no IPv6 on loopback")
 def test_ipv6() -> None:
     async def body() -> None:
         listener = Listener(mail_server().session)
@@ -573,21 +564,47 @@ async def _another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetEr
     return error
 
 
-@case("own-certificate")
-async def _own_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+async def _own(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    """What can be wrong with the client's own certificate, and its key."""
     ours, another = CA.issue_cert("mei@example.org"), CA.issue_cert("lin@example.org")
-    cert, key, locked = (tmp_path / name for name in ("cert.pem", "key.pem", "locked.pem"))
+    cert, key, locked, both, broken = (tmp_path / name for name in ("cert", "key", "locked", "both", "broken"))
     ours.cert_chain_pems[0].write_to_path(cert)
     another.private_key_pem.write_to_path(key)
     secret = serialization.BestAvailableEncryption(b"secret")
     loaded = serialization.load_pem_private_key(ours.private_key_pem.bytes(), None)
     locked.write_bytes(loaded.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret))
-    for way in (
-        Way(cert=cert), Way(cert=cert, key=key), Way(cert=cert, key=locked), Way(key=key), Way(cert=tmp_path / "none"),
-    ):  # fmt: skip
+    both.write_bytes(cert.read_bytes() + locked.read_bytes())
+    broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n")
+    for way in {
+        "own-file-unreadable": (Way(cert=tmp_path / "none"), Way(cert=cert, key=tmp_path)),
+        "own-no-certificate": (Way(key=key),),
+        "own-no-key": (Way(cert=cert),),
+        "own-key-mismatch": (Way(cert=cert, key=key),),
+        "own-key-passphrase": (Way(cert=cert, key=locked), Way(cert=both)),
+        "own-key-wrong": (Way(cert=cert, key=locked), Way(cert=both)),
+        "own-certificate": (Way(cert=broken),),
+    }[code]:
+        if code == "own-key-wrong":
+            with pytest.raises(NetError) as asked:
+                trust.ask_passphrase(way)
+            assert asked.value.code == "own-key-passphrase"
+            assert asked.value.answer is not None
+            assert not asked.value.answer("")
+            assert asked.value.answer("wrong")
+            trust.ask_passphrase(way)  # it is known now
         error = await failure(dial(1, tls=TlsMode.IMPLICIT, way=way))
-        assert error.code == "own-certificate", way
+        assert error.code == code, way
+    if code == "own-key-wrong":
+        with pytest.raises(NetError):
+            trust.ask_passphrase(way)  # it is asked for again
     return error
+
+
+for _code in (
+    *("file-unreadable", "no-certificate", "no-key", "key-mismatch"),
+    *("key-passphrase", "key-wrong", "certificate"),
+):
+    case(f"own-{_code}")(functools.partial(_own, f"own-{_code}"))
 
 
 @case("closed-after-stls")

@@ -124,9 +124,13 @@ def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str
 def _changes(exchange: Exchange, before: Mapping[str, tuple[str, ...]], words: Words) -> str:
     """How a list of capabilities differs from the one before it on this connection."""
     now = exchange.response.capabilities() if exchange.response else {}
-    changed = {tag for tag in now if tag in before and now[tag] != before[tag]}
-    added = [tag for tag in now if tag not in before] + sorted(changed)
-    gone = [tag for tag in before if tag not in now]
+
+    def beyond(these: Mapping[str, tuple[str, ...]], those: Mapping[str, tuple[str, ...]]) -> list[str]:
+        """The tags that are new, and of the others their new arguments: `SASL LOGIN`."""
+        more = {tag: [one for one in these[tag] if one not in those.get(tag, ())] for tag in these}
+        return [" ".join((tag, *more[tag])) if tag in those else tag for tag in these if tag not in those or more[tag]]
+
+    added, gone = beyond(now, before), beyond(before, now)
     key = "both" if added and gone else "added" if added else "gone" if gone else "same"
     return words(f"capa.{key}", added=words.listed(added), gone=words.listed(gone))
 

@@ -24,7 +24,7 @@ from popshell.lint.files import Finding
 from popshell.protocol.commands import State
 from popshell.protocol.wire import CRLF
 from popshell.server.maildrop import Message
-from popshell.server.mailserver import MailServer
+from popshell.server.mailserver import FREE, MailServer
 from popshell.server.replies import Texts
 
 LEARNER, PASSWORD = "learner", "secret"
@@ -83,19 +83,25 @@ class Stage:
     """Plays blocks, each on a fresh practice server with the same mails and words."""
 
     def __init__(
-        self, messages: tuple[Message, ...], languages: Mapping[str, str], texts: Callable[[str], Texts]
+        self,
+        messages: tuple[Message, ...],
+        languages: Mapping[str, str],
+        texts: Callable[[str], Texts],
+        faults: Mapping[str, object] = FREE,
     ) -> None:
         self._messages = messages
         self._languages = languages
         self._texts = texts
+        self._faults = faults
 
     def server(self) -> MailServer:
-        """The practice server as the shell starts it, but that neither time nor the stamp moves."""
+        """The practice server as the shell or an exercise starts it, but that neither time nor the stamp moves."""
         return MailServer(
             {LEARNER: PASSWORD},
             self._languages,
             self._texts,
             self._messages,
+            faults=self._faults,
             clock=lambda: 0.0,
             new_stamp=lambda: STAMP,
         )

@@ -50,8 +50,9 @@ class Target(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name that the certificate has to bear, and SNI. The dot of a fully qualified name is not part of it."""
-        return (self.way.sni or self.host).rstrip(".")
+        """The name that the certificate has to bear, and SNI. The dot of a fully qualified name is not part of it, nor
+        is the zone of an address (RFC 4007 §11.2)."""
+        return (self.way.sni or self.host.partition("%")[0]).rstrip(".")
 
 
 class Deadlines(NamedTuple):
@@ -181,8 +182,8 @@ class Transport(asyncio.Protocol):
 
         return client_context(self.target.way, self.target.ca_data, self.target.insecure)
 
-    def _where(self) -> dict[str, Fact]:
-        host = self.target.host
+    def _where(self, host: str = "") -> dict[str, Fact]:
+        host = host or self.target.host
         return {"host": f"[{host}]" if ":" in host else host, "port": self.target.port}
 
     def _step(self, what: str, began: float | None = None, facts: Mapping[str, object] = MappingProxyType({})) -> None:
@@ -208,7 +209,8 @@ class Transport(asyncio.Protocol):
             code = looking_up(error)
             if code == "no-such-host" and way.family:
                 code = "no-such-family"
-            raise NetError(code, seconds=seconds, family="4" if way.ipv4 else "6", **self._where()) from error
+            kind = "4" if way.ipv4 else "6"
+            raise NetError(code, seconds=seconds, family=kind, **self._where(way.ip)) from error
         if asked:
             self._step("resolved", began, {"addresses": ", ".join(address[0] for _, address in found)})
         errors: list[OSError] = []
@@ -305,8 +307,10 @@ class Transport(asyncio.Protocol):
         if code == "tls-too-old":
             facts["least"] = self.target.way.tls_min or "1.2"
         elif code == "not-tls":
-            facts["speaks"] = what_speaks(handshake.first)
-            code = "not-tls-pop3" if facts["speaks"] == "pop3" else code
+            if (speaks := what_speaks(handshake.first)) == "pop3":
+                code = "not-tls-pop3"
+            else:
+                facts["speaks"] = speaks
         elif code == "handshake-timeout":
             facts["seconds"] = self._deadlines.handshake
         else:

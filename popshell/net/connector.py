@@ -108,6 +108,10 @@ class Connector:
             destination = self.destination if where is None else self._read(where, self.destination)
         except AddressError as error:
             raise ConnectError(error.code, **error.facts) from None
+        if destination.way.files:
+            from popshell.net.trust import ask_passphrase
+
+            ask_passphrase(destination.way)
         return self._connect(destination, on_event, on_end, on_step)
 
     def _insecure(self, destination: Destination) -> bool:
@@ -157,6 +161,7 @@ class Connector:
             draft=address.draft if address else "",
             look_only=destination.look_only,
             password_command=destination.password_command,
+            tokens=(lambda: self.server.settings.accounts.tokens) if practice else dict,
         )
         return OpenConnection(session, endpoint, wire.facts, wire.binding, wire.certificates)
 

@@ -32,7 +32,13 @@ message; texts that a peer or a certificate chose are among them, so they are sh
 | `certificate-wrong-host` | it is for other names than the one asked for | the same |
 | `certificate-other` | any other objection of the verifier | the same |
 | `certificate-pin` | verified, but its public key is not the one of `--pin` | `name`, `pin`, `found` |
-| `own-certificate` | the files of `--cert` and `--key` cannot be used | `path`, `reason` |
+| `own-file-unreadable` | the file of `--cert` or `--key` cannot be read | `path`, `reason` |
+| `own-no-certificate` | there is none in it, in PEM | `path` |
+| `own-no-key` | there is none in it, in PEM | `path` |
+| `own-key-mismatch` | the key of `--key` is not the one of the certificate | `path`, `key` |
+| `own-key-passphrase` | the key needs one, and there was none | `path` |
+| `own-key-wrong` | it does not open the key | `path` |
+| `own-certificate` | they cannot be used for another reason | `path`, `reason` |
 | `ca-file-unreadable` | the file of `--ca` cannot be read | `path`, `reason` |
 | `ca-file-no-certificate` | there is no certificate in it | `path` |
 | `stls-injection` | octets in clear text after the `+OK` to STLS (sec-T2) | `octets` |

@@ -77,16 +77,52 @@ def client_context(way: Way, ca_data: str = "", insecure: bool = False) -> ssl.S
     if way.ca is not None:
         _add_file(context, way.ca)
     if way.cert is not None or way.key is not None:
-        try:
-            # OpenSSL would ask for the passphrase of a key on the terminal: an empty one is refused.
-            context.load_cert_chain(way.cert or way.key or "", way.key, lambda: b"")
-        except (OSError, ValueError) as error:  # SSLError is an OSError
-            path = ", ".join(str(path) for path in (way.cert, way.key) if path is not None)
-            raise NetError("own-certificate", path=path, reason=symbol(error)) from error
+        _show_own(context, way.cert or way.key or Path(), way.key or way.cert or Path())
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+#: What was typed for encrypted keys in this run, by their files.
+_PASSPHRASES: dict[Path, str] = {}
+
+
+def ask_passphrase(way: Way) -> None:
+    """Raises NetError `own-key-passphrase`, whose `answer` takes it, if the client's key needs one not known yet."""
+    path = way.key or way.cert
+    try:
+        locked = path is not None and path not in _PASSPHRASES and b"ENCRYPTED" in path.read_bytes()
+    except OSError:
+        return  # `client_context` says so
+    if locked and path is not None:
+        error = NetError("own-key-passphrase", path=str(path))
+        error.answer = lambda typed: bool(typed and _PASSPHRASES.setdefault(path, typed))
+        raise error
+
+
+def _show_own(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    """Have the client's own certificate shown to a server that asks for one. Raises NetError."""
+    for path, held in ((cert, "CERTIFICATE"), (key, "PRIVATE KEY")):
+        try:
+            octets = path.read_bytes()
+        except OSError as error:
+            raise NetError("own-file-unreadable", path=str(path), reason=symbol(error)) from error
+        if f"{held}-----".encode() not in octets:
+            raise NetError(f"own-no-{held.rpartition(' ')[2].lower()}", path=str(path))
+    asked: list[Path] = []
+
+    def passphrase() -> str:  # without it OpenSSL would ask on the terminal; an empty one is refused
+        asked.append(key)
+        return _PASSPHRASES.get(key, "")
+
+    try:
+        context.load_cert_chain(cert, key, passphrase)
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        code = "own-key-mismatch" if symbol(error) == "KEY_VALUES_MISMATCH" else "own-certificate"
+        if asked:
+            code = "own-key-wrong" if _PASSPHRASES.pop(key, "") else "own-key-passphrase"
+        raise NetError(code, path=str(key if asked else cert), key=str(key), reason=symbol(error)) from error
 
 
 def _add_file(context: ssl.SSLContext, path: Path) -> None:

@@ -87,8 +87,8 @@ def _go_dead(active: Active, session: ServerSession, line: CommandLine | None) -
 
 
 def _without(active: Active, session: ServerSession, line: CommandLine | None) -> Reply | None:
-    served = line is None or line.spec is None or line.spec.capability not in active.value
-    return None if served else error("unknown-command")
+    withheld = line is not None and line.spec is not None and {line.name, line.spec.capability} & active.value
+    return error("unknown-command") if withheld else None
 
 
 def _require_tls(active: Active, session: ServerSession, line: CommandLine | None) -> Reply | None:
@@ -134,8 +134,10 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
     {
         #: after so many lines: no reply, no close by QUIT, no UPDATE
         "line_goes_dead_after": Fault(number, on_line=_go_dead),
-        #: capabilities that are neither announced nor served
-        "without": Fault(tags, on_line=_without, withholds=lambda active, _, tag, argument: tag in active.value),
+        #: capabilities, mechanisms or commands that are neither announced nor served
+        "without": Fault(
+            tags, on_line=_without, withholds=lambda active, _, *names: not active.value.isdisjoint(names)
+        ),
         #: the mechanisms of AUTH in place of PLAIN; served are those that can be used (`ServerSession.mechanisms`)
         "mechanisms": Fault(mechanisms),
         #: what SCRAM asks for; RFC 5802 §5.1 wants 4096 at least

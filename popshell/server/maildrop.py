@@ -16,10 +16,9 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 
 from popshell.protocol.sasl import prepared
 from popshell.protocol.ways import token_facts
@@ -263,16 +262,21 @@ class Accounts:
         self,
         secrets: Mapping[str, str],
         messages: Iterable[Message] = (),
-        tokens: Mapping[str, str] = MappingProxyType({}),
+        tokens: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        """`tokens` gives the name of each OAuth token, when they are first wanted."""
         self.secrets = secrets
-        #: the name of each OAuth token; without any, no mechanism with tokens is served
-        self.tokens = tokens
+        self._tokens = tokens
         #: what SCRAM's salts are made from
         self.salt_key = os.urandom(16)
         self.messages = tuple(messages)
         self.maildrops: dict[str, Maildrop] = {}
         self._octets = sum(message.octets for message in self.messages)
+
+    @cached_property
+    def tokens(self) -> Mapping[str, str]:
+        """The name of each OAuth token; without any, no mechanism with tokens is served."""
+        return self._tokens()
 
     @cached_property
     def _prepared(self) -> dict[str | None, str]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from popshell.protocol.mechanisms import PRACTICE_SCOPE
+from popshell.protocol.mechanisms import MECHANISMS, PRACTICE_SCOPE
 from popshell.protocol.records import Exchange
 from popshell.server.faults import bind, read_faults
 from popshell.server.handlers import HANDLERS
@@ -17,6 +17,8 @@ from popshell.server.replies import Texts, Words
 from popshell.server.session import ServerSession
 from popshell.server.settings import Limits, Settings
 
+#: Faults where no exercise has conditions of its own: every mechanism is served where it can be used.
+FREE: Mapping[str, object] = MappingProxyType({"mechanisms": tuple(MECHANISMS)})
 #: After the seconds of a stamp, so that two connections in one second, to any servers of this process, differ.
 _SERIAL = itertools.count(1)
 
@@ -43,7 +45,7 @@ class MailServer:
         clock: Callable[[], float] = time.monotonic,
         new_stamp: Callable[[], str] | None = None,
         seed: int | None = None,
-        tokens: Mapping[str, str] = MappingProxyType({}),
+        tokens: Callable[[], Mapping[str, str]] = dict,
         surrogates: bool = False,
     ) -> None:
         self.settings = Settings(

@@ -67,6 +67,6 @@ class Words:
         return line
 
     def greeting(self, language: str, stamp: str) -> bytes:
-        """The greeting with its timestamp, which is different each time (RFC 1939 §7, APOP)."""
+        """The greeting with its timestamp, which is different each time (RFC 1939 §7, APOP); "" for none."""
         line = self.status_line(language, _GREETING)
-        return line.replace(b"\0", stamp.encode())
+        return line.replace(b"\0" if stamp else b" \0", stamp.encode())

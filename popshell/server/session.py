@@ -120,7 +120,9 @@ class ServerSession:
         self.limits = settings.limits
         #: where the session stands; `advance` moves it
         self.context = _AT_FIRST[tls]
-        self.stamp = settings.new_stamp()
+        self._hooks = hooks
+        #: for APOP; without it a greeting has none (RFC 1939 §7)
+        self.stamp = "" if self.withholds("APOP") else settings.new_stamp()
         self.language = next(iter(settings.languages))
         #: the name that USER gave, for PASS
         self.name = ""
@@ -139,7 +141,6 @@ class ServerSession:
         self.unresponsive = False
         self.wake = 0.0
         self._handlers = handlers
-        self._hooks = hooks
         self._lines = LineReader(self.limits.line)
         self._judged: _Judged | None = None  # the command under way: an answer to a challenge is part of it
         self._errors = 0  # in a row
@@ -237,9 +238,10 @@ class ServerSession:
         return tuple(
             row
             for row in MECHANISMS.values()
-            if self.is_set(row)
-            and (self.context.tls or not row.only_under_tls)
+            if (self.context.tls or not row.only_under_tls)
+            and self.is_set(row)
             and (self.binding is not None or not row.binds)
+            and (self.certificate is not None or row.proof != "certificate")
             and not self.withholds("SASL", row.name)
         )
 

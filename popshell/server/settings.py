@@ -68,6 +68,8 @@ DEVIATIONS = (
     # RFC 4616 replaces RFC 2595 §6, which had defined PLAIN and forbidden it in clear text.
     Deviation("PLAIN in clear text", 4616, "5", "commands/AUTH"),
     Deviation("PLAIN in clear text", 4616, "5", "capabilities/SASL"),
+    Deviation("PLAIN and LOGIN in clear text", 5034, "4", "commands/AUTH"),
+    Deviation("PLAIN and LOGIN in clear text", 5034, "4", "capabilities/SASL"),
     Deviation("UTF-8 in a body without UTF8", 6856, "2.1", "commands/UTF8"),
     # The grammar of both RFCs has one space; `LIST  2` is a slip that does no harm.
     Deviation("more than one space between words, and spaces at the end", 2449, "3", "commands/LIST"),

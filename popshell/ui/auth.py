@@ -94,6 +94,9 @@ async def auth(shell: Shell, argument: str) -> None:
     if not mechanism:
         shell.say("auth.ways", style="emphasis")
     _show_ways(shell, [way for way in ways if mechanism in ("", way.name)])
+    if not mechanism and shell.endpoint is not None and any(way.why == "token" for way in ways):
+        for token, name in shell.endpoint.tokens().items():
+            shell.say("cli.token", name=name, token=token)
     if who is None:
         return
     listed = connection.capabilities is not None

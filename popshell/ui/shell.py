@@ -3,8 +3,6 @@
 A front end (front.py) calls `run()` with each line. What happens is published (events.py); subscribers show it,
 record it or judge it, and the Shell knows none of them. Nowhere is a line refused for being wrong: its `-ERR` is the
 lesson. What may destroy mail or give a password away is held by a gate (safety.py).
-
-A "real" server is every connection that was not opened to this program's own practice server.
 """
 
 from __future__ import annotations
@@ -246,7 +244,7 @@ class Shell:
 
     @property
     def on_practice(self) -> bool:
-        """Whether the link leads, or led, to the practice server."""
+        """Whether the link leads, or led, to the practice server of this program; any other is a "real" one."""
         return self.endpoint is not None and self.endpoint.practice
 
     @property
@@ -274,6 +272,8 @@ class Shell:
         try:
             connecting = self.dial(where, link.received, link.ended, link.step)
         except ConnectError as error:
+            if error.answer and error.answer(await self.ask_secret(self.words("shell.passphrase", **error.facts))):
+                return await self.connect(where, asking=asking)
             self.publish(events.Failed(error))
             return False
         if asking and not await self.may_part():

@@ -68,6 +68,16 @@ def mail_server(messages: tuple[Message, ...] | None = None, **more: Any) -> Mai
     return MailServer(**settings | more)
 
 
+def ipv6() -> bool:
+    """Whether the kernel has it on loopback: asked without anything of ours."""
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 @asynccontextmanager
 async def listening(
     served: MailServer | NewSession, *, limits: Limits | None = None, **how: Any

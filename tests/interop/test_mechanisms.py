@@ -256,7 +256,7 @@ def certificate(key: Any, algorithm: Any, form: Any) -> bytes:
 
 
 def practice(*names: str) -> MailServer:
-    return mail_server(PLAIN, faults={"mechanisms": names or tuple(MECHANISMS)}, tokens={TOKEN: USER})
+    return mail_server(PLAIN, faults={"mechanisms": names or tuple(MECHANISMS)}, tokens=lambda: {TOKEN: USER})
 
 
 @over(
