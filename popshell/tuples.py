@@ -12,8 +12,8 @@ else:
     from collections import _tuplegetter
 
     def _first(cls, /, *values, **named):
-        fields = ", ".join(cls._fields)
-        make = eval(f"lambda cls, {fields}: new(cls, ({fields},))", {"new": tuple.__new__})
+        fields = "".join(f"{field}, " for field in cls._fields)
+        make = eval(f"lambda cls, {fields}: new(cls, ({fields}))", {"new": tuple.__new__})
         make.__defaults__ = tuple(cls._field_defaults.values())
         cls.__new__ = make
         return make(cls, *values, **named)

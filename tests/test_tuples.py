@@ -66,6 +66,15 @@ def test_it_does_what_the_one_of_typing_does() -> None:
     each(ASKED.items(), check)
 
 
+def test_a_class_may_have_no_fields() -> None:
+    class Nothing(tuples.NamedTuple):
+        """Nothing."""
+
+    assert Nothing() == ()
+    assert Nothing()._fields == ()
+    assert repr(Nothing()) == "Nothing()"
+
+
 def test_an_instance_can_be_pickled() -> None:
     from popshell.protocol.wire import ReplyLimits
 
