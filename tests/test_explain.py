@@ -710,7 +710,8 @@ def test_pages_are_found_by_their_path() -> None:
 def test_each_word_of_why_has_its_use() -> None:
     """A reason, or a note that explain.py gives by itself."""
     general = {"wrong-state-before-login", "wrong-state-after-login", "wrong-state-closed", "unknown-near", "odd-near",
-               "odd-character", "silent", "space-at-end", "perhaps-tls", "unknown-code", "ok-unknown",
+               "odd-character", "silent", "space-at-end", "space-twice",
+               "unseen-character", "perhaps-tls", "unknown-code", "ok-unknown",
                "accepted-zero", "accepted-marked", "accepted-no-such-message", "accepted-argument",
                "accepted-against-rfc", "no-code", "code-elsewhere"}  # fmt: skip
     keys = [*CATALOG.words("en").keys()]

@@ -12,7 +12,9 @@ from stage import CLOSE, Stage, run, turns
 from support import each
 
 from popshell.course.catalog import LANGUAGES
-from popshell.session import Endpoint
+from popshell.protocol.strangers import SPEAKS
+from popshell.session import ConnectError, Endpoint
+from popshell.ui.events import Failed
 from popshell.ui.shell import Options
 
 PLACE = Endpoint("mail.example:110", False, True)
@@ -130,6 +132,12 @@ ROWS: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], tuple[str, ..
     ({}, ("USER\u00a0x",), ("U+00A0", "the command USER"), ()),
     ({}, ("XYZZY",), ("POP3 has no command XYZZY",), ("U+",)),
     ({"PASS": "-ERR"}, ("USER x", "PASS secret "), ("ended with a space",), ()),
+    ({"PASS": "-ERR"}, ("USER x", "PASS  secret"), ("two spaces after the keyword",), ()),
+    *(({"PASS": "-ERR"}, ("USER x", f"PASS {a}secret{b}"), ("is not seen, or looks like a space",), ("U+",))
+      for a, b in (("", "\u3000"), ("", "\u00a0"), ("\ufeff", ""), ("\u2003", ""), ("\u200b", ""), ("", "\t"))),
+    ({"PASS": "-ERR"}, ("USER x", "PASS secret"), (), ("not seen", "space")),
+    ({}, ("USER:x", "STAT;"), ("U+003A COLON", "the command USER", "U+003B SEMICOLON", "the command STAT"), ()),
+    ({}, ("USER x", "PASS:y"), ("the command PASS", "U+003A"), ("Did you mean", "y,")),
     # replies can be explained
     ({}, (":explain -ERR [IN-USE] locked",), ("the command was refused", "IN-USE", "own words"), ("keyword",)),
     ({}, (":explain +OK 2 320",), ("success", "number of messages"), ("keyword",)),
@@ -185,3 +193,13 @@ def test_in_each_language_what_is_odd_is_said() -> None:
         assert all(one == marks[0] for one in marks), (row[:2], marks)
 
     each(zip(ROWS, *map(screens, LANGUAGES), strict=True), check)
+
+
+def test_whatever_speaks_where_tls_is_due_is_said_in_each_language() -> None:
+    def check(language: str, speaks: str) -> None:
+        stage = Stage(options=Options(language=language))
+        code = "not-tls-pop3" if speaks == "pop3" else "not-tls"
+        stage.shell.publish(Failed(ConnectError(code, host="h", port=995, place="h:995", speaks=speaks)))
+        assert "h:995" in stage.text
+
+    each([(language, speaks) for language in LANGUAGES for speaks in ("", *dict(SPEAKS))], check)

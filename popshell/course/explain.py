@@ -6,6 +6,7 @@ What a reply means comes from the command's page (`[ok]`, `[err]`), the response
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
@@ -174,17 +175,36 @@ def _err(
             yield Note("info" if text else "err", note, citation(row.rfc, row.section))
     if why == "credentials" and exchange.name == "AUTH" and not exchange.tls:
         yield Note("info", words("why.perhaps-tls"), citation(3206, "5"))
-    if line.name == "PASS" and line.has("trailing-space"):
-        yield Note("info", words("why.space-at-end"), citation(1939, "7"))
+    for key in _in_password(line):
+        yield Note("info", words(f"why.{key}"), citation(1939, "7"))
     if row is None and (response.code or response.text.startswith("[")):
         unread = words("why.unknown-code" if response.code else "why.no-code", **known)
         yield Note("info" if text else "err", unread, citation(2449, "8"))
 
 
+def _in_password(line: CommandLine) -> Iterator[str]:
+    """What in a refused PASS is easily not seen, by its key of `[why]`; which character it is stays secret."""
+    if line.name != "PASS":
+        return
+    if line.has("trailing-space"):
+        yield "space-at-end"
+    if line.text[4:6] == "  ":
+        yield "space-twice"
+    import unicodedata  # for a password that was refused only
+
+    if any(char != " " and unicodedata.category(char)[0] in "ZC" for char in line.text[5:]):
+        yield "unseen-character"
+
+
 def _unknown(line: CommandLine, known: dict[str, object]) -> tuple[str, dict[str, object]]:
     """The key of `[why]` for a keyword that is none, and the facts with those that it needs."""
     odd, near = odd_character(line.text)
-    known = known | ({"character": odd} if odd else {}) | ({"suggestion": near} if near else {})
+    known = (
+        known
+        | {"command": line.name.replace("`", "'")}
+        | ({"character": odd} if odd else {})
+        | ({"suggestion": near} if near else {})
+    )
     return (
         "odd-near" if odd and near else "odd-character" if odd else "unknown-near" if near else "unknown-command",
         known,
@@ -192,14 +212,18 @@ def _unknown(line: CommandLine, known: dict[str, object]) -> tuple[str, dict[str
 
 
 def odd_character(text: str) -> tuple[str, str | None]:
-    """What in an unknown line is not ASCII, as `U+3000 IDEOGRAPHIC SPACE`, and the command that was probably meant.
+    """What in an unknown line hides its command, as `U+3000 IDEOGRAPHIC SPACE`, and which was probably meant.
 
-    Full-width letters count, and whatever looks like a space or like nothing: a byte order mark before `USER`.
+    Full-width letters count, and whatever looks like a space or like nothing: a byte order mark before `USER`. Of
+    ASCII what stands in the place of the space: `STAT;`, `USER:mei`.
     """
+    import unicodedata  # for an unknown line only
+
+    stop = re.match(r"([A-Za-z0-9]+)([:=,;.])", text)
+    if stop and stop[1].upper() in COMMANDS:
+        return f"U+{ord(stop[2]):04X} {unicodedata.name(stop[2])}", stop[1].upper()
     if text.isascii():
         return "", suggestion((text.split(" ") or [""])[0].upper())
-    import unicodedata  # a line in ASCII needs none of it
-
     odd = next(char for char in text if not char.isascii())
     plain = unicodedata.normalize("NFKC", text)
     plain = "".join(" " if char.isspace() else char for char in plain if unicodedata.category(char) != "Cf")

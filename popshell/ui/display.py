@@ -147,7 +147,7 @@ class Display:
         if exchange.command is None and exchange.problem and exchange.problem.code == "not-pop3" and self._place:
             if exchange.problem.speaks == "tls":
                 shell.say("shell.try-implicit", style="warn", again=shell.again, place=self._place)
-            else:
+            elif exchange.problem.speaks not in ("ok", "err"):  # these are a slip of a POP3 server
                 self._other_port(self._place.rpartition(":")[0])
         self._moved(exchange.before, exchange.after, exchange.command.name if exchange.command else None)
 
@@ -206,7 +206,7 @@ class Display:
     def _failed(self, error: ConnectError) -> None:
         shell = self._shell
         shell.screen.lines(layout.paragraph(shell.net_words(error), shell.screen.look, style="err"))
-        if speaks := error.facts.get("speaks"):
+        if (speaks := error.facts.get("speaks", "pop3")) and speaks != "pop3":
             shell.say(f"speaks.{speaks}")
             self._other_port(str(error.facts["host"]))
         if error.certificates is not None:
