@@ -370,7 +370,44 @@ def test_what_a_server_does_wrong_is_named_and_cancelled(monkeypatch: pytest.Mon
             ([good, line("v=AAAA")], "signature is wrong", "*"),
             ([good, b"+OK\r\n"], "before its proof", ""),
             ([line(SECRET)], "is no message of this mechanism", "*"),
+            ([line("r=abcdef,r=abcdef,s=AAAA,i=4096")], "is no message of this mechanism", "*"),
+            ([line("r=abcdef,s=AAAA,i=4096,i=1")], "is no message of this mechanism", "*"),
+            ([line("r=abcdef,s=AAAA,i=4096,m=x")], "demands an extension", "*"),
+            ([line("r=abcdef,s=AAAA,i=0")], "is no message of this mechanism", "*"),
+            ([line("r=abcdef,s=AAAA,i=-4096")], "is no message of this mechanism", "*"),
+            ([line("r=abcdef,s=AAAA,i=many")], "is no message of this mechanism", "*"),
+            ([line("r=abcdef,s=AAAA,i=" + "9" * 4000)], "more than 2000000 iterations", "*"),
+            ([line("r=abcdef,s=A,i=4096")], "is no message of this mechanism", "*"),
+            ([line("r=abcdef,s=?,i=4096")], "is no message of this mechanism", "*"),
+            ([line("r=abcdef,i=4096")], "is no message of this mechanism", "*"),
+            ([line("")], "is no message of this mechanism", "*"),
+            ([b"+ " + base64.b64encode(b"r=abc\xff\xfe,s=AAAA,i=4096") + b"\r\n"], "is no message of this", "*"),
+            ([b"+ \xff\xfe\r\n"], "is no base64", "*"),
+            ([good, line("v=AAAA,m=x")], "demands an extension", "*"),
+            ([good, line("v=")], "is no message of this mechanism", "*"),
+            ([good, line("n=AAAA")], "is no message of this mechanism", "*"),
+            ([good, line("e=\x1b]0;x\x07")], "The server gives a reason: \\x1b]0;x\\x07", "*"),
+            ([b"+OK\r\n"], "before its proof", ""),
+            ([b"+ " + b"A" * 1_000_000 + b"\r\n"], "more than 8 KiB", ""),
         ],
+        lambda *row: run(go(*row)),
+    )
+
+
+def test_a_server_that_goes_on_asking_after_the_asterisk_is_not_answered_for_ever() -> None:
+    async def go(name: str, language: str) -> None:
+        script: dict[str, bytes | None] = {"CAPA": LISTED, "*": line("more"), "AUTH": line("?")}
+        stage = Stage(place=LOCAL, script=script, options=Options(language))
+        stage.screen.answers = [SECRET]
+        await stage.begin(f":auth {name} learner")
+        assert stage.wire.heard[-1] == "*"
+        assert stage.wire.heard.count("*") == 1
+        assert ":drop" in stage.text
+        assert stage.shell.session is not None
+        assert stage.shell.session.connection.challenged
+
+    each(
+        [(name, language) for name in ("SCRAM-SHA-1", "PLAIN") for language in ("en", "zh-Hant")],
         lambda *row: run(go(*row)),
     )
 

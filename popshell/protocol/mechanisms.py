@@ -174,10 +174,11 @@ def _cram_digest(secret: str, challenge: bytes) -> str:
 
 # -- SCRAM ------------------------------------------------------------------------------------------------------------
 
-#: RFC 5802 §7. Extensions at the end are ignored; a mandatory one, `m=`, stands first and fits nowhere.
+#: RFC 5802 §7. Extensions at the end are ignored, but no attribute comes twice, and a mandatory one, `m=`, anywhere in
+#: a message MUST make it fail (§5.1).
 _NONCE = r"[!-+\--~]+"
 _BASE64 = "[A-Za-z0-9+/]+={0,2}"
-_MORE = r"(?:,[A-Za-z]=[^,\0]+)*"
+_MORE = r"(?:,(?![aceimnprsv]=)[A-Za-z]=[^,\0]+)*"
 _GS2 = r"(?P<flag>[ny]|p=[A-Za-z0-9.-]+),(?:a=(?P<authzid>[^,\0]+))?,"
 _CLIENT_FIRST = rf"(?P<gs2>{_GS2})(?P<bare>n=(?P<name>[^,\0]+),r=(?P<nonce>{_NONCE}){_MORE})"
 _SERVER_FIRST = rf"r=(?P<nonce>{_NONCE}),s=(?P<salt>{_BASE64}),i=(?P<count>[1-9][0-9]*){_MORE}"
@@ -298,7 +299,7 @@ def _matched(pattern: str, text: str) -> re.Match[str]:
     """Read a message of SCRAM. Raises SaslError."""
     match = re.fullmatch(pattern, text)
     if match is None:
-        raise SaslError("extension" if re.match(rf"(?:{_GS2})?m=", text) else "bad-message")
+        raise SaslError("extension" if re.search("(?:^|,)m=", text) else "bad-message")
     if "error" in match.groupdict() and match["error"] is not None:
         raise SaslError("server-error", match["error"])
     return match

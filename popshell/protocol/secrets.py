@@ -285,8 +285,9 @@ def _line_start(text: str) -> int:
     rest = re.sub(r"^[:\s]+", "", text)
     words = rest.split()
     word = words[0] if words else ""
-    known = word.upper() in COMMANDS or _login_verb(folded(rest)[0], slips=True) is not None
-    pop3 = known and not _names_mechanism(words)
+    if words and _names_mechanism(words):
+        return text.rindex(words[2]) if len(words) == 3 else len(text)
+    pop3 = word.upper() in COMMANDS or _login_verb(folded(rest)[0], slips=True) is not None
     return len(text) - len(rest if pop3 else rest[len(word) :].lstrip())
 
 

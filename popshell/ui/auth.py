@@ -242,10 +242,12 @@ class _Login:
         shell.shows_itself = True
         try:
             answer = await shell.send(command, by_shell=_SENT)
-            while isinstance(answer, Challenge) and shell.session is not None:
+            while isinstance(answer, Challenge) and shell.session is not None and client.error is None:
                 answer = await shell.send(self._answer(client, answer), by_shell=_SENT)
         finally:
             shell.shows_itself = False
+        if isinstance(answer, Challenge) and client.error is not None:
+            shell.say("auth.error-goes-on", style="err")
         if not isinstance(answer, Exchange) or answer.response is None:
             return False  # why there is no reply was shown
         if answer.ok and client.outcome(True) is not None:
