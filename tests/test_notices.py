@@ -100,6 +100,11 @@ TABLE: tuple[tuple[tuple[str, ...], dict[str, dict[str, object]]], ...] = (
     (("C: TOP 1 1  S: +OK", *MESSAGE), {"top-body": {"asked": 1, "sent": 2}}),
     (("C: TOP 1 2  S: +OK", *MESSAGE), {}),
     (("C: TOP 1 0  S: +OK", "S: Subject: a", "S: ."), {}),
+    (("C: RETR 1  S: +OK", *MESSAGE, "S: the rest", "S: of it", "S: ."), {"early-dot": {"msg": 1}}),
+    (("C: TOP 7 9  S: +OK", *MESSAGE, "C: STAT", "S: the rest", "S: ."), {"early-dot": {"msg": 7}}),
+    (("C: RETR 1  S: +OK", *MESSAGE, "S: -ERR autologout"), {}),
+    (("C: RETR 1  S: +OK", *MESSAGE, "C: NOOP  S: +OK", "S: what is this"), {}),
+    (("C: LIST  S: +OK", "S: 1 120", "S: .", "S: 2 120"), {}),
     (("C: LANG en  S: +OK",), {"lang-no-tag": {}}),
     (("C: LANG zh-Hant  S: +OK zh-Hant yes",), {}),
 )  # fmt: skip

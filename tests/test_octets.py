@@ -62,6 +62,22 @@ def test_pieces_stand_where_they_ended_with_their_times() -> None:
     each([(80, False), (80, True), (60, False)], lambda *row: run(go(*row)))
 
 
+def test_what_a_lone_dot_in_a_message_cut_off_is_named_on_both_sides() -> None:
+    async def go() -> None:
+        on = Stage(place=LOCAL, script={"USER": b"+OK\r\n", "PASS": b"+OK\r\n", "RETR": b"+OK\r\nSubject: x\r\n.\r\n"})
+        await on.begin("USER learner", "PASS secret", "RETR 1")
+        assert "the end of the reply" in await on.run(":wire")
+        on.wire.say(b"the rest\r\n.\r\n")
+        await turns()
+        assert "a lone dot that the server did not double (RFC 1939 §3)" in on.screen.flat
+        for line, named in ((":wire 4", "this lone dot ended the reply"), (":wire 5", "most likely the rest of")):
+            on.screen.forget()
+            await on.run(line)
+            assert named in " ".join(re.sub(r"  S~ ", "", on.screen.flat).split())
+
+    run(go())
+
+
 def test_a_secret_shows_neither_itself_nor_its_length() -> None:
     async def go(line: str) -> None:
         on = await fetched(b"")

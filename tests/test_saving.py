@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import stat
 from itertools import cycle
@@ -132,6 +133,47 @@ def test_a_transfer_that_is_not_waited_for_goes_on(tmp_path: Path) -> None:
         assert "written to" in on.screen.flat
 
     run(go())
+
+
+def test_ctrl_c_says_what_becomes_of_the_transfer(tmp_path: Path) -> None:
+    async def go(then: bytes, said: str, left: str) -> None:
+        on = stage(None)
+        await on.begin("USER learner", "PASS secret")
+        work = asyncio.ensure_future(on.shell.run(f":save 1 {tmp_path}/m.eml"))
+        await turns()
+        on.wire.say(WHOLE[:17])
+        await cancelled(work, lambda: True)
+        on.shell.interrupted()
+        assert f"So far 8 octets of it are in {tmp_path}/m.eml.part, which becomes" in on.screen.flat
+        assert "will be shown" not in on.screen.flat
+        on.wire.say(then)
+        await turns()
+        assert said in on.screen.flat
+        assert [file.name for file in tmp_path.iterdir()] == [left]
+        (tmp_path / left).unlink()
+
+    rows = [(WHOLE[17:], "written to", "m.eml"), (CLOSE, "12 octets of message 1 came", "m.eml.part")]
+    each(rows, lambda *row: run(go(*row)))
+
+
+def test_the_suffix_says_what_is_written(tmp_path: Path) -> None:
+    async def go(name: str, begin: str) -> None:
+        on = stage(WHOLE)
+        await on.log_in(f":save {tmp_path}/{name}")
+        if begin:
+            assert (tmp_path / name).read_text().startswith(begin)
+            assert f"written to {tmp_path}/{name}" in on.screen.flat
+        else:
+            assert "Known are .pop, .txt, .md, .html, .svg, .json" in on.screen.flat
+            assert on.shell.tally.usage
+            assert not (tmp_path / name).exists()
+
+    names = {"a": "S: +OK", "b.c/d": "S: +OK", ".hidden": "S: +OK", "a.pop": "S: +OK", "a.TXT": "S: +OK"}
+    names |= {"a.MD": "# ", "a.Html": "<!DOCTYPE", "a.svg": "<svg", "a.JSON": "["} | dict.fromkeys(
+        ("s.pdf", "m.eml", "a.md.gz"), ""
+    )
+    (tmp_path / "b.c").mkdir()
+    each(names.items(), lambda *row: run(go(*row)))
 
 
 def test_a_full_disk_keeps_the_session_in_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

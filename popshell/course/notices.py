@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from popshell.course.notes import language_tag
-from popshell.course.symptoms import whole
+from popshell.course.symptoms import goes_on, whole
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF
@@ -60,6 +60,8 @@ class Notices:
         self._account_before, self._account = account, ""
         self._seen: set[str] = set()
         self._ids: dict[str, int] = {}
+        #: the last record that answers a line
+        self.last: Exchange | None = None
 
     def saw(self, exchange: Exchange) -> list[Notice]:
         """What does not fit in `exchange`. Most codes come once a session."""
@@ -85,6 +87,7 @@ class Notices:
                 yield entry.code, facts
 
     def _remember(self, exchange: Exchange) -> None:
+        self.last = self.last if exchange.answers_no_line else exchange
         if not exchange.ok:
             return
         if exchange.name in ("USER", "APOP"):
@@ -388,6 +391,10 @@ def _lang_no_tag(exchange: Exchange, memory: Notices) -> Facts | None:
     return {} if _arguments(exchange) and not language_tag(exchange) else None
 
 
+def _early_dot(exchange: Exchange, memory: Notices) -> Facts | None:
+    return {"msg": _message(memory.last)} if memory.last and goes_on(memory.last, exchange) else None
+
+
 # -- another session ---------------------------------------------------------------------------------------------------
 
 
@@ -436,6 +443,7 @@ NOTICES = (
     Entry("bare-lf", ("RETR", "TOP"), _bare_lf),
     Entry("no-header", ("RETR", "TOP"), _no_header),
     Entry("top-body", ("TOP",), _top_body),
+    Entry("early-dot", (), _early_dot),
     Entry("lang-no-tag", ("LANG",), _lang_no_tag),
     Entry("renumbered", ("UIDL",), _renumbered),
     Entry("uids-changed", ("UIDL",), _uids_changed),

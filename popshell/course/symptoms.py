@@ -272,6 +272,15 @@ def _readable(mechanism: Mechanism, text: str) -> bool:
     return True
 
 
+def goes_on(before: Exchange | None, exchange: Exchange) -> bool:
+    """Whether `exchange` looks like the rest of the message before it, which a lone dot in it ended too early: the
+    server did not byte-stuff it (RFC 1939 §3). What is a status line is none."""
+    if before is None or not before.ok or before.name not in ("RETR", "TOP") or exchange.response is not None:
+        return False
+    problem = exchange.problem
+    return problem is not None and (problem.unasked or problem.code in ("no-status", "not-pop3"))
+
+
 def whole(exchange: Exchange) -> bool:
     """Whether `+OK` shows the whole maildrop, in rows that can all be read; rows of marked messages may be there."""
     response = exchange.response

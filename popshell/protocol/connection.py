@@ -40,9 +40,10 @@ class Due(NamedTuple):
     since: float
     octets: int
     lines: int
-    #: whether its status line is whole, and lines follow it; the last octets, of them or of the status line
+    #: whether its status line is whole, and lines follow it; the last octets; where the content goes if not kept
     content: bool
     tail: bytes
+    stream: Stream | None = None
 
 
 class PendingExchange:
@@ -228,7 +229,7 @@ class Connection:
         held, stream = self._replies.held, pending.stream
         octets = len(pending.received) + len(held) + (stream.raw if stream else 0)
         lines = held.count(b"\n") + (stream.lines if stream else 0)
-        return Due(pending.line, pending.started, octets, lines, pending.response is not None, held[-24:])
+        return Due(pending.line, pending.started, octets, lines, pending.response is not None, held[-24:], stream)
 
     def content_lines(self) -> bool:
         """Whether a whole line has come of the content of a multi-line reply that is under way."""

@@ -142,9 +142,14 @@ async def save(shell: Shell, argument: str) -> None:
     from popshell.ui.exports import EXPORTS, transcript
     from popshell.ui.saving import write_new
 
-    export = EXPORTS.get(Path(path).suffix.lower(), transcript)
-    if not path or not (masked or export is transcript):
+    suffix = Path(path).suffix.lower()
+    export = EXPORTS.get(suffix) if suffix else transcript
+    if not path or not (masked or export in (transcript, None)):
         raise Misused
+    if export is None:
+        shell.tally.usage = True
+        shell.say("shell.save-suffix", style="err", suffix=show(suffix), suffixes=shell.words.listed(EXPORTS))
+        return
     if not masked:
         question = shell.words("shell.ask-secrets", path=show(path))
         if not await shell.confirm(question):

@@ -99,9 +99,11 @@ class Display:
                 self._waiting(event)
             case events.Overdue(due=due, limit=limit):
                 self._arrived(due)
-                if due is not None and limit is None:
+                if due is None or due.stream is not None:
+                    return  # what becomes of a message that is written says who writes it (saving.py)
+                if limit is None:
                     shell.say("shell.interrupted", style="warn", command=self._name(due))
-                elif due is not None:
+                else:
                     key = "shell.overdue" if due.command else "shell.overdue-greeting"
                     shell.say(key, style="warn", command=self._name(due), seconds=limit)
             case events.Unanswered(exchange=exchange):

@@ -107,7 +107,7 @@ def _json(shell: Shell) -> Iterator[str]:
     yield from ("[", *(f"{row}," for row in rows[:-1]), *rows[-1:], "]")
 
 
-#: What is written for a suffix; any other is a transcript.
+#: What is written for a suffix.
 EXPORTS: Mapping[str, Callable[[Shell], Iterator[str]]] = MappingProxyType(
-    {".md": _markdown, ".html": _html, ".svg": _svg, ".json": _json}
+    {".pop": transcript, ".txt": transcript, ".md": _markdown, ".html": _html, ".svg": _svg, ".json": _json}
 )

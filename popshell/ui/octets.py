@@ -10,6 +10,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from popshell.course.symptoms import goes_on
 from popshell.protocol.records import Exchange
 from popshell.protocol.secrets import MASK
 from popshell.protocol.wire import CRLF
@@ -157,7 +158,8 @@ async def wire(shell: Shell, argument: str) -> list[Line]:
     if asked[2]:
         rows += _hex(lines, shell.screen.columns)
     else:
-        rows += _Wire(exchange, session.chunks, lines, shell).rows()
+        answer = next((e for e in reversed(before) if not e.answers_no_line), None)
+        rows += _Wire(exchange, session.chunks, lines, shell, answer, exchanges[number:]).rows()
     return [*rows, *_left_out(shell, exchange, exchange is due)]
 
 
@@ -171,8 +173,19 @@ def _length(exchange: Exchange) -> int:
 class _Wire:
     """The rows of one exchange with remarks: where each piece that came ended, when, what a client might misread."""
 
-    def __init__(self, exchange: Exchange, chunks: Iterable[Chunk], lines: list[Said], shell: Shell) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        chunks: Iterable[Chunk],
+        lines: list[Said],
+        shell: Shell,
+        answer: Exchange | None,
+        after: list[Exchange],
+    ) -> None:
+        """`answer` is the last record before it that answers a line, `after` are those that follow it."""
         self._exchange, self._lines, self._words = exchange, lines, shell.words
+        #: whether the message goes on after its end, and whether this is what went on
+        self._early, self._rest = bool(after) and goes_on(exchange, after[0]), goes_on(answer, exchange)
         self._width, self._look = shell.screen.columns, shell.screen.look
         starts = {line.by_client: line.start for line in reversed(lines)}
         #: pieces that end in the exchange and are not shown yet
@@ -200,6 +213,8 @@ class _Wire:
             if not before and self._exchange.response is not None:
                 yield from self._remarks(raw, at + len(raw) == len(octets))
             at, before = at + len(raw), max(before - 1, 0)
+        if self._rest:
+            yield from self._remark("wire.rest")
         if (stream := self._exchange.stream) is not None and stream.raw:
             yield from self._remark("wire.streamed", octets=f"{stream.raw:,}")
         if forgotten:
@@ -235,7 +250,7 @@ class _Wire:
     def _remarks(self, raw: bytes, last: bool) -> Iterator[Line]:
         whole = self._exchange.response is not None and self._exchange.response.content is not None
         if last and whole and raw == b".\r\n":
-            yield from self._remark("wire.end")
+            yield from self._remark("wire.early-dot" if self._early else "wire.end")
             return
         for code, test in NAIVE.items():
             if self._made[code] < _REMARKS and (read := test(raw.removesuffix(CRLF))) is not None:

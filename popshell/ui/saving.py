@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from popshell.protocol.wire import Stream
-from popshell.ui.events import Greeted, Replied, ShellEvent, Unanswered
+from popshell.ui.events import Greeted, Overdue, Replied, ShellEvent, Unanswered
 from popshell.ui.shell import Misused, Shell
 from popshell.visible import show
 
@@ -86,7 +86,13 @@ class Saving:
         self._file.close()
         self._part.unlink(missing_ok=True)
 
+    def _facts(self) -> dict[str, str]:
+        facts = {"path": show(str(self._path)), "part": show(str(self._part)), "msg": self._number}
+        return facts | {"octets": f"{self.stream.octets:,}", "lines": str(self.stream.lines), "sha": self.stream.sha256}
+
     def heard(self, event: ShellEvent) -> None:
+        if isinstance(event, Overdue) and event.due is not None and event.due.stream is self.stream:
+            self._shell.say("shell.save-goes-on", style="warn", **self._facts())
         if not isinstance(event, Greeted | Replied | Unanswered) or event.exchange.stream is not self.stream:
             return
         came, shell = event.exchange.response, self._shell
@@ -94,8 +100,7 @@ class Saving:
             self.forget()
             return
         shell.subscribers.remove(self.heard)
-        facts = {"path": show(str(self._path)), "part": show(str(self._part)), "msg": self._number}
-        facts |= {"octets": f"{self.stream.octets:,}", "lines": str(self.stream.lines), "sha": self.stream.sha256}
+        facts = self._facts()
         try:
             self._file.close()
             if self._error is not None:
