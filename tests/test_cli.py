@@ -55,6 +55,9 @@ def test_lines_of_the_command_line(tmp_path: Path) -> None:
     lines = [line for line in done.stdout.decode().split("\n") if line.startswith("C:")]
     assert lines == ["C: USER learner", "C: PASS ••••", "C: STAT"], "standard input is not read, no QUIT is sent"
     assert done.returncode == 0
+    assert b"none is sent by itself" in done.stdout
+    quits = popshell("-c", "USER learner", "-c", "PASS secret", "-c", "DELE 1", "-c", "QUIT", home=tmp_path)
+    assert b"none is sent by itself" not in quits.stdout
     refused = popshell("--json", "-c", "STAT", home=tmp_path)
     assert refused.returncode == 1
     assert json.loads(refused.stdout.splitlines()[-1])["type"]

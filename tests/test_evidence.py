@@ -25,6 +25,7 @@ from popshell.protocol.records import Exchange
 from popshell.session import transcript_lines
 from popshell.ui.events import Replied
 from popshell.ui.jsonrecords import JsonRecords
+from popshell.visible import width
 
 CANARY = "C4n4ry-77"
 
@@ -284,7 +285,11 @@ def test_save_by_suffix(tmp_path: Path) -> None:
         "NOOP",
         "closed",
     ]
-    ElementTree.fromstring(texts["s.svg"])
+    picture = ElementTree.fromstring(texts["s.svg"])
+    assert all(width("".join(row.itertext())) <= 103 for row in picture.iter("{http://www.w3.org/2000/svg}text"))
+    remarks = [row for row in texts["s.html"].split("\n") if '">#' in row]
+    assert remarks
+    assert not any("`" in row for row in remarks), "marks of the notes are none of their text"
     assert "http" not in texts["s.svg"].replace("http://www.w3.org/2000/svg", "") + texts["s.html"]
     fence = texts["s.md"].split("\n")[2]
     assert fence == "`````pop3"

@@ -329,6 +329,9 @@ class Display:
                 shell.say("shell.dropped-only" if event.quit_sent else "shell.dropped", style="warn")
                 self._marks(event)
                 self._moved(event.before, State.CLOSED)
+            case End.LEFT if not shell.screen.interactive and event.before is State.TRANSACTION and not event.quit_sent:
+                shell.say("shell.left-no-quit")
+                self._marks(event)
             case End.REPLACED:
                 shell.say("shell.replaced")
                 shell.screen.state_changed(event.before, State.CLOSED, [])

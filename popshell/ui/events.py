@@ -40,7 +40,7 @@ class End(Enum):
     DROPPED = "dropped"
     #: closed here without QUIT for another connection
     REPLACED = "replaced"
-    #: closed here; nothing needs to be said of it
+    #: closed here, because the user leaves or the input has ended
     LEFT = "left"
 
 

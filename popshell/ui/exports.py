@@ -17,10 +17,13 @@ from popshell.protocol.records import Exchange
 from popshell.session import transcript_lines
 from popshell.ui.events import Greeted, Replied, ShellEvent, Unanswered
 from popshell.ui.jsonrecords import JsonRecords
+from popshell.ui.layout import inline, wrap_text
 from popshell.ui.shell import Shell
-from popshell.visible import show, width
+from popshell.visible import fold, show, width
 
-#: Of the picture: size of the font, width of a character, height of a row.
+#: Columns of a remark, and of all rows of the picture; of the picture: size of the font, width of a character, height
+#: of a row.
+_COLUMNS = 100
 _SIZE, _WIDE, _HIGH = 14, 8.5, 19
 
 
@@ -50,10 +53,15 @@ def _rows(shell: Shell) -> Iterator[str]:
     """The transcript with remarks: the life of connections, and notes."""
     for record, exchange in records(shell):
         if exchange is None:
-            yield show(f"# {_life(record)}", keep="")
+            yield from _remark(_life(record))
         else:
             yield from transcript_lines([exchange], private=shell.words("shell.private"))
-            yield from (show(f"# {note['sort']}: {note['text']}", keep="") for note in record["notes"])
+            for note in record["notes"]:
+                yield from _remark("".join(text for _, text in inline(f"{note['sort']}: {note['text']}")))
+
+
+def _remark(text: str) -> list[str]:
+    return wrap_text(show(text, keep=""), _COLUMNS, "# ", "#   ")
 
 
 def _life(record: Mapping[str, Any]) -> str:
@@ -70,7 +78,7 @@ def _life(record: Mapping[str, Any]) -> str:
 
 def _markdown(shell: Shell) -> Iterator[str]:
     rows = list(_rows(shell))
-    fence = "`" * max(3, *(len(run) + 1 for row in rows for run in re.findall("`+", row)))
+    fence = "`" * max([3, *(len(run) + 1 for row in rows for run in re.findall("`+", row))])
     yield from ("# PopShell", "", f"{fence}pop3", *rows, fence)
 
 
@@ -80,8 +88,9 @@ def _html(shell: Shell) -> Iterator[str]:
 
     from popshell.ui.lexer import LightStyle, Pop3Lexer
 
-    yield '<!DOCTYPE html><meta charset="utf-8"><title>PopShell</title>'
-    yield f'<pre style="white-space: pre-wrap; background: {LightStyle.background_color}">'
+    yield f'<!DOCTYPE html><html lang="{shell.options.language}"><meta charset="utf-8"><title>PopShell</title>'
+    colours = f"color: #000; background: {LightStyle.background_color}"
+    yield f'<pre style="white-space: pre-wrap; overflow-wrap: anywhere; {colours}">'
     look = HtmlFormatter(nowrap=True, noclasses=True, style=LightStyle)
     yield highlight("\n".join(_rows(shell)), Pop3Lexer(), look)
     yield "</pre>"
@@ -93,9 +102,11 @@ def _svg(shell: Shell) -> Iterator[str]:
 
     from popshell.ui.lexer import LightStyle, Pop3Lexer
 
-    rows = list(_rows(shell))
+    cut = ((row, *piece) for row in _rows(shell) for piece in fold(row, _COLUMNS))
+    rows = ["   "[: 3 * bool(start)] + row[start:end] for row, start, end in cut]
     wide, high = round((max(map(width, rows), default=0) + 2) * _WIDE), len(rows) * _HIGH + _SIZE
-    yield f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}">'
+    language = f'xml:lang="{shell.options.language}"'
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" {language} width="{wide}" height="{high}">'
     yield f'<rect width="100%" height="100%" fill="{LightStyle.background_color}"/>'
     yield f'<g font-family="monospace" font-size="{_SIZE}px">'
     yield highlight("\n".join(rows), Pop3Lexer(), SvgFormatter(nowrap=True, style=LightStyle, xoffset=_SIZE))
