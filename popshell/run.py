@@ -71,7 +71,7 @@ def _split(given: Any, config: Config, reach: Reach, words: Words) -> tuple[list
     if last in config.connections or not (last.endswith(".pop") or Path(last).exists()):
         if not files:
             raise reach.usage("run.no-file", path=last, reason=words("run.bad-file"))
-        return files, last
+        return files, "" if last == "practice" else last
     return [*files, last], ""
 
 

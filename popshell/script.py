@@ -88,8 +88,9 @@ class Script(NamedTuple):
 
     @property
     def connects(self) -> bool:
-        """Whether it says itself where to connect."""
-        return any(isinstance(step, Directive) and step.name == "connect" and step.argument for step in self.steps)
+        """Whether it says itself to connect elsewhere than to the practice server."""
+        places = {step.argument for step in self.steps if isinstance(step, Directive) and step.name == "connect"}
+        return bool(places - {"", "practice"})
 
 
 class Outcome(NamedTuple):

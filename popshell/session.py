@@ -249,8 +249,8 @@ def transcript_lines(exchanges: list[Exchange], *, masked: bool = True, private:
     """The session as `C:`/`S:` lines, secrets masked, everything else filtered (sec-F2).
 
     Unmasked is for what no user typed, such as a dialogue of a lesson, and for a user who asked for it and agreed.
-    `private` is the remark that stands before the text of a message (sec-K4). Each further connection begins with
-    `@connect`, as in a script (docs/reference-scripts.md).
+    `private` is the remark that stands before the text of a message (sec-K4); `[...]` is a text that went into a file.
+    Each further connection begins with `@connect`, as in a script (docs/reference-scripts.md).
     """
     for number, exchange in enumerate(exchanges):
         if number and exchange.is_greeting:
@@ -265,6 +265,8 @@ def transcript_lines(exchanges: list[Exchange], *, masked: bool = True, private:
             text = line.removesuffix("\r\n")
             yield f"S: {show(text, keep=chr(9) if at > status else '')}"
             yield from sent[at + 1 : at + 2]
+        if exchange.stream is not None and exchange.ok:
+            yield from ("S: [...]", "S: .")
         if exchange.problem is not None and (received[status:] or exchange.problem.lines):
             cut = received and not received[-1].endswith("\r\n")
             yield f"# {exchange.problem.code}" + (", no CRLF" if cut else "")

@@ -18,7 +18,10 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import NAME, ROOT, SECRET, STAMP, each, rehearse
+from stage import Stage
+from stage import run as in_stage
+from support import LOGIN as LOGIN_LINES
+from support import NAME, ROOT, SECRET, STAMP, each, plain, rehearse
 from test_check import fake
 from test_conformance import Memory, Peer, World
 
@@ -279,6 +282,32 @@ def test_the_practice_server_answers_where_no_host_is_given(tmp_path: Path, run:
     (only,) = json.loads(out)["scripts"]
     assert (code, only["stage"], only["line"], only["expected"]) == (6, "login", 4, "-ERR*")
     assert SECRET not in out + report.read_text().replace("secret.pop", "")
+
+
+def test_what_save_writes_is_played(tmp_path: Path, run: Run) -> None:
+    """A session with AUTH, a message that went into a file, and a second connection."""
+    saved, shell = tmp_path / "x.pop", Stage()
+    lines = ["CAPA", "AUTH PLAIN", plain(), "LIST", f":save 2 {tmp_path}/m.eml", "NOPE", "DELE 1", "QUIT"]
+    in_stage(shell.begin(*lines, ":connect practice", *LOGIN_LINES, "TOP 1 0", f":save {saved}"))
+    assert "C: RETR 2\nS: +OK 762 octets\nS: [...]\nS: .\n" in saved.read_text("utf-8"), shell.text
+    for argv in ((str(saved),), (str(saved), "practice")):
+        code, out, err = run(*argv)
+        assert (code, out) == (0, f"{saved}: passed, 13 turns\n"), err
+    saved.write_text(saved.read_text("utf-8").replace("S: +OK message 1 deleted", "S: +OK message 1 is gone"))
+    code, out, _ = run(str(saved), "practice")
+    assert code == STAGES["reply"]
+    assert "- S: +OK message 1 is gone\n    + S: +OK message 1 deleted\n                       ^\n" in out
+
+
+def test_what_a_block_of_a_lesson_holds_is_played(tmp_path: Path, run: Run) -> None:
+    pages = [Document(path.stem, path.read_text("utf-8")) for path in sorted((ROOT / "lessons" / "en").glob("*.md"))]
+    blocks = [block for page in pages for block in played(page) if block.state is State.AUTHORIZATION]
+    assert len(blocks) > 5
+    for number, block in enumerate(blocks):
+        script = tmp_path / f"{number}.pop"
+        script.write_text("\n".join(block.rows), "utf-8")
+        code, out, err = run(str(script))
+        assert code == 0, out + err
 
 
 def test_arguments_that_are_wrong(tmp_path: Path, run: Run) -> None:
