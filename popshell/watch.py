@@ -21,6 +21,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import JSON_VERSIONS, Exchange
+from popshell.protocol.wire import from_base64
 from popshell.serve import Stop, listen, log_of, say, until_stopped
 from popshell.session import Endpoint, Step
 from popshell.ui import events
@@ -97,6 +98,9 @@ class _View(Shell):
     at: State = State.CLOSED
     #: what the record of the next reply says of PopShell's part in it
     own: Mapping[str, object] = MappingProxyType({})
+    #: whether mechanisms that bind to the server's certificate were kept from the program, and it was not said yet what
+    #: becomes of one that says that it could have used them
+    unbound: bool = False
 
     @property
     def again(self) -> str:
@@ -220,7 +224,19 @@ class _Watcher:
         for key, rows in (("watch.taken", event.taken), ("watch.put", event.put)):
             if rows:
                 view.say(key, style="warn", rows=view.words.listed([show(row, keep="") for row in rows]))
+        view.unbound = view.unbound or any("-PLUS" in row.upper() for row in event.taken)
+        if view.unbound and exchange.name == "AUTH" and not exchange.ok and _could_bind(exchange):
+            view.unbound = False
+            view.say("watch.could-bind", style="warn")
         view.say("watch.took", milliseconds=round(exchange.milliseconds), octets=len(exchange.received))
+
+
+def _could_bind(exchange: Exchange) -> bool:
+    """Whether SCRAM's first message says that the program binds to certificates, and thinks the server does not: the
+    flag `y`. A server that does has to refuse then (RFC 5802 §6)."""
+    mechanism, *given = exchange.command.arguments[:2] if exchange.command else ("",)
+    first = (given or [step.answer for step in exchange.steps[:1]] or [b""])[0]
+    return mechanism.upper().startswith("SCRAM-") and (from_base64(first) or b"").startswith(b"y,")
 
 
 def _name(view: _View, command: CommandLine | None) -> str:

@@ -24,7 +24,7 @@ import pytest
 from interop.practice import STAMP, TlsWire, Wire, listening, mail_server, run, until
 from interop.scripted import Act, playing
 from stage import CATALOG
-from support import SCHEMA, pass_through, random_dialogue, whole
+from support import SCHEMA, blob, pass_through, random_dialogue, whole
 from terminal.driver import environment
 
 from popshell.arguments import Arguments
@@ -213,12 +213,19 @@ def test_what_is_its_own_is_marked(tmp_path: Path) -> None:
             assert b"STLS" not in capa
             assert b"PLUS" not in capa
             assert (await secure.ask("STLS")).startswith(b"-ERR")
+            for first in ("n,,n=learner,r=x", "y,,n=learner,r=x", "y,,n=learner,r=x"):
+                reply = await secure.ask(f"AUTH SCRAM-SHA-256 {blob(first)}")
+                if first.startswith("n"):
+                    assert (reply[:2], (await secure.ask("*"))[:4]) == (b"+ ", b"-ERR")
+                else:
+                    assert reply.startswith(b"-ERR"), "a downgrade, for a server that has -PLUS (RFC 5802 §6)"
             assert (await secure.rest_after("QUIT")).startswith(b"+OK")
             await until(lambda: "[STATE: CLOSED]" in seen.text)
             put, own, times = marks[language]
             text = re.sub(r"\s+", " ", seen.text)
             assert put in text
             assert text.count(own) == times
+            assert text.count("RFC 5802 §6") == 1, "said once"
             replies = {
                 row["command"]["name"] + str(row["own"]["reply"]): row["own"] for row in seen.records if "own" in row
             }
