@@ -145,8 +145,13 @@ class Practice:
 def started(command: str, reach: Reach) -> Iterator[tuple[Channels, Channel]]:
     """A server that is started by `command`, with the first channel to it; it is stopped at the end.
 
-    What it writes goes to standard error. Raises Usage, and ChannelError if it does not listen.
+    The end is also SIGTERM, SIGHUP or SIGQUIT, as SystemExit; SIGKILL no program can catch. What it writes goes to
+    standard error. Raises Usage, and ChannelError if it does not listen.
     """
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
     port = free_port()
     try:
         program = shlex.split(command.replace("{port}", str(port)))
@@ -156,20 +161,25 @@ def started(command: str, reach: Reach) -> Iterator[tuple[Channels, Channel]]:
     except (OSError, ValueError, IndexError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise reach.usage("reach.bad-exec", command=command, reason=reason) from None
+    kept = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
     try:
         with closing(reach.channels(reach.target(f"127.0.0.1:{port}"), _OWN_REPLY)) as channels:
             yield channels, channels.await_server(lambda: process.poll() is None, _START_TIME)
     finally:
         _stop(process)
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process with all that it started: its group."""
+    """End a process with all that it started: its group. Signals wait until that is done."""
+    kept = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT))
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_END_TIME)
+    signal.pthread_sigmask(signal.SIG_SETMASK, kept)
 
 
 def write_file(path: str, text: str, reach: Reach) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -208,8 +209,9 @@ def test_options_are_named_for_reasons_that_there_are() -> None:
 # -- a server that is started ------------------------------------------------------------------------------------------
 
 
-def test_what_was_started_is_stopped_with_its_children(tmp_path: Path, run: Run) -> None:
-    program = tmp_path / "popd"
+def server_with_a_child(folder: Path) -> Path:
+    """`popd PORT FILE`: refuses everything; its child, whose number it writes into FILE, hears no SIGTERM."""
+    program = folder / "popd"
     program.write_text(
         f"#!{sys.executable}\n"
         "import os, signal, socket, sys, time\n"
@@ -225,15 +227,46 @@ def test_what_was_started_is_stopped_with_its_children(tmp_path: Path, run: Run)
         "        line.sendall(b'-ERR no\\r\\n')\n"
     )
     program.chmod(0o755)
-    child = tmp_path / "child"
-    code, out, _ = run("--exec", f"{program} {{port}} {child}", "--timeout", "0.5", "--json")
-    assert (code, json.loads(out)["summary"]["MUST"]["met"] > 0) == (0, True)
-    state = Path(f"/proc/{child.read_text()}/stat")
+    return program
+
+
+def gone(process: str) -> None:
+    state = Path(f"/proc/{process}/stat")
     for _ in range(500):  # the signal is sent; the system takes its time
         if not state.exists() or state.read_text().split()[2] == "Z":
             return
         time.sleep(0.01)
     raise AssertionError(state.read_text())
+
+
+def test_what_was_started_is_stopped_with_its_children(tmp_path: Path, run: Run) -> None:
+    program, child = server_with_a_child(tmp_path), tmp_path / "child"
+    code, out, _ = run("--exec", f"{program} {{port}} {child}", "--timeout", "0.5", "--json")
+    assert (code, json.loads(out)["summary"]["MUST"]["met"] > 0) == (0, True)
+    gone(child.read_text())
+
+
+def test_signals_stop_it_too(tmp_path: Path) -> None:
+    program = server_with_a_child(tmp_path)
+    command = [sys.executable, "-m", "popshell", "check", "--timeout", "60", "--exec"]
+    under_way = {
+        number: subprocess.Popen(
+            [*command, f"{program} {{port}} {tmp_path / number.name}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp_path),
+        )
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    }  # fmt: skip
+    for number, process in under_way.items():
+        child = tmp_path / number.name
+        for _ in range(2000):
+            if child.exists() and child.read_text():
+                break
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+        assert (process.returncode, b"Traceback" in err) == (128 + number, False), err
+        gone(child.read_text())
 
 
 def test_arguments_that_are_wrong_and_no_connection(tmp_path: Path, run: Run) -> None:
