@@ -229,7 +229,7 @@ class Connection:
         held, stream = self._replies.held, pending.stream
         octets = len(pending.received) + len(held) + (stream.raw if stream else 0)
         lines = held.count(b"\n") + (stream.lines if stream else 0)
-        return Due(pending.line, pending.started, octets, lines, pending.response is not None, held[-24:], stream)
+        return Due(pending.line, pending.started, octets, lines, pending.response is not None, held[-512:], stream)
 
     def content_lines(self) -> bool:
         """Whether a whole line has come of the content of a multi-line reply that is under way."""

@@ -122,7 +122,7 @@ class ReplyReader:
         Raises WireError: `tls` (a TLS record where text is due), `bare-lf`, `status-too-long`.
         """
         buffer = self._buffer
-        if buffer.startswith((b"\x15\x03", b"\x16\x03")):
+        if buffer.startswith((b"\x14\x03", b"\x15\x03", b"\x16\x03", b"\x17\x03")):
             raise WireError("tls", self._take(2))
         end = buffer.find(b"\n", self._scanned, self._limits.status_line)
         if end < 0:

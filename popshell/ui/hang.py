@@ -12,9 +12,14 @@ _ENDS = {
     "terminator-lf": re.compile(rb"(?:\A|\r\n)\.\n\Z"),
     "bare-lf": re.compile(rb"\n\.\r?\n\Z"),
     "dot-open": re.compile(rb"(?:\A|\n)\.\r?\Z"),
-    "dot-blank": re.compile(rb"(?:\A|\n)\.[ \t]+\r?\n\Z"),
+    "dot-blank": re.compile(rb"(?:\A|\n)(?:[ \t\r\0]*\.[ \t\r\0]+\r?|[ \t\0]+\.\r?)\n\Z"),
     "dot-stuffed": re.compile(rb"(?:\A|\n)\.\.\r\n\Z"),
+    "bare-cr": re.compile(rb"\r\.\r\Z"),
+    "status-inside": re.compile(rb"(?:\A|\n)(?:\+OK|-ERR)(?: [^\n]*)?\r?\n\Z"),
+    "tls-record": re.compile(rb"[\x14-\x17]\x03[\x00-\x04]"),  # RFC 8446 §5.1
 }
+#: So many of the last octets are shown.
+_SHOWN = 24
 
 
 def lack(due: Due, tls: bool = True) -> str:
@@ -36,5 +41,5 @@ def missing(due: Due) -> str:
 
 def tail(due: Due) -> str:
     """The last octets, line ends spelled out."""
-    text = due.tail.decode("utf-8", "backslashreplace").replace("\r", "<CR>").replace("\n", "<LF>")
+    text = due.tail[-_SHOWN:].decode("utf-8", "backslashreplace").replace("\r", "<CR>").replace("\n", "<LF>")
     return show(text, keep="")
