@@ -235,7 +235,7 @@ def _could_bind(exchange: Exchange) -> bool:
     """Whether SCRAM's first message says that the program binds to certificates, and thinks the server does not: the
     flag `y`. A server that does has to refuse then (RFC 5802 §6)."""
     mechanism, *given = exchange.command.arguments[:2] if exchange.command else ("",)
-    first = (given or [step.answer for step in exchange.steps[:1]] or [b""])[0]
+    first = given[0] if given else exchange.steps[0].answer if exchange.steps else b""
     return mechanism.upper().startswith("SCRAM-") and (from_base64(first) or b"").startswith(b"y,")
 
 
