@@ -31,7 +31,9 @@ class Dialogue:
         self.due: deque[bool | None] = deque()  # for each reply due whether it has many lines; None: AUTH
         self.content = False
         self.challenged = False
-        self.missing = 0  # octets of a message that were announced and have not come
+        self.missing = self.raw = 0  # octets of a message that were announced and have not come; dots counted as they came
+        self.hidden = False  # a login line that is not shown is unanswered
+        self.foreign = False  # the greeting was that of another protocol
 
     def events(self) -> list[Event]:
         if self.form.name == "dovecot-rawlog":
@@ -54,6 +56,9 @@ class Dialogue:
         text, number = line.text, line.number
         match = self.form.match(text)
         kind = match[0] if match else ""
+        if self.content and self._typed_on[at] and is_command(text) and not self._ends_later(at):
+            # Commands alone follow: what was typed after a message that did not end, or a message that broke off.
+            return self._client(number, text) if self.missing <= 2 else self._say(number, "unknown", "data", data=text)
         if self.content and (kind not in ("closed", "begin", "renegotiate") and not self._tool_in_content(at, kind)):
             if self.packets and not line.cr and not text and at + 1 < len(self.lines):
                 return
@@ -73,13 +78,27 @@ class Dialogue:
         elif match:
             if kind == "begin":
                 self._connect()
+            elif kind == "refused" and self.hidden:
+                return self._refused(number, text)
             elif kind == "hidden":
                 self.due.append(None)
-            elif kind in ("accepted", "refused") and self.due:
+                self.hidden = True
+            elif kind == "accepted" and self.hidden:
                 self.due.popleft()
+                self.hidden = False
+            elif kind in ("accepted", "refused", "reason"):  # the reply stands in the log, too
+                kind = "noise"
             self._say(number, "tool", kind, text)
         else:
             self._spoken(at, line)
+
+    def _refused(self, number: int, text: str) -> None:
+        """A login that is not shown was refused; why may stand below."""
+        self.hidden = False
+        self.due.popleft()
+        below = (self.form.match(line.text) for line in self.lines[number : number + 60])
+        reason = next((found[1]["text"] for found in below if found and found[0] == "reason"), "")
+        self.out.append(Event(number, "tool", "refused", octets(reason), text))
 
     def _tool_in_content(self, at: int, kind: str) -> bool:
         """Whether the tool speaks within a reply that never ends: a line of its own, and no lone dot after it."""
@@ -98,13 +117,34 @@ class Dialogue:
         dots = [index for index, line in enumerate(self.lines) if line.text == "."]
         return dots, [index for index, kind in enumerate(kinds) if kind == "begin"]
 
+    @cached_property
+    def _typed_on(self) -> list[bool]:
+        """Whether from a line on, up to the tool's next, there are only commands."""
+        typed = [True]
+        for line in reversed(self.lines):
+            ours = self.form.match(line.text) is not None
+            typed.append(ours or (typed[-1] and (is_command(line.text) or not line.text.strip())))
+        return typed[:0:-1]
+
     def _server(self, number: int, text: str) -> None:
         self._say(number, "server", "data", data=text)
         if self.content:
-            self.missing -= len(text.encode("utf-8", "surrogateescape")) + 2 - text.startswith(".")
-            self.content = text != "."
+            size = len(octets(text)) + 2
+            self.missing, self.raw = self.missing - size + text.startswith("."), self.raw - size
+            self.content = text != "." or self._goes_on(number)
+
+    def _goes_on(self, number: int) -> bool:
+        """Whether a lone dot stands in the message: what was announced ends at the next one, octet for octet."""
+        left = self.raw
+        for line in self.lines[number:] if left > 0 else ():
+            if left <= 0 or line.text == ".":
+                return left == 0 and line.text == "."
+            left -= len(octets(line.text)) + 2
+        return False
 
     def _client(self, number: int, text: str) -> None:
+        if self.hidden and text == "QUIT":  # a login that is not shown got no further
+            self._refused(number, "")
         self._say(number, "client", "data", data=text)
         if self.challenged:
             self.challenged = False
@@ -122,16 +162,17 @@ class Dialogue:
                 many = self.due.popleft()
                 self.content = bool(many) and status[1] == "+OK"
                 announced = ANNOUNCED.search(text) if self.content else None
-                self.missing = int(announced[1]) if announced else 0
+                self.missing = self.raw = int(announced[1]) if announced else 0
             self.greeted = True
-            self._server(number, text)
+            self._say(number, "server", "data", data=text)
         elif text.rstrip() == "+" or text.startswith("+ "):
             self.challenged = bool(self.due) and self.due[0] is None
             self._server(number, text)
         elif self.challenged or is_command(text):
             self._client(number, text)
-        elif not self.greeted and not self.due and OTHER.match(text):
-            self.greeted = True
+        elif OTHER.match(text) and (self.foreign or not (self.greeted or self.due)):
+            self.greeted = self.foreign = True
+            self.due.clear()
             self._server(number, text)
         elif not self.due and self.missing > 2:
             self._server(number, text)  # the message ended too early: this is more of it
@@ -148,7 +189,7 @@ class Dialogue:
             return False
         for line in self.lines[at + 1 : at + 3]:
             if line.text:
-                return _STATUS.match(line.text) is not None
+                return (OTHER if self.foreign else _STATUS).match(line.text) is not None
         return False
 
     # -- Dovecot's rawlog: both directions, or one ---------------------------------------------------------

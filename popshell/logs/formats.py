@@ -7,6 +7,7 @@ A rule is a kind and a pattern; of an entry's rules the first that matches a lin
 | `sent`, `received` | a line of the protocol; group `text` holds it, `id` the connection if the log tells it |
 | `client`, `server`, `packet` | a head: what follows came from that side; a packet names `src`, `dst`, `len` octets |
 | `packet-sent`, `packet-received`, `packet-row`, `packet-fin` | a packet in one line; its sender closes |
+| `fin` | within what a head announced: its sender closes |
 | `row` | what a head announced; `text` holds it |
 | `node` | the address of one side |
 | `more` | goes on with the line before it |
@@ -17,9 +18,9 @@ A rule is a kind and a pattern; of an entry's rules the first that matches a lin
 | `close` | a file descriptor is closed |
 | `ends` | a content that stands without its terminator has ended |
 | `hidden` | a login line that the tool does not show |
-| `accepted`, `refused` | a reply in the tool's words |
+| `accepted`, `refused`, `reason` | a reply in the tool's words; why it was refused, said later |
 | `greeting` | what the tool says next that the server said is the greeting |
-| `unfit` | the tool took a line for a reply that is none |
+| `stray`, `unfit` | a line that is no reply, where one was due, in the tool's words; the tool took it for one |
 | `fetched`, `broken`, `ended` | a message was fetched, was not, the session ended, in the tool's words |
 | `renegotiate` | the tool took a typed line for itself |
 | `stage` | a stage direction |
@@ -86,6 +87,12 @@ def _tables() -> dict[str, Any]:
 def part(name: str) -> str:
     """The pattern of a [part], with those that it names filled in."""
     return _filled(_tables()["part"][name])
+
+
+@cache
+def heads() -> dict[str, re.Pattern[str]]:
+    """What collectors of logs, editors and mails put in front of each line, by name."""
+    return {name: re.compile(_filled(pattern)) for name, pattern in _tables()["head"].items()}
 
 
 def _filled(pattern: str) -> str:

@@ -20,13 +20,14 @@ from popshell.logs.text import (
     UNKNOWN,
     Event,
     Line,
+    fenced,
     is_command,
     literal,
     octets,
     read_lines,
     unescaped,
     unquoted,
-    without_times,
+    without_heads,
 )
 from popshell.tuples import NamedTuple
 
@@ -49,16 +50,19 @@ class Log(NamedTuple):
 
 def read(data: bytes, name: str = "") -> Log:
     """Read a log. `name` is the entry to use, "" to recognise one. Raises KeyError for a name that there is not."""
-    raw = unquoted(read_lines(data))
+    plain = unquoted(read_lines(data))
+    raw = fenced(plain)
     cut = len(data) > LONGEST_LOG or data.count(b"\n") > MOST_LINES
     entry = next((entry for entry in all_formats() if entry.name == name), None)
     if name and entry is None:
         raise KeyError(name)
     best, lines = 0.0, raw
-    for candidate in filter(None, (raw, without_times(raw))):
+    for candidate in (raw, *([plain] if raw is not plain else []), *without_heads(raw)):
+        # Lines as they are come first; what stands outside code fences belongs to the log if it adds to it.
+        least = 1.0 if candidate is raw else 1.05 if candidate is plain else 1.2
         for form in (entry,) if entry else all_formats():
             points = _score(form, candidate)
-            if points > best * (1.0 if candidate is raw else 1.2):
+            if points > best * least:
                 best, lines, found = points, candidate, form
     if not best:
         return Log(entry, list(_events(entry, raw)) if entry else [], raw, cut)
@@ -94,7 +98,9 @@ def _score(form: Format, lines: list[Line]) -> float:
         if form.text:
             body = body.strip("'\"`").partition("\\r\\n")[0]
         sent = kind in _SENDS and is_command(body)
-        if sent or (kind in _RECEIVES and _STATUS.match(body)):
+        if kind == "sent" and _STATUS.match(body):
+            points -= 1
+        elif sent or (kind in _RECEIVES and (_STATUS.match(body) or OTHER.match(body))):
             points, evidence = points + 2, evidence + 1
         elif kind in ("sent", "received"):
             points += 0.3
@@ -132,6 +138,7 @@ class _Marked:
         #: the head under way: source, its line, its match, and the rows below it
         self.head: tuple[str, int, re.Match[str]] | None = None
         self.rows: Rows = []
+        self.fin = False  # its sender closes
         self.due = 0  # octets that a `counted` head still announces
         self.nodes: dict[str, str] = {}
         self.side = ""
@@ -178,7 +185,8 @@ class _Marked:
                 self.head = (self._side(found["src"]), number, found)
             self.rows.append((number, found["text"], found))
             return
-        if kind == "aside":
+        self.fin |= kind == "fin" and self.head is not None
+        if kind in ("aside", "fin"):
             return self._say(number, TOOL, "noise", text=line.text)
         self._flush()
         getattr(self, "_" + kind.replace("-", "_"), self._other)(line, found, kind)
@@ -198,9 +206,9 @@ class _Marked:
         if kind in ("closed",) and groups.get("text"):
             self._say(line.number, SERVER, "data", octets(groups["text"]))
         data = b""
-        if kind in ("refused", "unfit", "broken") and self.form.text == "literal":
+        if kind in ("refused", "stray", "unfit", "broken") and self.form.text == "literal":
             data = unescaped(groups["text"])
-        elif kind in ("refused", "unfit", "broken", "fetched"):
+        elif kind in ("refused", "stray", "unfit", "broken", "fetched"):
             data = octets(groups["text"])
         if kind == "fetched" and groups.get("deleted"):
             data += b" deleted"
@@ -220,7 +228,7 @@ class _Marked:
         text = groups["text"]
         if self.form.text:
             data = literal(text) if self.form.text == "literal" else unescaped(text)
-            if self.form.name == "strace" and not self._socket(key, data):
+            if self.form.name == "strace" and not self._socket(key, data, kind == "received"):
                 if kind == "sent":  # what the program read elsewhere, files with passwords among it, is no part of this
                     self._say(line.number, TOOL, "noise", text=line.text)
                 return
@@ -240,9 +248,9 @@ class _Marked:
 
     _received = _sent
 
-    def _socket(self, descriptor: str, data: bytes) -> bool:
+    def _socket(self, descriptor: str, data: bytes, received: bool) -> bool:
         """Whether a file descriptor is the connection: what was connected to a port, or greets."""
-        if data.startswith((b"+OK", b"-ERR")):
+        if received and data.startswith((b"+OK", b"-ERR")):
             self.fds.add(descriptor)
         return descriptor in self.fds
 
@@ -343,8 +351,8 @@ class _Marked:
     def _flush(self, whole: bool = True) -> None:
         if self.head is None:
             return
-        (source, number, found), rows = self.head, self.rows
-        self.head, self.rows, self.due = None, [], 0
+        (source, number, found), rows, fin = self.head, self.rows, self.fin
+        self.head, self.rows, self.due, self.fin = None, [], 0, False
         groups = found.groupdict()
         length = int(groups["len"]) if groups.get("len") else 0
         pieces = READERS[self.form.rows](rows, length)
@@ -353,7 +361,7 @@ class _Marked:
             self.out.append(Event(at, source, "data", part, glued=glued))
         if length and not pieces:
             self._say(number, source, "count", str(length).encode())
-        if "flags" in groups and set(groups["flags"]) & {"F", "R"}:
+        if fin or set(groups.get("flags") or "") & {"F", "R"}:
             self._say(number, source, "fin")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from popshell.logs.formats import Format
 from popshell.logs.session import Entry, Session
-from popshell.logs.text import ANNOUNCED, CLIENT, HIDDEN, SERVER, TOOL, UNKNOWN, Event, answered
+from popshell.logs.text import ANNOUNCED, CLIENT, HIDDEN, OTHER, SERVER, TOOL, UNKNOWN, Event, answered
 from popshell.logs.verdict import tool_fault
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
@@ -54,7 +54,7 @@ class _Replay:
 
     def __init__(self, form: Format) -> None:
         self.form = form
-        self.session = Session(unseen="replies" in form.hides)
+        self.session = Session(unseen="replies" in form.hides, begun=form.typed)
         self.connection = Connection(tls=False)
         self.content = False  # a status line came whose content is due
         self.rows = 0  # lines of it that the log shows
@@ -66,7 +66,6 @@ class _Replay:
         self.last: Entry | None = None
         self.greeted = False
         self.opaque = False  # TLS began: what goes over the line cannot be read
-        self.greeting_due = False  # the tool says what the greeting was
         self.quit = False
 
     @property
@@ -95,8 +94,12 @@ class _Replay:
         if kind == "hidden":
             self._hidden(entry)
         elif kind == "accepted":
-            self._reply(b"+OK\r\n", entry, assumed=True)
-        elif kind == "refused":
+            if self.greeted or self.form.bare:
+                self._reply(b"+OK\r\n", entry, assumed=True)
+            else:
+                self.session.greeting = False
+                self._greet_unseen(entry)
+        elif kind in ("refused", "stray"):
             self._refused(event, entry)
         elif kind == "count":
             self._count(event, entry)
@@ -114,7 +117,7 @@ class _Replay:
         elif kind == "stage" and self.content and "message" in entry.text:  # it stands for content
             entry.content, entry.event = True, event._replace(source=SERVER)
         elif kind == "greeting":
-            self.greeting_due = not self.greeted
+            self.session.greeting = not self.greeted
         if kind in ("noise", "broken", "renegotiate", "closed", "begin", "ends"):
             self._tool(event)
 
@@ -340,10 +343,13 @@ class _Replay:
 
     def _refused(self, event: Event, entry: Entry) -> None:
         self.session.heard = True
-        if self.greeting_due:
+        status = b"" if event.kind == "stray" else b"-ERR "
+        line = status + event.octets.removeprefix(b"-ERR ").replace(b"\n", b" ") + b"\r\n"
+        foreign = not status and not self.session.spoke and OTHER.match(line.decode("utf-8", "replace"))
+        if (self.session.greeting or foreign) and not self.greeted:
             self.session.spoke = self.greeted = True
             entry.event, entry.text = event._replace(source=SERVER), event.text
-            return self._reply(event.octets.replace(b"\n", b" ") + b"\r\n", entry)
+            return self._reply(line, entry)
         if not self.session.spoke or (self.connection.pending == 0 and not self.session.exchanges):
             self.session.spoke = True
             self._greet_unseen(entry)
@@ -355,10 +361,8 @@ class _Replay:
                 self._reply(b"+OK\r\n", Entry(event, assumed=True))
                 if self.connection.pending == before:
                     break
-            text = event.octets.removeprefix(b"-ERR ").replace(b"\n", b" ")
-            entry.event = event._replace(source=SERVER)
-            entry.text = event.text
-            self._reply(b"-ERR " + text + b"\r\n", entry)
+            entry.event, entry.text = event._replace(source=SERVER), event.text
+            self._reply(line, entry)
         else:
             self.session.tool.append(event)
 
@@ -382,7 +386,7 @@ class _Replay:
             number = re.match(rb"\d{1,9}", event.octets)
             if number and b"deleted" in event.octets:
                 self.session.marks |= {int(number[0])}
-        elif self.connection.state is State.TRANSACTION and not self._tool_fault():
+        elif self.connection.state is State.TRANSACTION and not (self._tool_fault() or self.session.nameless):
             self._move(State.UPDATE)
             self.session.erased, self.session.marks = self.session.marks, frozenset()
 

@@ -58,12 +58,13 @@ def _is_dump(text: str, size: int) -> bool:
 
 def _socat(rows: Rows, length: int) -> list[tuple[int, bytes]]:
     out: list[tuple[int, bytes]] = []
+    dump = any(re.fullmatch(r"--|(?: [0-9a-f]{2})+", text) for _, text, _ in rows)
     for number, text, _ in rows:
         if re.match(r"(?: [0-9a-f]{2}){1,16}(?:  |$| [^0-9a-f])", text):
             out.append((number, from_hex(text)))
         elif re.fullmatch(r"(?: [0-9a-f]{2})+", text):  # -x without -v: a packet a row
             out.append((number, bytes.fromhex(text)))
-        elif text != "--":
+        elif not dump:
             out.append(
                 (number, unescaped(text.removesuffix("\\r")) + b"\r\n" if text.endswith("\\r") else octets(text))
             )

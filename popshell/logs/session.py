@@ -51,6 +51,8 @@ class Session:
     #: the log shows that a connection was made, and that the server said anything
     begun: bool = False
     heard: bool = False
+    #: the tool says that it waits for the greeting
+    greeting: bool = False
     #: this form shows no replies
     unseen: bool = False
     #: several connections were open at once, and the replies do not say whose they are

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from popshell.logs.formats import part
+from popshell.logs.formats import heads
 from popshell.protocol.commands import COMMANDS
 from popshell.tuples import NamedTuple
 
@@ -15,10 +16,8 @@ LONGEST_LINE = 1024 * 1024
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]{0,30}[ -/]?[@-~]|\][^\x07\x1b]{0,300}(?:\x07|\x1b\\)|[()][0-9A-B]|[=>78cM])")
 _RUBBED_OUT = re.compile(r"[^\b]\x08(?: \x08)?")
-_SYSLOG = re.compile(
-    r"(?:<\d+>)?(?:\w{3} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S{8,32}) \S{1,80} [\w./-]{1,60}(?:\[\d+\])?: "
-)
 _QUOTE = re.compile(r" ?(?:> ?|\| ?)")
+_FENCE = re.compile(r"\s*(?:```|~~~)`*\w*\s*$")
 _LITERAL = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|`((?:[^`\\]|\\.)*)`")
 _ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u\{?([0-9A-Fa-f]{4,6})\}?|([0-7]{1,3})|(.))")
 _NAMED = {"n": "\n", "r": "\r", "t": "\t", "e": "\x1b", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
@@ -78,6 +77,8 @@ def read_lines(data: bytes) -> list[Line]:
     else:
         text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     rows = text.split("\n", MOST_LINES)
+    while len(rows) > 1 and not rows[-1]:
+        rows.pop()
     if not rows[-1] or len(rows) > MOST_LINES:
         rows.pop()
     return [_clean(number, row) for number, row in enumerate(rows, 1)]
@@ -107,21 +108,34 @@ def unquoted(lines: list[Line]) -> list[Line]:
             lines = [line._replace(text=_QUOTE.sub("", line.text, count=1)) for line in lines]
             continue
         indents = sorted(len(line.text) - len(line.text.lstrip(" \t")) for line in filled)
-        if most := indents[len(indents) // 10]:
+        if most := indents[min(2, len(indents) // 10)]:
             blanks = re.compile(rf"[ \t]{{0,{min(most, 200)}}}")
             lines = [line._replace(text=blanks.sub("", line.text, count=1)) for line in lines]
         break
     return lines
 
 
-def without_times(lines: list[Line]) -> list[Line] | None:
-    """`lines` without what most of them have in front, a time or a syslog head; None if most have none."""
-    for pattern in (_SYSLOG, re.compile(part("STAMP") + r"[ \t]?")):
-        filled = [line for line in lines[:400] if line.text.strip()]
-        having = sum((found := pattern.match(line.text)) is not None and found.end() > 4 for line in filled)
+def fenced(lines: list[Line]) -> list[Line]:
+    """`lines` with those alone that stand between the first and the last code fence, if there are two."""
+    fences = [line.number for line in lines if _FENCE.match(line.text)]
+    if len(fences) < 2:
+        return lines
+    return [line if fences[0] < line.number < fences[-1] else line._replace(text="") for line in lines]
+
+
+def without_heads(lines: list[Line], deep: bool = True) -> Iterator[list[Line]]:
+    """`lines` without what most of them have in front, in each way there is: a time, a head of syslog, a quote."""
+    for name, pattern in heads().items():
+        filled = [line.text for line in lines[:400] if line.text.strip()]
+        having = sum((found := pattern.match(text)) is not None and found.end() > 0 for text in filled)
         if filled and having * 10 >= len(filled) * 6:
-            return [line._replace(text=pattern.sub("", line.text, count=1)) for line in lines]
-    return None
+            bare = [line._replace(text=pattern.sub("", line.text, count=1)) for line in lines]
+            if name == "quote":  # the others are of the mail
+                pairs = zip(lines, bare, strict=True)
+                bare = [line if pattern.match(old.text) else line._replace(text="") for old, line in pairs]
+            yield bare
+            if deep:
+                yield from without_heads(bare, deep=False)
 
 
 def is_command(text: str) -> bool:

@@ -75,6 +75,11 @@ _REASONS = {
 _PROBLEMS = {"no-terminator": "cut-off", "cut": "cut-off"}
 
 
+#: What tools say of an end without a reply: after QUIT it is no fault; of these, what says that time ran out.
+_SILENCES = ("cut-off", "no-terminator", "connect-timeout", "tls-failed")
+_TIMES = ("no-terminator", "connect-timeout", "no-reply")
+
+
 class Fault(NamedTuple):
     """A fault: the line that shows it first (1-based), its code in FAULTS, and who or what speaks there, if known."""
 
@@ -99,7 +104,9 @@ def tool_fault(event: Event) -> str:
     if event.kind == "renegotiate":
         return "typed-r"
     if event.kind == "broken":
-        return "cut-off" if re.search(rb"EOF|closed|reset", event.octets) else "refused"
+        stray = re.match(rb"b?['\"](?!-ERR|\+OK)", event.octets)  # a line of a message, taken for a reply
+        ended = re.search(rb"EOF|closed|reset", event.octets)
+        return "dots-not-doubled" if stray else "cut-off" if ended else "refused"
     return _named("said", event.text[:600]).removeprefix("never")
 
 
@@ -113,7 +120,7 @@ def judge(session: Session, rules: Rules) -> Verdict:
     fault = _first(session)
     if fault is None:
         return Verdict(None)
-    if fault.code in ("unasked", "not-pop3", "protocol") and _early_dot(session):
+    if _early_dot(session, fault):
         fault = fault._replace(code="dots-not-doubled", exchange=None)
     named = _named("certificate", fault.shown) if fault.code == "certificate" else ""
     likely = [cause for cause in FAULTS[fault.code] if not (session.tls and cause == "tls-missing")] or ["credentials"]
@@ -138,25 +145,45 @@ def _first(session: Session) -> Fault | None:
         if problem is not None and problem.code in ("no-terminator", "cut", "no-reply"):
             return _broken_off(session, exchange, entry, code, said)
         if problem is not None and session.unfit is not None:
-            return _by(session.unfit, code)
+            return _by(session.unfit, code)._replace(exchange=exchange)
         fault = _in(entry, code, command=exchange.name, speaks=problem.speaks if problem else "")
-        if session.short is None or session.short[2].event.line >= fault.line:
-            return fault if session.nameless and at == 0 else fault._replace(exchange=exchange)
+        fault = fault._replace(exchange=exchange)
+        if session.short is None or session.short[2].event.line >= fault.line or _early_dot(session, fault):
+            return fault._replace(exchange=None) if session.nameless and at == 0 else fault
     if session.short is not None:
         announced, came, entry = session.short
         return _in(entry, "cut-off", announced=announced, came=came)
     sent = [entry for entry in session.entries if entry.event.source == CLIENT]
     quit_at = next((entry.event.line for entry in sent if entry.text.upper().startswith("QUIT")), 0)
-    late = said is None or said.code in ("cut-off", "no-terminator")
-    if session.closed is not None and session.begun and not session.exchanges and not session.spoke and late:
+    quiet = said is None or said.code in ("cut-off", "no-terminator")
+    if session.closed is not None and session.begun and not session.exchanges and not session.spoke and quiet:
         return _by(session.closed, "no-greeting")
-    if said is not None and not (said.code in ("cut-off", "no-terminator") and 0 < quit_at <= said.line):
-        timed_out = "no-reply" if session.exchanges or session.spoke else "connect-timeout"
-        return said._replace(code=timed_out) if said.code == "no-terminator" else said
+    silent = session.greeting or (session.begun and not session.unseen)
+    if said is not None and said.code == "cut-off" and silent and not (session.spoke or session.heard):
+        return said._replace(code="no-greeting")
+    # A tool whose errors are not kept back with its lines says at the top what came last.
+    late = quit_at and (quit_at <= said.line or said.line < sent[0].event.line) if said else False
+    if said is not None and not (said.code in _SILENCES and late):
+        return said._replace(code=_timed_out(session, said)) if said.code in _TIMES else said
     if session.closed is None:
         return None
     in_transaction = session.exchanges and session.states[-1:] == [State.TRANSACTION]
     return _by(session.closed, "closed") if in_transaction and not quit_at else None
+
+
+def _timed_out(session: Session, said: Fault) -> str:
+    """What a client that gave up had waited for, after all that was asked for had come."""
+    if session.exchanges or session.spoke:
+        return "no-terminator" if _awaits_end(session, session.exchanges[-1][0] if session.exchanges else None) else "no-reply"
+    read = session.begun or session.greeting or re.search("(?i)read|getline|rbuf", said.shown)
+    return "no-reply" if said.code == "no-reply" else "no-greeting" if read else "connect-timeout"
+
+
+def _awaits_end(session: Session, last: Exchange | None) -> bool:
+    """Whether a reply of many lines may have begun that the log does not show."""
+    if last is None or last.command is None:
+        return session.unseen and session.states[-1:] == [State.TRANSACTION]
+    return last.command.expects_multi_line and last.before is State.TRANSACTION
 
 
 def _by(event: Event, code: str, **facts: object) -> Fault:
@@ -182,13 +209,15 @@ def _broken_off(session: Session, exchange: Exchange, entry: Entry | None, code:
     counted, last = {}, entry
     if session.short is not None:
         counted, last = {"announced": session.short[0], "came": session.short[1]}, session.short[2]
+        code = "cut-off" if code == "no-reply" and session.short[1] < session.short[0] else code
         if code == "cut-off" and 0 < session.short[0] <= session.short[1]:
             code = "no-terminator"  # all of the message came, and the lone dot did not
     whole = _in(last, code, command=exchange.name, **counted)._replace(exchange=exchange)
     if said is not None:
         stated = whole._replace(line=said.line, shown=said.shown)
-        if said.code in ("no-terminator", "connect-timeout"):
-            return stated._replace(code="no-reply" if code == "no-reply" else "no-terminator")
+        if said.code in _TIMES:
+            seen = code == "no-reply" and not (session.unseen and _awaits_end(session, exchange))
+            return stated._replace(code="no-reply" if seen else "no-terminator")
         if code == "no-reply" and said.code == "cut-off" and session.unseen:
             return stated._replace(code="cut-off")
     shown = last is not None and last.content and last.event.kind != "count" and not last.event.glued
@@ -205,6 +234,8 @@ def _code(session: Session, exchange: Exchange, at: int) -> str:
     if problem is not None:
         if problem.unasked or (problem.code == "not-pop3" and command is None):
             return problem.code.partition("-")[0] if problem.unasked else problem.code
+        if exchange.name == "AUTH" and re.search(rb"\+ ey[A-Za-z0-9+/]+=*\s*$", exchange.received):
+            return "login-refused"  # JSON in a challenge: RFC 7628 §3.2.2; the client left without an answer
         code = _PROBLEMS.get(problem.code, problem.code)
         return code if code in FAULTS and code != "not-pop3" else "protocol"
     if response is None or response.ok or (exchange.name == "QUIT" and exchange.before is not State.TRANSACTION):
@@ -226,13 +257,22 @@ def _code(session: Session, exchange: Exchange, at: int) -> str:
     login = exchange.name == "USER" or (command.spec is not None and command.spec.logs_in)
     if login and exchange.before is not State.TRANSACTION and why in ("refused", "tls-required", "credentials"):
         return _named("refused", response.text, "login-refused")
+    if why == "unseen-message" and re.search(r"(?i)no such|no message|not exist|out of range", response.text):
+        return "no-such-message"
     return _REASONS.get(why, why if why in FAULTS else "refused")
 
 
-def _early_dot(session: Session) -> bool:
-    """Whether a message ended before its announced octets: a lone dot in it was not doubled."""
-    for exchange, _ in reversed(session.exchanges):
-        if exchange.name == "RETR" and exchange.response and exchange.response.content is not None:
-            match = ANNOUNCED.search(exchange.response.text)
-            return match is not None and len(exchange.response.content) < int(match[1]) - 2
-    return False
+def _early_dot(session: Session, fault: Fault) -> bool:
+    """Whether the reply before a fault was a message that ended too early: a lone dot in it was not doubled."""
+    if fault.code not in ("unasked", "not-pop3", "protocol"):
+        return False
+    at = next((at for at, (one, _) in enumerate(session.exchanges) if one is fault.exchange), 0)
+    before = session.exchanges[at - 1][0] if at else None
+    if before is None and session.nameless:
+        return State.TRANSACTION in session.states
+    if before is None or before.name not in ("RETR", "TOP") or not (response := before.response) or not response.ok:
+        return False
+    announced = ANNOUNCED.search(response.text)
+    if announced and response.content is not None:
+        return len(response.content) < int(announced[1]) - 2
+    return not fault.shown.startswith(("+OK", "-ERR"))
