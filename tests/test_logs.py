@@ -140,6 +140,10 @@ def variations(data: bytes) -> Iterator[tuple[str, bytes]]:
     yield "quoted", b"".join(b"> " + row + b"\n" for row in rows)
     yield "times", b"".join(b"[07:44:03] " + row + b"\n" for row in rows)
     yield "syslog", b"".join(b"Nov 30 07:44:03 host prog[12]: " + row + b"\n" for row in rows)
+    yield "container", b"".join(b"mail-1  | " + row + b"\n" for row in rows)
+    yield "numbered", b"".join(b"%6d\t%s\n" % numbered for numbered in enumerate(rows, 1))
+    # What stands around it is no part of it: each line is one further down.
+    yield "fenced", b"```text\n" + b"\n".join(rows) + b"\n```\n\nWhat is wrong?\n"
 
 
 def test_a_log_is_recognised_however_it_was_copied() -> None:
@@ -149,9 +153,19 @@ def test_a_log_is_recognised_however_it_was_copied() -> None:
         for what, data in every[at % 3 :: 3]:  # a third for each log: each variation meets thirty of them
             if what in ("times", "syslog") and name == "popshell-save-good":
                 continue  # with a time in front, C: and S: are MailKit's
-            if (got := verdict(explained(data))) != expected(name):
+            got = verdict(explained(data))
+            if what == "fenced" and isinstance(line := got.get("line"), int):
+                got["line"] = line - 1
+            if got != expected(name):
                 wrong.append((name, what, got))
     assert wrong == []
+
+
+def test_a_quoted_log_may_have_text_around_it() -> None:
+    log = (LOGS / "netpop3-greeterr.log").read_bytes()
+    quoted = b"Mei wrote:\n" + b"".join(b"> " + row + b"\n" for row in log.splitlines()) + b"\nNo idea.\n"
+    got = verdict(explained(quoted))
+    assert (got["form"], got["line"], got["code"]) == ("net-pop3", 8, "greeting-refused")
 
 
 def leaks(text: str) -> list[str]:
@@ -176,6 +190,8 @@ def test_no_secret_comes_out() -> None:
             "settings": "using account default from x\npassword = hunter2-canary\n<-- +OK\n",
             "echoed": "S: +OK\nC: USER mei\nS: +OK\nC: PASS hunter2-canary\nS: -ERR no hunter2-canary here\n",
             "token": "C: AUTH XOAUTH2 dXNlcj1tZWkBYXV0aD1CZWFyZXIgaHVudGVyMi1jYW5hcnkBAQ==\nS: +OK\n",
+            "a source line": "*put* b'USER mei'\n*get* b'-ERR\\r\\n'\nTraceback (most recent call last):\n"
+            '    M.user("mei"); M.pass_("hunter2-canary")\n',
             "AUTH LOGIN": "S: +OK\nC: AUTH LOGIN\nS: + VXNlcm5hbWU6\nC: bWVp\nS: + UGFzcw==\nC: aHVudGVyMi1jYW5hcnk=\n",
         }.items()
     ]
@@ -261,6 +277,12 @@ FAULTY = {
         "no-such-message",
     ),
     "no TLS": ("S: +OK\nC: USER a\nS: -ERR use TLS first\n", 3, "tls-required"),
+    "SMTP with marks": ("S: 220 mx ESMTP\nC: CAPA\nS: 502 no\n", 1, "not-pop3"),
+    "no end, and then typed": (
+        "Connected to a.\n+OK\nUSER a\n+OK\nPASS b\n+OK\nRETR 1\n+OK 7 octets\nhello\nNOOP\nQUIT\n",
+        9,
+        "no-terminator",
+    ),
     "nothing asked": ("S: +OK\nS: +OK again\n", 2, "unasked"),
     "two times": ("C: NOOP\nS: +OK\nS: +OK\n", 3, "unasked"),
 }

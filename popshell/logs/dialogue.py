@@ -31,7 +31,8 @@ class Dialogue:
         self.due: deque[bool | None] = deque()  # for each reply due whether it has many lines; None: AUTH
         self.content = False
         self.challenged = False
-        self.missing = self.raw = 0  # octets of a message that were announced and have not come; dots counted as they came
+        self.missing = 0  # octets of a message that were announced and have not come
+        self.raw = 0  # the same if no dot was doubled
         self.hidden = False  # a login line that is not shown is unanswered
         self.foreign = False  # the greeting was that of another protocol
 

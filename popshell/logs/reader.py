@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from popshell.logs.dialogue import Dialogue
-from popshell.logs.formats import REPLIES, Format, all_formats
+from popshell.logs.formats import COMMANDS, REPLIES, Format, all_formats
 from popshell.logs.rows import READERS, Rows, by_line
 from popshell.logs.text import (
     CLIENT,
@@ -25,6 +25,7 @@ from popshell.logs.text import (
     literal,
     octets,
     read_lines,
+    resumed,
     unescaped,
     unquoted,
     without_heads,
@@ -94,7 +95,7 @@ def _score(form: Format, lines: list[Line]) -> float:
                 points += 0.5
             continue
         kind, found = match
-        body = found.groupdict().get("text") or ""
+        body = found.groupdict().get("text") or found.groupdict().get("bare") or ""
         if form.text:
             body = body.strip("'\"`").partition("\\r\\n")[0]
         sent = kind in _SENDS and is_command(body)
@@ -148,11 +149,14 @@ class _Marked:
         last = self.form.match(lines[-1].text) if lines else None
         if last and last[0] == "received" and not last[1]["text"]:
             lines = lines[:-1]  # the mark of a line that never came
-        for line in lines:
+        for line in resumed(lines) if self.form.name == "strace" else lines:
             self._line(line)
         self._flush()
         if any("|" in event.source for event in self.out):
             return list(_sided(self.out))
+        if self.form.hides == COMMANDS and not any(event.source == CLIENT for event in self.out):
+            status = [_STATUS.match(one.octets.decode("latin-1").rstrip()) is not None for one in self.out]
+            return [one._replace(kind="alone") if is_one else one for one, is_one in zip(self.out, status, strict=True)]
         return self.out
 
     def _say(self, line: int, source: str, kind: str, octets: bytes = b"", text: str = "", key: str = "") -> None:
@@ -225,7 +229,7 @@ class _Marked:
         if self.form.name == "mailpit":  # its replies do not name the client
             self.side = key or self.side
             key = self.side
-        text = groups["text"]
+        text = groups["text"] or groups.get("bare") or ""
         if self.form.text:
             data = literal(text) if self.form.text == "literal" else unescaped(text)
             if self.form.name == "strace" and not self._socket(key, data, kind == "received"):
@@ -358,7 +362,7 @@ class _Marked:
         pieces = READERS[self.form.rows](rows, length)
         for at, part in by_line(pieces):
             glued = self.form.glued and not part.endswith(b"\n")
-            self.out.append(Event(at, source, "data", part, glued=glued))
+            self.out.append(Event(at, source, "data", part, key=groups.get("id") or "", glued=glued))
         if length and not pieces:
             self._say(number, source, "count", str(length).encode())
         if fin or set(groups.get("flags") or "") & {"F", "R"}:

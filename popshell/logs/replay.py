@@ -393,7 +393,7 @@ class _Replay:
     def _alone(self, data: bytes, entry: Entry, many: bool) -> None:
         """A reply whose command is not in the log: its own text alone tells what it may answer."""
         text = data.decode("utf-8", "replace")
-        if not self.greeted and self.form.bare and "content" not in self.form.hides:
+        if not self.greeted and "content" not in self.form.hides:
             self.greeted = True  # a whole session: the first of its replies is the greeting
             return self._reply(data, entry)
         first = not self.greeted

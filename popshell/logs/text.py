@@ -16,6 +16,8 @@ LONGEST_LINE = 1024 * 1024
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]{0,30}[ -/]?[@-~]|\][^\x07\x1b]{0,300}(?:\x07|\x1b\\)|[()][0-9A-B]|[=>78cM])")
 _RUBBED_OUT = re.compile(r"[^\b]\x08(?: \x08)?")
+_UNFINISHED = re.compile(r"(?P<call>(?P<pid>\[pid +\d+\] |\d+ +)(?:[\d:.]+ )?(?P<name>\w+)\(.*?)<unfinished \.\.\.>$")
+_RESUMED = re.compile(r"(?P<pid>\[pid +\d+\] |\d+ +)(?:[\d:.]+ )?<\.\.\. (?P<name>\w+) resumed> ?(?P<rest>.*)$")
 _QUOTE = re.compile(r" ?(?:> ?|\| ?)")
 _FENCE = re.compile(r"\s*(?:```|~~~)`*\w*\s*$")
 _LITERAL = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|`((?:[^`\\]|\\.)*)`")
@@ -120,7 +122,7 @@ def fenced(lines: list[Line]) -> list[Line]:
     fences = [line.number for line in lines if _FENCE.match(line.text)]
     if len(fences) < 2:
         return lines
-    return [line if fences[0] < line.number < fences[-1] else line._replace(text="") for line in lines]
+    return [line if line.number > fences[0] else line._replace(text="") for line in lines[: fences[-1] - 1]]
 
 
 def without_heads(lines: list[Line], deep: bool = True) -> Iterator[list[Line]]:
@@ -136,6 +138,17 @@ def without_heads(lines: list[Line], deep: bool = True) -> Iterator[list[Line]]:
             yield bare
             if deep:
                 yield from without_heads(bare, deep=False)
+
+
+def resumed(lines: list[Line]) -> Iterator[Line]:
+    """The lines of strace with calls that it shows in two halves put together, at the second one."""
+    first: dict[tuple[str | None, str], str] = {}
+    for line in lines:
+        if begun := _UNFINISHED.match(line.text):
+            first[begun["pid"], begun["name"]] = re.sub(r" +$", " ", begun["call"])
+        elif rest := _RESUMED.match(line.text):
+            line = line._replace(text=first.pop((rest["pid"], rest["name"]), "") + rest["rest"])
+        yield line
 
 
 def is_command(text: str) -> bool:

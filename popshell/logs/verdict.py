@@ -174,9 +174,12 @@ def _first(session: Session) -> Fault | None:
 def _timed_out(session: Session, said: Fault) -> str:
     """What a client that gave up had waited for, after all that was asked for had come."""
     if session.exchanges or session.spoke:
-        return "no-terminator" if _awaits_end(session, session.exchanges[-1][0] if session.exchanges else None) else "no-reply"
+        last = session.exchanges[-1][0] if session.exchanges else None
+        return "no-terminator" if _awaits_end(session, last) else "no-reply"
+    if said.code != "no-terminator":
+        return said.code
     read = session.begun or session.greeting or re.search("(?i)read|getline|rbuf", said.shown)
-    return "no-reply" if said.code == "no-reply" else "no-greeting" if read else "connect-timeout"
+    return "no-greeting" if read else "connect-timeout"
 
 
 def _awaits_end(session: Session, last: Exchange | None) -> bool:
