@@ -84,13 +84,14 @@ def run(argv: list[str]) -> int:
         if "lint" not in argv:  # lint says it with its file and line
             _complain(words("cli.bad-lessons", reason=str(error)))
             return USAGE
+    arguments = Arguments()
     try:
         arguments = parse_arguments(argv, words)
         if wrong is not None:
             raise Usage(_config_words(wrong, words))
         return _dispatch(arguments, config.with_options(_given(arguments)).in_language(language), catalog)
     except Usage as error:
-        _complain(f"popshell: {error}\n{usage(error.command, words)}")
+        _complain(f"popshell: {error}\n{usage(error.command or arguments.command, words)}")
         return USAGE
     except LessonError as error:
         _complain(words("cli.bad-lessons", reason=str(error)))
@@ -251,20 +252,19 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
             return {}
         return {practice_token(name, unique=fresh()): name for name in accounts or [DEFAULT_ACCOUNT[0]]}
 
+    path = str(arguments.maildrop or "maildrops/default")
     try:
         if arguments.maildrop is not None:
             messages = read_directory(arguments.maildrop)
-            if not messages:
-                _complain(words("cli.empty-maildrop", path=str(arguments.maildrop)))
+            if (left := len(os.listdir(path)) - len(messages)) or not messages:
+                _complain(words("cli.left-out" if messages else "cli.empty-maildrop", path=path, count=left))
         else:
             messages = from_files(catalog.maildrop_files("default"))
     except TooLarge as error:
-        raise Usage(words("cli.maildrop-too-large", path=str(arguments.maildrop), name=error.name)) from None
+        raise Usage(words("cli.maildrop-too-large", path=path, name=error.name)) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Usage(
-            words("cli.bad-maildrop", path=str(arguments.maildrop or "maildrops/default"), reason=reason)
-        ) from None
+        raise Usage(words("cli.bad-maildrop", path=path, reason=reason)) from None
     return MailServer(
         accounts or {DEFAULT_ACCOUNT[0]: fresh() or DEFAULT_ACCOUNT[1]},
         catalog.languages,

@@ -80,10 +80,14 @@ async def until_stopped(listener: Listener, start: Callable[[], Awaitable[None]]
                 asyncio.get_running_loop().add_signal_handler(number, stop)
         await stop.called
     except NetError as error:
-        say(sys.stderr, [words("cli.bad-port", **error.facts | {"reason": words(f"net.{error.code}", **error.facts)})])
+        reason = words(f"net.{error.code}", **error.facts)  # of a name that is not known, a sentence of its own
+        whole = error.code == "no-such-host"
+        say(sys.stderr, [reason if whole else words("cli.bad-port", **error.facts | {"reason": reason})])
         return FAILED
     finally:
         await listener.close(GRACE)
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one would meet a loop that is being closed
+            signal.signal(number, signal.SIG_IGN)
     return 0
 
 
@@ -92,6 +96,8 @@ async def listen(
 ) -> list[tuple[str, int]]:
     """Listen on `port`, then on that of `--tls-port`, and write the CA; gives the addresses. Raises Usage, NetError."""
     bound = []
+    if port and port == arguments.tls_port:
+        raise Usage(words("cli.same-port", port=port), arguments.command)
     try:
         for number, implicit in ((port or 0, False), (arguments.tls_port, True)):
             if number is not None:

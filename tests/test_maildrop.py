@@ -76,6 +76,7 @@ class TestReadDirectory:
         os.mkfifo(tmp_path / "b.eml")
         (tmp_path / "c.eml").symlink_to("/dev/zero")
         (tmp_path / "d.eml").symlink_to("none")
+        (tmp_path / "._a.eml").write_bytes(b"macOS keeps more about a.eml here\n")
         assert [m.content for m in read_directory(tmp_path)] == [b"A: 1\r\n\r\n"]
 
     def test_a_missing_directory(self, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_a_directory_without_mail_is_said(tmp_path: Path) -> None:
     with serving(tmp_path, "--maildrop", "mails") as served:
         with logged_in(served.ports[0]) as client:
             assert client.stat()[0] == 1
-        assert served.ended()[2] == ""
+        assert served.ended()[2].startswith("mails: 1 entry is left out.")
 
 
 # -- by other machines -------------------------------------------------------------------------------------------------
@@ -323,3 +323,18 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert f"{port} cannot be used".encode() in done.stderr
     assert not (tmp_path / "ca").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--port", "5555", "--tls-port", "5555"), 2, "--port and --tls-port are both 5555; they have to differ."),
+        (("--host", "no.such.invalid", "--lan"), 3, "There is no host called no.such.invalid.\n"),
+        (("--maildrop", "/dev/null"), 2, "/dev/null: Not a directory.\nusage: popshell serve"),
+    ],
+)
+def test_what_cannot_be_served_is_said(options: tuple[str, ...], code: int, said: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "popshell", "serve", *options]
+    done = subprocess.run(command, capture_output=True, timeout=30, env=environment(tmp_path), cwd=tmp_path, text=True)
+    assert done.returncode == code
+    assert said in done.stderr

@@ -121,14 +121,16 @@ class TooLarge(ValueError):
 
 
 def read_directory(folder: Path) -> tuple[Message, ...]:
-    """The `.eml` files of a directory, in any case, read once; links that lead out of it are passed over.
+    """The `.eml` files of a directory, in any case, read once; hidden ones and links out of it are passed over.
 
     Raises OSError, and TooLarge.
     """
     files: list[tuple[str, bytes]] = []
     total, inside = 0, folder.resolve()
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() != ".eml" or not path.is_file() or not path.resolve().is_relative_to(inside):
+        if path.suffix.lower() != ".eml" or path.name.startswith(".") or not path.is_file():
+            continue  # macOS writes `._NAME` beside NAME
+        if not path.resolve().is_relative_to(inside):
             continue
         size = path.stat().st_size
         total += size
