@@ -280,7 +280,7 @@ def _checked(file: _File, table: str, key: str, value: Any, kind: Kind) -> Any:
 
 def _connection(file: _File, name: str, value: object) -> Connection:
     rows, table, found = _table(file, "connections", name, value), f"connections.{name}", dict[str, Any]()
-    if not re.match(_CONNECTION, name):
+    if not re.match(_CONNECTION, name) or name == "practice":
         raise file.wrong("connections", name, "connection-name")
     if name in SUBCOMMANDS:
         raise file.wrong("connections", name, "connection-subcommand")

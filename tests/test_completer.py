@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
@@ -14,6 +16,9 @@ from popshell.protocol.commands import COMMANDS, State, legal
 from popshell.protocol.line import Context
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.ui.completer import MOST, Known, ShellCompleter, Suggestion, suggest, with_prefix
+from popshell.ui.course_metas import Course
+from popshell.ui.metas import Metas
+from popshell.ui.shell import Options
 
 
 def offered(
@@ -207,3 +212,19 @@ def test_hostile_subject_and_unique_id_are_filtered() -> None:
     view = MaildropView(open=True, last=1, subjects={1: "\x1b[2J=?utf-8?B?GxtbMko=?="})
     (found,) = offered("RETR ", Context(State.TRANSACTION, maildrop=view))
     assert found.remark.isprintable()
+
+
+@pytest.mark.parametrize(("language", "many"), [("en", "many"), ("zh-Hant", "多行")])
+def test_a_prediction_that_is_due_is_completed_word_by_word(language: str, many: str) -> None:
+    course = Course(Stage(options=Options(language=language)).shell, lambda: cast("Any", None))
+    known = Known(Context(), None, language, metas=lambda: Metas(course.rows()))
+
+    def completed(text: str) -> list[str]:
+        return [found.text for found in suggest(text, known, CATALOG)]
+
+    assert completed(":answer ") == []
+    course._tutor = cast("Any", SimpleNamespace(attempt=SimpleNamespace(held="STAT")))
+    assert completed(":answer ")[:2] == ["+OK", "-ERR"]
+    assert completed(":answer -ERR TR") == ["TRANSACTION"]
+    assert many in completed(":answer -ERR TRANSACTION ")
+    assert "-ERR" not in completed(":answer -ERR ")

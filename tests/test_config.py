@@ -109,6 +109,7 @@ def test_a_file_that_means_nothing_is_refused_with_its_line(tmp_path: Path) -> N
         ("connections = 3", "no-table", 1),
         ("[connections.learn]\nhost = 'h'", "connection-subcommand", 1),
         ("[connections.'a b']\nhost = 'h'", "connection-name", 1),
+        ("[connections.practice]\nhost = 'h'", "connection-name", 1),
         ("[connections.a]\nport = 110", "connection-host", 1),
         ("[connections.a]\nhost = 'h'\nport = 0", "port", 3),
         ("[connections.a]\nhost = 'h'\nport = true", "port", 3),

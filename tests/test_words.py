@@ -115,8 +115,10 @@ def test_advice_inside_the_shell_can_be_followed_there() -> None:
                     option = re.search(r"(?<![\w|])--[a-z]|`popshell", text)
                     if option and not re.search(r"`(:connect|\{again\}) ?", text):
                         wrong.append(f"{tag} {section}.{key}: {text}")
-                    metas = re.findall(r"`:([a-z]+)", text)
+                    metas = re.findall(r"`:([a-z]+)( [^`]+)?", text)
                     commands += len(metas)
-                    wrong += [f"{tag} {section}.{key}: there is no :{meta}" for meta in metas if meta not in known]
+                    wrong += [f"{tag} {section}.{key}: there is no :{meta}" for meta, _ in metas if meta not in known]
+                    bare = [meta for meta, given in metas if given and meta in METAS and not METAS[meta].param]
+                    wrong += [f"{tag} {section}.{key}: :{meta} takes nothing" for meta in bare]
     assert commands > 100
     assert not wrong, "\n".join(wrong)

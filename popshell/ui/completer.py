@@ -133,6 +133,9 @@ def _metas(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
         yield from _connects(rest, (*meta.choices(), *known.connections), known.options)
     elif meta.name == "apop":
         yield from _words(rest, (known.name,) if known.name else ())
+    elif meta.name == "answer":
+        *said, last = rest.split(" ")
+        yield from _words(last, tuple(word for word in meta.choices() if word not in said))
     elif meta.name == "lesson":
         yield from _words(rest, _lessons(catalog))
     else:

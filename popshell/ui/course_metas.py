@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from popshell.course.attempt import Prediction
 from popshell.course.document import LessonError
 from popshell.course.lesson import ExerciseKind
+from popshell.protocol.commands import State
 from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange
 from popshell.ui import course_pages
@@ -71,7 +72,7 @@ class Course:
             self._row("task", task),
             self._row("next", next_),
             self._row("hint", hint),
-            self._row("answer", answer, "TEXT"),
+            self._row("answer", answer, "TEXT", self._predictions),
             self._row("solution", solution),
             self._row("skip", skip),
             self._row("again", again),
@@ -79,6 +80,14 @@ class Course:
             self._row("reset", reset, "[all]", lambda: ("all",)),
             self._row("certificate", certificate, "FILE"),
         )
+
+    def _predictions(self) -> tuple[str, ...]:
+        """The words of which a prediction is made, while one is due."""
+        attempt, words = self._tutor.attempt if self._tutor else None, self._shell.words
+        if attempt is None or attempt.held is None:
+            return ()
+        lines = (words(f"language.{key}").split("/")[0] for key in ("one-line", "many-lines"))
+        return ("+OK", "-ERR", *(state.value for state in State), *lines)
 
     def _row(self, name: str, act: Act, param: str = "", choices: Callable[[], tuple[str, ...]] = tuple) -> Meta:
         async def run(shell: Shell, argument: str) -> None:
