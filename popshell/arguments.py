@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from popshell import __version__
 from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES, TLS_MIN, Config, read_ip, read_pin
-from popshell.net.address import Destination, TlsMode, Way, parse_address
+from popshell.net.address import Destination, TlsMode, Way, expanded, parse_address
 from popshell.net.errors import NetError
 from popshell.tuples import NamedTuple
 
@@ -103,6 +102,8 @@ class Option(NamedTuple):
 
 
 _FLAG = MappingProxyType({"action": "store_true"})
+#: An empty path is not as if there were none.
+_PATH: Mapping[str, Any] = MappingProxyType({"type": lambda text: text or "."})
 _CONNECTS = ("HOST", "watch", "learn", "", "check", "run", "ping")  # without a HOST they hold for `:connect HOST`
 _LOGS_IN = ("HOST", "", "check", "run")
 _PRACTICE = ("serve", "", "run")
@@ -123,10 +124,10 @@ def _seconds(text: str) -> float:
 
 OPTIONS = (
     _option("--tls", choices=[mode.value for mode in TlsMode], heading="connection", commands=_CONNECTS),
-    _option("--ca", type=Path, metavar="FILE", heading="connection", commands=_CONNECTS),
+    _option("--ca", **_PATH, metavar="FILE", heading="connection", commands=_CONNECTS),
     _option("--pin", type=read_pin, metavar="PIN", heading="connection", commands=_CONNECTS),
-    _option("--cert", type=Path, metavar="FILE", heading="connection", commands=_CONNECTS),
-    _option("--key", type=Path, metavar="FILE", heading="connection", commands=_CONNECTS),
+    _option("--cert", **_PATH, metavar="FILE", heading="connection", commands=_CONNECTS),
+    _option("--key", **_PATH, metavar="FILE", heading="connection", commands=_CONNECTS),
     _option("--tls-min", choices=TLS_MIN, heading="connection", commands=_CONNECTS),
     _option("--sni", metavar="NAME", heading="connection", commands=_CONNECTS),
     _option("--address", type=read_ip, metavar="IP", dest="ip", heading="connection", commands=_CONNECTS),
@@ -141,11 +142,11 @@ OPTIONS = (
     _option("--listen", type=int, metavar="PORT", heading="listening", commands=("watch",)),
     _option("--port", type=int, metavar="P", heading="listening", commands=("serve",)),
     _option("--tls-port", type=int, metavar="P", heading="listening", commands=_LISTENS),
-    _option("--ca-out", type=Path, metavar="FILE", heading="listening", commands=_LISTENS),
+    _option("--ca-out", **_PATH, metavar="FILE", heading="listening", commands=_LISTENS),
     _option("--host", metavar="ADDRESS", heading="listening", commands=("serve",)),
     _option("--lan", heading="listening", commands=("serve",)),
     _option("--surrogates", heading="practice", commands=("serve",)),
-    _option("--maildrop", type=Path, metavar="DIR", heading="practice", commands=_PRACTICE),
+    _option("--maildrop", **_PATH, metavar="DIR", heading="practice", commands=_PRACTICE),
     _option("--account", action="append", metavar="NAME:PASSWORD", heading="practice", commands=_PRACTICE),
     _option("--require-tls", heading="practice", commands=_PRACTICE),
     _option("--mechanisms", metavar="NAMES", heading="practice", commands=_PRACTICE),
@@ -171,7 +172,7 @@ OPTIONS = (
     _option("--theme", choices=THEMES, heading="output"),
     _option("--vi"),
     _option("--lang", metavar="LANG"),
-    _option("--lessons", type=Path, metavar="DIR"),
+    _option("--lessons", **_PATH, metavar="DIR"),
     _option("--version", "-V", action="version", version=f"popshell {__version__}"),
     _option("--help", "-h", action="help"),
 )
@@ -200,10 +201,10 @@ class Arguments:
     log = ""
     format = ""
     tls: str | None = None
-    ca: Path | None = None
+    ca: str | None = None
     pin = ""
-    cert: Path | None = None
-    key: Path | None = None
+    cert: str | None = None
+    key: str | None = None
     tls_min = ""
     sni = ""
     ip = ""
@@ -219,7 +220,7 @@ class Arguments:
     lang: str | None = None
     plain = False
     ascii = False
-    lessons: Path | None = None
+    lessons: str | None = None
     #: the version of the JSON, "" for none
     json = ""
     stop_on_err = False
@@ -228,11 +229,11 @@ class Arguments:
     listen: int | None = None
     port: int | None = None
     tls_port: int | None = None
-    ca_out: Path | None = None
+    ca_out: str | None = None
     host: str | None = None
     lan = False
     surrogates = False
-    maildrop: Path | None = None
+    maildrop: str | None = None
     account: Sequence[str] | None = None
     require_tls = False
     mechanisms: str | None = None
@@ -401,7 +402,7 @@ def destination_of(wanted: Arguments, given: Arguments, config: Config, here: De
     way = {name: getattr(given, name) for name in fields}
     for source in (here.way if here is not None else None, known, wanted):
         way |= {name: value for name in Way._fields if (value := getattr(source, name, None))}
-    way |= {name: Path(way[name]).expanduser() for name in ("ca", "cert", "key") if way.get(name)}
+    way |= {name: expanded(way[name]) for name in ("ca", "cert", "key") if way.get(name)}
     timeout = wanted.timeout or (here.timeout if here is not None else None) or seconds
     return Destination(address, Way(**way), wanted.insecure, timeout, look_only, command)
 

@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from popshell import __version__
@@ -47,8 +46,6 @@ from popshell.ui.shell import MetaCommands, Options, Shell
 from popshell.visible import fault_of, show
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
     from popshell.ui.course_metas import Course
     from popshell.ui.screen import Screen
     from popshell.ui.tutor import Tutor
@@ -119,7 +116,7 @@ def _given(arguments: Arguments) -> dict[str, object]:
         "editing": "vi" if arguments.vi else None,
         "plain": arguments.plain or None,
         "ascii": arguments.ascii or None,
-        "lessons": str(arguments.lessons) if arguments.lessons else None,
+        "lessons": arguments.lessons,
         "timeout": arguments.timeout,
     }
 
@@ -130,8 +127,7 @@ def _config_words(error: ConfigError, words: Words) -> str:
 
 
 def _catalog(own: str | None) -> Catalog:
-    roots: list[Traversable] = [Path(own)] if own else []
-    return Catalog((*roots, bundled()))
+    return Catalog((own, bundled()) if own else (bundled(),))
 
 
 def _complain(text: str) -> None:
@@ -142,9 +138,9 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
     words = catalog.words(config.get("language"))
     if arguments.lang and choose_language(arguments.lang, {}) == "en" and not arguments.lang.lower().startswith("en"):
         raise Usage(words("cli.bad-lang", lang=arguments.lang, languages=words.listed(LANGUAGES)))
-    own = Path(config.get("lessons")) if config.get("lessons") else None
-    if own and not own.is_dir():
-        raise Usage(words("cli.no-lessons", path=str(own)))
+    own = config.get("lessons")
+    if own and not os.path.isdir(own):
+        raise Usage(words("cli.no-lessons", path=own))
     for port in (arguments.port, arguments.tls_port, arguments.listen):
         if not 0 <= (port or 0) <= 65535:
             raise Usage(words("cli.bad-port-number", port=port), arguments.command)
@@ -155,16 +151,15 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
     if command == "lint":
         from popshell.lint.lint import run_lint
 
-        root = Path(arguments.directory) if arguments.directory else own
-        return run_lint(root, words, fix=arguments.fix_dialogues, mark=arguments.mark_translated)
+        return run_lint(arguments.directory or own, words, fix=arguments.fix_dialogues, mark=arguments.mark_translated)
     if command == "explain":
         return _explain(arguments, catalog, config.get("language"))
     if command == "lesson":
         from popshell.course.lesson import new_lesson
 
-        return new_lesson(own or Path("lessons"), arguments.name, words)
-    if command == "learn" and own and not os.path.lexists(own / "course.toml"):
-        raise Usage(words("cli.no-course", path=str(own)))
+        return new_lesson(own or "lessons", arguments.name, words)
+    if command == "learn" and own and not os.path.lexists(os.path.join(own, "course.toml")):
+        raise Usage(words("cli.no-course", path=own))
     if command == "ping":
         from popshell.ping import ping
 
@@ -387,6 +382,8 @@ def _shell(
 
 def _tutor(shell: Shell, catalog: Catalog, connector: Connector) -> Tutor:
     """Begin the course: read its order and the learner's progress. Raises LessonError."""
+    from pathlib import Path
+
     import platformdirs
 
     from popshell.course.progress import Lessons, Progress, read_course
@@ -442,7 +439,7 @@ async def _plain(
     return OK if terminal and began and not arguments.json else shell.tally.exit_code()
 
 
-def _history_path() -> Path:
+def _history_path() -> str:
     import platformdirs
 
-    return Path(platformdirs.user_state_path("popshell")) / "history"
+    return os.path.join(platformdirs.user_state_dir("popshell"), "history")

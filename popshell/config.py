@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -161,22 +160,23 @@ class Config(NamedTuple):
 class ConfigError(ValueError):
     """config.toml means nothing at `line` (0: all of it). `code` names words in `messages.toml`, `[config]`."""
 
-    def __init__(self, path: Path, line: int, code: str, **facts: object) -> None:
+    def __init__(self, path: str | os.PathLike[str], line: int, code: str, **facts: object) -> None:
         super().__init__(code)
         self.code = code
         self.facts: dict[str, object] = {"path": str(path), "line": line, **facts}
 
 
-def config_path(environ: Mapping[str, str]) -> Path:
+def config_path(environ: Mapping[str, str]) -> str:
     """Where config.toml lies. On Linux without platformdirs, whose import would cost every start 15 ms."""
     if sys.platform == "linux":
-        return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "popshell" / "config.toml"
+        home = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+        return os.path.join(home, "popshell", "config.toml")
     import platformdirs
 
-    return Path(platformdirs.user_config_path("popshell")) / "config.toml"
+    return os.path.join(platformdirs.user_config_dir("popshell"), "config.toml")
 
 
-def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
+def read_config(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Config:
     """What holds without options: `environ` over the file (None: no file) over the defaults. Raises ConfigError."""
     values = {setting.name: Value(setting.default, "default") for setting in SETTINGS}
     connections: dict[str, Connection] = {}
@@ -188,7 +188,7 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
             elif name.startswith("keys."):
                 keys[name.removeprefix("keys.")] = value
             else:
-                values[name] = Value(value, f"{path.name}:{line}")
+                values[name] = Value(value, f"{os.path.basename(path)}:{line}")
     for setting in SETTINGS:
         if setting.variable and (given := environ.get(setting.variable)):
             values[setting.name] = Value(given, setting.variable)
@@ -198,12 +198,12 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
 class _File:
     """config.toml as read, with the lines of its keys."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         import tomllib  # 4 ms, for those who have a file
 
         self.path = path
         try:
-            with path.open("rb") as file:
+            with open(path, "rb") as file:
                 self.text = file.read(1024 * 1024).decode("utf-8")
             self.data = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:

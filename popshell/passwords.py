@@ -12,7 +12,6 @@ import re
 import stat
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from popshell.tuples import NamedTuple
 
@@ -21,8 +20,8 @@ SERVICE = "popshell"
 #: Octets of a password that is read from a descriptor.
 _LONGEST = 8192
 #: A word of a netrc after comments and macros, which end at an empty line; and a value, perhaps in quotation marks.
-_NETRC_WORD = re.compile(r"(?:\s+|#.*|macdef\b.*(?:\n.+)*)*(\S*)")
-_NETRC_VALUE = re.compile(
+_NETRC_WORD = r"(?:\s+|#.*|macdef\b.*(?:\n.+)*)*(\S*)"
+_NETRC_VALUE = (
     r"(?!\s*\n\s*(?:machine|default|login|password|account|macdef)\b)"
     r'\s*(?:"((?:\\.|[^"\\])*)"(?!\S)|([^"\s]\S*))'
 )
@@ -94,9 +93,9 @@ def _in_keyring(entry: str) -> str | None:
 
 
 def _in_netrc(name: str, host: str) -> Found | None:
-    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    path = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             mode, text = os.fstat(file.fileno()).st_mode, file.read(1024 * 1024)
     except FileNotFoundError:
         return None
@@ -105,21 +104,21 @@ def _in_netrc(name: str, host: str) -> Found | None:
     for machine, login, password in _netrc_rows(text, path):
         if machine in (host, "") and password and name in ("", login):
             if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-                raise PasswordError("netrc-open", path=str(path))
+                raise PasswordError("netrc-open", path=path)
             return Found(login, password, "netrc")
     return None
 
 
-def _netrc_rows(text: str, path: Path) -> Iterator[tuple[str, str, str]]:
+def _netrc_rows(text: str, path: str) -> Iterator[tuple[str, str, str]]:
     """The entries of a netrc: machine ("" for `default`), login, password. Words of other programs are passed over.
 
     Raises PasswordError `netrc-line`, where it comes to a line that cannot be read.
     """
     entry, at = dict[str, str](), 0
-    while (found := _NETRC_WORD.match(text, at)) is not None and (word := found[1]):
+    while (found := re.compile(_NETRC_WORD).match(text, at)) is not None and (word := found[1]):
         at, value = found.end(), ""
         if word in ("machine", "login", "password", "account"):
-            got = _NETRC_VALUE.match(text, at)
+            got = re.compile(_NETRC_VALUE).match(text, at)
             if got is None:
                 raise PasswordError("netrc-line", path=str(path), line=text.count("\n", 0, at) + 1, word=word)
             value, at = re.sub(r"\\(.)", r"\1", got[1] or "") or got[2] or "", got.end()

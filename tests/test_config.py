@@ -194,7 +194,7 @@ def test_a_named_connection_is_connected_to_as_it_says(
 def test_the_place_is_the_one_of_platformdirs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for home in (str(tmp_path), ""):
         monkeypatch.setenv("XDG_CONFIG_HOME", home)
-        assert config_path({"XDG_CONFIG_HOME": home}) == platformdirs.user_config_path("popshell") / "config.toml"
+        assert Path(config_path({"XDG_CONFIG_HOME": home})) == platformdirs.user_config_path("popshell") / "config.toml"
 
 
 def test_settings_of_the_program_and_of_its_tables_are_the_same() -> None:

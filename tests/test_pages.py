@@ -32,7 +32,7 @@ PAGES = tuple(pages())
 def test_bundled_pages_and_words_have_no_fault() -> None:
     """Lessons of the course are proved with the course."""
     lesson = re.compile(r"[\w-]+/(?:\d\d-|lesson-template)[^/]*\.md|course\.toml")
-    assert [finding for finding in examine(bundled()).findings if not lesson.fullmatch(finding.path)] == []
+    assert [finding for finding in examine(Path(str(bundled()))).findings if not lesson.fullmatch(finding.path)] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

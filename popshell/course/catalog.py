@@ -1,7 +1,7 @@
 """Catalog: finds `lessons/`, reads words and pages in a language, falls back to English.
 
-`lessons/` lies beside the package in a checkout and inside it in a wheel; only the Traversable interface is used, so a
-zip works, too. Everything is read when it is first asked for and kept.
+`lessons/` lies beside the package in a checkout and inside it in a wheel. A root is the path of a directory, or within
+a zip a Traversable. Everything is read when it is first asked for and kept.
 
 A file is read only if it lies inside its folder, is a plain file, and has 1 MiB at most: any course is held to
 that everywhere (sec-D2, D6). Trap: a pipe must not be waited for and a device has no size, so a file is opened
@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from popshell.course.document import Document, LessonError, read_tables, safe
@@ -23,21 +22,23 @@ from popshell.words import fill
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+    Root = str | os.PathLike[str] | Traversable
+
 _T = TypeVar("_T")
 
 
-def bundled() -> Traversable:
+def bundled() -> str | Traversable:
     """The lessons that come with PopShell. Raises FileNotFoundError."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "lessons", package.parent / "lessons"):
-        if folder.is_dir():
+    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    for folder in (os.path.join(package, "lessons"), os.path.join(os.path.dirname(package), "lessons")):
+        if os.path.isdir(folder):
             return folder
     from importlib.resources import files  # 25 ms that only a zipped package has to pay
 
     zipped = files("popshell").joinpath("lessons")
     if zipped.is_dir():
         return zipped
-    raise FileNotFoundError(str(package / "lessons"))
+    raise FileNotFoundError(os.path.join(package, "lessons"))
 
 
 def choose_language(wanted: str | None, environ: Mapping[str, str]) -> str:
@@ -101,7 +102,7 @@ class Words:
         return (f"{section}.{name}" for section, table in self._tables.items() for name in table)
 
 
-def _texts(roots: Iterable[Traversable], path: str) -> Iterator[str]:
+def _texts(roots: Iterable[Root], path: str) -> Iterator[str]:
     """The texts of a file below each of `roots` that has it. Raises Refused."""
     for root in roots:
         data = read_file(root, path)
@@ -113,7 +114,7 @@ def _texts(roots: Iterable[Traversable], path: str) -> Iterator[str]:
 class Catalog:
     """The lessons of one or more directories, the first that has a file wins."""
 
-    def __init__(self, roots: tuple[Traversable, ...]) -> None:
+    def __init__(self, roots: tuple[Root, ...]) -> None:
         self.roots = roots
         self._cache: dict[tuple[str, str], Any] = {}
 
@@ -245,17 +246,16 @@ class Refused(LessonError):
         super().__init__(path, 0, _REASONS[code], code, facts)
 
 
-def read_file(root: Traversable, path: str) -> bytes | None:
+def read_file(root: Root, path: str) -> bytes | None:
     """The octets of the file `path` below `root`; None if there is none. Raises Refused."""
-    if not isinstance(root, Path):  # in a zip there are neither links nor devices
+    if not isinstance(root, str | os.PathLike):  # in a zip there are neither links nor devices
         packed = _within(root, path)
         return packed.read_bytes() if packed.is_file() else None
-    if not os.path.lexists(root / path) or (os.path.isdir(root / path) and not os.path.islink(root / path)):
+    name = os.path.join(root, path)
+    if not os.path.lexists(name) or (os.path.isdir(name) and not os.path.islink(name)):
         return None
     check_file(root, path)
-    with open(
-        os.open(root / path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb"
-    ) as file:
+    with open(os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise Refused(path, "not-a-file")
         data = file.read(LARGEST + 1)
@@ -264,22 +264,22 @@ def read_file(root: Traversable, path: str) -> bytes | None:
     return data
 
 
-def names_in(root: Traversable, path: str) -> list[str] | None:
+def names_in(root: Root, path: str) -> list[str] | None:
     """The names in the folder `path` below `root`, in order; None if there is no such folder. Raises Refused."""
-    if not isinstance(root, Path):
+    if not isinstance(root, str | os.PathLike):
         packed = _within(root, path)
         return sorted(node.name for node in packed.iterdir()) if packed.is_dir() else None
-    if not os.path.lexists(root / path):
+    if not os.path.lexists(os.path.join(root, path)):
         return None
     check_file(root, path, folder=True)
-    return sorted(os.listdir(root / path))
+    return sorted(os.listdir(os.path.join(root, path)))
 
 
-def check_file(root: Traversable, path: str, *, folder: bool = False) -> None:
+def check_file(root: Root, path: str, *, folder: bool = False) -> None:
     """Raises Refused for what is there and must not be read: a file, or with `folder` a folder."""
-    if not isinstance(root, Path) or not os.path.lexists(root / path):
+    if not isinstance(root, str | os.PathLike) or not os.path.lexists(os.path.join(root, path)):
         return
-    real, base = os.path.realpath(root / path), os.path.realpath(root)
+    real, base = os.path.realpath(os.path.join(root, path)), os.path.realpath(root)
     if real != base and not real.startswith(os.path.join(base, "")):
         raise Refused(path, "leaves-folder", target=real)
     try:

@@ -300,14 +300,15 @@ _NAME = re.compile(r"[0-9]{2}-[a-z0-9][a-z0-9-]*\Z")
 TEMPLATE = "lesson-template"
 
 
-def new_lesson(folder: Path, name: str, words: Words) -> int:
-    """`popshell lesson new`: a copy of the template in every language below `folder`, named in course.toml.
+def new_lesson(where: str | Path, name: str, words: Words) -> int:
+    """`popshell lesson new`: a copy of the template in every language below `where`, named in course.toml.
 
     It passes lint, and is to be changed into one's own. Returns the exit code.
     """
     if not _NAME.match(name):
         sys.stderr.write(words("scaffold.bad-name") + "\n")
         return 2
+    folder = Path(where)
     files = {tag: folder / tag / f"{name}.md" for tag in LANGUAGES}
     taken = next((path for path in files.values() if os.path.lexists(path)), None)
     if taken is not None:

@@ -175,7 +175,7 @@ def reason(exchange: Exchange) -> str:
 # -- facts -------------------------------------------------------------------------------------------------------------
 
 #: RFC 6856 §3.2: the reply to LANG begins with a language tag (RFC 5646 §2.1).
-LANGUAGE_TAG = re.compile(r"([A-Za-z]{2,3}|[ix](?=-))(-[A-Za-z0-9]{1,8})*", re.IGNORECASE)
+LANGUAGE_TAG = r"(?i)([A-Za-z]{2,3}|[ix](?=-))(-[A-Za-z0-9]{1,8})*"
 #: What every exchange knows.
 ALWAYS = frozenset({"command", "state", "after"})
 #: Facts with the name of a parameter.
@@ -215,7 +215,7 @@ def language_tag(exchange: Exchange) -> str:
     """The tag that the reply to `LANG tag` begins with; "" if it begins with none, or with that of another language."""
     asked = exchange.command.arguments[:1] if exchange.command else ()
     tag = exchange.response.text.split(" ", 1)[0] if exchange.response else ""
-    found = LANGUAGE_TAG.fullmatch(tag)
+    found = re.fullmatch(LANGUAGE_TAG, tag)
     if not asked or found is None:
         return ""
     return tag if asked[0] == "*" or asked[0].lower().startswith(found[1].lower()) else ""

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 from msgspec.structs import replace
 
-from popshell.course.catalog import Catalog, check_file
+from popshell.course.catalog import Catalog, check_file, names_in
 from popshell.course.document import LessonError
 from popshell.course.lesson import BUNDLED, Exercise, Lesson, read_lesson
 
@@ -71,7 +71,7 @@ def read_course(catalog: Catalog) -> Course:
 
 def _is_whole(catalog: Catalog) -> bool:
     """Whether the course comes from PopShell's own lessons, or a copy of all of them: there are words, too."""
-    return catalog.roots[0].joinpath("en").joinpath("messages.toml").is_file()
+    return "messages.toml" in (names_in(catalog.roots[0], "en") or ())
 
 
 class Standing(Struct, frozen=True, omit_defaults=True):

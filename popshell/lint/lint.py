@@ -45,7 +45,7 @@ class Report:
 
 
 def run_lint(
-    root: Path | None,
+    root: str | Path | None,
     words: Words,
     *,
     fix: bool = False,
@@ -57,7 +57,8 @@ def run_lint(
     With `fix` dialogues are rewritten first; with `mark` translations of lessons are marked as up to date.
     """
     write = write or sys.stdout.write
-    folder: Traversable = root if root is not None else bundled()
+    found = root or bundled()
+    folder = Path(found) if isinstance(found, str) else found
     if not folder.is_dir():
         write(show(words("cli.no-lessons", path=str(folder))) + "\n")
         return USAGE

@@ -20,10 +20,13 @@ import re
 import socket
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from popshell.protocol.secrets import without_password
 from popshell.tuples import NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TLS_PORT = 995
 PORT = 110
@@ -38,7 +41,7 @@ class TlsMode(enum.Enum):
 
 
 #: RFC 2384 §8: what may stand in a user name or mechanism; the rest is quoted (`achar`, `%` with two digits).
-_QUOTED = re.compile(r"(?:[A-Za-z0-9$\-_.+!*'(),&=~]|%[0-9A-Fa-f]{2})+\Z")
+_QUOTED = r"(?:[A-Za-z0-9$\-_.+!*'(),&=~]|%[0-9A-Fa-f]{2})+\Z"
 
 
 class AddressError(ValueError):
@@ -113,6 +116,13 @@ class Way(NamedTuple):
         return socket.AF_INET if self.ipv4 else socket.AF_INET6
 
 
+def expanded(path: str | Path) -> Path:
+    """A file as options and config.toml name it: `~` is the user's home."""
+    from pathlib import Path  # it loads three modules more, and most starts have no such file
+
+    return Path(path).expanduser()
+
+
 class Destination(NamedTuple):
     """Where to connect, and how: `address` None is the practice server of this process."""
 
@@ -156,9 +166,9 @@ def _read_user(who: str, text: str) -> tuple[str, str]:
     if ":" in user:
         raise AddressError(text, "address-password")
     key, equals, auth = option.partition("=")
-    if semicolon and (key.upper() != "AUTH" or not equals or not _QUOTED.match(auth)):
+    if semicolon and (key.upper() != "AUTH" or not equals or not re.match(_QUOTED, auth)):
         raise AddressError(text)
-    if not _QUOTED.match(user) and not (auth and not user):
+    if not re.match(_QUOTED, user) and not (auth and not user):
         raise AddressError(text)
     return _unquote(user, text), _unquote(auth, text)
 

@@ -23,7 +23,7 @@ from popshell.tuples import NamedTuple
 
 #: RFC 1939 gives numbers no bound; a line does, and `int()` takes no more than some thousand digits.
 NUMBER = re.compile(r"[0-9]{1,255}\Z")
-_DIGEST = re.compile(r"[0-9a-f]{32}\Z")
+_DIGEST = r"[0-9a-f]{32}\Z"
 _FIRST_WORD = re.compile(r"[ \t]*([^ \t]*)")
 _WORD = re.compile(r"[ \t]+([^ \t]*)")
 #: RFC 1939 §3: "Each argument may be up to 40 characters long."
@@ -314,7 +314,7 @@ def _objections(token: Token, context: Context) -> list[tuple[str, bool]]:
                 found.append(("marked", False))
             elif maildrop.last is not None and number > maildrop.last:
                 found.append(("no-such-message", False))
-    elif kind is Kind.DIGEST and not _DIGEST.match(text):
+    elif kind is Kind.DIGEST and not re.match(_DIGEST, text):
         found.append(("bad-digest", False))
     elif kind is Kind.INITIAL and text != "=" and from_base64(text) is None:
         found.append(("bad-base64", False))

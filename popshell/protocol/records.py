@@ -51,9 +51,9 @@ class Status(enum.Enum):
 
 
 # RFC 2449 §3: resp-level = 1*rchar, rchar = %x21-2E / %x30-5C / %x5E-7F; levels are separated by "/".
-_CODE = re.compile(r"\[([\x21-\x2e\x30-\x5c\x5e-\x7f]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7f]+)*)\] ?")
+_CODE = r"\[([\x21-\x2e\x30-\x5c\x5e-\x7f]+(?:/[\x21-\x2e\x30-\x5c\x5e-\x7f]+)*)\] ?"
 #: What a server most likely meant for an indicator: `+ERR`, `-OK`, `OK`, `+OK:`, `+ OK`, `-ERRlogin`.
-_RESEMBLES = re.compile(rb"[^A-Za-z0-9]+(OK|ERR)|(OK|ERR)(?:OR)?\b", re.IGNORECASE)
+_RESEMBLES = rb"(?i)[^A-Za-z0-9]+(OK|ERR)|(OK|ERR)(?:OR)?\b"
 #: RFC 1939 §7: the timestamp is a msg-id; no longer than a line may be (sec-T6).
 _LONGEST_STAMP = 255
 #: Versions of the JSON form, the newest last. A field that is added makes no new one; one that is renamed, removed or
@@ -136,7 +136,7 @@ def read_status(line: bytes) -> Response | None:
     text = rest.decode("utf-8", "surrogateescape")
     if status is Status.CONTINUE:
         return Response(status, text)
-    match = _CODE.match(text)
+    match = re.match(_CODE, text)
     return Response(status, text[match.end() :], match[1].upper()) if match else Response(status, text)
 
 
@@ -150,7 +150,7 @@ def no_status(line: bytes, *, greeting: bool = False) -> Problem:
         return Problem("lower-case")
     if speaks := what_speaks(line).replace("pop3", ""):
         return Problem("not-pop3", speaks)
-    like = _RESEMBLES.match(line.replace(b"\0", b""))  # in UTF-16 each letter has a NUL
+    like = re.match(_RESEMBLES, line.replace(b"\0", b""))  # in UTF-16 each letter has a NUL
     if like or not word.strip(b"\0"):
         code = "not-pop3" if greeting else "no-status"
         return Problem(code, (like[1] or like[2]).decode().lower() if like else "")

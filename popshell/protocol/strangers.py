@@ -22,12 +22,12 @@ SPEAKS = (
 
 
 #: Greetings of what passes a connection on: `AVG POP3 Proxy Server`, `[ISafe POP3 Proxy]`, `is proxying this ...`.
-_PASSES_ON = re.compile(r"\bprox(?:y|ying)\b|Spampal|POPFile", re.I)
+_PASSES_ON = r"(?i)\bprox(?:y|ying)\b|Spampal|POPFile"
 
 
 def passes_on(greeting: str) -> bool:
     """Whether a greeting is most likely that of a virus scanner or a proxy between client and server."""
-    return _PASSES_ON.search(greeting) is not None
+    return re.search(_PASSES_ON, greeting) is not None
 
 
 def what_speaks(first: bytes) -> str:

@@ -13,7 +13,7 @@ from popshell.protocol.records import Problem
 from popshell.protocol.wire import ReplyLimits
 from popshell.tuples import NamedTuple
 
-_ROW = re.compile(rb"[0-9]{1,10}[ \t]+[^ \t\r\n]")
+_ROW = rb"[0-9]{1,10}[ \t]+[^ \t\r\n]"
 
 
 class Found(NamedTuple):
@@ -41,10 +41,10 @@ class Unasked:
         """Take in one line with its CRLF; what becomes a record by it. A fault other than `unasked...` ends it all."""
         if self._rows is not None:
             ends = raw == b".\r\n"
-            if ends or _ROW.match(raw):
+            if ends or re.match(_ROW, raw):
                 return self._row(raw, ends)
         out = self._listed()
-        limits, listing = self._limits, _ROW.match(raw) is not None
+        limits, listing = self._limits, re.match(_ROW, raw) is not None
         if not self._lines or now - self._last > limits.unasked_pause:
             self._began = now
         self._last = now

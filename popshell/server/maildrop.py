@@ -18,7 +18,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 
 from popshell.protocol.sasl import prepared
 from popshell.protocol.ways import token_facts
@@ -120,12 +119,14 @@ class TooLarge(ValueError):
         self.name = name
 
 
-def read_directory(folder: Path) -> tuple[Message, ...]:
+def read_directory(where: str | os.PathLike[str]) -> tuple[Message, ...]:
     """The `.eml` files of a directory, in any case, read once; hidden ones and links out of it are passed over.
 
     Raises OSError, and TooLarge.
     """
-    files: list[tuple[str, bytes]] = []
+    from pathlib import Path
+
+    folder, files = Path(where), list[tuple[str, bytes]]()
     total, inside = 0, folder.resolve()
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() != ".eml" or path.name.startswith(".") or not path.is_file():

@@ -13,7 +13,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TextIO, cast
 
@@ -82,7 +81,7 @@ class Editor:
         shell: Shell,
         catalog: Catalog,
         device: terminal.Terminal,
-        history: Callable[[], Path],
+        history: Callable[[], str],
         name: str = "",
         vi: bool = False,
         keys: Mapping[str, str] = MappingProxyType({}),
@@ -306,7 +305,7 @@ class Editor:
             tuple(usage for usage, _ in shell.connect_options),
         )
 
-    def _unkept(self, path: Path, reason: str) -> None:
+    def _unkept(self, path: str, reason: str) -> None:
         """The history cannot be kept: said above the line that may be typed just now."""
         shell = self.shell
 

@@ -8,7 +8,6 @@ import errno
 import os
 import stat
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
-from pathlib import Path
 
 from prompt_toolkit.auto_suggest import AutoSuggest, Suggestion
 from prompt_toolkit.buffer import Buffer
@@ -27,9 +26,9 @@ class ShellHistory(FileHistory):
 
     def __init__(
         self,
-        where: Callable[[], Path],
+        where: Callable[[], str],
         is_secret: Callable[[str], bool],
-        unkept: Callable[[Path, str], None] = lambda path, reason: None,
+        unkept: Callable[[str, str], None] = lambda path, reason: None,
     ) -> None:
         """`where` is asked when the history is first read or written: finding the place costs a few milliseconds.
 
@@ -74,7 +73,7 @@ class ShellHistory(FileHistory):
     def store_string(self, string: str) -> None:
         if self.filename:
             with contextlib.suppress(OSError):
-                _made(Path(self.filename))  # it may have been removed meanwhile
+                _made(self.filename)  # it may have been removed meanwhile
                 super().store_string(string)
 
     def load_history_strings(self) -> Iterable[str]:
@@ -101,12 +100,12 @@ class ShellHistory(FileHistory):
         return reversed(entries)
 
 
-def _made(path: Path) -> str:
+def _made(path: str) -> str:
     """Make the file 0600 before the first write: FileHistory itself would take the umask.
 
     Raises OSError, also for what is no regular file: to open a FIFO would wait for its reader.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -115,7 +114,7 @@ def _made(path: Path) -> str:
     finally:
         os.close(descriptor)
     os.chmod(path, 0o600)
-    return str(path)
+    return path
 
 
 class RecentSuggest(AutoSuggest):

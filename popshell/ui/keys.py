@@ -23,9 +23,9 @@ from prompt_toolkit.keys import Keys
 from popshell.ui.terminal import ANSWERS
 
 #: `CSI key[:others] ; modifiers[:event] [; text] u` and xterm's `CSI 27 ; modifiers ; key ~`.
-_KEY = re.compile(r"\x1b\[(?:(\d+)((?::\d*)*)(?:;(\d*)(?::(\d+))?(?:;[\d:]*)?)?u|27;(\d+);(\d+)~)")
-_BEGUN = re.compile(r"\x1b\[\??[0-9:;]+\Z|\x1b\]11;[^\x07\x1b]*\x1b?\Z")
-_CURSOR = re.compile(r"\x1b\[\d+;\d+R")
+_KEY = r"\x1b\[(?:(\d+)((?::\d*)*)(?:;(\d*)(?::(\d+))?(?:;[\d:]*)?)?u|27;(\d+);(\d+)~)"
+_BEGUN = r"\x1b\[\??[0-9:;]+\Z|\x1b\]11;[^\x07\x1b]*\x1b?\Z"
+_CURSOR = r"\x1b\[\d+;\d+R"
 _SHIFT, _ALT, _CTRL = 1, 2, 4
 #: kitty's private keys that type something: Enter and the digits of the keypad.
 _KEYPAD = {57414: "\r", **{57399 + digit: str(digit) for digit in range(10)}}
@@ -33,7 +33,7 @@ _KEYPAD = {57414: "\r", **{57399 + digit: str(digit) for digit in range(10)}}
 
 def legacy(typed: str) -> str:
     """`typed` with each such sequence as the character that terminals send without the protocol."""
-    return _KEY.sub(_legacy, typed) if "\x1b[" in typed else typed
+    return re.sub(_KEY, _legacy, typed) if "\x1b[" in typed else typed
 
 
 def _legacy(match: re.Match[str]) -> str:
@@ -67,11 +67,11 @@ class Parser(Vt100Parser):
             self._paste(data)
             return
         data, self._held = self._held + data, ""
-        if begun := _BEGUN.search(data):
+        if begun := re.search(_BEGUN, data):
             data, self._held = data[: begun.start()], begun[0]
         before, paste, after = data.partition("\x1b[200~")
         # The terminal may answer late what it was asked at the start.
-        super().feed(legacy(ANSWERS.sub("", before)))
+        super().feed(legacy(re.sub(ANSWERS, "", before)))
         if paste:
             super().feed(paste)
             self._paste(after + self._held)
@@ -79,7 +79,7 @@ class Parser(Vt100Parser):
     def _paste(self, data: str) -> None:
         """Ctrl-C ends a paste whose end has not come: what was pasted is dropped with the line."""
         self._held = ""
-        arrived = _CURSOR.sub(self._cursor, self._paste_buffer + data)
+        arrived = re.sub(_CURSOR, self._cursor, self._paste_buffer + data)
         end = arrived.find("\x1b[201~")
         if end < 0 and ("\x03" in data or "\x03" in legacy(data)):
             self._in_bracketed_paste, self._paste_buffer = False, ""

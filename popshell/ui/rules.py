@@ -37,7 +37,7 @@ Spans = list[Span]
 
 STATUS = re.compile(r"(?P<ok>\+OK)(?= |\Z)|(?P<err>-ERR)(?= |\Z)|(?P<challenge>\+)(?= |\Z)")
 # RFC 2449 §3; only after a status indicator.
-_CODE = re.compile(r"(?:\+OK|-ERR) (\[[^\[\]\s]+\])(?= |\Z)")
+_CODE = r"(?:\+OK|-ERR) (\[[^\[\]\s]+\])(?= |\Z)"
 # In the free text of a status line: the stamp of the greeting, and numbers that are words of their own.
 _TEXT = re.compile(
     r"(?P<stamp><[^<>@\s]{1,200}@[^<>@\s]{1,200}>)|(?P<number>(?<![\w.:/@-])[0-9]{1,10}(?![\w:/@-]|\.[0-9]))",
@@ -87,7 +87,7 @@ def status_spans(line: str) -> Spans:
     spans = [Span(*status.span(), status.lastgroup or "")]
     if spans[0].style == "challenge":
         return spans
-    code = _CODE.match(line)
+    code = re.match(_CODE, line)
     if code:
         spans.append(Span(*code.span(1), "code"))
     for match in _TEXT.finditer(line, spans[-1].end):

@@ -26,14 +26,14 @@ from types import FrameType
 
 #: Rows that are handed over in one go.
 _ROWS = 500
-_CTRL_C = re.compile(rb"\x1b\[(?:99(?::\d*)*;5(?::1)?(?:;[\d:]*)?u|27;5;99~)")
-_ENTER = re.compile(r"\x1b\[13(?:;1(?::1)?)?u")
+_CTRL_C = rb"\x1b\[(?:99(?::\d*)*;5(?::1)?(?:;[\d:]*)?u|27;5;99~)"
+_ENTER = r"\x1b\[13(?:;1(?::1)?)?u"
 #: xterm's OSC 11, the question for the background; then DA1, which terminals answer that do not know it.
 _ASK_BACKGROUND = b"\x1b]11;?\x1b\\\x1b[c"
-_BACKGROUND = re.compile(r"\x1b\]11;rgba?:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})")
+_BACKGROUND = r"\x1b\]11;rgba?:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})"
 #: The answers to both.
-ANSWERS = re.compile(r"\x1b\]11;[^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[\?[\d;]*c")
-_ESCAPES = re.compile(r"\x1b\[200~|\x1b\[201~|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|\x1b.?")
+ANSWERS = r"\x1b\]11;[^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[\?[\d;]*c"
+_ESCAPES = r"\x1b\[200~|\x1b\[201~|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|\x1b.?"
 
 
 class Terminal:
@@ -96,9 +96,9 @@ class Terminal:
         os.write(self._fd, _ASK_BACKGROUND)
         end = monotonic() + patience
         while select.select([self._fd], [], [], max(end - monotonic(), 0))[0] and self.take():
-            if any(answer[0].endswith("c") for answer in ANSWERS.finditer(self._text())):
+            if any(answer[0].endswith("c") for answer in re.finditer(ANSWERS, self._text())):
                 break
-        said = _BACKGROUND.search(self._text())
+        said = re.search(_BACKGROUND, self._text())
         return tuple(int(part, 16) * 255 // (16 ** len(part) - 1) for part in said.groups()) if said else ()
 
     def _text(self) -> str:
@@ -114,7 +114,7 @@ class Terminal:
 
     def interrupts(self) -> bool:
         """Whether a Ctrl-C is among the keys kept that was sent as an escape sequence; it is taken out."""
-        match = _CTRL_C.search(self._taken)
+        match = re.search(_CTRL_C, self._taken)
         if match:
             self._taken = self._taken[: match.start()] + self._taken[match.end() :]
         return match is not None
@@ -123,7 +123,8 @@ class Terminal:
 def edit(typed: str) -> str:
     """Raw keys as the text that they would have given."""
     out: list[str] = []
-    for ch in _ESCAPES.sub("", _ENTER.sub("\r", ANSWERS.sub("", typed))).replace("\r\n", "\n").replace("\r", "\n"):
+    text = re.sub(_ESCAPES, "", re.sub(_ENTER, "\r", re.sub(ANSWERS, "", typed)))
+    for ch in text.replace("\r\n", "\n").replace("\r", "\n"):
         if ch in "\x7f\b":
             if out and out[-1] != "\n":
                 out.pop()

@@ -3,7 +3,8 @@
 PopShell is measured as a user has it: installed by pip, with its `.pyc` files, in a virtual environment of its own;
 litecli, which it is compared with, in another. Each program runs in a pseudo-terminal of 80x24 with a home that holds
 nothing, and is timed from outside, by what it writes. No contender is answered when it asks where the cursor is
-(PROMPT_TOOLKIT_NO_CPR=1), unless a measurement says that it is: without an answer there is no toolbar.
+(PROMPT_TOOLKIT_NO_CPR=1), unless a measurement says that it is: without an answer there is no toolbar. What the
+terminal is, is answered, as every terminal does.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
 #: So long without output, in seconds, and a program has finished drawing.
 QUIET = 0.05
-_WHERE = b"\x1b[6n"
+_WHERE, _WHAT = b"\x1b[6n", b"\x1b[c"
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -178,6 +179,8 @@ class Watched:
             raise SystemExit(f"{self._child.args!r} has gone")
         if self._cursor and _WHERE in data:
             os.write(self._fd, b"\x1b[10;1R")
+        if _WHAT in data:
+            os.write(self._fd, b"\x1b[?62;22c")
         return data
 
 
