@@ -105,8 +105,11 @@ _FLAG = MappingProxyType({"action": "store_true"})
 #: An empty path is not as if there were none.
 _PATH: Mapping[str, Any] = MappingProxyType({"type": lambda text: text or "."})
 _CONNECTS = ("HOST", "watch", "learn", "", "check", "run", "ping")  # without a HOST they hold for `:connect HOST`
+_SHELL = ("HOST", "", "learn")
+_SHOWS = (*_SHELL, "watch", "config")  # `popshell config` shows what would hold
 _LOGS_IN = ("HOST", "", "check", "run")
 _PRACTICE = ("serve", "", "run")
+_RECORDS = (*_SHELL, "serve", "explain", "check", "run", "watch", "ping")
 _LISTENS = ("serve", "watch")
 
 
@@ -161,22 +164,23 @@ OPTIONS = (
     _option("--format", metavar="NAME", heading="output", commands=("explain",)),
     _option("--fix-dialogues", heading="files", commands=("lint",)),
     _option("--mark-translated", heading="files", commands=("lint",)),
-    _option("--plain", heading="output"),
-    _option("--ascii", heading="output"),
-    _option("--json", nargs="?", choices=("1", "2"), const="2", heading="output"),
+    _option("--plain", heading="output", commands=_SHOWS),
+    _option("--ascii", heading="output", commands=_SHOWS),
+    _option("--json", nargs="?", choices=("1", "2"), const="2", heading="output", commands=_RECORDS),
     _option("--log", metavar="FILE", heading="output", commands=("HOST", "watch", "learn", "", "serve")),
     _option("--send", "-c", action="append", metavar="LINE", heading="output", commands=("HOST", "")),
-    _option("--stop-on-err", heading="output"),
-    _option("--yes", heading="output"),
-    _option("--notes", choices=NOTES, heading="output"),
-    _option("--theme", choices=THEMES, heading="output"),
-    _option("--vi"),
+    _option("--stop-on-err", heading="output", commands=(*_SHELL, "run")),
+    _option("--yes", heading="output", commands=_SHELL),
+    _option("--notes", choices=NOTES, heading="output", commands=_SHOWS),
+    _option("--theme", choices=THEMES, heading="output", commands=_SHOWS),
+    _option("--vi", commands=(*_SHELL, "config")),
     _option("--lang", metavar="LANG"),
     _option("--lessons", **_PATH, metavar="DIR"),
     _option("--version", "-V", action="version", version=f"popshell {__version__}"),
     _option("--help", "-h", action="help"),
 )
 
+_BY_NAME = {name: option for option in OPTIONS for name in option.names}
 #: The options that `:connect` takes, too.
 CONNECT_OPTIONS = tuple(option for option in OPTIONS if option.heading == "connection")
 
@@ -257,28 +261,26 @@ def parse_arguments(argv: Sequence[str], words: Words) -> Arguments:
     found = Arguments()
     if not argv:
         return found
-    at = _first_word(argv)
+    at = next((at for at in _own_words(argv) if not argv[at].startswith("-")), None)
+    where = "HOST" if at is not None or "--" in argv[:-1] else ""
     if at is not None and argv[at] in SUBCOMMANDS:
-        found.command = argv[at]
+        where = found.command = argv[at]
         argv = [*argv[:at], *argv[at + 1 :]]
+    for at in _own_words(argv):
+        if (option := _BY_NAME.get(argv[at].partition("=")[0])) and not option.belongs_to(where):
+            raise Usage(_elsewhere(option, words), found.command)
     _, unknown = parser(found.command, words).parse_known_intermixed_args(_with_values(argv), found)
     if unknown:
         raise Usage(_objection(unknown[0], words), found.command)
-    for option in OPTIONS if found.address and not found.command else ():
-        if option.commands and "HOST" not in option.commands and getattr(found, option.attribute, None):
-            raise Usage(_elsewhere(option, words))
     return found
 
 
-def _first_word(argv: Sequence[str]) -> int | None:
-    """Where the first word stands that is neither an option nor the value of one; None if there is none before `--`."""
-    with_value = {name for option in OPTIONS for name in option.names if option.takes_value}
+def _own_words(argv: Sequence[str]) -> Iterator[int]:
+    """Where the words before `--` stand that are no value of an option before them."""
     at = 0
     while at < len(argv) and argv[at] != "--":
-        if not argv[at].startswith("-"):
-            return at
-        at += 2 if argv[at] in with_value else 1
-    return None
+        yield at
+        at += 2 if (option := _BY_NAME.get(argv[at])) and option.takes_value else 1
 
 
 def open_log(name: str, words: Words, command: str = "") -> TextIO:
@@ -291,7 +293,7 @@ def open_log(name: str, words: Words, command: str = "") -> TextIO:
 
 
 def unwritable(path: object, error: OSError, words: Words, command: str = "") -> Usage:
-    return Usage(words("cli.unwritable", path=str(path), reason=error.strerror or ""), command)
+    return Usage(words("cli.unwritable", path=str(path), reason=error), command)
 
 
 def _with_values(argv: Sequence[str]) -> list[str]:
@@ -308,17 +310,15 @@ def _objection(word: str, words: Words) -> str:
     if not word.startswith("-"):
         return words("cli.too-many", word=word)
     name = word.partition("=")[0]
-    known = {name: option for option in OPTIONS for name in option.names}
-    if name in known:
-        return _elsewhere(known[name], words)
-    near = get_close_matches(name, known, 1, 0.6)
+    near = get_close_matches(name, _BY_NAME, 1, 0.6)
     return words("cli.near-option" if near else "cli.unknown-option", option=name, near="".join(near))
 
 
 def _elsewhere(option: Option, words: Words) -> str:
     """An option that would be ignored is refused: somebody may rely on it, as in `--require-tls HOST`."""
-    commands = " / ".join(command or "popshell" for command in option.commands or ())
-    return words("cli.only-with", option=option.names[0], command=commands)
+    places = {"": "popshell", "HOST": "popshell HOST"}
+    commands = words.listed(f"`{places.get(command, f'popshell {command}')}`" for command in option.commands or ())
+    return words("cli.only-with", option=option.names[0], commands=commands)
 
 
 def synopsis(command: str) -> str:

@@ -208,14 +208,16 @@ def _text(report: Report, cases: Sequence[Case], words: Words) -> Iterator[str]:
         for result, case in members:
             if result.verdict != "unseen":
                 level = words("check.plain") if result.row.level == "plain" else result.row.level.upper()
-                yield f"  {words(f'check.{result.verdict}')} §{result.row.section} {level}: {case.title}"
+                verdict = f"{words(f'check.{result.verdict}')} §{result.row.section} {level}"
+                yield f"  {words.named(verdict, case.title)}"
             if result.verdict == "missed":
                 yield f"      {case.message}"
                 yield from (f"        {row}" for row in case.rows)
     yield ""
     yield words("check.summary")
     for group, counts in _counts(report.results).items():
-        yield f"  {words('check.plain') if group == '-' else group}: {words('check.counts', **counts)}"
+        name = words("check.plain") if group == "-" else group
+        yield f"  {words.named(name, words('check.counts', **counts))}"
     yield from _not_seen(pairs, words)
     yield words("check.unobservable", count=len(report.unobservable))
     musts = _counts(report.results)["MUST"]["missed"]
@@ -232,8 +234,8 @@ def _not_seen(pairs: Sequence[tuple[Result, Case]], words: Words) -> Iterator[st
     if unseen:
         yield words("check.not-seen")
     for why, ids in unseen.items():
-        yield f"  {why} ({len(ids)})"
-        yield f"    {', '.join(ids)}"
+        yield f"  {words('list.counted', name=why, count=len(ids))}"
+        yield f"    {words.listed(ids)}"
 
 
 def _json(report: Report, own: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

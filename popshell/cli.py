@@ -79,7 +79,7 @@ def run(argv: list[str]) -> int:
         catalog = Catalog((bundled(),))
         words = catalog.words(language)
         if "lint" not in argv:  # lint says it with its file and line
-            _complain(words("cli.bad-lessons", reason=str(error)))
+            _complain(words("cli.bad-lessons", reason=error))
             return USAGE
     arguments = Arguments()
     try:
@@ -91,7 +91,7 @@ def run(argv: list[str]) -> int:
         _complain(f"popshell: {error}\n{usage(error.command or arguments.command, words)}")
         return USAGE
     except LessonError as error:
-        _complain(words("cli.bad-lessons", reason=str(error)))
+        _complain(words("cli.bad-lessons", reason=error))
         return USAGE
     except KeyboardInterrupt:
         return 130
@@ -100,7 +100,9 @@ def run(argv: list[str]) -> int:
             # The reader of the output is gone, and with it the place for a message.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141  # as a shell says that SIGPIPE ended a program: 128 and its number
-        _complain(words("shell.fault", what=f"{type(error).__name__} {error.strerror or ''}"))
+        from popshell.course.reasons import in_words
+
+        _complain(words("shell.fault", what=f"{type(error).__name__}: {in_words(error, words)}"))
         return FAILED
     except Exception as error:
         _complain(words("shell.fault", what=fault_of(error)))
@@ -206,7 +208,7 @@ def _explain(arguments: Arguments, catalog: Catalog, language: str) -> int:
         with open(0 if arguments.log == "-" else arguments.log, "rb", closefd=arguments.log != "-") as source:
             data = source.read(LONGEST_LOG + 1)
     except OSError as error:
-        raise Usage(words("cli.bad-log", path=arguments.log, reason=error.strerror or ""), "explain") from None
+        raise Usage(words("cli.bad-log", path=arguments.log, reason=error), "explain") from None
     text, code = explain_log(data, catalog, language, arguments.format, as_json=bool(arguments.json))
     sys.stdout.write(text)
     return code
@@ -258,8 +260,7 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
     except TooLarge as error:
         raise Usage(words("cli.maildrop-too-large", path=path, name=error.name)) from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Usage(words("cli.bad-maildrop", path=path, reason=reason)) from None
+        raise Usage(words("cli.bad-maildrop", path=path, reason=error)) from None
     return MailServer(
         accounts or {DEFAULT_ACCOUNT[0]: fresh() or DEFAULT_ACCOUNT[1]},
         catalog.languages,

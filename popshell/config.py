@@ -209,11 +209,11 @@ class _File:
         except tomllib.TOMLDecodeError as error:
             found = re.search(r"line (\d+)", str(error))
             at = int(found[1]) if found else self.text.count("\n") + 1
-            raise ConfigError(path, at, "syntax", reason=str(error).partition(" (at")[0]) from None
+            raise ConfigError(path, at, "syntax", reason=error) from None
         except UnicodeDecodeError as error:
             raise ConfigError(path, error.object[: error.start].count(b"\n") + 1, "not-utf-8") from None
         except (OSError, RecursionError) as error:
-            raise ConfigError(path, 0, "unreadable", reason=getattr(error, "strerror", "") or str(error)) from None
+            raise ConfigError(path, 0, "unreadable", reason=error) from None
 
     def wrong(self, table: str, key: str, code: str, **facts: object) -> ConfigError:
         return ConfigError(self.path, self.line(table, key), code, key=f"{table}.{key}".strip("."), **facts)
@@ -248,7 +248,7 @@ def _settings(file: _File) -> Iterator[tuple[str, Any, int]]:
         elif key in _NAMES:
             yield key, _checked(file, "", key, value, _NAMES[key].kind), file.line("", key)
         else:
-            raise file.wrong("", key, "unknown", known=", ".join((*_NAMES, "connections", "keys")))
+            raise file.wrong("", key, "unknown", known=(*_NAMES, "connections", "keys"))
 
 
 def _table(file: _File, table: str, key: str, value: object) -> Mapping[str, Any]:
@@ -260,7 +260,7 @@ def _table(file: _File, table: str, key: str, value: object) -> Mapping[str, Any
 def _checked(file: _File, table: str, key: str, value: Any, kind: Kind) -> Any:
     if isinstance(kind, tuple):
         if value not in kind:
-            raise file.wrong(table, key, "choice", choices=", ".join(kind))
+            raise file.wrong(table, key, "choice", choices=tuple(kind))
     elif kind is float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
             raise file.wrong(table, key, "seconds")
@@ -288,7 +288,7 @@ def _connection(file: _File, name: str, value: object) -> Connection:
         if key in ("password", "secret", "pass"):
             raise file.wrong(table, key, "password")
         if key not in CONNECTION:
-            raise file.wrong(table, key, "unknown", known=", ".join(CONNECTION))
+            raise file.wrong(table, key, "unknown", known=tuple(CONNECTION))
         found[_field(key)] = _checked(file, table, key, given, CONNECTION[key])
     if not found.get("host"):
         raise file.wrong("connections", name, "connection-host")

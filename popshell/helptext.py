@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from popshell.ui.layout import wrap_text
 
@@ -20,7 +20,6 @@ ARGPARSE: Mapping[str, str] = MappingProxyType(
         "argument %(argument_name)s: %(message)s": "argument",
         "expected one argument": "value-missing",
         "ignored explicit argument %r": "value-not-wanted",
-        "invalid choice: %(value)r (choose from %(choices)s)": "choice",
         "invalid %(type)s value: %(value)r": "value-kind",
         "the following arguments are required: %s": "required",
     }
@@ -53,6 +52,11 @@ def make_parser(
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             fail(message)
+
+        def _check_value(self, action: argparse.Action, value: Any) -> None:
+            if action.choices is not None and value not in action.choices:
+                choices = tuple(f"`{choice}`" for choice in action.choices)
+                raise argparse.ArgumentError(action, words("cli.choice", value=value, choices=choices))
 
         def format_help(self) -> str:
             text = super().format_help()

@@ -100,7 +100,7 @@ def _in_netrc(name: str, host: str) -> Found | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise PasswordError("netrc-unreadable", path=str(path), reason=error.strerror or "") from error
+        raise PasswordError("netrc-unreadable", path=str(path), reason=error) from error
     for machine, login, password in _netrc_rows(text, path):
         if machine in (host, "") and password and name in ("", login):
             if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
@@ -139,7 +139,7 @@ def _line_of(descriptor: int) -> str:
         while len(data) < _LONGEST and (octet := os.read(descriptor, 1)) not in (b"", b"\n"):
             data += octet
     except OSError as error:
-        raise PasswordError("fd-unreadable", number=descriptor, reason=error.strerror or "") from error
+        raise PasswordError("fd-unreadable", number=descriptor, reason=error) from error
     return _checked(bytes(data), PasswordError("fd-empty", number=descriptor))
 
 

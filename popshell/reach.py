@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from popshell.arguments import Arguments, Usage, destination_of
 from popshell.conformance.session import Account
 from popshell.course.player import STAMP
-from popshell.net.address import AddressError, TlsMode
+from popshell.net.address import AddressError, Excused, TlsMode
 from popshell.net.channel import Bounds, Channel, Channels, free_port
 from popshell.net.client import Target
 from popshell.net.connector import Clock
@@ -51,6 +51,7 @@ class Reach:
     def __init__(self, arguments: Arguments, config: Config, words: Words) -> None:
         self._arguments, self._config, self._words = arguments, config, words
         self._host = ""
+        self._excused = Excused(arguments.insecure)
 
     def usage(self, key: str, **facts: object) -> Usage:
         return Usage(self._words(key, **facts), self._arguments.command)
@@ -75,7 +76,7 @@ class Reach:
         self._arguments.user = self._arguments.user or address.user
         self._arguments.password_command = self._arguments.password_command or destination.password_command
         self._host = address.host
-        return Target(address.host, address.port, address.tls, destination.way, insecure=destination.insecure)
+        return Target(address.host, address.port, address.tls, destination.way, insecure=self._excused(address))
 
     def channels(self, target: Target, reply: float = Bounds().reply) -> Channels:
         """Channels to a target; a reply is waited for so long unless `--timeout` says otherwise."""
@@ -159,8 +160,7 @@ def started(command: str, reach: Reach) -> Iterator[tuple[Channels, Channel]]:
             program, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), start_new_session=True
         )
     except (OSError, ValueError, IndexError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise reach.usage("reach.bad-exec", command=command, reason=reason) from None
+        raise reach.usage("reach.bad-exec", command=command, reason=error) from None
     kept = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
     try:
         with closing(reach.channels(reach.target(f"127.0.0.1:{port}"), _OWN_REPLY)) as channels:
@@ -188,4 +188,4 @@ def write_file(path: str, text: str, reach: Reach) -> None:
         with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
     except OSError as error:
-        raise reach.usage("reach.bad-file", path=show(path), reason=error.strerror or "") from None
+        raise reach.usage("reach.bad-file", path=show(path), reason=error) from None

@@ -39,7 +39,7 @@ def run_scripts(arguments: Arguments, config: Config, words: Words, new_server: 
         reach.target(where)
         for name in ("maildrop", "account", "require_tls", "mechanisms", "without"):
             if getattr(arguments, name):  # it would be ignored, and somebody may rely on it
-                raise reach.usage("cli.only-with", option=f"--{name.replace('_', '-')}", command="popshell run FILE")
+                raise reach.usage("cli.only-with", option=f"--{name.replace('_', '-')}", commands="`popshell run FILE`")
     here = not where and not any(script.connects for _, script in scripts)
     needed = any(script.needs_account for _, script in scripts)
     account = None
@@ -80,7 +80,7 @@ def _read(path: str, reach: Reach, words: Words) -> Script:
         with open(path, "rb") as file:
             return read_script(file.read(LONGEST + 1))
     except OSError as error:
-        raise reach.usage("run.no-file", path=path, reason=error.strerror or "") from None
+        raise reach.usage("run.no-file", path=path, reason=error) from None
     except ScriptError as error:
         reason = words(f"run.{error.code}", **error.facts)
         raise reach.usage("run.bad-script", path=path, line=error.at, reason=reason) from None

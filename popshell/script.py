@@ -144,7 +144,7 @@ def _directive(at: int, row: str) -> Directive:
     name, _, argument = row[1:].strip().partition(" ")
     argument = argument.strip()
     if name not in _DIRECTIVES:
-        raise ScriptError(at, "unknown-directive", name=name[:80], names=", ".join(f"@{one}" for one in _DIRECTIVES))
+        raise ScriptError(at, "unknown-directive", name=name[:80], names=tuple(f"@{one}" for one in _DIRECTIVES))
     if re.fullmatch(_DIRECTIVES[name], argument) is None or (name == "wait" and float(argument) > LONGEST_WAIT):
         raise ScriptError(at, "bad-argument", name=name, argument=argument[:80])
     return Directive(at, name, argument)

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import each
 from terminal.driver import Peer, environment
 
 from popshell import __version__, arguments, cli, helptext
+from popshell.arguments import OPTIONS, SUBCOMMANDS
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.visible import width
 
@@ -197,17 +199,20 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         (["--account", "a b:c"], "NAME:PASSWORD"),
         (["--maildrop", "/no/such"], "/no/such"),
         (["--ca"], "--ca"),
-        (["lint", "--port", "1"], "--port goes with serve"),
+        (["lint", "--port", "1"], "--port does nothing here, so it is refused. It goes with `popshell serve`"),
         (["serve", "--port", "70000"], "65535"),
         (["serve", "--port", "-1"], "65535"),
         (["serve", "--account", "a:b", "--account", "a:c"], "once only"),
         (["--ca", "/no/such"], "/no/such"),
         (["--ca", "/etc/passwd", "h"], "no certificate in the file"),
-        (["serve", "--tls", "none"], "--tls goes with HOST"),
-        (["lint", "--insecure"], "--insecure goes with HOST"),
-        (["--require-tls", "h:1"], "--require-tls goes with serve"),
-        (["--maildrop", "/tmp", "h:1"], "--maildrop goes with serve"),
-        (["--account", "a:b", "h:1"], "--account goes with serve"),
+        (["serve", "--tls", "none"], "--tls does nothing here, so it is refused. It goes with `popshell HOST`"),
+        (["lint", "--insecure"], "--insecure does nothing here, so it is refused. It goes with `popshell HOST`"),
+        (["--require-tls", "h:1"], "--require-tls does nothing here, so it is refused. It goes with `popshell serve`"),
+        (
+            ["--maildrop", "/tmp", "h:1"],
+            "--maildrop does nothing here, so it is refused. It goes with `popshell serve`",
+        ),
+        (["--account", "a:b", "h:1"], "--account does nothing here, so it is refused. It goes with `popshell serve`"),
         (["pop://mei:secret@h"], "never a password"),
         (["pop://a%0D%0AQUIT@h"], "not an address"),
     ],
@@ -577,3 +582,25 @@ def test_what_follows_a_refused_login_is_masked(tmp_path: Path) -> None:
         done = popshell(f"127.0.0.1:{server.port}", "--json", stdin=login + b"C4n4ry\nQUIT\n", home=tmp_path)
         assert b"C4n4ry" not in done.stdout + done.stderr
     server.close()
+
+
+def test_a_subcommand_lists_its_own_options_and_refuses_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the table: an option is in the help of a command, or giving it says where it belongs."""
+    words = {"": [], "lesson": ["new", "01-x"], "run": ["x.pop"], "explain": ["x"], "ping": ["h"]}
+    values = {"type": "1", "choices": "auto", "metavar": "x"}
+
+    def check(command: str) -> None:
+        argv = [command] if command else []
+        with pytest.raises(SystemExit):
+            cli.run([*argv, "--help"])
+        listed = set(re.findall(r"(?m)^  (--[a-z0-9-]+)", capsys.readouterr().out))
+        assert listed == {option.names[0] for option in OPTIONS if option.belongs_to(command)}
+        for option in OPTIONS:
+            if option.names[0] not in listed:
+                value = next((values[key] for key in values if key in option.settings), "x")
+                given = [value] if option.takes_value else []
+                assert cli.run([*argv, *words.get(command, []), option.names[0], *given]) == 2
+                assert f"{option.names[0]} does nothing here" in capsys.readouterr().err, option.names
+
+    each([(command,) for command in ("", *SUBCOMMANDS)], check)
+    assert "--notes" not in {option.names[0] for option in OPTIONS if option.belongs_to("ping")}

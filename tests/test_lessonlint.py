@@ -548,7 +548,7 @@ TELLS = {
     "no-such-line: a_line_that_leaves_the_shell": ":answer TEXT, :flight LINE | LINE, :wait SECONDS, :drop, :connect",
     "no-such-placeholder: a_placeholder_that_is_none": "<stamp>, <apop>, <auth-plain>, <port>",
     "no-such-capability: a_capability_that_is_none": "TOP, ",
-    "bad-lesson: a_condition_that_is_no_number": "condition `login_delay`: ",
+    "bad-lesson: a_condition_that_is_no_number": "is wanted (`login_delay`)",
     "start-unheard: it_goes_on_behind_quit": "`NOOP` in `start`",
     "wrong-is-right: a_wrong_answer_that_is_right": "one of the right answers",
     "commands-differ: chinese_says_that_something_else_was_shown": "DELE, RSET",
@@ -665,6 +665,6 @@ def test_a_head_that_is_no_toml_is_told_once_with_the_line_of_the_file(course: P
     line = change(course, EN, 'kind = "answer"', "kind = answer", mark=False)
     assert faults(course) == [("bad-head", EN, line)]
     (said,) = in_words(examine(course).findings, WORDS)
-    assert f"at line {line}, " in said
+    assert f"(line {line}, " in said
     assert run_lint(course, WORDS, fix=True, write=lambda text: None) == 1
     assert [code for code, _, _ in faults(course)] == ["bad-head"]

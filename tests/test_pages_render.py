@@ -54,7 +54,7 @@ def test_the_page_of_a_command_has_the_facts_of_the_table() -> None:
         words = CATALOG.words(language)
         for name, spec in COMMANDS.items():
             text = drawn(f"commands/{name}", language)
-            wanted = [spec.syntax, *(f"{param.name}: " for param in spec.params)]
+            wanted = [spec.syntax, *(words.named(param.name, "") for param in spec.params)]
             wanted += [a.value if a is b else f"{a.value} → {b.value}" for a, b in spec.transitions.items()]
             wanted += [words(f"undo.{spec.undo_in(state).value}") for state in spec.transitions]
             assert [fact for fact in wanted if fact not in text] == [], name

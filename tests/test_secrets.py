@@ -72,6 +72,7 @@ SECRETS = [
     (f"{CANARY} {CANARY}", Context(A, refused=True), MASK),
     (base64.b64encode(CANARY.encode()).decode(), Context(A, refused=True), MASK),
     (f"pop://mei:{CANARY}@h", Context(T), MASK),
+    (f"eyJhbGciOiJub25lIn0.{CANARY}.x", Context(T), MASK),
     # without USER before them: a slip here was meant to log in
     (f"PAS {CANARY}", Context(A), f"PAS {MASK}"),
     (f"PASSS {CANARY} x", Context(A), f"PASS{MASK}"),
@@ -142,6 +143,7 @@ SPELLINGS = [
         "APOP mei,",
         "\uff21\uff35\uff34\uff28 LOGIN ",
     ),
+    *("curl -u mei:", "fetch --user=mei:", "--password=", "--password ", "Proxy-Authorization: Basic ", "Bearer "),
     *("passwd ", "Passwort ", "mot de passe: ", "contrase\xf1a ", "пароль ", "비밀번호 ", "パスワード："),
     *("密碼 ", "密碼：", "密碼", "我的密碼是", "口令 ", "ㄣㄇㄋㄋ ", "ㄣㄇㄋㄋ　", "ЗФЫЫ "),
     *("РАЅЅ ", "ΡΑΣΣ ", "пасс ", "PАSS ", "Ꮲᴀꜱꜱ ", "Ⱥpop mei ", "\U0001d40f\U0001d400\U0001d412\U0001d412 "),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import socket
 import ssl
@@ -21,6 +22,8 @@ from stage import CATALOG, FakeScreen, metas_of
 from support import each
 from test_certificates import HOST, MIDDLE, NOW, ROOT, Made
 
+from popshell.arguments import destination_of, parse_arguments, read_destination
+from popshell.config import read_config
 from popshell.course.catalog import LANGUAGES
 from popshell.net import trust
 from popshell.net.address import Address, Destination, TlsMode, Way
@@ -123,6 +126,40 @@ def test_tls_tells_what_was_verified_and_what_was_not(ca: Path) -> None:
             (True, "zh-Hant", "否，照你的意思沒有驗證：對方是誰無從證明"),
         ]
         each(rows, lambda *row: run(body(*row)))
+
+
+def test_insecure_does_not_follow_to_another_place(tmp_path: Path) -> None:
+    """Not with `:connect`, to another name or port, nor to a connection of config.toml; back at the first it holds."""
+    words = CATALOG.words("en")
+
+    async def body(one: int, two: int) -> None:
+        (tmp_path / "config.toml").write_text(
+            f'[connections]\nwork = {{host = "127.0.0.1", port = {two}, tls = "implicit"}}\n'
+            f'same = {{host = "127.0.0.1", port = {one}, tls = "implicit"}}\n',
+            "utf-8",
+        )
+        config = read_config(tmp_path / "config.toml", {})
+        given = parse_arguments(["--insecure", "--tls", "implicit", f"127.0.0.1:{one}"], words)
+
+        def read(text: str, here: Destination) -> Destination:
+            return read_destination(text, here, given, config, words)
+
+        place = destination_of(given, given, config)
+        connector, screen = Connector(mail_server(), place, read, insecure=given.insecure), FakeScreen(columns=200)
+        screen.interactive = False
+        shell = new_shell(CATALOG, screen, connector.connect, Options("en"), partial(metas_of, None))
+        assert await shell.connect()
+        await shell.run("QUIT")
+        for where in (f"localhost:{one}", f"127.0.0.1:{two}", "work"):
+            screen.forget()
+            assert not await shell.connect(where), where
+            assert "was refused" in screen.flat
+        assert await shell.connect("same")
+        await shell.run("QUIT")
+        await asyncio.sleep(0.05)  # the refused ones are closed
+
+    with serving(mail_server(), implicit_tls=True) as (one, _), serving(mail_server(), implicit_tls=True) as (two, _):
+        run(body(one, two))
 
 
 def test_the_stages_of_a_real_connection_are_shown(ca: Path) -> None:

@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from interop.practice import ipv6, listening, mail_server, run, until
 from interop.scripted import Act, Answer, ScriptedServer, playing
-from support import over
+from support import each, over
 
 from popshell.net import client, errors, trust
-from popshell.net.address import Way
+from popshell.net.address import Excused, Way, parse_address
 from popshell.net.client import Deadlines, Target, TlsMode, Transport, connect
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
@@ -1140,12 +1140,19 @@ def test_a_bug_in_the_owner_ends_the_connection_and_is_reported() -> None:
 
 
 def test_insecure_excuses_one_host_and_port() -> None:
-    from popshell.net.address import Destination, parse_address
-    from popshell.net.connector import Connector
-    from popshell.server.mailserver import MailServer
+    """Neither another name of the same machine, nor another port, nor what comes after; it holds for the whole run."""
 
-    connector = Connector(MailServer({}, {}, lambda tag: {}), insecure=True)
-    first, other = parse_address("127.0.0.1:995"), parse_address("localhost:995")
-    assert [connector._insecure(Destination(address)) for address in (first, other, first)] == [True, False, True]
-    assert connector._insecure(Destination(other, insecure=True)), "`:connect --insecure` excuses one more"
-    assert not Connector(MailServer({}, {}, lambda tag: {}))._insecure(Destination(first))
+    def check(given: bool, *places: tuple[str, bool]) -> None:
+        excused = Excused(given)
+        for text, wanted in places:
+            assert excused(parse_address(text.removesuffix("!")), text.endswith("!")) is wanted, text
+
+    first, others = ("127.0.0.1:995", True), ("localhost:995", "127.0.0.1:110", "[::1]:995", "127.0.0.2:995")
+    rows = [
+        (True, first, *((text, False) for text in others), first),
+        (True, ("pop.example.org", True), ("pop.example.org:995", True), ("pops://mei@pop.example.org", True)),
+        (True, ("a.example:110", True), ("a.example", False), ("b.a.example:110", False), ("a.example.:110", False)),
+        (False, (others[0], False), (others[0] + "!", True), (others[0], True), ("127.0.0.1:995", False)),
+        (True, first, ("localhost:995!", True), first, ("localhost:110", False)),
+    ]
+    each(rows, check)

@@ -463,7 +463,7 @@ def test_courses_keep_their_progress_apart(own: Path, tmp_path: Path, learn: Cal
     [
         ("course.toml", 'id = "x"\nlessons = []\n', "no lessons"),
         ("course.toml", 'id = "x\n', "cannot be read"),
-        ("en/01-first.md", "no head\n", "begins with a line +++"),
+        ("en/01-first.md", "no head\n", "between two lines that hold `+++`"),
         ("en/01-first.md", "+++\nid = 3\n+++\n", "cannot be read"),
     ],
 )

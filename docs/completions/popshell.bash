@@ -44,15 +44,15 @@ _popshell() {
     if [[ $cur == -* ]]; then
         case $command in
             learn) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            serve) COMPREPLY=($(compgen -W '--port --tls-port --ca-out --host --lan --surrogates --maildrop --account --require-tls --mechanisms --without --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            watch) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --listen --tls-port --ca-out --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            ping) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            check) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --user --password-command --password-fd --fetch --wrong-login --destructive --wait --exec --tap --junit --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            run) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --user --password-command --password-fd --maildrop --account --require-tls --mechanisms --without --junit --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            explain) COMPREPLY=($(compgen -W '--format --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            lint) COMPREPLY=($(compgen -W '--fix-dialogues --mark-translated --plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            config) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            lesson) COMPREPLY=($(compgen -W '--plain --ascii --json --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            serve) COMPREPLY=($(compgen -W '--port --tls-port --ca-out --host --lan --surrogates --maildrop --account --require-tls --mechanisms --without --json --log --lang --lessons --version --help' -- "$cur")) ;;
+            watch) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --listen --tls-port --ca-out --plain --ascii --json --log --notes --theme --lang --lessons --version --help' -- "$cur")) ;;
+            ping) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --json --lang --lessons --version --help' -- "$cur")) ;;
+            check) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --user --password-command --password-fd --fetch --wrong-login --destructive --wait --exec --tap --junit --json --lang --lessons --version --help' -- "$cur")) ;;
+            run) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --user --password-command --password-fd --maildrop --account --require-tls --mechanisms --without --junit --json --stop-on-err --lang --lessons --version --help' -- "$cur")) ;;
+            explain) COMPREPLY=($(compgen -W '--format --json --lang --lessons --version --help' -- "$cur")) ;;
+            lint) COMPREPLY=($(compgen -W '--fix-dialogues --mark-translated --lang --lessons --version --help' -- "$cur")) ;;
+            config) COMPREPLY=($(compgen -W '--plain --ascii --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
+            lesson) COMPREPLY=($(compgen -W '--lang --lessons --version --help' -- "$cur")) ;;
             *) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --password-command --password-fd --token-command --maildrop --account --require-tls --mechanisms --without --plain --ascii --json --log --send --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
         esac
     elif [[ -z $command || $command == @(watch|ping|check) ]]; then

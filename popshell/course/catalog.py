@@ -84,8 +84,15 @@ class Words:
     def __call__(self, key: str, /, **facts: object) -> str:
         """The text of `key`. A template that needs other facts is one of another version: then the fallback's counts.
 
+        A fact called `reason` may be an exception, or what one said: it is put into words, too. A tuple is listed.
+
         Raises KeyError: a missing key or fact is a fault of ours.
         """
+        if "reason" in facts:
+            from popshell.course.reasons import in_words  # what goes well has none
+
+            facts["reason"] = in_words(facts["reason"], self)
+        facts |= {name: self.listed(fact) for name, fact in facts.items() if isinstance(fact, tuple)}
         template = self.get(key)
         text = fill(template, facts) if template is not None else None
         if text is not None:
@@ -97,6 +104,10 @@ class Words:
     def listed(self, items: Iterable[object]) -> str:
         """Several things in a row, separated as in the language: `1, 3`."""
         return self("list.separator").join(map(str, items))
+
+    def named(self, name: str, what: str) -> str:
+        """A name and what is said of it, with the colon of the language: `LIST: one line`."""
+        return self("list.named", name=name, what=what)
 
     def keys(self) -> Iterator[str]:
         return (f"{section}.{name}" for section, table in self._tables.items() for name in table)
@@ -171,7 +182,7 @@ class Catalog:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise LessonError(path, 0, error.strerror or "it cannot be read") from None
+            raise LessonError(path, 0, error.strerror or "it cannot be read", facts={"reason": error}) from None
 
     def page(self, language: str, path: str) -> Document | None:
         """The page `commands/RETR` in a language, else in English, else None. Raises LessonError."""

@@ -329,11 +329,8 @@ def new_lesson(where: str | Path, name: str, words: Words) -> int:
             path.write_text(text, encoding="utf-8")
             sys.stdout.write(words("scaffold.made", path=str(path)) + "\n")
         _name_in_course(folder / "course.toml", name, folder.resolve().name)
-    except OSError as error:
-        sys.stderr.write(words("scaffold.failed", reason=error.strerror or "") + "\n")
-        return 2
-    except Refused as error:
-        sys.stderr.write(words("scaffold.failed", reason=str(error)) + "\n")
+    except (OSError, Refused) as error:
+        sys.stderr.write(words("scaffold.failed", reason=error) + "\n")
         return 2
     return 0
 

@@ -103,7 +103,7 @@ class Progress:
     """What a learner has done.
 
     `damaged` names the file that was set aside because it could not be read, if any, and `newer` says that it is of a
-    version to come; `unsaved` says why the last change could not be written, "" if it was.
+    version to come; `unsaved` says why the last change could not be written, None if it was.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -111,7 +111,7 @@ class Progress:
         self._clock = clock
         self.damaged: Path | None = None
         self.newer = False
-        self.unsaved = ""
+        self.unsaved: OSError | None = None
         self._data = self._begin()
 
     def standing(self, course: str, lesson: str, exercise: str) -> Standing:
@@ -170,7 +170,7 @@ class Progress:
                     if data is None:
                         self._set_aside()
             except OSError as error:
-                self.unsaved = error.strerror or type(error).__name__
+                self.unsaved = error
         return data or _File({})
 
     def _read(self) -> _File | None:
@@ -216,10 +216,10 @@ class Progress:
                     os.fsync(file.fileno())
                 os.replace(fresh, self._path)
         except OSError as error:
-            self.unsaved = error.strerror or type(error).__name__
+            self.unsaved = error
             change(self._data)  # it counts as long as this shell runs
         else:
-            self._data, self.unsaved = data, ""
+            self._data, self.unsaved = data, None
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ def check_course(tree: Tree, root: Traversable) -> Iterator[Finding]:
         return
     known = Course.__struct_fields__
     found = [
-        source.finding(source.line(key), "course-field", key=key, known=", ".join(known))
+        source.finding(source.line(key), "course-field", key=key, known=tuple(known))
         for key in source.head.keys() - set(known)
     ]
     named = source.head.get("lessons")
@@ -156,7 +156,7 @@ def _check_places(source: Source, index: int, exercise: Exercise) -> Iterator[Fi
         for place in _PLACE.findall(line):
             if place not in PLACEHOLDERS:
                 at = source.line_with(place, "exercise", index)
-                facts = {"id": exercise.id, "place": place, "known": ", ".join(PLACEHOLDERS)}
+                facts = {"id": exercise.id, "place": place, "known": tuple(PLACEHOLDERS)}
                 yield source.finding(at, "no-such-placeholder", **facts)
 
 

@@ -86,7 +86,7 @@ def _check_text(source: Source, key: str, value: Any, known: frozenset[str] | No
         return
     if known is not None:
         for place in sorted(places(value) - known):
-            yield source.finding(line, "unknown-place", key=key, place=place, known=", ".join(sorted(known)) or "-")
+            yield source.finding(line, "unknown-place", key=key, place=place, known=tuple(sorted(known)) or "-")
     left = fill(value, dict.fromkeys(places(value), ""))
     if left is not None and ("{" in left or "}" in left):
         yield source.finding(line, "stray-brace", key=key)

@@ -138,6 +138,19 @@ class Destination(NamedTuple):
     password_command: str = ""
 
 
+class Excused:
+    """The hosts and ports that go without a verified certificate: `--insecure` excuses the first one, for this run."""
+
+    def __init__(self, first: bool) -> None:
+        self._first, self._places = first, set[tuple[str, int]]()
+
+    def __call__(self, address: Address, also: bool = False) -> bool:
+        """Whether `address` is excused; `also` excuses it from now on."""
+        if also or (self._first and not self._places):
+            self._places.add((address.host, address.port))
+        return (address.host, address.port) in self._places
+
+
 def parse_address(text: str, tls: TlsMode | None = None) -> Address:
     """Read an address; `tls` overrules the default. Raises AddressError."""
     scheme, mark, rest = text.partition("://")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from popshell.net.address import AddressError, Destination, TlsMode, parse_address
+from popshell.net.address import AddressError, Destination, Excused, TlsMode, parse_address
 from popshell.net.client import Deadlines, Target, Transport
 from popshell.net.client import connect as open_transport
 from popshell.net.errors import NetError
@@ -53,9 +53,7 @@ class Connector:
         #: where the connection that stood last leads
         self.destination = destination
         self._read = read
-        #: the hosts and ports that go without verification
-        self._excused: set[tuple[str, int]] = set()
-        self._excuses = insecure
+        self._excused = Excused(insecure)
         self.clock = Clock()
         server.settings = server.settings._replace(clock=self.clock)
         self.listener: Listener | None = None
@@ -114,15 +112,6 @@ class Connector:
             ask_passphrase(destination.way)
         return self._connect(destination, on_event, on_end, on_step)
 
-    def _insecure(self, destination: Destination) -> bool:
-        """Whether it goes without verification: `--insecure` excuses one host and port, for this run."""
-        if destination.address is None:
-            return False
-        here = destination.address.host, destination.address.port
-        if destination.insecure or (self._excuses and not self._excused):
-            self._excused.add(here)
-        return here in self._excused
-
     async def _connect(
         self,
         destination: Destination,
@@ -135,7 +124,7 @@ class Connector:
             host, port = await self.open_practice()
             target = Target(host, port, TlsMode.NONE)
         else:
-            insecure = self._insecure(destination)
+            insecure = self._excused(address, destination.insecure)
             target = Target(address.host, address.port, address.tls, destination.way, insecure=insecure)
         practice = address is None
         wire = _SessionWire(self.listener if practice else None)

@@ -65,7 +65,7 @@ def client_context(way: Way, ca_data: str = "", insecure: bool = False) -> ssl.S
     """What a client trusts. `ca_data` (PEM) alone is trusted alone; a file is trusted *besides* the system's store.
 
     Raises NetError: `ca-file-unreadable`, `ca-file-no-certificate`, also when `insecure` would not need the file;
-    `certificate-file` for the client's own.
+    `own-certificate` and `own-certificate-unreadable` for the client's own.
     """
     if insecure or (ca_data and way.ca is None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -51,7 +51,7 @@ _NAME_WORDS = (*_BEFORE_LOGIN, "USERNAME", "USERID", "ACCOUNT", "ACCT")
 #: Words with which other protocols log in; what follows them, or a slip of them, holds a secret.
 _FOREIGN_LOGINS = (
     *("LOGIN", "LOGON", "AUTHENTICATE", "AUTHINFO", "AUTHORIZATION", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE"),
-    *("PWD", "PW"),
+    *("PWD", "PW", "PROXY-AUTHORIZATION", "BEARER"),
 )
 #: Words for a password in other languages; the last are found within a text, too, since theirs has no blanks.
 _WORDS = folded("MDP|PASSE|PASSWORT|KENNWORT|SENHA|CONTRASEÑA|HASŁO|WACHTWOORD|PAROLA")[0]
@@ -61,7 +61,7 @@ _BEGINS = r"(?<![^\W_])(?<!/)(?<![^\W_][._@%+-])"
 #: A login word that stands anywhere in a folded line, or a word for an account with the name.
 _LOGIN_WORD = re.compile(
     rf"{_BEGINS}(?:{'|'.join(_LOGIN_NAMES)}|{_WORDS})(?![._@%+-]*[^\W_])|{_WORDS_WITHIN}"
-    rf"|{_BEGINS}(?:{'|'.join(_NAME_WORDS)}){_NAME}"
+    rf"|{_BEGINS}(?:{'|'.join(_NAME_WORDS)}){_NAME}|(?<!\S)-(?:U|-USER)[ =]?[^\s:]+(?=:)"
 )
 #: What may stand around a secret, and be no part of it.
 _AROUND = " \t:=,;\"'<>"
@@ -69,7 +69,8 @@ _ENDS_IN = re.compile(r"[\s:,;|\uff1a]+|=+(?=[^=])")
 _WORDS_OF = re.compile(r"\w[^\s:=,;|]*")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
 _IN_ADDRESS = re.compile(r"(?<=:)(?!//)[^:@/\s]+(?=@)")
-_ADDRESS = re.compile(r"://[^/@\s]*:[^@\s]+@")
+#: An address with a password in it, or a JWT (RFC 7519 §3).
+_TELLING = re.compile(r"://[^/@\s]*:[^@\s]+@|\beyJ[\w-]{8,}\.[\w-]+\.")
 #: A name with more behind it than a name has; brackets hold addresses.
 _MORE_THAN_A_NAME = re.compile(r"[^\s:=,;|\[]+[\s:=,;|]+[^\s:=,;|]|[0-9A-F]{32}\Z")
 #: RFC 4422 §3.1: capitals, digits, hyphen, underscore; at most 20. In small letters, digits stand behind a hyphen.
@@ -115,7 +116,7 @@ def is_secret_word(word: str, spec: CommandSpec | None, param: Param | None) -> 
     if param is None:
         # What USER has too much may be the secret that comes with the next command.
         too_much = spec is not None and (takes_secret(spec) or spec.must_follow or spec.name in _BEFORE_LOGIN)
-        return bool(too_much) or _is_login_message(word) or _ADDRESS.search(word) is not None
+        return bool(too_much) or _is_login_message(word) or _TELLING.search(word) is not None
     if param.kind is Kind.NAME and _MORE_THAN_A_NAME.match(folded(word)[0]):
         return True
     if param.kind is Kind.MECHANISM and not _MECHANISM_NAME.match(word) and word.upper() not in _mechanisms():

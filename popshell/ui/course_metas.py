@@ -43,7 +43,7 @@ class Course:
                 tutor = self._tutor = self._make()
                 self._shell.listeners.append(lambda text: understood(tutor, text))
             except LessonError as error:
-                self._shell.say("tutor.unreadable", style="err", reason=show(str(error)))
+                self._shell.say("tutor.unreadable", style="err", reason=error)
         return self._tutor
 
     async def begin(self, lesson: str) -> bool:
@@ -60,7 +60,7 @@ class Course:
                 return False
             return await shell.connect("practice")
         except LessonError as error:
-            shell.say("tutor.unreadable", style="err", reason=show(str(error)))
+            shell.say("tutor.unreadable", style="err", reason=error)
             shell.tally.usage = True
             return False
 
@@ -99,7 +99,7 @@ class Course:
                 if done is not None:
                     await done
             except LessonError as error:
-                shell.say("tutor.unreadable", style="err", reason=show(str(error)))
+                shell.say("tutor.unreadable", style="err", reason=error)
 
         return Meta(name, run, param, choices)
 

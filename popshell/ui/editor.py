@@ -305,7 +305,7 @@ class Editor:
             tuple(usage for usage, _ in shell.connect_options),
         )
 
-    def _unkept(self, path: str, reason: str) -> None:
+    def _unkept(self, path: str, reason: OSError) -> None:
         """The history cannot be kept: said above the line that may be typed just now."""
         shell = self.shell
 

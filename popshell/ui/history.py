@@ -28,7 +28,7 @@ class ShellHistory(FileHistory):
         self,
         where: Callable[[], str],
         is_secret: Callable[[str], bool],
-        unkept: Callable[[str, str], None] = lambda path, reason: None,
+        unkept: Callable[[str, OSError], None] = lambda path, reason: None,
     ) -> None:
         """`where` is asked when the history is first read or written: finding the place costs a few milliseconds.
 
@@ -58,7 +58,7 @@ class ShellHistory(FileHistory):
                 self._path = _made(path)
             except OSError as error:
                 self._path = ""
-                self._unkept(path, error.strerror or "")
+                self._unkept(path, error)
         return self._path
 
     @filename.setter

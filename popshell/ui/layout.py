@@ -368,7 +368,7 @@ def two_columns(rows: Sequence[tuple[Run, str]], look: Look, *, indent: int = 4)
     """What is typed, and its meaning beside it; below it, where there is no room."""
     typed = [look.spelled([run]) for run, _ in rows]
     widest = max(map(line_columns, typed), default=0) + 1
-    beside = look.width - widest - indent >= 24
+    beside = look.width - widest - indent >= max(24, look.width // 2)
     start = " " * indent
     hanging = " " * (indent + widest + 1 if beside else indent + 2)
     lines: list[Line] = []

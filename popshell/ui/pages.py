@@ -39,7 +39,7 @@ def render(page: Document, path: str, words: Words, look: Look) -> list[Line]:
     kind, _, name = path.partition("/")
     title = next((f"[{row.code}]" for row in RESPONSE_CODES.values() if path == f"codes/{row.page}"), name)
     if look.plain:
-        lines = wrap([("", f"== {title}: {tame(page.summary)} ==")], look)
+        lines = wrap([("", f"== {words.named(title, tame(page.summary))} ==")], look)
     else:
         lines = _framed([("command", title), ("dim", f"  {words(f'page.{_KINDS[kind]}')}")], tame(page.summary), look)
     labels = [(words(f"page.{label}") if label else "", fact) for label, fact in _facts(kind, name, page, words)]
@@ -85,12 +85,13 @@ def _command_facts(spec: CommandSpec, page: Document, words: Words) -> Iterator[
         yield "", ("warn", words("page.history"))
     yield "syntax", ("command", spec.syntax)
     for at, param in enumerate(spec.params):
-        yield "" if at else "arguments", f"{param.name}: {tame(page.note(f'args.{param.name}') or '')}"
+        yield "" if at else "arguments", words.named(param.name, tame(page.note(f"args.{param.name}") or ""))
     arrows = [a.value if a is b else f"{a.value} → {b.value}" for a, b in spec.transitions.items()]
     yield "states", " / ".join(arrows)
     if spec.multi_line is MultiLine.WITHOUT_ARGUMENT:
         full = spec.syntax.replace("[", "").replace("]", "")
-        yield "reply", f"{spec.name}: {words('reply.many')}; {full}: {words('reply.one')}"
+        for at, (form, key) in enumerate(((spec.name, "many"), (full, "one"))):
+            yield "" if at else "reply", words.named(form, words(f"reply.{key}"))
     else:
         yield "reply", words("reply.many" if spec.multi_line is MultiLine.ALWAYS else "reply.one")
     for at, undo in enumerate(undo_in_words(spec, words)):

@@ -26,7 +26,8 @@ async def ask_password(shell: Shell, name: str, *, token: bool = False, piped: b
             if not token and (piped or shell.screen.interactive):
                 found = await asyncio.to_thread(stored, name, _host(shell))
     except PasswordError as error:
-        shell.say(f"password.{error.code}", style="warn", **{key: show(str(it)) for key, it in error.facts.items()})
+        facts = {key: it if key == "reason" else show(str(it)) for key, it in error.facts.items()}
+        shell.say(f"password.{error.code}", style="warn", **facts)
         if error.code.startswith(("command", "fd")):
             shell.tally.failed = True
             return None

@@ -42,7 +42,7 @@ async def save_message(shell: Shell, number: str, name: str) -> None:
 def failed(shell: Shell, path: Path, error: OSError) -> None:
     """Say why a file cannot be written."""
     key = "shell.save-exists" if isinstance(error, FileExistsError) else "shell.save-failed"
-    shell.say(key, style="err", path=show(str(path)), reason=error.strerror or "")
+    shell.say(key, style="err", path=show(str(path)), reason=error)
 
 
 def write_new(shell: Shell, name: str, lines: Iterable[str]) -> bool:

@@ -302,7 +302,7 @@ class Tutor:
         try:
             self._tell_next()
         except LessonError as error:
-            shell.say("tutor.unreadable", style="err", reason=show(str(error)))
+            shell.say("tutor.unreadable", style="err", reason=error)
 
     def _tell_next(self) -> None:
         assert self.lesson is not None

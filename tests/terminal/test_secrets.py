@@ -156,3 +156,54 @@ def test_what_was_no_secret_is_one_after_user(terminal: Callable[..., Pty]) -> N
     shell.type(CANARY)
     shell.wait("▸ " + "•" * len(CANARY))
     assert shell.screen().count(CANARY) == 0
+
+
+#: what is due while one types, what is typed then, what after it; the lines that are asked about, and what is sent
+AHEAD = [
+    ("greeting", "USER mei\r", f"PASS {CANARY}\r", ["USER mei", "PASS ••••"], ["USER mei", f"PASS {CANARY}"]),
+    ("greeting", "\r\rSTAT\r", "NOOP\r", ["STAT", "NOOP"], ["STAT", "NOOP"]),
+    ("greeting", "USER m", "ei\r", [], ["USER mei"]),  # half a line: its other half ends it
+    ("NOOP", f"PASS {CANARY}\r", "STAT\r", ["PASS ••••", "STAT"], [f"PASS {CANARY}", "STAT"]),
+    ("NOOP", f"\x1b[200~USER mei\nPAS {CANARY}\n\x1b[201~", "STAT\r", ["USER mei", "PAS ••••", "STAT"], None),
+    ("STLS", "USER mei\rPA", f"SS {CANARY}\r", ["USER mei", "PASS ••••"], ["USER mei", f"PASS {CANARY}"]),
+    ("STLS", f"USER mei\r{CANARY}\r", "STAT\r", ["USER mei", "••••", "STAT"], None),
+]
+
+
+@pytest.mark.parametrize(
+    ("due", "ahead", "then", "asked", "sent"), AHEAD, ids=[f"{way[0]} {at}" for at, way in enumerate(AHEAD)]
+)
+def test_what_is_typed_ahead_is_confirmed_as_whole_lines_and_never_joined(
+    due: str,
+    ahead: str,
+    then: str,
+    asked: list[str],
+    sent: list[str] | None,
+    terminal: Callable[..., Pty],
+    peer: Callable[..., Peer],
+    tmp_path: Path,
+) -> None:
+    server = peer({"NOOP": None, "STLS": None}, greeting=b"" if due == "greeting" else b"+OK ready\r\n")
+    shell = terminal(f"127.0.0.1:{server.port}")
+    if due == "greeting":
+        shell.wait("Connected to")
+    else:
+        shell.prompt()
+        shell.type(f"{due}\r")
+        server.wait(due)
+    heard = len(server.heard)
+    server.answers |= {"NOOP": b"+OK\r\n", "PAS": b"-ERR no\r\n"}
+    shell.type(ahead)
+    shell.pause()
+    server.say(b"-ERR not here\r\n" if due == "STLS" else b"+OK ready\r\n")
+    shell.wait("stands at the prompt, not sent" if "\r" in ahead or "\n" in ahead else "▸ USER m")
+    assert server.heard[heard:] == []
+    shell.type(then)
+    if asked:
+        shell.wait(f"Send these {len(asked)} lines?")
+        assert "".join(f"    {line}\n" for line in asked) in shell.scroll()
+        assert server.heard[heard:] == []
+        shell.type("y\r" if sent else "n\r")
+    shell.until(lambda: server.heard[heard:] == (sent or []), lambda: f"{server.heard} {shell.scroll()}")
+    assert CANARY.encode() not in shell.raw
+    assert not any(found_in(text) for text in files_below(tmp_path).values())
