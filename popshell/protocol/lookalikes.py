@@ -7,20 +7,19 @@ import re
 
 #: Letters of other scripts that look like a Latin one, that stand for its sound, or that its key types: Cyrillic,
 #: Greek, Armenian, Cherokee, Bopomofo. What Unicode itself calls a Latin letter is not listed.
-_LETTERS = dict(
-    zip(
+_LETTERS = str.maketrans(
+    *(
         "АВЕЅОРСТНІЈКМУХԜԌПФЫЗΑΒΕΖΗΙΚΜΝΟΡΤΥΧΣΠՍՏՕᎪᏢᏚᏌᎢᎻᏞᎥᏀᏦᎬᎡᎠᏔᏟᎳӀ"
         + "ㄇㄖㄏㄎㄍㄑㄕㄘㄛㄨㄜㄠㄩㄙㄟㄣㄆㄐㄋㄔㄧㄒㄊㄌㄗㄈ",
         "ABESOPSTHIJKMYXWGPASPABEZHIKMNOPTYXSPUSOAPSUTHLIGKERDWCWI" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-        strict=True,
     )
 )
 #: How Unicode names the letters that are drawn from Latin ones: small capitals, with strokes, as flags; and Lisu.
-_NAMED = re.compile(
+_NAMED = (
     r"(?:.*LATIN .*LETTER (?:SMALL CAPITAL |DOTLESS )?|REGIONAL INDICATOR SYMBOL LETTER |LISU LETTER )([A-Z])(?:\b|A\b)"
 )
 #: What a terminal makes of a key that was no letter.
-_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O?.)?")
+_SEQUENCE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O?.)?"
 #: Signs and digits that stand for letters.
 _SIGNS = str.maketrans("@$450137", "ASASOIET")
 #: Blank, though Unicode counts them among the letters and signs.
@@ -38,7 +37,7 @@ def folded(text: str) -> tuple[str, list[int]]:
     found: list[tuple[str, int]] = []
     at = 0
     while at < len(text):
-        if sequence := _SEQUENCE.match(text, at):
+        if sequence := re.compile(_SEQUENCE).match(text, at):
             at = sequence.end()
             continue
         char, at = text[at], at + 1
@@ -60,8 +59,8 @@ def _plain(char: str) -> str:
     plain = ""
     for part in normalize("NFKD", char).upper():
         if category(part)[0] not in "CM":
-            named = None if part.isascii() else _NAMED.match(name(part, ""))
-            plain += named[1] if named else _LETTERS.get(part, part)
+            named = None if part.isascii() else re.match(_NAMED, name(part, ""))
+            plain += named[1] if named else part.translate(_LETTERS)
     return " " if plain and plain in _BLANKS else plain
 
 

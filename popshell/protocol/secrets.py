@@ -28,6 +28,7 @@ server may repeat them; the text of a message is never changed.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -54,29 +55,24 @@ _FOREIGN_LOGINS = (
     *("PWD", "PW", "PROXY-AUTHORIZATION", "BEARER"),
 )
 #: Words for a password in other languages; the last are found within a text, too, since theirs has no blanks.
-_WORDS = folded("MDP|PASSE|PASSWORT|KENNWORT|SENHA|CONTRASEÑA|HASŁO|WACHTWOORD|PAROLA")[0]
-_WORDS_WITHIN = folded("密碼|密码|口令|通行碼|登入|登录|登錄|パスワード|ログイン|비밀번호|암호|пароль|κωδικός")[0]
+_WORDS = "MDP|PASSE|PASSWORT|KENNWORT|SENHA|CONTRASENA|HASLO|WACHTWOORD|PAROLA"
+_WORDS_WITHIN = "密碼|密码|口令|通行碼|登入|登录|登錄|パスワード|ログイン|비밀번호|암호|пароль|κωδικός"
 _LOGIN_NAMES = (*(spec.name for spec in _LOGINS), *_FOREIGN_LOGINS)
 _BEGINS = r"(?<![^\W_])(?<!/)(?<![^\W_][._@%+-])"
-#: A login word that stands anywhere in a folded line, or a word for an account with the name.
-_LOGIN_WORD = re.compile(
-    rf"{_BEGINS}(?:{'|'.join(_LOGIN_NAMES)}|{_WORDS})(?![._@%+-]*[^\W_])|{_WORDS_WITHIN}"
-    rf"|{_BEGINS}(?:{'|'.join(_NAME_WORDS)}){_NAME}|(?<!\S)-(?:U|-USER)[ =]?[^\s:]+(?=:)"
-)
 #: What may stand around a secret, and be no part of it.
 _AROUND = " \t:=,;\"'<>"
-_ENDS_IN = re.compile(r"[\s:,;|\uff1a]+|=+(?=[^=])")
-_WORDS_OF = re.compile(r"\w[^\s:=,;|]*")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]{4,}={0,2}")
-_IN_ADDRESS = re.compile(r"(?<=:)(?!//)[^:@/\s]+(?=@)")
+_ENDS_IN = r"[\s:,;|\uff1a]+|=+(?=[^=])"
+_WORDS_OF = r"\w[^\s:=,;|]*"
+_BASE64 = r"[A-Za-z0-9+/]{4,}={0,2}"
+_IN_ADDRESS = r"(?<=:)(?!//)[^:@/\s]+(?=@)"
 #: An address with a password in it, or a JWT (RFC 7519 §3).
-_TELLING = re.compile(r"://[^/@\s]*:[^@\s]+@|\beyJ[\w-]{8,}\.[\w-]+\.")
+_TELLING = r"://[^/@\s]*:[^@\s]+@|\beyJ[\w-]{8,}\.[\w-]+\."
 #: A name with more behind it than a name has; brackets hold addresses.
-_MORE_THAN_A_NAME = re.compile(r"[^\s:=,;|\[]+[\s:=,;|]+[^\s:=,;|]|[0-9A-F]{32}\Z")
+_MORE_THAN_A_NAME = r"[^\s:=,;|\[]+[\s:=,;|]+[^\s:=,;|]|[0-9A-F]{32}\Z"
 #: RFC 4422 §3.1: capitals, digits, hyphen, underscore; at most 20. In small letters, digits stand behind a hyphen.
-_MECHANISM_NAME = re.compile(r"(?:[A-Z0-9_-]{1,20}|(?=.{1,20}\Z)[a-z]+(?:[_-][a-z0-9]+)*)\Z")
+_MECHANISM_NAME = r"(?:[A-Z0-9_-]{1,20}|(?=.{1,20}\Z)[a-z]+(?:[_-][a-z0-9]+)*)\Z"
 #: The value of an option that there is not: `--password=x`, `-u mei:x`.
-_IN_OPTION = re.compile(r"(?i)(--?pa\w*[= ]|(?:-u|--user)[= ]?[^\s:]+:)\s*\S+")
+_IN_OPTION = r"(?i)(--?pa\w*[= ]|(?:-u|--user)[= ]?[^\s:]+:)\s*\S+"
 
 
 # -- what is secret in a line -----------------------------------------------------------------------------------------
@@ -95,7 +91,7 @@ def secret_rest(text: str, start: int, end: int, spec: CommandSpec | None, conte
         # A word without a blank may be the secret itself.
         head = None if head and plain[head].isalnum() and not word.startswith("PASS") else head
     elif head is None:
-        head = next((found.end() for found in _LOGIN_WORD.finditer(plain) if plain[found.end() :].strip()), None)
+        head = next((found.end() for found in _login_word().finditer(plain) if plain[found.end() :].strip()), None)
     if head is None:
         return (start, start) if expected and text[start:].rstrip() != CANCEL else None
     at = ends[head - 1]
@@ -106,7 +102,7 @@ def secret_from(text: str, end: int, spec: CommandSpec | None) -> int:
     """Where, in the arguments of a known command, what follows a login word begins; the end of `text` if none does."""
     if spec is not None and len(text) > end:
         plain, ends = folded(text[end:])
-        if found := _LOGIN_WORD.search(plain):
+        if found := _login_word().search(plain):
             return end + ends[found.end() - 1]
     return len(text)
 
@@ -116,10 +112,10 @@ def is_secret_word(word: str, spec: CommandSpec | None, param: Param | None) -> 
     if param is None:
         # What USER has too much may be the secret that comes with the next command.
         too_much = spec is not None and (takes_secret(spec) or spec.must_follow or spec.name in _BEFORE_LOGIN)
-        return bool(too_much) or _is_login_message(word) or _TELLING.search(word) is not None
-    if param.kind is Kind.NAME and _MORE_THAN_A_NAME.match(folded(word)[0]):
+        return bool(too_much) or _is_login_message(word) or re.search(_TELLING, word) is not None
+    if param.kind is Kind.NAME and re.match(_MORE_THAN_A_NAME, folded(word)[0]):
         return True
-    if param.kind is Kind.MECHANISM and not _MECHANISM_NAME.match(word) and word.upper() not in _mechanisms():
+    if param.kind is Kind.MECHANISM and not re.match(_MECHANISM_NAME, word) and word.upper() not in _mechanisms():
         return True
     return param.secret or _is_login_message(word)
 
@@ -139,11 +135,21 @@ def begins_login(spec: CommandSpec | None, text: str) -> bool:
     plain = folded(text)[0]
     if verb := _login_verb(plain, slips=True):
         word, head = verb
-        return word not in _FOREIGN_LOGINS or head is None or len(_WORDS_OF.findall(plain, head)) < 2
-    found = _LOGIN_WORD.search(plain)
-    return found is not None and len(_WORDS_OF.findall(plain, found.end())) == 1
+        return word not in _FOREIGN_LOGINS or head is None or len(re.findall(_WORDS_OF, plain[head:])) < 2
+    found = _login_word().search(plain)
+    return found is not None and len(re.findall(_WORDS_OF, plain[found.end() :])) == 1
 
 
+@functools.cache
+def _login_word() -> re.Pattern[str]:
+    """A login word that stands anywhere in a folded line, or a word for an account with the name."""
+    return re.compile(
+        rf"{_BEGINS}(?:{'|'.join(_LOGIN_NAMES)}|{_WORDS})(?![._@%+-]*[^\W_])|{folded(_WORDS_WITHIN)[0]}"
+        rf"|{_BEGINS}(?:{'|'.join(_NAME_WORDS)}){_NAME}|(?<!\S)-(?:U|-USER)[ =]?[^\s:]+(?=:)"
+    )
+
+
+@functools.cache
 def _mechanisms() -> tuple[str, ...]:
     from popshell.protocol.mechanisms import MECHANISMS  # no start pays for it
 
@@ -326,7 +332,7 @@ def masked_answer(text: str) -> str:
 
 def without_password(text: str) -> str:
     """`text` with passwords in an address, `pop://user:password@host`, or an option as MASK (RFC 2384 §3 has none)."""
-    return _IN_OPTION.sub(rf"\1{MASK}", _IN_ADDRESS.sub(MASK, text))
+    return re.sub(_IN_OPTION, rf"\1{MASK}", re.sub(_IN_ADDRESS, MASK, text))
 
 
 def secrets_in(word: str, param: Param | None = None) -> tuple[str, ...]:
@@ -346,7 +352,7 @@ def secrets_in(word: str, param: Param | None = None) -> tuple[str, ...]:
         for part in (
             text.lstrip(_AROUND).rstrip(_AROUND.replace("=", "")),
             *text.split()[-1:],
-            _ENDS_IN.split(text)[-1],
+            re.split(_ENDS_IN, text)[-1],
         )
         if len(part) > 2
     )
@@ -376,7 +382,7 @@ def redact(text: str, known: Iterable[str]) -> str:
     """
     known = tuple(known)
     if known:
-        text = _BASE64.sub(lambda word: MASK if _repeats(word[0], known) else word[0], text)
+        text = re.sub(_BASE64, lambda word: MASK if _repeats(word[0], known) else word[0], text)
     for secret in known:
         if len(secret) > 2:
             text = text.replace(secret, MASK)
