@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from support import over, rehearse
+from support import each, over, rehearse
 
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
-from popshell.course.explain import Note, citation, explain, explain_line, facts, pages, suggestion, warning
+from popshell.course.explain import Note, _unknown, citation, explain, explain_line, facts, pages, suggestion, warning
 from popshell.course.notes import REASONS, WHY, reason
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.connection import Challenge, Connection
@@ -717,3 +717,29 @@ def test_each_word_of_why_has_its_use() -> None:
     keys = [*CATALOG.words("en").keys()]
     there = {key.partition(".")[2] for key in keys if key.startswith("why.")}
     assert there - WHY.keys() == general
+
+
+def test_what_is_said_of_a_secret_line_names_nothing_of_the_secret() -> None:
+    """Neither an odd character in it, nor what it resembles; what stands between it and the login word is named."""
+    after_user = Context(State.AUTHORIZATION, "USER")
+
+    def check(text: str, context: Context, shown: str, *hidden: str) -> None:
+        for words in (CATALOG.words(tag) for tag in LANGUAGES):
+            line = parse(text, context)
+            said = " ".join(warning(line, one.code, words) for one in line.diagnostics)
+            key, facts = _unknown(line, {})
+            said += f"{words.get(f'why.{key}')} {facts}"
+            assert shown in said
+            assert not [one for one in hidden if one in said], said
+
+    each(
+        [
+            ("p\xe4ssw\xf6rd", after_user, "••••", "U+00E4", "U+00F6", "PASS"),
+            ("\u5bc6x", after_user, "••••", "U+5BC6"),
+            ("RERT", after_user, "••••", "RETR"),
+            ("hunter\xe9", Context(State.AUTHORIZATION, refused=True), "••••", "U+00E9"),
+            ("PASS\u3000hunter\xe9", Context(State.AUTHORIZATION), "U+3000", "U+00E9", "hunter"),
+            ("\ufeffPASS hunter\xe9", Context(State.AUTHORIZATION), "U+FEFF", "U+00E9", "hunter"),
+        ],
+        check,
+    )

@@ -14,7 +14,7 @@ from popshell.course.catalog import Catalog, Words
 from popshell.course.document import Document
 from popshell.course.notes import facts, ok_keys, reason
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, CommandSpec, State, known_code
-from popshell.protocol.line import CommandLine, Context, Role, Token, parse
+from popshell.protocol.line import MASK, CommandLine, Context, Role, Token, parse
 from popshell.protocol.records import Exchange, Status, read_status
 from popshell.protocol.strangers import passes_on
 from popshell.protocol.wire import ReplyLimits
@@ -198,10 +198,10 @@ def _in_password(line: CommandLine) -> Iterator[str]:
 
 def _unknown(line: CommandLine, known: dict[str, object]) -> tuple[str, dict[str, object]]:
     """The key of `[why]` for a keyword that is none, and the facts with those that it needs."""
-    odd, near = odd_character(line.text)
+    odd, near = odd_character(_seen(line))
     known = (
         known
-        | {"command": line.name.replace("`", "'")}
+        | {"command": line.name.replace("`", "'") or MASK}
         | ({"character": odd} if odd else {})
         | ({"suggestion": near} if near else {})
     )
@@ -209,6 +209,14 @@ def _unknown(line: CommandLine, known: dict[str, object]) -> tuple[str, dict[str
         "odd-near" if odd and near else "odd-character" if odd else "unknown-near" if near else "unknown-command",
         known,
     )
+
+
+def _seen(line: CommandLine) -> str:
+    """The text of an unknown line as far as it is no secret: its keyword, and what parts it from the secret."""
+    if not line.has_secret:
+        return line.text
+    start, end = line.tokens[0][:2]
+    return line.text[: end + (start < end and not line.text[end : end + 1].isalnum())]
 
 
 def odd_character(text: str) -> tuple[str, str | None]:
@@ -318,7 +326,7 @@ def undo_in_words(spec: CommandSpec, words: Words) -> list[str]:
 def warning(line: CommandLine, code: str, words: Words) -> str:
     """One diagnostic in words, short enough for the line that is being typed."""
     spec = line.spec
-    odd, near = odd_character(line.text) if code == "unknown-command" else ("", None)
+    odd, near = odd_character(_seen(line)) if code == "unknown-command" else ("", None)
     known: dict[str, object] = {
         "command": line.name,
         "state": line.state.value,

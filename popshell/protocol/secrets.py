@@ -84,12 +84,12 @@ def secret_rest(text: str, start: int, end: int, spec: CommandSpec | None, conte
         return (end, end + 1) if spec.params and spec.params[0].kind is Kind.SECRET else None
     plain, ends = folded(text)
     expected = context.follows in _BEFORE_LOGIN or (context.refused and context.state is State.AUTHORIZATION)
-    word, head = _login_verb(plain, slips=expected or context.state is not State.TRANSACTION) or ("", None)
+    head = (_login_verb(plain, slips=expected or context.state is not State.TRANSACTION) or ("", None))[1]
     if head is not None and not plain[head:].strip():
         head = None
     if expected:
         # A word without a blank may be the secret itself.
-        head = None if head and plain[head].isalnum() and not word.startswith("PASS") else head
+        head = None if head and plain[head].isalnum() and text[start : start + 4].upper() != "PASS" else head
     elif head is None:
         head = next((found.end() for found in _login_word().finditer(plain) if plain[found.end() :].strip()), None)
     if head is None:
