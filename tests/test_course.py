@@ -669,6 +669,24 @@ def test_a_new_lesson_names_itself_in_the_course(root: Path, capsys: pytest.Capt
     assert capsys.readouterr().err == ""
 
 
+@over("languages", [("zh-Hant",), ("en",), ("zh-Hant", "en"), ("en", "zh-Hant")])
+@over("order", [False, True])
+def test_a_new_lesson_is_in_the_languages_of_its_course(
+    languages: tuple[str, ...], order: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their line may stand before that of the lessons or after it; the first language holds the facts."""
+    root = tmp_path / f"{'-'.join(languages)}{order}"
+    root.mkdir()
+    rows = [f"languages = {list(languages)}", "lessons = []"]
+    (root / "course.toml").write_text("\n".join(['id = "kurs"', *(rows[::-1] if order else rows), ""]))
+    assert new_lesson(root, "01-first", EN) == 0
+    assert new_lesson(root, "02-second", EN) == 0
+    assert {path.parent.name for path in root.rglob("*.md")} == {*languages}
+    assert read_course(both(root)).lessons == ("01-first", "02-second")
+    assert faults(root) == []
+    capsys.readouterr()
+
+
 @over("name", ["first", "1-first", "01-", "01-First", "01-a/b", "../01-a", "01-a\n", ""])
 def test_a_bad_name_makes_nothing(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert new_lesson(tmp_path, name, EN) == 2

@@ -301,7 +301,7 @@ TEMPLATE = "lesson-template"
 
 
 def new_lesson(where: str | Path, name: str, words: Words) -> int:
-    """`popshell lesson new`: a copy of the template in every language below `where`, named in course.toml.
+    """`popshell lesson new`: a copy of the template below `where`, named in course.toml, in each language of it.
 
     It passes lint, and is to be changed into one's own. Returns the exit code.
     """
@@ -309,23 +309,28 @@ def new_lesson(where: str | Path, name: str, words: Words) -> int:
         sys.stderr.write(words("scaffold.bad-name") + "\n")
         return 2
     folder = Path(where)
-    files = {tag: folder / tag / f"{name}.md" for tag in LANGUAGES}
+    files = {tag: folder / tag / f"{name}.md" for tag in _languages(folder / "course.toml")}
     taken = next((path for path in files.values() if os.path.lexists(path)), None)
     if taken is not None:
         sys.stderr.write(words("scaffold.exists", path=str(taken)) + "\n")
         return 2
     catalog = Catalog((bundled(),))
-    english = catalog.read(f"en/{TEMPLATE}.md").replace('id = "template"', f'id = "{name.partition("-")[2]}"', 1)
-    mark = f'translated_from = "{fingerprint(english)}"'
+    facts = catalog.read(f"en/{TEMPLATE}.md").split("+++\n")[1].replace('"template"', f'"{name.partition("-")[2]}"', 1)
+    first = ""
     try:
         check_file(folder, "course.toml")
-        for tag in LANGUAGES:  # nothing is written where a link leads out
+        for tag in files:  # nothing is written where a link leads out
             check_file(folder, tag, folder=True)
         for tag, path in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = english
-            if tag != "en":
-                text = re.sub(r'(?m)^translated_from = ".*"$', mark, catalog.read(f"{tag}/{TEMPLATE}.md"), count=1)
+            _, head, body = catalog.read(f"{tag}/{TEMPLATE}.md").split("+++\n", 2)
+            title = next(row for row in head.splitlines(keepends=True) if row.startswith("title"))
+            if first:
+                head = f'{title}translated_from = "{fingerprint(first)}"\n'
+            else:  # the facts stand in English, or in the only language
+                head = "".join(title if row.startswith("title") else row for row in facts.splitlines(keepends=True))
+            text = f"+++\n{head}+++\n{body}"
+            first = first or text
             path.write_text(text, encoding="utf-8")
             sys.stdout.write(words("scaffold.made", path=str(path)) + "\n")
         _name_in_course(folder / "course.toml", name, folder.resolve().name)
@@ -333,6 +338,17 @@ def new_lesson(where: str | Path, name: str, words: Words) -> int:
         sys.stderr.write(words("scaffold.failed", reason=error) + "\n")
         return 2
     return 0
+
+
+def _languages(path: Path) -> tuple[str, ...]:
+    """The languages that course.toml names, that of the facts first; all if it names none."""
+    import tomllib
+
+    try:
+        named = tomllib.loads(path.read_text(encoding="utf-8")).get("languages", LANGUAGES)
+    except (OSError, ValueError):
+        return LANGUAGES
+    return tuple(tag for tag in LANGUAGES if isinstance(named, list | tuple) and tag in named) or LANGUAGES
 
 
 def _name_in_course(path: Path, name: str, course: str) -> None:
@@ -344,7 +360,10 @@ def _name_in_course(path: Path, name: str, course: str) -> None:
         path.write_text(f'id = "{identity}"\nlessons = [\n  "{name}",\n]\n', encoding="utf-8")
         return
     text = path.read_text(encoding="utf-8")
-    end = text.rfind("]")
+    found = re.search(r"(?m)^[ \t]*lessons[ \t]*=[ \t]*\[[^\]]*", text)
+    if found is None:
+        text = text.rstrip() + "\nlessons = [\n]\n"
+    end = found.end() if found else len(text) - 2
     before = text[:end].rstrip()
     comma = "" if before.endswith((",", "[")) else ","
     path.write_text(f'{before}{comma}\n  "{name}",\n{text[end:]}', encoding="utf-8")

@@ -33,7 +33,7 @@ class Course(Struct, frozen=True, forbid_unknown_fields=True):
 
     id: str
     lessons: tuple[str, ...]
-    #: the languages that it has; a lesson's facts stand in the first of them
+    #: the languages that it has; a lesson's facts stand in English, or in the only one
     languages: Annotated[tuple[Literal["en", "zh-Hant"], ...], Meta(min_length=1)] = ("en", "zh-Hant")
 
     def find(self, wanted: str) -> str | None:
