@@ -29,7 +29,9 @@ TLS_MIN = ("1.2", "1.3")
 
 
 def read_pin(text: str) -> str:
-    """A pin as typed, in hexadecimal digits or base64, as `net.certificates.pin_of` writes it. Raises ValueError."""
+    """Pins as typed, in hexadecimal digits or base64, as `net.certificates.pin_of` writes them. Raises ValueError."""
+    if "," in text:
+        return ",".join(read_pin(one.strip()) for one in text.split(","))
     value = text[len(match[0]) :] if (match := re.match("(?i)sha256(:|//)", text)) else ""
     digits = value.replace(":", "")
     if re.fullmatch("[0-9A-Fa-f]{64}", digits):

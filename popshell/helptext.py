@@ -31,8 +31,16 @@ def make_parser(
 ) -> argparse.ArgumentParser:
     """A parser without arguments yet; `fail` gets what is wrong, in words."""
 
+    class OfType(str):
+        """The message about a value of another type: some types have words of their own, `cli.value-TYPE`."""
+
+        def __mod__(self, facts: Any) -> str:
+            own = words.get(f"cli.value-{facts['type'].removeprefix('read_')}")
+            return str.__mod__(own or self, facts)
+
     def translated(message: str) -> str:
-        return words(f"cli.{ARGPARSE[message]}") if message in ARGPARSE else message
+        text = words(f"cli.{ARGPARSE[message]}") if message in ARGPARSE else message
+        return OfType(text) if "%(type)s" in message else text
 
     argparse._ = translated  # type: ignore[attr-defined]
 

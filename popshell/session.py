@@ -196,6 +196,8 @@ class Endpoint(NamedTuple):
     look_only: bool = True
     #: gives the password on its output; "" if none was set for this place
     password_command: str = ""
+    #: whether a server that asks is shown a certificate of the client's own
+    certificate: bool = False
     #: the tokens that the practice server takes, each with the name of its account
     tokens: Callable[[], Mapping[str, str]] = dict
 

@@ -242,6 +242,18 @@ def test_after_login_and_stls_a_list_from_before_is_said_to_be_old_and_capa_show
     )
 
 
+def test_a_client_s_certificate_is_the_best_way_where_there_is_one() -> None:
+    async def go(certificate: bool, said: str) -> None:
+        stage = Stage(place=LOCAL._replace(certificate=certificate), script={"CAPA": LISTED, "STLS": b"+OK\r\n"})
+        await stage.begin("STLS")
+        assert said in flat(await stage.run(":auth"))
+
+    each(
+        [(True, " 1 EXTERNAL the client's certificate proves"), (False, " - EXTERNAL the shell has shown no client")],
+        lambda *row: run(go(*row)),
+    )
+
+
 def test_nothing_is_sent_where_something_is_missing() -> None:
     async def go(line: str, answers: list[str | None], said: str) -> None:
         stage = Stage(place=LOCAL, script={"CAPA": LISTED})

@@ -165,6 +165,11 @@ def test_what_is_seen_beside_the_check_that_failed_first(tmp_path: Any) -> None:
     assert (found["check"], found["link"], found["ordered"]) == ("own-root", 2, False)
 
 
+def test_an_address_that_stands_there_as_a_name_is_not_said_to_be_one() -> None:
+    found = report([Made("127.0.0.1").der], "127.0.0.1", code=64)
+    assert (found["chain"][0]["names"], "name" in found["chain"][0]["faults"]) == (["DNS:127.0.0.1"], True)
+
+
 def test_a_strict_context_names_the_check(tmp_path: Any) -> None:
     default = ssl.create_default_context().verify_flags & ssl.VERIFY_X509_STRICT
     assert bool(default) == (sys.version_info >= (3, 13))
@@ -192,7 +197,20 @@ def test_pins() -> None:
     renewed = Made(HOST, MIDDLE, key=GOOD.key)
     for form in (pin, pin.replace(":", "//"), f"sha256:{digits}", f"SHA256:{pairs.upper()}"):
         assert read_pin(form) == pin == pin_of(renewed.der)
-    for wrong in ("", "sha256", "sha256:", "md5:" + digits, "sha256:" + digits[:-2], digits, pin + "A", "sha256:ä"):
+    assert read_pin(f"{pin}, sha256:{digits}") == f"{pin},{pin}"
+    for wrong in (
+        "",
+        "sha256",
+        "sha256:",
+        pin + ",",
+        ",",
+        f"{pin},x",
+        "md5:" + digits,
+        "sha256:" + digits[:-2],
+        digits,
+        pin + "A",
+        "sha256:ä",
+    ):
         with pytest.raises(ValueError):  # noqa: PT011
             read_pin(wrong)
 
@@ -206,5 +224,6 @@ def test_names() -> None:
         ("pop.example.org", "example.org", False),
         ("0:0:0:0:0:0:0:1", "::1", True),
         ("127.0.0.1", "127.0.0.2", False),
+        ("DNS:127.0.0.1", "127.0.0.1", False),
     ]
     each(rows, lambda pattern, name, wanted: covers(pattern, name) is wanted or pytest.fail("not so"))

@@ -556,6 +556,7 @@ async def _another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetEr
         error = await failure(dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, way=wrong))
         right = Way(pin=str(error.facts["found"]))
         await hang_up(await dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, way=right))
+        await hang_up(await dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, way=Way(pin=f"{wrong.pin},{right.pin}")))
         assert (await failure(dial(port, tls=TlsMode.IMPLICIT, insecure=True, way=wrong))).code == "certificate-pin"
         assert (await failure(dial(port, tls=TlsMode.IMPLICIT, way=right))).code == "certificate-unknown"
     assert error.certificates is not None

@@ -268,7 +268,17 @@ def _names(certificate: x509.Certificate) -> list[str]:
     from cryptography import x509
 
     found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return [str(one.value) for one in found if isinstance(one, x509.DNSName | x509.IPAddress)]
+    return [_typed(one.value) for one in found if isinstance(one, x509.DNSName | x509.IPAddress)]
+
+
+def _typed(value: object) -> str:
+    """A name, or an address; one that stands there as a name, which OpenSSL takes for no address, is marked as that."""
+    from ipaddress import ip_address
+
+    try:
+        return f"DNS:{value}" if isinstance(value, str) and ip_address(value) else str(value)
+    except ValueError:
+        return str(value)
 
 
 def _key(certificate: x509.Certificate) -> str:

@@ -286,7 +286,7 @@ class Transport(asyncio.Protocol):
         from popshell.net.certificates import pin_of, report
 
         pin, name = self.target.way.pin, self.target.name
-        if pin and pin != (found := pin_of(facts.chain[0]) if facts.chain else ""):
+        if pin and (found := pin_of(facts.chain[0]) if facts.chain else "") not in pin.split(","):
             error = NetError("certificate-pin", name=name, pin=pin, found=found, **self._where())
             error.certificates = report(facts.chain, name, check="pin")
             await self._fail(error)

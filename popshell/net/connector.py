@@ -150,6 +150,7 @@ class Connector:
             draft=address.draft if address else "",
             look_only=destination.look_only,
             password_command=destination.password_command,
+            certificate=target.way.cert is not None or target.way.key is not None,
             tokens=(lambda: self.server.settings.accounts.tokens) if practice else dict,
         )
         return OpenConnection(session, endpoint, wire.facts, wire.binding, wire.certificates)

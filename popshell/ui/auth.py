@@ -144,6 +144,7 @@ def _ways(shell: Shell) -> list[Choice]:
         tls=connection.tls,
         verified=not opened.endpoint.insecure,
         binding=opened.binding() is not None,
+        certificate=opened.endpoint.certificate,
     )
 
 
