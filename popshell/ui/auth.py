@@ -49,7 +49,7 @@ _FORMULAS = {
     "server-key": 'HMAC(salted-password, "Server Key")',
     "server-signature": "HMAC(server-key, auth-message)",
     "auth-message": "client-first-bare , server-first , client-final-without-proof",
-    "channel-binding": "base64(gs2-header, hash of the server's certificate if -PLUS)",
+    "channel-binding": "base64(gs2-header [cbind-data])",
     "digest": "HMAC-MD5(passwd, challenge)",
     "apop-digest": "MD5(timestamp, passwd)",
 }
