@@ -73,6 +73,8 @@ SECRETS = [
     (base64.b64encode(CANARY.encode()).decode(), Context(A, refused=True), MASK),
     (f"pop://mei:{CANARY}@h", Context(T), MASK),
     (f"eyJhbGciOiJub25lIn0.{CANARY}.x", Context(T), MASK),
+    (f"P A S S {CANARY}", Context(A), f"P A S S {MASK}"),
+    (f"密碼：{CANARY}", Context(T), f"密碼{MASK}"),
     # without USER before them: a slip here was meant to log in
     (f"PAS {CANARY}", Context(A), f"PAS {MASK}"),
     (f"PASSS {CANARY} x", Context(A), f"PASS{MASK}"),
@@ -126,6 +128,10 @@ SPELLINGS = [
     ),
     *(
         "QUIT PASS ",
+        "NOOP PASS:",
+        "CAPA PASS=",
+        "PASS_",
+        "SIGNIN mei ",
         "LIST pass ",
         "STAT;PASS ",
         "CAPA|PASS ",
@@ -145,7 +151,7 @@ SPELLINGS = [
     ),
     *("curl -u mei:", "fetch --user=mei:", "--password=", "--password ", "Proxy-Authorization: Basic ", "Bearer "),
     *("passwd ", "Passwort ", "mot de passe: ", "contrase\xf1a ", "пароль ", "비밀번호 ", "パスワード："),
-    *("密碼 ", "密碼：", "密碼", "我的密碼是", "口令 ", "ㄣㄇㄋㄋ ", "ㄣㄇㄋㄋ　", "ЗФЫЫ "),
+    *("密碼 ", "密　碼：", "密碼：", "密碼", "我的密碼是", "口令 ", "ㄣㄇㄋㄋ ", "ㄣㄇㄋㄋ　", "ЗФЫЫ "),
     *("РАЅЅ ", "ΡΑΣΣ ", "пасс ", "PАSS ", "Ꮲᴀꜱꜱ ", "Ⱥpop mei ", "\U0001d40f\U0001d400\U0001d412\U0001d412 "),
     *("ⓅⒶⓈⓈ ", "🅿🅰🆂🆂 ", "🇵🇦🇸🇸 ", "ｐａｓｓ　", "P\u0301A\u0308SS ", "pa\xdf ", "PA$$ ", "P@55 "),
     *("\ufeffPASS ", "\u200bPASS ", "PA\u200bSS ", "P\xadASS ", "\u202ePASS ", "PASS\ufe0f ", "\x00PASS ", "\x01PASS "),

@@ -241,7 +241,7 @@ def _tokens(
             notes.append(Diagnostic("double-space", blank, start, mild=True))
         if word:
             param = params[count] if count < len(params) else None
-            role = Role.SECRET if start >= secret_from else _role(word, spec, param)
+            role = Role.SECRET if found.end() > secret_from else _role(word, spec, param)
             tokens.append(Token(start, found.end(), word, role, param))
     return tokens
 

@@ -52,7 +52,7 @@ _NAME_WORDS = (*_BEFORE_LOGIN, "USERNAME", "USERID", "ACCOUNT", "ACCT")
 #: Words with which other protocols log in; what follows them, or a slip of them, holds a secret.
 _FOREIGN_LOGINS = (
     *("LOGIN", "LOGON", "AUTHENTICATE", "AUTHINFO", "AUTHORIZATION", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE"),
-    *("PWD", "PW", "PROXY-AUTHORIZATION", "BEARER"),
+    *("PWD", "PW", "PROXY-AUTHORIZATION", "BEARER", "SIGNIN", "IDENTIFY"),
 )
 #: Words for a password in other languages; the last are found within a text, too, since theirs has no blanks.
 _WORDS = "MDP|PASSE|PASSWORT|KENNWORT|SENHA|CONTRASENA|HASLO|WACHTWOORD|PAROLA"
@@ -143,8 +143,9 @@ def begins_login(spec: CommandSpec | None, text: str) -> bool:
 @functools.cache
 def _login_word() -> re.Pattern[str]:
     """A login word that stands anywhere in a folded line, or a word for an account with the name."""
+    within = re.sub(r"(?<=[\u4e00-\u9fff])(?=[\u4e00-\u9fff])", r"\\s*", folded(_WORDS_WITHIN)[0])
     return re.compile(
-        rf"{_BEGINS}(?:{'|'.join(_LOGIN_NAMES)}|{_WORDS})(?![._@%+-]*[^\W_])|{folded(_WORDS_WITHIN)[0]}"
+        rf"{_BEGINS}(?:{'|'.join(_LOGIN_NAMES)}|{_WORDS})(?![._@%+-]*[^\W_])|{within}"
         rf"|{_BEGINS}(?:{'|'.join(_NAME_WORDS)}){_NAME}|(?<!\S)-(?:U|-USER)[ =]?[^\s:]+(?=:)"
     )
 
@@ -161,7 +162,10 @@ def _login_verb(plain: str, slips: bool) -> tuple[str, int | None] | None:
 
     `slips`: also a slip of it, and one with more letters right after it.
     """
-    for word, places in _first_words(plain):
+    words = [(word, places[:]) for word, places in _first_words(plain)]
+    if spaced := next(((word, places[-1]) for word, places in words[1:] if word in _LOGIN_NAMES), None):
+        return spaced
+    for word, places in words:
         if word in _NAME_WORDS or any(is_one_slip(word, command) for command in _BEFORE_LOGIN):
             name = re.compile(_NAME).match(plain, places[-1])
             return word, name.end() if name else None
@@ -192,7 +196,7 @@ def _mechanism_at(plain: str, at: int) -> int | None:
 def _first_words(plain: str) -> Iterator[tuple[str, list[int]]]:
     """The first word of a folded line, and the first ones joined while they are short; where each letter ends."""
     word, places = "", list[int]()
-    for found in re.finditer(r"[^\W_]+(?:[@$]+[^\W_]*)*(?!\w|://)", plain):
+    for found in re.finditer(r"[^\W_]+(?:[@$]+[^\W_]*)*(?![^\W_]|://)", plain):
         word += as_letters(found[0])
         places += range(found.start() + 1, found.end() + 1)
         yield word, places
