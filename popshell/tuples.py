@@ -1,7 +1,7 @@
-"""NamedTuple as in typing, except that its `__new__` is made with its first instance.
+"""NamedTuple as in typing, except that its `__new__` is compiled with its second instance.
 
-typing.NamedTuple compiles a `__new__` and each annotation where a class is defined. Half of the classes have
-no instance before the first prompt, and to define all took a third of the time in which PopShell loads.
+typing.NamedTuple compiles a `__new__` and each annotation where a class is defined. Most classes have one
+instance or none before the first prompt, and to define all took a third of the time in which PopShell loads.
 """
 
 from typing import TYPE_CHECKING
@@ -12,6 +12,14 @@ else:
     from collections import _tuplegetter
 
     def _first(cls, /, *values, **named):
+        cls.__new__ = _second
+        taken = {*cls._fields[: len(values)], *named}
+        given = cls._field_defaults | dict(zip(cls._fields, values, strict=False)) | named
+        if len(taken) < len(values) + len(named) or given.keys() != set(cls._fields):
+            return _second(cls, *values, **named)  # it says what is wrong
+        return tuple.__new__(cls, map(given.get, cls._fields))
+
+    def _second(cls, /, *values, **named):
         fields = "".join(f"{field}, " for field in cls._fields)
         make = eval(f"lambda cls, {fields}: new(cls, ({fields}))", {"new": tuple.__new__})
         make.__defaults__ = tuple(cls._field_defaults.values())
