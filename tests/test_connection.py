@@ -697,6 +697,10 @@ class TestQuestions:
         found = connection.under_way()
         assert found is not None
         assert (found.name, found.received, found.before, found.after) == ("RETR", b"+OK\r\nhal", A, A)
+        head, due = connection.under_way(7), connection.due()
+        assert head is not None
+        assert due is not None
+        assert (head.received, due.octets, due.lines, due.content, due.tail) == (b"+OK\r\nha", 8, 0, True, b"hal")
         assert found.response is not None
         assert found.finished == 0.0
 

@@ -53,6 +53,30 @@ def shown(raw: bytes, kind: BodyKind = "text", view: View = BARE, first: int = 0
 # What is written
 
 
+def test_of_what_the_reader_has_had_enough_of_the_rest_is_left() -> None:
+    """Ctrl-C while a long reply is being written: the block on its way is the last."""
+    raw, asked = b"a line\r\n" * 100_000 + b".\r\n", []
+
+    def enough() -> bool:
+        asked.append(True)
+        return len(asked) == 2
+
+    out = Out()
+    found = write_content(out, raw, "text", BARE._replace(max_lines=1 << 40, enough=enough))
+    assert (found.lines, found.total) == (out.getvalue().count("\n"), 100_000)
+    assert 0 < found.lines < 10_000
+    assert "S: .\n" not in out.getvalue()
+
+
+def test_where_a_content_begins_and_how_many_lines_it_has_need_not_be_found_out() -> None:
+    for first, most in ((0, 2), (1, 1), (2, 5), (0, 9)):
+        raw, view = b"A: b\r\n\r\nc\r\nd\r\n.\r\n", BARE._replace(max_lines=most)
+        alone, within = Out(), Out()
+        wanted = write_content(alone, raw, "mail", view, first=first)
+        assert write_content(within, b"+OK\r\n" + raw, "mail", view, first=first, begin=5, lines=4) == wanted
+        assert within.getvalue() == alone.getvalue()
+
+
 def test_a_listing() -> None:
     assert drawn(b"1 120\r\n2 200\r\n.\r\n", "listing") == " S: 1 120\n S: 2 200\n S: .\n"
     assert drawn(b"1 120\r\n", "listing", View(COLOURED)) == (f" S: {CYAN}1\x1b[m {CYAN}120\x1b[m\n")

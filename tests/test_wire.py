@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from support import Cutter, chunks_of, each, whole
 
 from popshell.protocol.wire import (
+    Kept,
     LineReader,
     ReplyLimits,
     ReplyReader,
@@ -69,12 +70,20 @@ CONTENTS = [
 
 
 def read(reader: ReplyReader, data: bytes, cut: Cutter, take: str, *args: object) -> object:
+    if take == "content":
+        reader.begin(b"")
     for piece in cut(data):
         reader.feed(piece)
         try:
             found = getattr(reader, take)(*args)
         except WireError as error:
             return (error.code, error.raw) if str(error) == error.code else error
+        if isinstance(found, Kept):
+            assert (found.plain, found.counts.stuffed) == (unstuff(found.raw), stuffed_lines(found.raw))
+            assert found.counts.lines == found.plain.count(b"\r\n")
+            assert found.counts.bare == found.plain.count(b"\n") - found.counts.lines
+            assert found.raw is found.raw, "60 MB would be copied"
+            return found.raw
         if found is not None:
             return found
     return None
@@ -90,7 +99,13 @@ def check_every_cut(data: bytes, wanted: object, take: str, *args: object, limit
             reader = ReplyReader(limits)
             assert read(reader, data + after, cut, take, *args) == wanted, (cut, after)
             if wanted is None:
-                assert reader.held == data
+                assert (reader.held, len(reader), reader.head(3), reader.tail(4)) == (
+                    data,
+                    len(data),
+                    data[:3],
+                    data[-4:],
+                )
+                assert (reader.line_ends, reader.has_line) == (data.count(b"\n"), b"\r\n" in data)
 
 
 def test_status_lines() -> None:
@@ -134,6 +149,26 @@ def test_a_long_line_of_mail_is_taken() -> None:
     content = b"x" * (1024 * 1024) + b"\r\n.\r\n"
     assert read(ReplyReader(ReplyLimits()), content, whole, "content", None) == content
     assert read(ReplyReader(ReplyLimits()), b"x" + content, whole, "content", None)[0] == "line-too-long"  # type: ignore[index]
+
+
+def test_a_line_that_is_longer_than_mail_may_have_is_noticed_as_it_comes() -> None:
+    """RFC 5322 §2.1.1: 998 octets, without the dot that was stuffed."""
+    for line, long in (
+        (b"x" * 998, False),
+        (b"x" * 999, True),
+        (b".." + b"x" * 997, False),
+        (b".." + b"x" * 998, True),
+    ):
+        for cut in CUTTERS:
+            for before in (b"", b"a\r\n"):
+                reader = ReplyReader(ReplyLimits())
+                reader.begin(b"+OK\r\n")
+                found = None
+                for piece in cut(before + line + b"\r\n.\r\n"):
+                    reader.feed(piece)
+                    found = reader.content(None)
+                assert found is not None
+                assert (found.counts.long, found.raw) == (long, b"+OK\r\n" + before + line + b"\r\n.\r\n")
 
 
 def test_what_is_left_can_be_taken() -> None:
@@ -244,9 +279,7 @@ CONTENT = st.lists(LINE_BYTES, max_size=8).map(lambda lines: b"".join(line + b"\
 def test_unstuff_undoes_stuff(content: bytes) -> None:
     sent = stuff(content) + b".\r\n"
     assert unstuff(sent) == content
-    reader = ReplyReader(ReplyLimits())
-    reader.feed(sent + b"+OK\r\n")
-    assert reader.content(None) == sent
+    assert read(ReplyReader(ReplyLimits()), sent + b"+OK\r\n", whole, "content", None) == sent
 
 
 def test_every_line_loses_one_dot_whatever_follows() -> None:

@@ -20,7 +20,6 @@ from msgspec.structs import force_setattr
 from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.line import NUMBER
 from popshell.protocol.records import Exchange
-from popshell.protocol.wire import stuffed_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ class Replied(Struct, frozen=True, forbid_unknown_fields=True):
             "code": response.code,
             "tls": exchange.tls,
             "many": response.content is not None,
-            "stuffed": stuffed_lines(exchange.raw_content()) > 0,
+            "stuffed": exchange.counts.stuffed > 0,
             "cancelled": bool(exchange.steps) and exchange.steps[-1].answer == b"*",
         }
         return [name for name, wanted in self.wanted().items() if seen[name] != wanted]

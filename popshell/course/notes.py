@@ -23,7 +23,6 @@ from popshell.protocol.line import NUMBER
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange, Response, stamp
 from popshell.protocol.secrets import MASK, redact_code
-from popshell.protocol.wire import stuffed_lines
 from popshell.tuples import NamedTuple
 from popshell.visible import show
 
@@ -192,11 +191,11 @@ class Facts(NamedTuple):
 def _of_content(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
     if response.content is None:
         return (exchange.stream.octets, exchange.stream.lines) if exchange.stream and exchange.ok else None
-    return len(response.content), response.content.count(b"\r\n")
+    return len(response.content), exchange.counts.lines
 
 
 def _stuffed(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
-    sizes, many = _of_content(exchange, response), stuffed_lines(exchange.raw_content())
+    sizes, many = _of_content(exchange, response), exchange.counts.stuffed
     return (*sizes, many) if sizes is not None and many else None
 
 

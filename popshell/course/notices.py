@@ -20,8 +20,6 @@ from popshell.visible import show
 Facts = dict[str, object]
 #: RFC 2449 §4: the longest first line of a reply, CRLF included.
 LONGEST_STATUS = 512
-#: RFC 5322 §2.1.1: the longest line of a message, without its CRLF.
-LONGEST_MAIL_LINE = 998
 _ROW = {
     "LIST": re.compile(rb"[0-9]{1,10} [0-9]{1,15}(?: .*)?", re.DOTALL),
     "UIDL": re.compile(rb"[0-9]{1,10} .*", re.DOTALL),  # what the unique-id may hold is a matter of its own
@@ -140,7 +138,7 @@ def _listed_and_came(exchange: Exchange) -> tuple[int, int, int] | None:
     if listed is None or (content is not None and len(content) == listed):
         return None
     if content is not None:
-        return listed, len(content), content.count(CRLF)
+        return listed, len(content), exchange.counts.lines
     stream = exchange.stream
     return (listed, stream.octets, stream.lines) if stream is not None and stream.octets != listed else None
 
@@ -338,13 +336,7 @@ def _long_status(exchange: Exchange, memory: Notices) -> Facts | None:
 
 
 def _long_line(exchange: Exchange, memory: Notices) -> Facts | None:
-    content, at, width = _content(exchange) or b"", 0, LONGEST_MAIL_LINE + 2
-    while at + width <= len(content):  # a line begins at `at`: its CRLF is within reach, or it is too long
-        last = content.rfind(CRLF, at, at + width)
-        if last < 0:
-            return {"msg": _message(exchange)}
-        at = last + 2
-    return None
+    return {"msg": _message(exchange)} if exchange.counts.long else None
 
 
 def _status_8bit(exchange: Exchange, memory: Notices) -> Facts | None:
@@ -366,8 +358,7 @@ def _header_8bit(exchange: Exchange, memory: Notices) -> Facts | None:
 
 
 def _bare_lf(exchange: Exchange, memory: Notices) -> Facts | None:
-    content = _content(exchange) or b""
-    bare = content.count(b"\n") - content.count(CRLF)
+    bare = exchange.counts.bare
     return {"msg": _message(exchange), "count": bare} if bare else None
 
 

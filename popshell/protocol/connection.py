@@ -19,7 +19,7 @@ from popshell.protocol.line import CommandLine, advance, if_it_succeeds, parse, 
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, Problem, Response, Status, Step, no_status, read_status, stamp
 from popshell.protocol.unasked import Found, Unasked
-from popshell.protocol.wire import CRLF, LineReader, ReplyLimits, ReplyReader, Stream, WireError, unstuff
+from popshell.protocol.wire import CRLF, Counts, LineReader, ReplyLimits, ReplyReader, Stream, WireError
 from popshell.tuples import NamedTuple
 
 
@@ -56,12 +56,13 @@ class PendingExchange:
         self.line, self.sent, self.started, self.ahead, self.stream = line, sent, now, ahead, stream
         #: when the first octet of the reply came
         self.arrived: float | None = None
-        self.received = bytearray()
+        self.received = b""
         self.steps: list[Step] = []
         #: a challenge that was not answered yet
         self.challenge: bytes | None = None
         #: a status line whose content is still to come
         self.response: Response | None = None
+        self.counted: Counts | None = None
 
     @property
     def raw(self) -> bytes:
@@ -143,7 +144,7 @@ class Connection:
     def settle(self, now: float = 0.0) -> list[Event]:
         """Nothing more comes: a bare AUTH that has its `+OK` and no list has its whole reply; no RFC has either."""
         pending = self.current
-        if not (pending and pending.response and pending.line and pending.line.asks_mechanisms) or self._replies.held:
+        if not (pending and pending.response and pending.line and pending.line.asks_mechanisms) or self._replies.begun:
             return []
         out: list[Event] = [self._finish(pending, pending.response, now)]
         self._start_next()
@@ -226,22 +227,21 @@ class Connection:
         pending = self.current
         if pending is None or self.challenged:
             return None
-        held, stream = self._replies.held, pending.stream
+        held, stream = self._replies, pending.stream
         octets = len(pending.received) + len(held) + (stream.raw if stream else 0)
-        lines = held.count(b"\n") + (stream.lines if stream else 0)
-        return Due(pending.line, pending.started, octets, lines, pending.response is not None, held[-512:], stream)
+        lines = held.line_ends + (stream.lines if stream else 0)
+        return Due(pending.line, pending.started, octets, lines, bool(pending.response), held.tail(512), stream)
 
     def content_lines(self) -> bool:
         """Whether a whole line has come of the content of a multi-line reply that is under way."""
-        pending = self.current
-        return bool(pending and pending.response and not pending.stream and b"\r\n" in self._replies.held)
+        return bool((it := self.current) and it.response and not it.stream and self._replies.has_line)
 
-    def under_way(self) -> Exchange | None:
-        """The exchange that is due, as far as it has come; no record, and None if nothing is due."""
+    def under_way(self, most: int | None = None) -> Exchange | None:
+        """The exchange that is due, as far as it has come, `most` octets; no record, and None if nothing is due."""
         if self.current is None:
             return None
-        record = self._record(self.current, self.here)
-        return record._replace(received=record.received + self._replies.held)
+        record, held = self._record(self.current, self.here), self._replies
+        return record._replace(received=record.received + (held.held if most is None else held.head(most)))
 
     def context(self) -> Context:
         """What the next line sent will meet, if every line before it succeeds: for judging while one types."""
@@ -340,15 +340,17 @@ class Connection:
             if not (response.ok and pending.line is not None and pending.line.expects_multi_line):
                 return self._finish(pending, response, now)
             pending.response = response
+            if pending.stream is None:
+                self._replies.begin(pending.received)
+                pending.received = b""
         if self._replies.at_reply and pending.line and pending.line.asks_mechanisms:
             return self._finish(pending, pending.response, now)
         if pending.stream is not None:
             return self._finish(pending, pending.response, now) if self._replies.stream(pending.stream) else None
-        content = self._replies.content(self._most_rows(pending.line))
-        if content is None:
+        if (content := self._replies.content(self._most_rows(pending.line))) is None:
             return None
-        pending.received += content
-        return self._finish(pending, pending.response._replace(content=unstuff(content)), now)
+        pending.received, pending.counted = content.raw, content.counts
+        return self._finish(pending, pending.response._replace(content=content.plain), now)
 
     def _most_rows(self, line: CommandLine | None) -> int | None:
         """How many lines the content may have; mail is bounded by octets alone."""
@@ -363,6 +365,7 @@ class Connection:
     ) -> Exchange:
         """The reply is whole: move by the table, learn what it says, and record. None says neither yes nor no."""
         before, line, self.current = self.here, pending.line, None
+        pending.received += self._replies.give_up()
         if line is not None:
             self.here = advance(before, line, response is not None and response.ok)
         if response is None:
@@ -408,7 +411,7 @@ class Connection:
             if problem.unasked:
                 response = None if problem.code == "unasked-rows" else read_status(raw.removesuffix(CRLF))
                 unasked = PendingExchange(None, b"", now, 0, None)
-                unasked.received, unasked.response = bytearray(raw), response
+                unasked.received, unasked.response = raw, response
                 out.append(self._record(unasked, self.here, now, problem=problem))
             else:
                 out.append(self._break(self.current, problem, raw, now))
@@ -430,7 +433,8 @@ class Connection:
             before.state,
             after or before.state,
             sent=pending.sent,
-            received=bytes(pending.received),
+            received=pending.received,
+            counted=pending.counted,
             steps=tuple(pending.steps),
             problem=problem,
             tls=self.tls,

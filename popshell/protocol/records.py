@@ -38,7 +38,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.strangers import what_speaks
-from popshell.protocol.wire import CRLF, Stream, unstuff
+from popshell.protocol.wire import CRLF, LONGEST_MAIL_LINE, Counts, Stream, stuffed_lines, too_long, unstuff
 from popshell.tuples import NamedTuple
 
 
@@ -206,6 +206,8 @@ class Exchange(NamedTuple):
     ahead: int = 0
     #: where the content went as it came, if it was not kept: `received` is then the status line alone
     stream: Stream | None = None
+    #: what was counted of the content as it came
+    counted: Counts | None = None
     #: of a fault: what had arrived after the octets that show it. How much that is, is chance
     rest: bytes = b""
     #: seconds on the caller's clock: when the line went out (of AUTH its last answer, so that no typing counts;
@@ -216,8 +218,8 @@ class Exchange(NamedTuple):
     finished: float = 0.0
 
     def __eq__(self, other: object) -> bool:
-        """Whether the same happened. When, and what had come after it, is left out: the last five fields."""
-        return isinstance(other, Exchange) and self[:-5] == other[:-5]
+        """Whether the same happened. When, and what had come after it, is left out: the last six fields."""
+        return isinstance(other, Exchange) and self[:-6] == other[:-6]
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -259,11 +261,25 @@ class Exchange(NamedTuple):
 
     def raw_content(self) -> bytes:
         """The multi-line part as far as it arrived: byte-stuffed, with terminator; b"" if there is none."""
+        return self.received[self.content_at :]
+
+    @property
+    def content_at(self) -> int:
+        """Where the multi-line part begins in `received`, which may be 64 MiB; its length if there is none."""
         if self.problem is not None and self.problem.code == "unasked-rows":
-            return self.received
+            return 0
         if self.response is None or (self.response.content is None and self.steps):
-            return b""
-        return self.received.partition(b"\r\n")[2]
+            return len(self.received)
+        return self.received.find(CRLF) + 2 if CRLF in self.received else len(self.received)
+
+    @property
+    def counts(self) -> Counts:
+        """What was counted of the content as it came, or is counted now."""
+        content = (self.response.content if self.response is not None else None) or b""
+        if self.counted is not None and content:
+            return self.counted
+        lines, long = content.count(CRLF), too_long(content, 0, len(content), LONGEST_MAIL_LINE) >= 0
+        return Counts(lines, content.count(b"\n") - lines, stuffed_lines(self.raw_content()), long)
 
     def redact(self, text: str) -> str:
         """`text` with every secret of the session masked (sec-K2). Never for message content."""

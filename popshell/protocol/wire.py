@@ -15,6 +15,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable
+from io import BytesIO
 
 from popshell.tuples import NamedTuple
 
@@ -47,6 +48,50 @@ class WireError(Exception):
         self.raw = raw
 
 
+#: RFC 5322 §2.1.1: octets of a line of a mail, CRLF not counted.
+LONGEST_MAIL_LINE = 998
+
+
+def too_long(octets: bytes | bytearray, start: int, stop: int, longest: int) -> int:
+    """Where the first line crosses `longest`, CRLF not counted; -1 if none does. The first begins at `start`, which is
+    negative if some of it is not in `octets`."""
+    while start + longest + 2 <= stop:
+        last = octets.rfind(CRLF, max(start, 0), start + longest + 2)
+        if last < 0:
+            return start + longest + 2
+        start = last + 2
+    return -1
+
+
+class Counts(NamedTuple):
+    """What is known of a content without another look at it: whole lines, LFs that end none, dots that were stuffed."""
+
+    lines: int = 0
+    bare: int = 0
+    stuffed: int = 0
+    #: whether a line is longer than LONGEST_MAIL_LINE
+    long: bool = False
+
+
+class Unstuffing:
+    """Undoes byte-stuffing in a content that comes in pieces, which end within no CRLF."""
+
+    __slots__ = ("fresh", "stuffed")
+
+    def __init__(self) -> None:
+        #: whether what comes next is the beginning of a line
+        self.fresh = True
+        self.stuffed = 0
+
+    def undo(self, raw: bytes) -> bytes:
+        piece, count = _STUFFED.subn(CRLF, raw)  # of few matches in much, quicker than bytes.replace
+        if self.fresh and piece.startswith(b"."):
+            piece, count = piece[1:], count + 1
+        self.fresh = raw.endswith(CRLF) if raw else self.fresh
+        self.stuffed += count
+        return piece
+
+
 class Stream:
     """Takes the content of a reply as it comes, byte-stuffing undone; the record keeps its length and hash alone.
 
@@ -54,47 +99,100 @@ class Stream:
     how much of the reply that was on the wire, terminator included. `used` is whether the line was sent at all.
     """
 
-    __slots__ = ("_hash", "_take", "fresh", "lines", "octets", "raw", "used")
+    __slots__ = ("_hash", "_take", "_unstuffing", "lines", "octets", "raw", "used")
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
         self._take = take
         self._hash = hashlib.sha256()
+        self._unstuffing = Unstuffing()
         self.octets = self.lines = self.raw = 0
         self.used = False
-        #: whether what comes next is the beginning of a line
-        self.fresh = True
 
     @property
     def sha256(self) -> str:
         """SHA-256 over what was handed on, in hexadecimal."""
         return self._hash.hexdigest()
 
+    @property
+    def fresh(self) -> bool:
+        return self._unstuffing.fresh
+
     def take(self, raw: bytes) -> None:
-        """Hand on octets as they came, which end within no line end and before no stuffed dot."""
-        piece = _STUFFED.sub(CRLF, raw)  # of few matches in much, quicker than bytes.replace
-        if self.fresh and piece.startswith(b"."):
-            piece = piece[1:]
-        self.fresh = raw.endswith(CRLF) if raw else self.fresh
+        """Hand on octets as they came."""
+        piece = self._unstuffing.undo(raw)
         self.octets += len(piece)
         self.lines += piece.count(b"\n")  # of one octet: quicker
         self._hash.update(piece)
         self._take(piece)
 
 
+class Kept:
+    """A content that is kept as it comes. Nothing is copied or counted at its end: that would take 0.5 s for 60 MB."""
+
+    __slots__ = ("_long", "_part", "_plain", "_raw", "_unstuffing", "bare", "lines", "octets", "part")
+
+    def __init__(self, before: bytes) -> None:
+        """`before` is what stands before it in the record: the status line."""
+        self._raw, self._plain, self._unstuffing = BytesIO(), BytesIO(), Unstuffing()
+        self._raw.write(before)
+        #: of the content as sent: its octets, its whole lines, LFs that end none, the octets of the line not yet whole
+        self.octets = self.lines = self.bare = self.part = 0
+        self._part, self._long = 0, False
+
+    def __len__(self) -> int:
+        """How many octets there are, with what stands before."""
+        return self._raw.tell()
+
+    @property
+    def raw(self) -> bytes:
+        """What is before it, and itself as it was sent."""
+        return self._raw.getvalue()  # no copy, unless more is added while it is in use
+
+    @property
+    def plain(self) -> bytes:
+        """Byte-stuffing undone, without the terminator."""
+        return self._plain.getvalue()
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(self.lines, self.bare, self._unstuffing.stuffed, self._long)
+
+    def head(self, octets: int) -> bytes:
+        """The first octets of what is before it and itself."""
+        with self._raw.getbuffer() as held:
+            return bytes(held[:octets])
+
+    def tail(self, octets: int) -> bytes:
+        """Its last octets as they were sent."""
+        with self._raw.getbuffer() as held:
+            return bytes(held[len(held) - min(octets, self.octets) :])
+
+    def add(self, raw: bytes, terminator: bytes = b"") -> None:
+        """Take what came, which ends within no CRLF, and what ends the content."""
+        plain = self._unstuffing.undo(raw)
+        self._raw.write(raw + terminator)
+        self._plain.write(plain)
+        self.octets += len(raw)
+        lines = raw.count(CRLF)
+        self.lines += lines
+        self.bare += raw.count(b"\n") - lines
+        self._long = self._long or too_long(plain, -self._part, len(plain), LONGEST_MAIL_LINE) >= 0
+        self.part, self._part = (
+            len(octets) - octets.rfind(CRLF) - 2 if lines else begun + len(octets)
+            for octets, begun in ((raw, self.part), (plain, self._part))
+        )
+
+
 class ReplyReader:
     """Cuts what a server sends into status lines and multi-line contents."""
 
-    __slots__ = ("_buffer", "_checked", "_limits", "_rows", "_scanned")
+    __slots__ = ("_buffer", "_kept", "_limits", "_scanned")
 
     def __init__(self, limits: ReplyLimits) -> None:
         self._buffer = bytearray()
+        self._kept: Kept | None = None  # the content under way; what may begin its terminator is in the buffer
         self._limits = limits
-        self._restart()
-
-    def _restart(self) -> None:
-        self._scanned = 0  # no terminator begins before it
-        self._checked = 0  # a line begins here, and all lines before it are short enough
-        self._rows = 0  # CRLFs before _scanned
+        self._scanned = 0  # no status line ends before it
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
@@ -102,16 +200,44 @@ class ReplyReader:
     @property
     def held(self) -> bytes:
         """What has arrived and was not taken yet."""
-        return bytes(self._buffer)
+        return self.head(len(self))
+
+    def head(self, octets: int) -> bytes:
+        """The first octets of it."""
+        kept = self._kept.head(octets) if self._kept is not None else b""
+        return kept + self._buffer[: octets - len(kept)]
 
     def __len__(self) -> int:
-        return len(self._buffer)
+        return len(self._buffer) + (len(self._kept) if self._kept is not None else 0)
 
-    def _take(self, end: int) -> bytes:
+    @property
+    def line_ends(self) -> int:
+        """How many LFs have come of the status line or the content that is under way."""
+        kept = self._kept
+        return self._buffer.count(b"\n") + (kept.lines + kept.bare if kept is not None else 0)
+
+    @property
+    def has_line(self) -> bool:
+        """Whether a whole line has come of it."""
+        return (self._kept is not None and self._kept.lines > 0) or CRLF in self._buffer
+
+    def tail(self, octets: int) -> bytes:
+        """The last octets of what has come of the status line or the content that is under way."""
+        last = bytes(self._buffer[-octets:])
+        return (self._kept.tail(octets - len(last)) if self._kept is not None else b"") + last
+
+    def _cut(self, end: int) -> bytes:
         taken = bytes(memoryview(self._buffer)[:end])
         del self._buffer[:end]
-        self._restart()
         return taken
+
+    def _take(self, end: int) -> bytes:
+        """What is kept, and as much of what is not."""
+        taken, kept, self._kept, self._scanned = self._cut(end), self._kept, None, 0
+        if kept is None:
+            return taken
+        kept.add(taken)
+        return kept.raw
 
     def take_all(self) -> bytes:
         return self._take(len(self._buffer))
@@ -135,30 +261,42 @@ class ReplyReader:
         return self._take(end + 1)
 
     @property
+    def begun(self) -> bool:
+        """Whether something of the status line or the content that is due has come."""
+        return bool(self._buffer) or (self._kept is not None and self._kept.octets > 0)
+
+    @property
     def at_reply(self) -> bool:
         """Whether what comes next is a status line, and so no row of a list."""
-        return self._buffer.startswith((b"+OK ", b"+OK\r", b"-ERR ", b"-ERR\r"))
+        kept = self._kept
+        return not (kept is not None and kept.octets) and self._buffer.startswith(
+            (b"+OK ", b"+OK\r", b"-ERR ", b"-ERR\r")
+        )
 
-    def content(self, most_rows: int | None) -> bytes | None:
-        """The next multi-line content as sent, stuffed, with its terminator; None while it is not whole.
+    def begin(self, before: bytes) -> None:
+        """A content begins; `before` counts as not taken yet, and is given with it, or with what breaks it."""
+        self._kept = Kept(before)
+
+    def give_up(self) -> bytes:
+        """If a content was begun, it does not come: what was before it."""
+        return self._take(0) if self._kept is not None else b""
+
+    def content(self, most_rows: int | None) -> Kept | None:
+        """The multi-line content that was begun, terminator included; None while it is not whole.
 
         `most_rows` bounds the number of lines of a listing. Raises WireError: `line-too-long`, `content-too-long`,
         `too-many-lines`.
         """
-        buffer = self._buffer
-        end = -1
-        if buffer[:3] == b".\r\n":
-            end = 3
-        else:
-            found = buffer.find(b"\r\n.\r\n", max(0, self._scanned - 4))
-            if found >= 0:
-                end = found + 5
-        whole = end >= 0
-        stop = end if whole else len(buffer)
-        self._bound(stop, most_rows)
+        buffer, kept = self._buffer, self._kept
+        assert kept is not None
+        found = -2 if not kept.octets and buffer.startswith(b".\r\n") else buffer.find(b"\r\n.\r\n")
+        whole = found != -1
+        self._bound(kept, found + 5 if whole else len(buffer), most_rows)
         if whole:
-            return self._take(end)
-        self._scanned = len(buffer)
+            kept.add(self._cut(found + 2), self._cut(3))
+            self._kept = None
+            return kept
+        kept.add(self._cut(self._sure()))
         return None
 
     def stream(self, to: Stream, *, last: bool = False) -> bool:
@@ -166,38 +304,33 @@ class ReplyReader:
         buffer, before = self._buffer, len(self._buffer)
         found = -2 if to.fresh and buffer.startswith(b".\r\n") else buffer.find(b"\r\n.\r\n")
         if found != -1:
-            to.take(self._take(found + 2))
-            self._take(3)
+            to.take(self._cut(found + 2))
+            self._cut(3)
         else:
-            end = before if last else max(before - 4, 0)  # four octets may begin the terminator
-            to.take(self._take(end - (not last and buffer[end - 1 : end] == b"\r")))
+            to.take(self._cut(before if last else self._sure()))
         to.raw += before - len(buffer)
         return found != -1
 
-    def _bound(self, stop: int, most_rows: int | None) -> None:
-        """Raise for the limit that the first `stop` octets cross first."""
+    def _sure(self) -> int:
+        """How much of the buffer is content whatever comes: four octets may begin the terminator, a CR a line's end."""
+        end = max(len(self._buffer) - 4, 0)
+        return end - (self._buffer[end - 1 : end] == b"\r")
+
+    def _bound(self, kept: Kept, stop: int, most_rows: int | None) -> None:
+        """Raise for the limit that what is kept and the first `stop` octets of the buffer cross first."""
         buffer, limits = self._buffer, self._limits
         crossed: list[tuple[int, str]] = []
-        if stop > limits.content:
-            crossed.append((limits.content + 1, "content-too-long"))
-        width = limits.content_line + 2
-        while self._checked + width <= stop:
-            last = buffer.rfind(CRLF, self._checked, self._checked + width)
-            if last < 0:
-                crossed.append((self._checked + width, "line-too-long"))
-                break
-            self._checked = last + 2
+        if kept.octets + stop > limits.content:
+            crossed.append((limits.content + 1 - kept.octets, "content-too-long"))
+        if (at := too_long(buffer, -kept.part, stop, limits.content_line)) >= 0:
+            crossed.append((at, "line-too-long"))
         if most_rows is not None:
-            # A CRLF may straddle the last scan: begin one octet early, at most one is then counted anew only if whole.
-            start = self._scanned - 1 if self._scanned and buffer[self._scanned - 1] == 13 else self._scanned
-            rows = buffer.count(CRLF, start, stop)
-            most = most_rows + 1  # the terminator's line is none of the listing
-            if self._rows + rows > most:
-                at = start
-                for _ in range(most - self._rows + 1):
+            most = most_rows + 1 - kept.lines  # the terminator's line is none of the listing
+            if buffer.count(CRLF, 0, stop) > most:
+                at = 0
+                for _ in range(most + 1):
                     at = buffer.find(CRLF, at, stop) + 2
                 crossed.append((at, "too-many-lines"))
-            self._rows += rows
         if crossed:
             at, code = min(crossed)
             raise WireError(code, self._take(at))

@@ -49,6 +49,10 @@ def new_shell(
     return shell
 
 
+#: Octets of a reply under way that are looked at, to show the lines that have come.
+_ARRIVED = 1 << 20
+
+
 class Display:
     """A subscriber that shows each event in words and pictures."""
 
@@ -254,8 +258,10 @@ class Display:
             return
         begun = self._begun is not None and self._begun[0] is due.command
         start = self._begun[1] if begun and self._begun else 0
-        under_way = session.connection.under_way()
-        if under_way is not None and (not begun or start < self._shell.screen.comfortable):
+        if begun and start >= self._shell.screen.comfortable:
+            return
+        # Of what has come, which may be 64 MiB, no more is copied than can be shown.
+        if (under_way := session.connection.under_way(_ARRIVED)) is not None:
             self._shell.screen.echoes = not self._shell.on_practice
             self._begun = due.command, self._shell.screen.arriving(under_way, start, begun=begun)
 

@@ -287,14 +287,18 @@ class PersonSource(ScriptSource):
 
     @contextlib.contextmanager
     def interrupts(self, task: asyncio.Task[Any]) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the program
-            loop.add_signal_handler(signal.SIGINT, task.cancel)
+        loop, screen = asyncio.get_running_loop(), self._shell.screen
+
+        def stop(*_: object) -> None:
+            screen.enough = True  # before the loop has a turn: 60 MB may be on their way to the terminal
+            loop.call_soon_threadsafe(task.cancel)
+
+        screen.enough = False
+        signal.signal(signal.SIGINT, stop)
         try:
             yield
         finally:
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_signal_handler(signal.SIGINT)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupted(self) -> None:
         self._shell.screen.lines([[]])

@@ -81,6 +81,8 @@ class Screen:
         self._look = look._replace(ascii=look.ascii or ascii)
         self.out = out or sys.stdout
         self.most = MOST_LINES
+        #: Ctrl-C was pressed: of a long reply no more is shown than is being written
+        self.enough = False
         #: whether a long text may wait for Enter
         self.pauses = False
         #: whether the server might repeat a password, so that its words are masked (sec-K2)
@@ -165,31 +167,33 @@ class Screen:
         """Show the reply of an Exchange, from content line `start`; `begun`: what is before it was shown as it came."""
         self.page = ""
         code = exchange.problem.code if exchange.problem else ""
-        raw = exchange.raw_content()
-        if exchange.problem is not None and not exchange.problem.unasked and not (raw and code == "no-terminator"):
+        raw, begin = exchange.received, exchange.content_at
+        empty = begin == len(raw)
+        if exchange.problem is not None and not exchange.problem.unasked and (empty or code != "no-terminator"):
             return self._evidence(exchange)
         if start == 0 and not begun and exchange.received and code != "unasked-rows":
             self.out.write(self._status(exchange, self.echoes) + "\n")
-        if not raw:
+        if empty:
             self.out.flush()
             return stream.Shown(0, 0)
         if most is None:
-            most = max(self._most_of(raw, 0) - start, 0) if begun else self._most_of(raw, start)
+            most = max(self._most_of(raw, 0, begin) - start, 0) if begun else self._most_of(raw, start, begin)
         if code == "unasked-rows" and self.echoes:
             raw = _redacted(exchange, raw, start + most)
         hidden = self.text_of("shell.hidden") or "+{octets}"
-        view = stream.View(self._look, self._window(), most, self.longest, hidden)
-        return stream.write_content(self.out, raw, rules.body_kind(exchange.name), view, first=start)
+        view = stream.View(self._look, self._window(), most, self.longest, hidden, enough=lambda: self.enough)
+        kind, lines = rules.body_kind(exchange.name), exchange.counted.lines if exchange.counted else None
+        return stream.write_content(self.out, raw, kind, view, first=start, begin=begin, lines=lines)
 
     def _status(self, exchange: Exchange, redacted: bool) -> str:
         return stream.status_line(exchange.reply_line(masked=redacted), self._look, self._window())
 
-    def _most_of(self, raw: bytes, start: int) -> int:
+    def _most_of(self, raw: bytes, start: int, begin: int = 0) -> int:
         """How many rows of a content are shown unasked: all, if one can well scroll back to its beginning."""
         comfortable = self.comfortable
-        if not start and len(raw) > _SURELY_LONG:
+        if not start and len(raw) - begin > _SURELY_LONG:
             return self.windowful
-        lines = raw.split(b"\r\n", start + comfortable + 2)[start:]
+        lines = raw[begin:].split(b"\r\n", start + comfortable + 2)[start:]
         if lines[-2:] == [b".", b""]:
             del lines[-2:]
         rows = sum(max(1, -(-len(line) // (self.columns - 4))) for line in lines)
@@ -210,9 +214,9 @@ class Screen:
 
     def _evidence(self, exchange: Exchange) -> stream.Shown:
         """What arrived before the fault, as far as it helps."""
-        came = exchange.received or exchange.rest
-        rows = came.removesuffix(b"\r\n").split(b"\r\n") if came else []
-        for row in rows[:_EVIDENCE]:
+        came = (exchange.received or exchange.rest)[:_SURELY_LONG]
+        rows = came.removesuffix(b"\r\n").split(b"\r\n")[:_EVIDENCE] if came else []
+        for row in rows:
             text = exchange.redact(row[:512].decode("utf-8", "surrogateescape"))
             self.out.write(stream.status_line(text, self._look, self._window()) + "\n")
         self.out.flush()
@@ -327,7 +331,7 @@ class PlainScreen(Screen):
     def _window(self) -> int | None:
         return None
 
-    def _most_of(self, raw: bytes, start: int) -> int:
+    def _most_of(self, raw: bytes, start: int, begin: int = 0) -> int:
         return self.most
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:

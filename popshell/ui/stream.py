@@ -29,7 +29,7 @@ a line: a bare CR or LF is shown, never obeyed. A status line may echo a passwor
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from popshell.protocol.line import MASK
@@ -79,6 +79,8 @@ class View(NamedTuple):
     hidden: str = "+{octets} octets"
     #: the rows go to a pager, which breaks none and obeys colours only
     paged: bool = False
+    #: asked after each block: whether the reader has had enough (Ctrl-C)
+    enough: Callable[[], bool] = lambda: False
 
 
 class Shown(NamedTuple):
@@ -92,23 +94,30 @@ class Shown(NamedTuple):
         return self.total - self.lines
 
 
-def write_content(out: Writer, raw: bytes, kind: BodyKind, view: View, *, first: int = 0) -> Shown:
+def write_content(
+    out: Writer, raw: bytes, kind: BodyKind, view: View, *, first: int = 0, begin: int = 0, lines: int | None = None
+) -> Shown:
     """Write a multi-line content as it came over the wire, terminator included; pass over `first` lines.
+
+    It begins at `begin` of `raw`, and has so many `lines`, if that is known: one of 64 MiB is not copied nor counted.
 
     No terminator is drawn where `raw` has none, as the content is not whole, nor where `max_lines` cuts it off.
     """
-    content = _Content(raw, kind, first)
+    content = _Content(raw, kind, first, begin)
     rows = _Rows(kind, view)
     shown = 0
-    for text, lines in content.drawn(rows, view.max_lines):
+    for text, drawn in content.drawn(rows, view.max_lines):
         out.write(rows.guarded(text, text.isascii()))
         if not shown:
             out.flush()
-        shown += lines
+        shown += drawn
+        if view.enough():
+            break
     if content.terminated and content.position == content.end:
         out.write(rows.terminator() + "\n")
     out.flush()
-    return Shown(shown, shown + content.left())
+    known = lines is not None and content.position < content.end
+    return Shown(shown, lines - content.passed if lines is not None and known else shown + content.left())
 
 
 def pager(raw: bytes, kind: BodyKind, view: View, *, first: int = 0) -> Iterator[str]:
@@ -163,15 +172,15 @@ class _Content:
 
     __slots__ = ("_header_end", "_raw", "end", "passed", "position", "terminated")
 
-    def __init__(self, raw: bytes, kind: BodyKind, first: int) -> None:
+    def __init__(self, raw: bytes, kind: BodyKind, first: int, begin: int = 0) -> None:
         self._raw = raw
         self.terminated = raw == b".\r\n" or raw.endswith(b"\r\n.\r\n")
         self.end = len(raw) - 3 * self.terminated
         self._header_end = 0
-        if kind == "mail" and not raw.startswith(CRLF):
-            blank = raw.find(b"\r\n\r\n", 0, self.end)
+        if kind == "mail" and not raw.startswith(CRLF, begin):
+            blank = raw.find(b"\r\n\r\n", begin, self.end)
             self._header_end = blank + 2 if blank >= 0 else self.end
-        self.position = self.passed = 0
+        self.position, self.passed = begin, 0
         while self.passed < first and self.position < self.end:
             self.position = self._line_end(self.position, self.end)
             self.passed += 1

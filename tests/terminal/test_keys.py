@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -328,3 +329,22 @@ def test_a_key_of_the_configuration_types_its_line_and_what_was_typed_comes_back
     shell.type("\x1bOQ")
     shell.wait(":state")
     shell.wait("AUTHORIZATION ▸ CAP")
+
+
+def test_ctrl_c_stops_a_long_reply_on_its_way_to_the_screen(terminal: Terminals, peer: Peers) -> None:
+    """With --plain a reply is shown whole: here 800 KB, of which the terminal has taken the first kilobytes."""
+    mail = b"a line\r\n" * 100_000
+    server = peer({"TOP 1 9": b"+OK\r\n" + mail + b".\r\n"})
+    shell = terminal("--plain", at(server))
+    shell.wait("S: +OK")
+    for line in ("USER a", "PASS b", "TOP 1 9"):
+        shell.type(f"{line}\r")
+        server.wait(line)
+    taken = b""
+    while b"S: a line" not in taken:
+        taken += os.read(shell.master, 1024)
+    shell.type("\x03")
+    shell.wait("of 100000 lines are not shown")
+    shell.type("NOOP\r")
+    server.wait("NOOP")
+    assert shell.raw.count(b"S: a line") < 50_000
