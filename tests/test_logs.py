@@ -297,6 +297,34 @@ def test_faults_are_found_at_their_lines() -> None:
     assert wrong == {}
 
 
+FAULTLESS = {
+    "within a reply": ("S: UIDL\nS: .\nC: USER a\nS: +OK\nC: QUIT\nS: +OK\n", ["AUTHORIZATION"]),
+    "within a reply, without marks": (
+        "Trying 1.1.1.1...\n2 508\n.\nNOOP\n+OK\nQUIT\n+OK bye\n",
+        ["AUTHORIZATION TRANSACTION UPDATE"],
+    ),
+    "what Dovecot sent": (
+        "1796023722.1 +OK ready\r\n1796023722.1 +OK\r\n1796023722.1 TOP\r\n1796023722.1 .\r\n1796023722.1 + \r\n"
+        "1796023722.1 +OK Logged in.\r\n1796023722.1 +OK Logging out.\r\n".replace(".1 ", ".100000 "),
+        ["AUTHORIZATION TRANSACTION UPDATE"],
+    ),
+    "a tool that hides replies, twice": ("*cmd* 'NOOP'\n*cmd* 'QUIT'\n" * 2, ["AUTHORIZATION TRANSACTION UPDATE"] * 2),
+    "a length of many digits": (
+        "S: +OK\nC: QUIT\nS: +OK\n> 2026/11/30 07:24:01.1 length=" + "9" * 5000,
+        ["AUTHORIZATION"],
+    ),
+}
+
+
+def test_where_a_log_begins_is_no_fault() -> None:
+    wrong = {}
+    for name, (log, states) in FAULTLESS.items():
+        got = verdict(explained(log.encode()))
+        if (got.get("code"), got["states"]) != (None, states):
+            wrong[name] = got
+    assert wrong == {}
+
+
 def test_a_form_can_be_named() -> None:
     data = b'-> "+OK\\r\\n"\n<- "QUIT\\r\\n"\n-> "+OK\\r\\n"\n'
     assert explained(data)["format"] == "ruby"

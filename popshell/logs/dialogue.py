@@ -15,6 +15,21 @@ from popshell.protocol.line import parse
 _STATUS = re.compile(r"(\+OK|-ERR)(?: |$)")
 
 
+def _unanswered(rows: list[tuple[Line, str]]) -> bool:
+    """Whether most replies answer no line before them: what was sent is not in the log."""
+    replies = sum(_STATUS.match(text) is not None for _, text in rows)
+    answers = sum(is_command(a) and _STATUS.match(b) is not None for (_, a), (_, b) in pairwise(rows))
+    return replies > max(1, 2 * answers)
+
+
+def _within(rows: list[tuple[Line, str]]) -> bool:
+    """Whether the log begins within a reply: its lone dot comes before any command that is answered."""
+    texts = [text for _, text in rows]
+    begun = not texts or _STATUS.match(texts[0]) or OTHER.match(texts[0]) or is_command(texts[0])
+    answered = (at for at, (a, b) in enumerate(pairwise(texts)) if is_command(a) and _STATUS.match(b))
+    return not begun and "." in texts and texts.index(".") < next(answered, len(texts))
+
+
 class Dialogue:
     """Reads a form without marks. What is inferred is marked as inferred; what cannot be known is `unknown`."""
 
@@ -41,10 +56,9 @@ class Dialogue:
             return self._rawlog()
         rows = [(line, line.text) for line in self.lines if line.text and self.form.match(line.text) is None]
         first = next((at for at, (_, text) in enumerate(rows) if _STATUS.match(text)), 0)
-        replies = sum(_STATUS.match(text) is not None for _, text in rows)
-        answers = sum(is_command(a) and _STATUS.match(b) is not None for (_, a), (_, b) in pairwise(rows))
-        if replies > max(1, 2 * answers) and all(_STATUS.match(text) for _, text in rows[first : first + 2]):
+        if _unanswered(rows) and all(_STATUS.match(text) for _, text in rows[first : first + 2]):
             return self._server_alone(rows[first:])  # what was sent came from a pipe, and was not shown
+        self.greeted = self.content = _within(rows)
         for at, line in enumerate(self.lines):
             self._line(at, line)
         return self.out
@@ -137,11 +151,9 @@ class Dialogue:
     def _goes_on(self, number: int) -> bool:
         """Whether a lone dot stands in the message: what was announced ends at the next one, octet for octet."""
         left = self.raw
-        for line in self.lines[number:] if left > 0 else ():
-            if left <= 0 or line.text == ".":
-                return left == 0 and line.text == "."
-            left -= len(octets(line.text)) + 2
-        return False
+        while left > 0 and number < len(self.lines) and (text := self.lines[number].text) != ".":
+            left, number = left - len(octets(text)) - 2, number + 1
+        return left == 0 < self.raw and number < len(self.lines) and self.lines[number].text == "."
 
     def _client(self, number: int, text: str) -> None:
         if self.hidden and text == "QUIT":  # a login that is not shown got no further
@@ -203,13 +215,11 @@ class Dialogue:
                 rows.append((line, match[1]["text"]))
             else:
                 self._say(line.number, "tool", "noise", line.text)
-        statuses = [index for index, (_, text) in enumerate(rows) if _STATUS.match(text)]
-        if not statuses:
+        if not any(_STATUS.match(text) for _, text in rows):
             for line, text in rows:
                 self._client(line.number, text)
             return self.out
-        first = next((index for index, (_, text) in enumerate(rows) if is_command(text)), len(rows))
-        if len([index for index in statuses if index < first]) > 2:
+        if _unanswered(rows):
             return self._server_alone(rows)
         for at, (line, text) in enumerate(rows):
             if self.content:
@@ -220,6 +230,7 @@ class Dialogue:
 
     def _server_alone(self, rows: list[tuple[Line, str]]) -> list[Event]:
         """Replies alone: a reply goes on to a lone dot if its second line is no status line."""
+        self.content = _within(rows)
         shown = {line.number for line, _ in rows}
         asides = [line for line in self.lines if line.number not in shown and line.text]
         for at, (line, text) in enumerate(rows):

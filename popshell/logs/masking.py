@@ -29,6 +29,7 @@ _BASE64 = re.compile(
 )
 
 _MOST_IN_PATTERN = 200
+_LONGEST_IN_PATTERN = 4000
 
 
 class Masker:
@@ -41,11 +42,11 @@ class Masker:
             known |= self._printed(line[:4000])
         self._words = sorted((s for s in known if len(s) < 3), key=len, reverse=True)
         self._long = sorted({form for s in known if len(s) > 2 for form in _forms(s)}, key=len, reverse=True)
-        few = self._long[:_MOST_IN_PATTERN]
+        few = [secret for secret in self._long if len(secret) < _LONGEST_IN_PATTERN][:_MOST_IN_PATTERN]
         self._any = re.compile("|".join(map(re.escape, few)), re.IGNORECASE) if few else None
         #: the others by their first characters: a pattern of thousands is tried at every place
         self._rest: dict[str, list[str]] = {}
-        for secret in self._long[_MOST_IN_PATTERN:]:
+        for secret in sorted(set(self._long).difference(few), key=len, reverse=True):
             self._rest.setdefault(secret[:3].lower(), []).append(secret)
 
     def _printed(self, line: str) -> set[str]:

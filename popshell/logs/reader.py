@@ -293,7 +293,7 @@ class _Marked:
 
     def _packet_sent(self, line: Line, found: re.Match[str], kind: str) -> None:
         source = CLIENT if kind == "packet-sent" else SERVER
-        if fragment := re.match(r"DATA fragment, (\d+) bytes", found["text"]):
+        if fragment := re.match(r"DATA fragment, (\d{1,9}) bytes", found["text"]):
             self._say(line.number, source, "count", fragment[1].encode())
         else:
             self._say(line.number, source, "data", octets(found["text"]) + b"\r\n")

@@ -67,6 +67,8 @@ class _Replay:
         self.greeted = False
         self.opaque = False  # TLS began: what goes over the line cannot be read
         self.quit = False
+        self.before: list[tuple[bytes, Entry]] = []  # of a reply within which the log begins
+        self.asked = False  # the log shows a command
 
     @property
     def ended(self) -> bool:
@@ -81,6 +83,8 @@ class _Replay:
         if self.session.closed is not None and not self.held.get(event.source):
             return event.source == SERVER and event.octets.startswith((b"+OK", b"-ERR"))
         done = self.quit and self.connection.pending == 0
+        if "replies" in self.form.hides and event.source == CLIENT:
+            return self.quit
         return done and event.source == SERVER and event.octets.startswith(b"+OK") and not self.connection.broken
 
     def take(self, event: Event) -> None:
@@ -170,7 +174,7 @@ class _Replay:
 
     def _client(self, data: bytes, entry: Entry) -> None:
         self._greet_unseen(entry)
-        self.session.spoke = True
+        self.session.spoke = self.asked = True
         if self.content and ("content" in self.form.hides or self.form.unstuffed or self.hidden):
             self._end_content(entry)
         if "replies" in self.form.hides and not (self._authenticating() and parse(entry.text).spec is None):
@@ -227,9 +231,13 @@ class _Replay:
                 self._end_content(entry)
             else:
                 return self._row(data, entry, kind)
+        first = data.decode("utf-8", "replace")
+        within = not self.greeted and not first.startswith(("+OK", "-ERR")) and OTHER.match(first) is None
+        if within or (self.before and not self.asked):
+            entry.content = True
+            return self.before.append((data, entry))
         if not self.greeted:
             self.greeted = True
-            first = data.decode("utf-8", "replace")
             if re.match(r"\+OK (?:Logged in|maildrop|\d+ \d+)", first) and "commands" in self.form.hides:
                 self._greet_unseen(entry)
         self._reply(data, entry)
@@ -398,6 +406,8 @@ class _Replay:
             return self._reply(data, entry)
         first = not self.greeted
         self._greet_unseen(entry)
+        if data[:1] == b"+" and not data.startswith(b"+OK"):
+            return None  # a challenge of a login that is not in the log
         logged_in = re.match(r"(?i)\+OK.*(?:logged in|maildrop|signed in| octets|messages?\b)|\+OK \d+ \d+\s", text)
         if logged_in and self.connection.state is State.AUTHORIZATION:
             self._move(State.TRANSACTION)
@@ -412,6 +422,9 @@ class _Replay:
 
     def finish(self) -> None:
         """The log ends here."""
+        if len(self.before) == 1 and not self.greeted:  # a greeting that is none
+            self.greeted = True
+            self._reply(*self.before[0])
         if self.session.closed is None and (self.session.exchanges or self.session.spoke):
             if "replies" in self.form.hides and self.session.entries and not self._tool_fault():
                 self._assume(self.session.entries[-1])
