@@ -67,7 +67,7 @@ def test_text_is_read_in_its_charset() -> None:
     def kind(charset: str) -> str:
         return f"Content-Type: text/plain; charset={charset}"
 
-    html = "Content-Type: text/html"
+    html, flowed = "Content-Type: text/html", "Content-Type: text/plain; format=Flowed"
     each(
         [
             ("X: y", b"a\r\nb", "", "a\nb"),
@@ -83,6 +83,12 @@ def test_text_is_read_in_its_charset() -> None:
             (kind("x-klingon"), b"\xc3\xa9", "", "é", "charset"),
             (kind("punycode"), b"a-b", "", "a-b", "charset"),
             (kind("utf-8"), b"begin", "x-uuencode", "begin", "encoding"),
+            (kind("hz-gb-2312"), b"~{<:Ky~}", "", "己所"),
+            (kind("utf-7"), b"A+ImIDkQ-.", "", "A≢Α."),
+            (flowed, b"one \r\ntwo\r\n three\r\n\r\n-- \r\nme", "", "one two\nthree\n\n-- \nme"),
+            (flowed, b">> a \r\n>> b\r\n> c \r\nd \r\n-- \r\n>", "", ">> a b\n> c \nd \n-- \n> "),
+            (f"{flowed}; delsp=yes", b"one \r\ntwo", "", "onetwo"),
+            ("Content-Type: text/plain; format=fixed", b"one \r\ntwo", "", "one \ntwo"),
             (html, b"<style>x</style><p>a &amp;\nb</p><a href='http://x'>c</a>", "", "a & b\nc <http://x>\n"),
             (html, b"<ul><li>a<li>b</ul><img alt=cat>", "", "* a\n* b\n[cat]\n"),
             (html, b"a<!-- not closed", "", "a<!-- not closed\n"),

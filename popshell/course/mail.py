@@ -57,7 +57,8 @@ class Part(NamedTuple):
     """A part, the message itself included; its body stands in the octets of the message from `start` to `end`.
 
     `number` counts the parts of each multipart from 1: `2.1`; "" is the message. `kind` is its media type in lower
-    case, `encoding` its content-transfer-encoding. `other_form` says that another part shows the same.
+    case, `encoding` its content-transfer-encoding. `other_form` says that another part shows the same; `flowed` and
+    `delsp` are the parameters of plain text whose paragraphs go over several lines (RFC 3676 §4).
     """
 
     number: str
@@ -70,6 +71,8 @@ class Part(NamedTuple):
     filename: str = ""
     attached: bool = False
     other_form: bool = False
+    flowed: bool = False
+    delsp: bool = False
     parts: tuple[Part, ...] = ()
 
     @property
@@ -142,6 +145,8 @@ class _Reader:
             filename=filename,
             # RFC 2183 §2.8: what is not known counts as attachment; without the field, a name alone is no reason.
             attached=str(mime.get("content-disposition", "inline")).partition(";")[0].strip().lower() != "inline",
+            flowed=kind == "text/plain" and _parameter(mime, "format").lower() == "flowed",
+            delsp=_parameter(mime, "delsp").lower() == "yes",
         )
         if kind.startswith("multipart/") or kind == "message/rfc822":
             if depth >= self._limits.depth:
@@ -360,7 +365,24 @@ def text_of(mail: Mail, part: Part, limits: Limits = LIMITS, clock: Callable[[],
         if not reader.read(text, clock() + limits.seconds, clock):
             faults.append("html")
         text = reader.text()
+    elif part.flowed:
+        text = _unflowed(text, part.delsp)
     return Text(text, tuple(faults), left)
+
+
+def _unflowed(text: str, delsp: bool) -> str:
+    """Text of `format=flowed` with each paragraph in one line: one that ends with a blank goes on (RFC 3676 §4)."""
+    out: list[list[str]] = []
+    goes_on = -1  # the depth of quotation of a paragraph that is not at its end
+    for line in text.split("\n"):
+        unquoted = line.lstrip(">")
+        depth, body = len(line) - len(unquoted), unquoted.removeprefix(" ")
+        flows = body.endswith(" ") and body != "-- "  # a signature begins
+        if depth != goes_on or body == "-- ":
+            out.append([">" * depth + " " * bool(depth)])
+        out[-1].append(body[:-1] if flows and delsp else body)
+        goes_on = depth if flows else -1
+    return "\n".join(map("".join, out))
 
 
 class _Html(HTMLParser):
