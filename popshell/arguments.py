@@ -8,10 +8,9 @@ function that argparse calls for gettext.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from popshell import __version__
 from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES, TLS_MIN, Config, read_ip, read_pin
@@ -281,19 +280,6 @@ def _own_words(argv: Sequence[str]) -> Iterator[int]:
     while at < len(argv) and argv[at] != "--":
         yield at
         at += 2 if (option := _BY_NAME.get(argv[at])) and option.takes_value else 1
-
-
-def open_log(name: str, words: Words, command: str = "") -> TextIO:
-    """The file of `--log`, to be appended to, 0600. Raises Usage, also for a FIFO that is not read: it would block."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
-    try:
-        return os.fdopen(os.open(name, flags, 0o600), "w", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise unwritable(name, error, words, command) from None
-
-
-def unwritable(path: object, error: OSError, words: Words, command: str = "") -> Usage:
-    return Usage(words("cli.unwritable", path=str(path), reason=error), command)
 
 
 def _with_values(argv: Sequence[str]) -> list[str]:

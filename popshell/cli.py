@@ -22,7 +22,6 @@ from popshell.arguments import (
     Arguments,
     Usage,
     destination_of,
-    open_log,
     parse_arguments,
     peek,
     read_destination,
@@ -286,6 +285,8 @@ def _start(
     plain = config.get("plain") or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
     options = Options(config.get("language"), config.get("notes"), yes=arguments.yes)
     if arguments.log:
+        from popshell.serve import open_log
+
         options.log = open_log(arguments.log, catalog.words(options.language))
     try:
         options.passwords = Passwords(arguments.password_command, arguments.password_fd, arguments.token_command)

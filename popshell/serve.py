@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from popshell.arguments import Arguments, Usage, open_log, unwritable
+from popshell.arguments import Arguments, Usage
 from popshell.net.address import Address, TlsMode, is_loopback, text_of
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
@@ -122,6 +123,24 @@ def log_of(arguments: Arguments, words: Words) -> Iterator[TextIO | None]:
         return
     with open_log(name, words, arguments.command) as log:
         yield log
+
+
+def open_log(name: str, words: Words, command: str = "") -> TextIO:
+    """The file of `--log`, to be appended to, 0600. Raises Usage, also for a FIFO that is not read: it would block."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+    try:
+        out = os.fdopen(os.open(name, flags, 0o600), "w", encoding="utf-8", errors="backslashreplace")
+        if os.path.isfile(name) and (size := os.path.getsize(name)):
+            with open(name, "rb") as log:
+                log.seek(size - 1)
+                out.write("" if log.read() == b"\n" else "\n")  # a full disk cut its last line
+        return out
+    except OSError as error:
+        raise unwritable(name, error, words, command) from None
+
+
+def unwritable(path: object, error: OSError, words: Words, command: str = "") -> Usage:
+    return Usage(words("cli.unwritable", path=str(path), reason=error), command)
 
 
 def _introduction(

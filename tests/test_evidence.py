@@ -233,6 +233,12 @@ def test_a_log_survives_a_kill(tmp_path: Path) -> None:
     assert [record["event"] for record in life_of("\n".join(rows).encode())] == ["connecting", "connected"]
     assert json.loads(rows[-1])["command"]["line"] == "NOOP"
     assert CANARY not in log.read_text()
+    log.write_text('{"half": ')
+    done = popshell("--log", str(log), home=tmp_path)
+    assert log.read_text().startswith('{"half": \n{"version": 2')
+    if Path("/dev/full").exists():
+        done = popshell("--log", "/dev/full", home=tmp_path)
+        assert (done.returncode, b"--log cannot be written" in done.stdout) == (3, True)
     os.mkfifo(tmp_path / "fifo")
     for path in ("no/such/directory/log", str(tmp_path), str(tmp_path / "fifo")):
         done = popshell("--log", path, home=tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import stat
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,21 @@ def test_a_full_disk_keeps_the_session_in_step(tmp_path: Path, monkeypatch: pyte
         assert "the disk is full" in on.screen.flat
         assert "+OK noop" in on.text
         assert on.shell.tally.failed
+
+    run(go())
+
+
+def test_of_an_export_that_could_not_be_written_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        def rows(shell: object) -> Iterator[str]:
+            yield "half"
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("popshell.ui.exports.EXPORTS", {".md": rows})
+        on = stage(WHOLE)
+        await on.log_in(f":save {tmp_path}/m.md")
+        assert "the disk is full" in on.screen.flat
+        assert not list(tmp_path.iterdir())
 
     run(go())
 

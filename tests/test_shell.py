@@ -998,6 +998,27 @@ def test_block_goes_one_by_one_until_capa_offers_pipelining() -> None:
     run(go())
 
 
+def test_lines_in_one_flight_pass_the_seat_belt() -> None:
+    async def go(answers: list[str], sent: list[str]) -> None:
+        capa = b"+OK\r\nPIPELINING\r\n.\r\n"
+        mail = b"+OK\r\n.\r\n"
+        stage = Stage(
+            LOCKED, script={"USER": b"+OK\r\n", "PASS": b"+OK\r\n", "CAPA": capa, "RETR": mail, "NOOP": b"+OK\r\n"}
+        )
+        await stage.log_in("CAPA")
+        stage.screen.answers = [*answers]
+        await stage.run(":flight NOOP | RETR 1 | RETR 2 | NOOP")
+        assert stage.wire.heard[3:] == sent
+        assert [question[:13] for question in stage.screen.asked] == ["127.0.0.1:110"] * len(answers)
+
+    rows = [
+        (["y"], ["NOOP", "RETR 1", "RETR 2", "NOOP"]),
+        (["no", "y"], ["NOOP", "RETR 2", "NOOP"]),
+        (["no", "no"], ["NOOP", "NOOP"]),
+    ]
+    each(rows, lambda *row: run(go(*row)))
+
+
 def test_a_line_whose_reply_decides_is_not_pipelined() -> None:
     async def go(line: str) -> None:
         stage = Stage()

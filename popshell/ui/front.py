@@ -199,22 +199,28 @@ def together(lines: list[str]) -> int:
 
 
 async def _send_together(shell: Shell, lines: list[str]) -> int:
-    """Send `lines`, then wait for their replies. How many went out: the connection may end meanwhile."""
-    shell.say("shell.pipelined", count=len(lines))
-    link, awaited = shell.link, []
-    for text in lines:
+    """Send `lines` but for those that a gate holds, then wait for their replies.
+
+    How many are done with: the connection may end meanwhile.
+    """
+    link, awaited, done = shell.link, [], 0
+    gated = [await shell.gated(parse(text, shell.session.connection.context())) for text in lines if shell.session]
+    if any(gated):
+        shell.say("shell.pipelined", count=len(gated) - gated.count(None))
+    for line in gated:
         if link is None or link.session is None:
             break  # why is reported with the replies to the lines before it
-        line = parse(text, link.session.connection.context())
-        try:
-            awaited.append(link.session.submit(line))
-        except ConnectionError:
-            break
-        shell.publish(Sent(line))
+        if line is not None:
+            try:
+                awaited.append(link.session.submit(line))
+            except ConnectionError:
+                break
+            shell.publish(Sent(line))
+        done += 1
     for reply in awaited:
         assert link is not None
         await link.reply(reply)
-    return len(awaited)
+    return done
 
 
 def _keep(shell: Shell, lines: list[str], *, connected: bool = False) -> None:

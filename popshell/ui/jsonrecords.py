@@ -113,6 +113,7 @@ def log_to(shell: Shell, out: TextIO) -> None:
             records.heard(event)
         except OSError as error:
             shell.subscribers.remove(heard)
+            shell.tally.failed = True
             shell.say("shell.save-failed", style="err", path="--log", reason=error)
 
     shell.subscribe(heard)

@@ -51,8 +51,13 @@ def write_new(shell: Shell, name: str, lines: Iterable[str]) -> bool:
         raise Misused
     path = Path(name).expanduser()
     try:
-        with os.fdopen(os.open(path, _NEW, 0o600), "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
+        file = os.fdopen(os.open(path, _NEW, 0o600), "w", encoding="utf-8")
+        try:
+            with file:
+                file.writelines(f"{line}\n" for line in lines)
+        except BaseException:
+            path.unlink(missing_ok=True)  # half of it is none
+            raise
     except OSError as error:
         shell.tally.usage = True
         failed(shell, path, error)
