@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Any, Protocol
 
 from popshell.protocol.line import parse
@@ -170,7 +170,9 @@ async def run_block(shell: Shell, lines: list[str]) -> None:
             return
         count = 1
         if session and "PIPELINING" in (session.connection.capabilities or {}):
-            count = together(lines)
+            # The seat belt may ask about RETR (safety.py): it goes alone then.
+            asks = shell.endpoint is not None and shell.endpoint.look_only and not shell.on_practice
+            count = together(lines, ("DELE", "RETR") if asks else ("DELE",))
         now, lines = lines[:count], lines[count:]
         try:
             if count > 1:
@@ -188,39 +190,33 @@ async def run_block(shell: Shell, lines: list[str]) -> None:
             raise
 
 
-def together(lines: list[str]) -> int:
-    """How many of the first lines may go out together: up to one whose reply decides what is next."""
+def together(lines: list[str], alone: Collection[str] = ("DELE",)) -> int:
+    """How many of the first lines may go out together: up to one whose reply decides what is next, or of `alone`."""
     for count, text in enumerate(lines, 1):
         line = parse(text)
         spec = line.spec
-        if text.startswith(":") or spec is None or spec.name == "DELE" or spec.ends_pipeline or line.has("control"):
+        if text.startswith(":") or spec is None or spec.name in alone or spec.ends_pipeline or line.has("control"):
             return max(1, count - 1)
     return len(lines)
 
 
 async def _send_together(shell: Shell, lines: list[str]) -> int:
-    """Send `lines` but for those that a gate holds, then wait for their replies.
-
-    How many are done with: the connection may end meanwhile.
-    """
-    link, awaited, done = shell.link, [], 0
-    gated = [await shell.gated(parse(text, shell.session.connection.context())) for text in lines if shell.session]
-    if any(gated):
-        shell.say("shell.pipelined", count=len(gated) - gated.count(None))
-    for line in gated:
+    """Send `lines`, then wait for their replies. How many went out: the connection may end meanwhile."""
+    shell.say("shell.pipelined", count=len(lines))
+    link, awaited = shell.link, []
+    for text in lines:
         if link is None or link.session is None:
             break  # why is reported with the replies to the lines before it
-        if line is not None:
-            try:
-                awaited.append(link.session.submit(line))
-            except ConnectionError:
-                break
-            shell.publish(Sent(line))
-        done += 1
+        line = parse(text, link.session.connection.context())
+        try:
+            awaited.append(link.session.submit(line))
+        except ConnectionError:
+            break
+        shell.publish(Sent(line))
     for reply in awaited:
         assert link is not None
         await link.reply(reply)
-    return done
+    return len(awaited)
 
 
 def _keep(shell: Shell, lines: list[str], *, connected: bool = False) -> None:

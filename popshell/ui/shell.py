@@ -386,19 +386,16 @@ class Shell:
             return None
         if session.connection.challenged:
             return await self._exchange(session, text, by_shell, stream)
-        parsed = parse(text, session.connection.context())
-        line = await self.gated(parsed)
+        line: CommandLine | None = parse(text, session.connection.context())
+        logs_in = line is not None and (line.has_secret or (line.spec is not None and line.spec.logs_in))
+        for gate in tuple(self.gates):
+            if line is not None:
+                line = await gate(line)
         if line is None:
-            if parsed.has_secret or (parsed.spec is not None and parsed.spec.logs_in):
+            if logs_in:
                 session.connection.login_held_back()
             return None
         return await self._exchange(session, line, by_shell, stream)
-
-    async def gated(self, line: CommandLine | None) -> CommandLine | None:
-        """The line as the gates let it out; None if one of them holds it."""
-        for gate in tuple(self.gates):
-            line = await gate(line) if line is not None else None
-        return line
 
     async def _exchange(
         self, session: Session, line: CommandLine | str, by_shell: str, stream: Stream | None
