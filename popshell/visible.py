@@ -237,4 +237,4 @@ def _columns(character: str) -> int:
         return 0  # Mc is counted: some terminals give it a column, some do not
     if category == "Cn" or unicodedata.east_asian_width(character) in "WF":
         return 2
-    return 2 if re.match(_WIDE_SINCE, character) else 1
+    return 2 if character >= "\u2630" and re.match(_WIDE_SINCE, character) else 1

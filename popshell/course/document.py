@@ -30,8 +30,8 @@ FENCE = "+++"
 DEEPEST = 20
 #: A key of more dots than that nests as deep; the parser would take quadratic time for it.
 _DOTTED = r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){20}"""
-#: A text with one of these may hold what the raw file does not show.
-_ESCAPED = r"\\[uUbfex]"
+#: A text with one of these after a backslash may hold what the raw file does not show.
+_ESCAPED = "uUbfex"
 _TABLE = r"\s*(\[\[?)\s*([\w.-]+)\s*\]"
 _KEY = r"""\s*["']?([\w-]+)["']?\s*="""
 _STRING_OR_COMMENT = r"""\"((?:\\.|[^"\\])*)\"|'([^']*)'|\#.*"""
@@ -318,7 +318,7 @@ def safe(table: Mapping[str, Any], text: str) -> Mapping[str, Any]:
 
     Most files hold nothing of the kind, as one look at the whole shows.
     """
-    if re.search(_ESCAPED, text) is None and (harmless(text) or tame(text) == text):
+    if not any(f"\\{sign}" in text for sign in _ESCAPED) and (harmless(text) or tame(text) == text):
         return table
     made: Mapping[str, Any] = _tamed(dict(table))
     return made

@@ -136,7 +136,7 @@ def read_status(line: bytes) -> Response | None:
     text = rest.decode("utf-8", "surrogateescape")
     if status is Status.CONTINUE:
         return Response(status, text)
-    match = re.match(_CODE, text)
+    match = re.match(_CODE, text) if text.startswith("[") else None
     return Response(status, text[match.end() :], match[1].upper()) if match else Response(status, text)
 
 

@@ -90,7 +90,7 @@ def secret_rest(text: str, start: int, end: int, spec: CommandSpec | None, conte
     if expected:
         # A word without a blank may be the secret itself.
         head = None if head and plain[head].isalnum() and text[start : start + 4].upper() != "PASS" else head
-    elif head is None:
+    elif head is None and len(plain) > 1:
         head = next((found.end() for found in _login_word().finditer(plain) if plain[found.end() :].strip()), None)
     if head is None:
         return (start, start) if expected and text[start:].rstrip() != CANCEL else None
@@ -112,7 +112,7 @@ def is_secret_word(word: str, spec: CommandSpec | None, param: Param | None) -> 
     if param is None:
         # What USER has too much may be the secret that comes with the next command.
         too_much = spec is not None and (takes_secret(spec) or spec.must_follow or spec.name in _BEFORE_LOGIN)
-        return bool(too_much) or _is_login_message(word) or re.search(_TELLING, word) is not None
+        return bool(too_much) or _is_login_message(word) or not (word.isalnum() or re.search(_TELLING, word) is None)
     if param.kind is Kind.NAME and re.match(_MORE_THAN_A_NAME, folded(word)[0]):
         return True
     if param.kind is Kind.MECHANISM and not re.match(_MECHANISM_NAME, word) and word.upper() not in _mechanisms():
@@ -133,6 +133,8 @@ def begins_login(spec: CommandSpec | None, text: str) -> bool:
     if spec is not None:
         return spec.logs_in or spec.name in _BEFORE_LOGIN
     plain = folded(text)[0]
+    if len(plain) < 2:  # no word has one letter: the first key waits for no pattern
+        return False
     if verb := _login_verb(plain, slips=True):
         word, head = verb
         return word not in _FOREIGN_LOGINS or head is None or len(re.findall(_WORDS_OF, plain[head:])) < 2
@@ -162,7 +164,7 @@ def _login_verb(plain: str, slips: bool) -> tuple[str, int | None] | None:
 
     `slips`: also a slip of it, and one with more letters right after it.
     """
-    words = [(word, places[:]) for word, places in _first_words(plain)]
+    words = [(word, places[:]) for word, places in _first_words(plain)] if len(plain) > 1 else []
     if spaced := next(((word, places[-1]) for word, places in words[1:] if word in _LOGIN_NAMES), None):
         return spaced
     for word, places in words:

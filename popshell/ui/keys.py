@@ -67,11 +67,11 @@ class Parser(Vt100Parser):
             self._paste(data)
             return
         data, self._held = self._held + data, ""
-        if begun := re.search(_BEGUN, data):
+        if "\x1b" in data and (begun := re.search(_BEGUN, data)):
             data, self._held = data[: begun.start()], begun[0]
         before, paste, after = data.partition("\x1b[200~")
         # The terminal may answer late what it was asked at the start.
-        super().feed(legacy(re.sub(ANSWERS, "", before)))
+        super().feed(legacy(re.sub(ANSWERS, "", before)) if "\x1b" in before else before)
         if paste:
             super().feed(paste)
             self._paste(after + self._held)

@@ -87,8 +87,7 @@ def status_spans(line: str) -> Spans:
     spans = [Span(*status.span(), status.lastgroup or "")]
     if spans[0].style == "challenge":
         return spans
-    code = re.match(_CODE, line)
-    if code:
+    if "[" in line and (code := re.match(_CODE, line)):
         spans.append(Span(*code.span(1), "code"))
     for match in _TEXT.finditer(line, spans[-1].end):
         spans.append(Span(*match.span(), match.lastgroup or ""))

@@ -123,7 +123,8 @@ class Terminal:
 def edit(typed: str) -> str:
     """Raw keys as the text that they would have given."""
     out: list[str] = []
-    text = re.sub(_ESCAPES, "", re.sub(_ENTER, "\r", re.sub(ANSWERS, "", typed)))
+    if "\x1b" in (text := re.sub(ANSWERS, "", typed)):
+        text = re.sub(_ESCAPES, "", re.sub(_ENTER, "\r", text))
     for ch in text.replace("\r\n", "\n").replace("\r", "\n"):
         if ch in "\x7f\b":
             if out and out[-1] != "\n":
