@@ -60,6 +60,7 @@ _WORDS_WITHIN = "密碼|密码|口令|通行碼|登入|登录|登錄|パスワ�
 _LOGIN_NAMES = (*(spec.name for spec in _LOGINS), *_FOREIGN_LOGINS)
 _BEGINS = r"(?<![^\W_])(?<!/)(?<![^\W_][._@%+-])"
 #: What may stand around a secret, and be no part of it.
+_BEFORE = r"^[\W_\u3164]+"
 _AROUND = " \t:=,;\"'<>"
 _ENDS_IN = r"[\s:,;|\uff1a]+|=+(?=[^=])"
 _WORDS_OF = r"\w[^\s:=,;|]*"
@@ -147,7 +148,7 @@ def _login_word() -> re.Pattern[str]:
     """A login word that stands anywhere in a folded line, or a word for an account with the name."""
     within = re.sub(r"(?<=[\u4e00-\u9fff])(?=[\u4e00-\u9fff])", r"\\s*", folded(_WORDS_WITHIN)[0])
     return re.compile(
-        rf"{_BEGINS}(?:{'|'.join(_LOGIN_NAMES)}|{_WORDS})(?![._@%+-]*[^\W_])|{within}"
+        rf"{_BEGINS}(?:{'|'.join(_LOGIN_NAMES)}|{_WORDS})(?![._@%+-]*[^\W_])|(?:{within})[是為为]?"
         rf"|{_BEGINS}(?:{'|'.join(_NAME_WORDS)}){_NAME}|(?<!\S)-(?:U|-USER)[ =]?[^\s:]+(?=:)"
     )
 
@@ -355,11 +356,8 @@ def secrets_in(word: str, param: Param | None = None) -> tuple[str, ...]:
     parts = (
         part
         for text in found
-        for part in (
-            text.lstrip(_AROUND).rstrip(_AROUND.replace("=", "")),
-            *text.split()[-1:],
-            re.split(_ENDS_IN, text)[-1],
-        )
+        for piece in (text, *text.split()[-1:], *([] if plain else re.split(_ENDS_IN, text)[-1:]))
+        for part in (piece, re.sub(_BEFORE, "", piece).rstrip(_AROUND.replace("=", "")))
         if len(part) > 2
     )
     return tuple(dict.fromkeys((*found, *parts)))
