@@ -325,6 +325,13 @@ def test_where_a_log_begins_is_no_fault() -> None:
     assert wrong == {}
 
 
+def test_a_command_that_the_log_does_not_have_is_not_named() -> None:
+    data = (LOGS / "phpmailer-level1-auth.log").read_bytes()
+    one = explained(data)["sessions"][0]  # type: ignore[index]
+    assert "NOOP" not in json.dumps(one)
+    assert "not in the log" in one["first_fault"]["text"]
+
+
 def test_a_form_can_be_named() -> None:
     data = b'-> "+OK\\r\\n"\n<- "QUIT\\r\\n"\n-> "+OK\\r\\n"\n'
     assert explained(data)["format"] == "ruby"

@@ -55,7 +55,7 @@ def fault_words(verdict: Verdict, words: Words) -> str:
     if verdict.fault is None:
         return ""
     facts = {"command": "", **{key: value for key, value in verdict.fault.facts if value != ""}}
-    facts["command"] = facts["command"] or words("explain-log.greeting")
+    facts["command"] = facts["command"] or words(f"explain-log.{'unseen' if 'unseen' in facts else 'greeting'}")
     key = f"log-fault.{verdict.fault.code}"
     counted = words.get(f"{key}-counted") if facts.get("announced") and facts.get("came") else None
     text = fill(counted or words.get(key) or verdict.fault.code, facts) or verdict.fault.code
@@ -168,7 +168,7 @@ def _session(session: Session, verdict: Verdict, masker: Masker, words: Words) -
     fault = verdict.fault
     return {
         "states": [state.value for state in session.states],
-        "events": [_event(entry, masker) for entry in session.entries if entry.event.line],
+        "events": [_event(entry, masker, session) for entry in session.entries if entry.event.line],
         "first_fault": {"line": fault.line, "code": fault.code, "text": masker(fault_words(verdict, words))}
         if fault
         else None,
@@ -178,7 +178,7 @@ def _session(session: Session, verdict: Verdict, masker: Masker, words: Words) -
     }
 
 
-def _event(entry: Entry, masker: Masker) -> dict[str, Any]:
+def _event(entry: Entry, masker: Masker, session: Session) -> dict[str, Any]:
     event = entry.event
     out: dict[str, Any] = {"line": event.line, "from": event.source, "text": masker(entry.text)[:65536]}
     facts = {
@@ -189,7 +189,8 @@ def _event(entry: Entry, masker: Masker) -> dict[str, Any]:
         "state": entry.state.value if entry.state else None,
     }
     out |= {name: value for name, value in facts.items() if value}
-    return out | _exchange(entry.exchange) if entry.exchange else out
+    out |= _exchange(entry.exchange) if entry.exchange else {}
+    return out | {"command": None} if session.alone and "command" in out else out
 
 
 def _exchange(exchange: Exchange) -> dict[str, Any]:

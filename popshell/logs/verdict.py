@@ -122,6 +122,10 @@ def judge(session: Session, rules: Rules) -> Verdict:
         return Verdict(None)
     if _early_dot(session, fault):
         fault = fault._replace(code="dots-not-doubled", exchange=None)
+    if session.alone and fault.exchange is not None and fault.exchange.command is not None:
+        # Its command is not in the log: what the record has in its place is not shown.
+        unseen = {**dict(fault.facts), "command": "", "unseen": True}
+        fault = fault._replace(exchange=None, facts=tuple(unseen.items()))
     named = _named("certificate", fault.shown) if fault.code == "certificate" else ""
     likely = [cause for cause in FAULTS[fault.code] if not (session.tls and cause == "tls-missing")] or ["credentials"]
     causes = [f"log-cause.{cause}" for cause in sorted(likely, key=lambda cause: cause != named)]
