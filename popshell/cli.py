@@ -7,6 +7,7 @@ Options are accepted before and after a subcommand; a bare word that is no subco
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import gc
 import io
@@ -99,6 +100,9 @@ def run(argv: list[str]) -> int:
             # The reader of the output is gone, and with it the place for a message.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141  # as a shell says that SIGPIPE ended a program: 128 and its number
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            _complain(words("cli.bad-output", reason=error))
+            return FAILED
         from popshell.course.reasons import in_words
 
         _complain(words("shell.fault", what=f"{type(error).__name__}: {in_words(error, words)}"))

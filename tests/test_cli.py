@@ -278,6 +278,9 @@ def test_streams_that_are_closed_or_full_bring_no_traceback(command: str, code: 
         assert b"Traceback" not in said
         assert b"Exception" not in said
         assert b"AttributeError" not in said
+        assert b"should not have happened" not in said
+    if "NOOP" in command:
+        assert b"The output cannot be written: the disk is full." in done.stderr
 
 
 def test_a_wrong_option_is_explained_in_the_language_of_the_user() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
+from stage import CATALOG
 
+from popshell.course.reasons import in_words
 from popshell.ui.history import LOOK_BACK, TAIL, RecentSuggest, ShellHistory
 
 
@@ -186,4 +189,19 @@ def test_a_fifo_is_not_waited_for_and_it_is_said_once(tmp_path: Path) -> None:
     history.append_string("LIST")
     assert list(history.load_history_strings()) == []
     assert history.get_strings() == ["STAT", "LIST"]
-    assert [path for path, _ in said] == [tmp_path / "history"]
+    assert [str(path) for path, _ in said] == [str(tmp_path / "history")]
+
+
+def _tell(said: list[str], path: str, reason: OSError) -> None:
+    said.append(f"{path}: {in_words(reason, CATALOG.words('en'))}")
+
+
+def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    (tmp_path / "history").symlink_to("/dev/null")
+    said: list[str] = []
+    for where in (tmp_path / "file" / "history", tmp_path / "history"):
+        tell = partial(_tell, said)
+        ShellHistory(partial(str, where), never, tell).append_string("STAT")
+    assert said[0].startswith(f"{tmp_path / 'file'}: something of that name")
+    assert "a link, which is not followed" in said[1]

@@ -58,7 +58,7 @@ class ShellHistory(FileHistory):
                 self._path = _made(path)
             except OSError as error:
                 self._path = ""
-                self._unkept(path, error)
+                self._unkept(error.filename or path, error)
         return self._path
 
     @filename.setter
