@@ -136,12 +136,18 @@ ROWS: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], tuple[str, ..
     *(({"PASS": "-ERR"}, ("USER x", f"PASS {a}secret{b}"), ("is not seen, or looks like a space",), ("U+",))
       for a, b in (("", "\u3000"), ("", "\u00a0"), ("\ufeff", ""), ("\u2003", ""), ("\u200b", ""), ("", "\t"))),
     ({"PASS": "-ERR"}, ("USER x", "PASS secret"), (), ("not seen", "space")),
-    ({}, ("USER:x", "STAT;"), ("U+003A COLON", "the command USER", "U+003B SEMICOLON", "the command STAT"), ()),
+    ({}, ("USER:x",), ("U+003A COLON", "the command USER"), ("Did you",)),
+    ({}, ("STAT;",), ("U+003B SEMICOLON", "the command STAT"), ("Did you",)),
     ({}, ("USER x", "PASS:y"), ("the command PASS", "U+003A"), ("Did you mean", "y,")),
     # replies can be explained
     ({}, (":explain -ERR [IN-USE] locked",), ("the command was refused", "IN-USE", "own words"), ("keyword",)),
     ({}, (":explain +OK 2 320",), ("success", "number of messages"), ("keyword",)),
     ({}, (":explain + PDE+",), ("waits for an answer",), ("keyword",)),
+    ({}, (":explain S: +OK 2 320",), ("success", "number of messages"), ("keyword",)),
+    ({}, (":explain C: STAT",), ("count the messages",), ("keyword that POP3",)),
+    ({}, (":explain +OK <1.2@a>",), ("timestamp that APOP needs",), ("only some commands",)),
+    *(({}, (f":explain {text}",), (said, "neither +OK nor -ERR"), ("keyword that POP3",)) for text, said in (
+        ("OK 2 320", "resembles +OK"), ("-ERRlogin", "resembles -ERR"), ("* OK hi", "IMAP"), ("220 hi", "SMTP"))),
     ({}, (":explain +ERR",), ("neither +OK nor -ERR",), ("keyword",)),
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from popshell.course.document import Document
 from popshell.course.notes import facts, ok_keys, reason
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, CommandSpec, State, known_code
 from popshell.protocol.line import MASK, CommandLine, Context, Role, Token, parse
-from popshell.protocol.records import Exchange, Status, read_status
+from popshell.protocol.records import Exchange, Status, no_status, read_status, stamp
 from popshell.protocol.strangers import passes_on
 from popshell.protocol.wire import ReplyLimits
 from popshell.tuples import NamedTuple
@@ -287,10 +287,14 @@ def explain_line(line: CommandLine, catalog: Catalog, language: str) -> list[Spa
 def explain_reply(text: str, catalog: Catalog, language: str) -> list[Span] | None:
     """A reply, part by part (`:explain -ERR [IN-USE] locked`); None if the text is none."""
     words = catalog.words(language)
-    response = read_status(text.encode("utf-8", "surrogateescape"))
+    octets = text.encode("utf-8", "surrogateescape")
+    response = read_status(octets)
     if response is None:
-        word = text.split(" ", 1)[0]
-        return [_part(text, 0, len(word), words("reply.none")), *_reply_facts(words)] if text[:1] in "+-" else None
+        word, speaks = text.split(" ", 1)[0], no_status(octets).speaks
+        if not speaks and text[:1] not in "+-":
+            return None
+        likely = [Span(None, words(f"speaks.{speaks}").replace("`", ""), "warn")] if speaks else []
+        return [_part(text, 0, len(word), words("reply.none")), *likely, *_reply_facts(words)]
     end = len(response.status.value)
     spans = [_part(text, 0, end, words(f"reply.{response.status.name.lower()}"))]
     rest = len(text) - len(response.text)
@@ -302,7 +306,8 @@ def explain_reply(text: str, catalog: Catalog, language: str) -> list[Span] | No
     if response.text:
         continued = response.status is Status.CONTINUE
         numbers = not response.code and response.drop_listing() is not None
-        key = "reply.base64" if continued else "reply.numbers" if numbers else "reply.text"
+        text_is = "numbers" if numbers else "stamp" if stamp(response.text) else "text"
+        key = "reply.base64" if continued else f"reply.{text_is}"
         spans.append(_part(text, rest, len(text), words(key)))
     return spans + _reply_facts(words)
 

@@ -163,6 +163,8 @@ async def explain(shell: Shell, argument: str) -> None:
         return
     context = shell.session.connection.context() if shell.session else Context(State.CLOSED)
     catalog, language = shell.catalog, shell.options.language
+    if argument[:3] in ("C: ", "S: "):  # copied with the mark of who speaks
+        argument = argument[3:]
     spans = explain_reply(argument, catalog, language) or explain_line(parse(argument, context), catalog, language)
     shell.screen.lines(layout.span_lines(spans, shell.screen.look))
 
