@@ -63,6 +63,7 @@ ROWS: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], tuple[str, ..
     # TLS that was accepted where none can begin
     ({"STLS": "+OK"}, (*IN, "STLS"), ("PopShell begins no TLS here",), ("both sides negotiate", "TLS is on")),
     ({"STLS": "+OK"}, ("STLS", "STLS"), ("TLS is on", "PopShell begins no TLS here"), ()),
+    ({"STLS": "+OK", "insecure": ""}, ("STLS",), ("was not verified: nothing proves who answers",), ("protects",)),
     # the greeting
     ({"": "+OK <1.2@a> ready"}, (), ("in it is its timestamp",), ("at the end", "no timestamp")),
     ({"": "+OK <1.2> ready"}, (), ("no timestamp of the form <...@...>",), ()),
@@ -160,7 +161,7 @@ def octets(answer: str) -> bytes:
 async def shown(answers: dict[str, str], typed: tuple[str, ...], language: str) -> str:
     """The screen after it all, its lines joined."""
     script: dict[str, Any] = {key: octets(answer) for key, answer in {**OK, **answers}.items()}
-    place = PLACE._replace(stls=True) if "stls" in answers else PLACE
+    place = PLACE._replace(stls="stls" in answers, insecure="insecure" in answers)
     greeting = script.get("", octets(GREETING))
     stage = Stage(place=place, script=script, greeting=greeting, options=Options(language=language, yes=True))
     await stage.shell.connect()

@@ -116,7 +116,9 @@ class Display:
                     self._rest(exchange)
             case events.TlsStarted(facts=facts):
                 known = {"version": "TLS", "cipher": "", **facts}
-                shell.say("shell.tls-on", style="lock", **known, lock=shell.screen.lock)
+                insecure = shell.endpoint is not None and shell.endpoint.insecure
+                key, style = ("shell.tls-unverified", "warn") if insecure else ("shell.tls-on", "lock")
+                shell.say(key, style=style, **known, lock=shell.screen.lock)
             case events.Ended():
                 self._ended(event)
             case events.Finished(before=before):
