@@ -100,12 +100,11 @@ def run(argv: list[str]) -> int:
             # The reader of the output is gone, and with it the place for a message.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141  # as a shell says that SIGPIPE ended a program: 128 and its number
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-            _complain(words("cli.bad-output", reason=error))
-            return FAILED
         from popshell.course.reasons import in_words
 
-        _complain(words("shell.fault", what=f"{type(error).__name__}: {in_words(error, words)}"))
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+        what = f"{type(error).__name__}: {in_words(error, words)}"
+        _complain(words("cli.bad-output", reason=error) if full else words("shell.fault", what=what))
         return FAILED
     except Exception as error:
         _complain(words("shell.fault", what=fault_of(error)))
