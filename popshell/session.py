@@ -28,9 +28,7 @@ class Wire(Protocol):
     """What a Session needs of a transport."""
 
     def write(self, data: bytes) -> None: ...
-
     async def start_tls(self) -> None: ...
-
     def close(self) -> None: ...
 
 
@@ -196,9 +194,8 @@ class Endpoint(NamedTuple):
     look_only: bool = True
     #: gives the password on its output; "" if none was set for this place
     password_command: str = ""
-    #: whether a server that asks is shown a certificate of the client's own
+    #: whether the client shows a certificate of its own; tokens that the practice server takes, each with its account
     certificate: bool = False
-    #: the tokens that the practice server takes, each with the name of its account
     tokens: Callable[[], Mapping[str, str]] = dict
 
 
