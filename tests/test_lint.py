@@ -15,7 +15,6 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import each, over
@@ -603,10 +602,10 @@ def parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     source, ours = functools.cache(files.Source), Catalog((bundled(),))
     stages: dict[object, lint.Stage] = {}
 
-    def stage(mails: tuple[Message, ...], names: dict[str, str], texts: Callable[[str], Texts], faults: Any) -> Any:
-        made = lint_stage(mails, names, texts, faults)
+    def stage(mails: tuple[Message, ...], names: dict[str, str], texts: Callable[[str], Texts]) -> lint.Stage:
+        made = lint_stage(mails, names, texts)
         kept = ((mail.unique_id, mail.content) for mail in mails)
-        return stages.setdefault((*kept, len(faults), *names.items(), *(id(texts(tag)) for tag in names)), made)
+        return stages.setdefault((*kept, *names.items(), *(id(texts(tag)) for tag in names)), made)
 
     lint_stage, played = lint.Stage, functools.cache(lambda *given: list(check_dialogue(*given)))
     monkeypatch.setattr(lint, "Stage", stage)

@@ -83,25 +83,20 @@ class Stage:
     """Plays blocks, each on a fresh practice server with the same mails and words."""
 
     def __init__(
-        self,
-        messages: tuple[Message, ...],
-        languages: Mapping[str, str],
-        texts: Callable[[str], Texts],
-        faults: Mapping[str, object] = FREE,
+        self, messages: tuple[Message, ...], languages: Mapping[str, str], texts: Callable[[str], Texts]
     ) -> None:
         self._messages = messages
         self._languages = languages
         self._texts = texts
-        self._faults = faults
 
     def server(self) -> MailServer:
-        """The practice server as the shell or an exercise starts it, but that neither time nor the stamp moves."""
+        """The practice server as the shell starts it, but that neither time nor the stamp moves."""
         return MailServer(
             {LEARNER: PASSWORD},
             self._languages,
             self._texts,
             self._messages,
-            faults=self._faults,
+            faults=FREE,
             clock=lambda: 0.0,
             new_stamp=lambda: STAMP,
         )

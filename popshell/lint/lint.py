@@ -25,7 +25,6 @@ from popshell.lint.files import Finding, Source, read_tree
 from popshell.lint.lessons import check_course, check_lessons
 from popshell.lint.pages import check_page, check_text, check_words, compare_words
 from popshell.server.maildrop import from_files
-from popshell.server.mailserver import FREE
 from popshell.server.replies import Texts
 from popshell.tuples import NamedTuple
 from popshell.visible import show
@@ -97,7 +96,7 @@ class Lint:
         self.words = {tag: ours.words(tag) for tag in LANGUAGES}
         self.rfcs = self._rfcs()
         self.replies = {tag: found for tag in LANGUAGES if (found := self._replies(tag)) is not None}
-        self._stages: dict[tuple[str, bool], Stage | None] = {}
+        self._stages: dict[str, Stage | None] = {}
 
     @property
     def plays(self) -> bool:
@@ -139,16 +138,14 @@ class Lint:
         name = self._maildrop(source)
         if name is None or not self.plays:
             return None
-        key = name, bool(source.page)
-        if key not in self._stages:
+        if name not in self._stages:
             try:
                 mails = from_files(self.catalog.maildrop_files(name))
                 names = {tag: self.words[tag]("language.name") for tag in LANGUAGES}
-                faults = FREE if source.page else {}  # a lesson shows what its exercises meet
-                self._stages[key] = Stage(mails, names, self.replies.__getitem__, faults)
+                self._stages[name] = Stage(mails, names, self.replies.__getitem__)
             except (Refused, FileNotFoundError):
-                self._stages[key] = None
-        return self._stages[key]
+                self._stages[name] = None
+        return self._stages[name]
 
     def _maildrop(self, source: Source) -> str | None:
         """The maildrop of a page or a lesson; None if the English head, which names it, cannot be read."""
