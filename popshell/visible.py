@@ -34,7 +34,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 #: One piece of a view that must not be cut in two: an escape or a character.
-ATOM = re.compile(r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})|(?s:.)")
+ATOM = r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})|(?s:.)"
 
 _KEEPABLE = "\n\t"
 #: Of what is written out, these alone are letters to Unicode; the others are controls and marks.
@@ -115,7 +115,7 @@ def fold(text: str, columns: int) -> Iterator[tuple[int, int]]:
         yield 0, len(text)
         return
     start = used = letter = before = 0  # `letter`: where the last letter begins; `before`: what was used up to it
-    for atom in ATOM.finditer(text):
+    for atom in re.finditer(ATOM, text):
         if not is_mark(atom[0][0]):
             letter, before = atom.start(), used
         used += width(atom[0])

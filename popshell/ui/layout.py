@@ -171,7 +171,7 @@ def clip_line(line: Line, columns: int, mark: str = "…") -> Line:
     clipped: Line = []
     for style, text in line:
         end = 0
-        for atom in ATOM.finditer(text):
+        for atom in re.finditer(ATOM, text):
             room -= width(atom[0])
             if room < 0:
                 return [*clipped, (style, text[:end] + mark[: max(columns, 0)])]
