@@ -95,7 +95,7 @@ def menu(program: Watched) -> list[float]:
 
 
 def main() -> None:
-    options = arguments("ratios of performance.md K1, K4", 15)
+    options = arguments("ratios of performance.md K1, K4", 5)  # 35 keys of each; a round takes 6 s, most of it quiet
     with programs(options.venv) as found, ExitStack() as running:
 
         def at_prompt(command: list[str], prompt: str, name: str, cursor: bool = False) -> Watched:
