@@ -307,7 +307,7 @@ def test_what_a_block_of_a_lesson_holds_is_played(tmp_path: Path, run: Run) -> N
     for number, block in enumerate(blocks):
         script = tmp_path / f"{number}.pop"
         script.write_text("\n".join(block.rows), "utf-8")
-        code, out, err = run(str(script), "--mechanisms", "PLAIN")
+        code, out, err = run(str(script))
         assert code == 0, out + err
 
 
