@@ -24,7 +24,7 @@ from popshell.net.errors import NetError
 from popshell.protocol.secrets import joined, redact
 from popshell.reach import Reach, started, write_file
 from popshell.reports import Case, junit, tap
-from popshell.session import transcript_lines
+from popshell.transcript import transcript_lines
 from popshell.tuples import NamedTuple
 from popshell.visible import show
 from popshell.words import fill

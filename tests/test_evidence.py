@@ -22,7 +22,7 @@ from terminal.driver import Peer, environment
 
 from popshell.protocol.connection import Connection
 from popshell.protocol.records import Exchange
-from popshell.session import transcript_lines
+from popshell.transcript import transcript_lines
 from popshell.ui.events import Replied
 from popshell.ui.jsonrecords import JsonRecords
 from popshell.visible import width

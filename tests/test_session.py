@@ -9,7 +9,8 @@ from support import Clock
 from popshell.protocol.connection import Challenge
 from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange, Problem
-from popshell.session import ConnectError, Event, Session, Unsendable, transcript_lines
+from popshell.session import ConnectError, Event, Session, Unsendable
+from popshell.transcript import transcript_lines
 
 
 class Parts:

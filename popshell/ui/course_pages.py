@@ -17,7 +17,7 @@ from popshell.course.lesson import Exercise, ExerciseKind, Lesson, Prose, Transl
 from popshell.course.player import Rehearsal
 from popshell.course.progress import Standing
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, State, known_code
-from popshell.session import transcript_lines
+from popshell.transcript import transcript_lines
 from popshell.ui import layout, pages
 from popshell.ui.layout import Line
 from popshell.ui.shell import Shell

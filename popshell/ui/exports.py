@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from popshell.protocol.records import Exchange
-from popshell.session import transcript_lines
+from popshell.transcript import transcript_lines
 from popshell.ui.events import Greeted, Replied, ShellEvent, Unanswered
 from popshell.ui.jsonrecords import JsonRecords
 from popshell.ui.layout import inline, wrap_text
