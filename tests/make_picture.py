@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from popshell.ui.theme import Colour
+
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "picture.svg"
 COLUMNS, ROWS = 80, 29
@@ -42,17 +44,6 @@ ALTERNATIVE = (
 WIDE, HIGH, SIZE, MARGIN, BAR = 8.4, 18.5, 14, 18, 30
 FONTS = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
 PAPER, INK, FAINT, EDGE, DOTS = "#1d2430", "#d5dbe5", "#8592a6", "#323c4d", "#4a566b"
-COLOURS = {
-    "30": "#5b6679",
-    "31": "#ff7b86",
-    "32": "#8ed081",
-    "33": "#e9c46a",
-    "34": "#7fb2f0",
-    "35": "#cda0f0",
-    "36": "#67cfd8",
-    "37": FAINT,
-}
-COLOURS |= {f"9{code[1]}": colour for code, colour in COLOURS.items() if code != "37"}
 _SWITCHES: dict[str, dict[str, Any]] = {
     "1": {"bold": True},
     "2": {"dim": True},
@@ -78,14 +69,14 @@ class Look:
 
     def after(self, codes: str) -> Look:
         """The look behind an SGR sequence. Raises ValueError for one that the shell's palette does not use."""
-        look = self
-        for code in (codes or "0").split(";"):
+        look, rest = self, iter((codes or "0").split(";"))
+        for code in rest:
             if code in ("", "0"):
                 look = Look()
             elif code in _SWITCHES:
                 look = replace(look, **_SWITCHES[code])
-            elif code in COLOURS:
-                look = replace(look, colour=code)
+            elif code == "38" and next(rest) == "5":
+                look = replace(look, colour="#{:02x}{:02x}{:02x}".format(*Colour(int(next(rest))).rgb))
             elif code != "49":
                 raise ValueError(f"SGR {code}")
         return look
@@ -93,7 +84,7 @@ class Look:
     @property
     def paint(self) -> str:
         """The colour of what is drawn: of the character, or, reversed, of its ground."""
-        return COLOURS.get(self.colour, FAINT if self.dim and not self.reverse else INK)
+        return self.colour or (FAINT if self.dim and not self.reverse else INK)
 
     @property
     def attributes(self) -> str:
