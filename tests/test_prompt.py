@@ -52,7 +52,8 @@ def test_prompt_names_state_lock_and_what_is_wrong_with_the_lock() -> None:
         assert "AUTH +" in shown(prompt_line(stage.shell))
         assert stage.shell.link is not None
         assert stage.shell.link.connection is not None
-        stage.shell.link.connection.endpoint = Endpoint("h:995", practice=False, loopback=False, insecure=True)
+        elsewhere = Endpoint("h:995", practice=False, loopback=False, insecure=True)
+        stage.shell.link.connection = stage.shell.link.connection._replace(endpoint=elsewhere)
         assert ("err", "TLS not verified!") in prompt_line(stage.shell)
         stage.shell.screen = FakeScreen(ascii=True)
         assert shown(prompt_line(stage.shell)).isascii()
@@ -139,7 +140,7 @@ def test_toolbar_shows_where_one_is_and_what_can_be_typed() -> None:
         ("DELE 1", ["DELE msg", "one line", "RSET takes it back"]),
         ("QUIT", ["erase what is marked", "one line", "cannot be taken back"]),
         ("USER a", ["only in AUTHORIZATION", "one line"]),
-        ("RETR x", ["digits are wanted", "many lines", "changes nothing"]),
+        ("RETR x", ["9 are wanted", "many lines", "changes nothing"]),
         ("FOO", ["now: CAPA"]),
         (":notes", [":notes [auto|full|brief|off]", "how much is explained"]),
         (":sa", [":save"]),
