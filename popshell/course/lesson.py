@@ -309,18 +309,18 @@ def new_lesson(where: str | Path, name: str, words: Words) -> int:
         sys.stderr.write(words("scaffold.bad-name") + "\n")
         return 2
     folder = Path(where)
-    files = {tag: folder / tag / f"{name}.md" for tag in _languages(folder / "course.toml")}
-    taken = next((path for path in files.values() if os.path.lexists(path)), None)
-    if taken is not None:
-        sys.stderr.write(words("scaffold.exists", path=str(taken)) + "\n")
-        return 2
-    catalog = Catalog((bundled(),))
-    facts = catalog.read(f"en/{TEMPLATE}.md").split("+++\n")[1].replace('"template"', f'"{name.partition("-")[2]}"', 1)
-    first = ""
     try:
         check_file(folder, "course.toml")
+        files = {tag: folder / tag / f"{name}.md" for tag in _languages(folder / "course.toml")}
+        if taken := next((path for path in files.values() if os.path.lexists(path)), None):
+            sys.stderr.write(words("scaffold.exists", path=str(taken)) + "\n")
+            return 2
         for tag in files:  # nothing is written where a link leads out
             check_file(folder, tag, folder=True)
+        catalog = Catalog((bundled(),))
+        facts = catalog.read(f"en/{TEMPLATE}.md").split("+++\n")[1]
+        facts = facts.replace('"template"', f'"{name.partition("-")[2]}"', 1)
+        first = ""
         for tag, path in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             _, head, body = catalog.read(f"{tag}/{TEMPLATE}.md").split("+++\n", 2)
