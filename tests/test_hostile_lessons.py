@@ -233,7 +233,7 @@ def test_deep_markdown_is_refused_at_lint_and_at_load(kind: str, path: str, cour
     assert (course / path).read_text().split("\n")[found.line - 1] in rows
     if kind == "quotes in one line":
         language = "en" if path == LESSON else "zh-Hant"
-        assert "nested deeper" in refusal(course, tmp_path, "--lang", language)
+        assert " 20 " in refusal(course, tmp_path, "--lang", language)
 
 
 def test_as_deep_as_is_shown_is_fine(course: Path) -> None:
@@ -382,7 +382,7 @@ def test_a_link_that_leads_out_is_refused(what: str, course: Path, tmp_path: Pat
             (course / "maildrops" / "mine").mkdir()
             (course / "maildrops" / "mine" / "1.eml").symlink_to(outside / "1.eml")
     said = refusal(course, tmp_path)
-    assert "leads out of the folder" in said
+    assert "leads out of the lessons directory" in said
     assert "TOP-SECRET" not in said
     assert "1 message" not in said
     assert examine(course).findings
@@ -470,7 +470,7 @@ def test_a_huge_mail_is_refused(course: Path, tmp_path: Path) -> None:
     with (box / "1.eml").open("wb") as file:
         file.truncate(1 << 34)
     change(course, ('kind = "answer"', 'kind = "answer"\nmaildrop = "mine"'))
-    assert "1 MiB" in refusal(course, tmp_path)
+    assert "more than 1048576" in refusal(course, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../../x", "__proto__", "$(id)"])

@@ -163,7 +163,7 @@ def test_the_suffix_says_what_is_written(tmp_path: Path) -> None:
         await on.log_in(f":save {tmp_path}/{name}")
         if begin:
             assert (tmp_path / name).read_text().startswith(begin)
-            assert f"written to {tmp_path}/{name}" in on.screen.flat
+            assert f"writtento{tmp_path}/{name}" in on.screen.flat.replace(" ", "")
         else:
             assert "Known are .pop, .txt, .md, .html, .svg, .json" in on.screen.flat
             assert on.shell.tally.usage

@@ -223,6 +223,7 @@ HARMLESS = [
     "USER mei@example.org", "USER mei%example.org", "USER CORP\\mei", "USER mei+tag@example.org", "USER o'neil",
     "USER 王美", "USER pass", "USER password", "USER login", "USER mei@[IPv6:2001:db8::1]", "USERNAME mei", "USRE mei",
     "AUTH", "AUTH plain", "AUTH Plain", "AUTH scram-sha-256", "AUTH SCRAM-SHA-256-PLUS", "AUTH NOSUCH", "AUTH x",
+    "-ERR AUTHORIZATION one line", "+OK AUTHORIZATION many lines", "S: -ERR x AUTHORIZATION y",
     "AUTH KERBEROS_V4", "XTND ARCHIVE mei", "UTF8 USER", "UIDL c4c9334bac560ecc979e58001b3e22fb",
 ]  # fmt: skip
 

@@ -330,7 +330,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     [
         (("--port", "5555", "--tls-port", "5555"), 2, "--port and --tls-port are both 5555; they have to differ."),
         (("--host", "no.such.invalid", "--lan"), 3, "There is no host called no.such.invalid.\n"),
-        (("--maildrop", "/dev/null"), 2, "/dev/null: Not a directory.\nusage: popshell serve"),
+        (("--maildrop", "/dev/null"), 2, "/dev/null: a part of the path is no directory.\nusage: popshell serve"),
     ],
 )
 def test_what_cannot_be_served_is_said(options: tuple[str, ...], code: int, said: str, tmp_path: Path) -> None:

@@ -145,8 +145,9 @@ def test_the_first_prompt_loads_nothing_that_it_does_not_need(first_prompt: str)
     modules = imported(first_prompt)
     assert "popshell.ui.editor" in modules
     assert "prompt_toolkit" in modules
-    found = below(modules, FORBIDDEN)
-    assert not found, " <- ".join(chain(first_prompt, found[-1])[::-1])
+    ways = [chain(first_prompt, module) for module in below(modules, FORBIDDEN)]
+    # Where coverage is measured, it has loaded some of them before the program began.
+    assert [" <- ".join(way[::-1]) for way in ways if "coverage" not in way] == []
 
 
 def test_the_first_prompt_loads_no_more_of_our_own_than_is_listed(first_prompt: str) -> None:

@@ -61,7 +61,7 @@ def read_course(catalog: Catalog) -> Course:
         raise LessonError(path, 1, "the course has no lessons")
     for name in course.lessons:
         if not name or "/" in name or "\\" in name or name.startswith("."):
-            raise LessonError(path, 1, f"{name!r} is no lesson's name", "leaves-folder")
+            raise LessonError(path, 1, f"{name!r} is no lesson's name", "bad-name", {"name": name})
     if course.id in BUNDLED and not _is_whole(catalog):
         raise LessonError(
             path, document.line("id"), f"`{course.id}` is the id of PopShell's own course", "course-id-taken"

@@ -220,6 +220,9 @@ def _broken_off(session: Session, exchange: Exchange, entry: Entry | None, code:
         if code == "cut-off" and 0 < session.short[0] <= session.short[1]:
             code = "no-terminator"  # all of the message came, and the lone dot did not
     whole = _in(last, code, command=exchange.name, **counted)._replace(exchange=exchange)
+    if last is None:  # the log has neither the command nor a part of the reply: where the session begins
+        known = (*(one.event for one in session.entries), *session.tool, *filter(None, (session.closed,)))
+        whole = whole._replace(line=min((event.line for event in known), default=1))
     if said is not None:
         stated = whole._replace(line=said.line, shown=said.shown)
         if said.code in _TIMES:

@@ -51,7 +51,7 @@ _BEFORE_LOGIN = tuple({spec.must_follow: 0 for spec in _LOGINS if spec.must_foll
 _NAME_WORDS = (*_BEFORE_LOGIN, "USERNAME", "USERID", "ACCOUNT", "ACCT")
 #: Words with which other protocols log in; what follows them, or a slip of them, holds a secret.
 _FOREIGN_LOGINS = (
-    *("LOGIN", "LOGON", "AUTHENTICATE", "AUTHINFO", "AUTHORIZATION", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE"),
+    *("LOGIN", "LOGON", "AUTHENTICATE", "AUTHINFO", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE"),
     *("PWD", "PW", "PROXY-AUTHORIZATION", "BEARER", "SIGNIN", "IDENTIFY"),
 )
 #: Words for a password in other languages; the last are found within a text, too, since theirs has no blanks.
@@ -149,7 +149,8 @@ def _login_word() -> re.Pattern[str]:
     within = re.sub(r"(?<=[\u4e00-\u9fff])(?=[\u4e00-\u9fff])", r"\\s*", folded(_WORDS_WITHIN)[0])
     return re.compile(
         rf"{_BEGINS}(?:{'|'.join(_LOGIN_NAMES)}|{_WORDS})(?![._@%+-]*[^\W_])|(?:{within})[是為为]?"
-        rf"|{_BEGINS}(?:{'|'.join(_NAME_WORDS)}){_NAME}|(?<!\S)-(?:U|-USER)[ =]?[^\s:]+(?=:)"
+        rf"|{_BEGINS}AUTHORIZATION(?=\s*:)|{_BEGINS}(?:{'|'.join(_NAME_WORDS)}){_NAME}"  # the state has no colon
+        r"|(?<!\S)-(?:U|-USER)[ =]?[^\s:]+(?=:)"
     )
 
 
