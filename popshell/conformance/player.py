@@ -67,10 +67,8 @@ def play(
     order = sorted(
         range(len(rows)), key=lambda at: (rows[at].destructive, rows[at].alone, _STARTS.index(rows[at].state))
     )
-    try:
-        results = {at: player.play(rows[at]) for at in order}
-    finally:
-        player.leave()
+    results = {at: player.play(rows[at]) for at in order}
+    player.leave()  # who breaks off, by Ctrl-C or a signal, does not wait for the reply to QUIT
     return tuple(results[at] for at in range(len(rows)))
 
 
