@@ -222,9 +222,12 @@ def server_with_a_child(folder: Path) -> Path:
         "server = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
         "while True:\n"
         "    line, _ = server.accept()\n"
-        "    line.sendall(b'+OK hello\\r\\n')\n"
-        "    for _ in line.makefile('rb'):\n"
-        "        line.sendall(b'-ERR no\\r\\n')\n"
+        "    try:\n"
+        "        line.sendall(b'+OK hello\\r\\n')\n"
+        "        for _ in line.makefile('rb'):\n"
+        "            line.sendall(b'-ERR no\\r\\n')\n"
+        "    except OSError:\n"
+        "        pass\n"
     )
     program.chmod(0o755)
     return program
