@@ -182,7 +182,7 @@ ALIKE = {"P": "PpРрΡＰᴘⓟ𝐏Þ"[:-1], "A": "AaАаΑＡᴀÄ𝐀", "S": 
 @given(
     st.lists(st.tuples(st.sampled_from(INVISIBLE), st.integers(0, 7)), min_size=4, max_size=4), st.sampled_from([A, T])
 )
-def test_a_password_behind_a_word_that_reads_as_pass(made: list[tuple[str, int]], state: State) -> None:
+def test_a_password_after_a_word_that_reads_as_pass(made: list[tuple[str, int]], state: State) -> None:
     word = "".join(
         before + ALIKE[letter][at % len(ALIKE[letter])] for letter, (before, at) in zip("PASS", made, strict=True)
     )

@@ -68,9 +68,9 @@ _BASE64 = r"[A-Za-z0-9+/]{4,}={0,2}"
 _IN_ADDRESS = r"(?<=:)(?!//)[^:@/\s]+(?=@)"
 #: An address with a password in it, or a JWT (RFC 7519 §3).
 _TELLING = r"://[^/@\s]*:[^@\s]+@|\beyJ[\w-]{8,}\.[\w-]+\."
-#: A name with more behind it than a name has; brackets hold addresses.
+#: A name with more after it than a name has; brackets hold addresses.
 _MORE_THAN_A_NAME = r"[^\s:=,;|\[]+[\s:=,;|]+[^\s:=,;|]|[0-9A-F]{32}\Z"
-#: RFC 4422 §3.1: capitals, digits, hyphen, underscore; at most 20. In small letters, digits stand behind a hyphen.
+#: RFC 4422 §3.1: capitals, digits, hyphen, underscore; at most 20. In small letters, digits stand after a hyphen.
 _MECHANISM_NAME = r"(?:[A-Z0-9_-]{1,20}|(?=.{1,20}\Z)[a-z]+(?:[_-][a-z0-9]+)*)\Z"
 #: The value of an option that there is not: `--password=x`, `-u mei:x`.
 _IN_OPTION = r"(?i)(--?pa\w*[= ]|(?:-u|--user)[= ]?[^\s:]+:)\s*\S+"

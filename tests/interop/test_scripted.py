@@ -153,7 +153,7 @@ ROWS = (
     Row("SSH", "a wrong port", (b"SSH-2.0-OpenSSH_9.2\r\n",), (), ("!not-pop3/ssh",), ended=""),
     Row("bare LF", "blog.yimingliu.com 2009; superuser 1545899", (b"+OK ready\n",), (), ("!bare-lf",), ended=""),
     Row("lower case", "RFC 1939 §3: indicators are upper case", (b"+ok ready\r\n",), (), ("!lower-case",), ended=""),
-    Row("no blank behind the indicator", "RFC 1939 §3", (b"+OKAY ready\r\n",), (), ("!not-pop3/ok",), ended=""),
+    Row("no blank after the indicator", "RFC 1939 §3", (b"+OKAY ready\r\n",), (), ("!not-pop3/ok",), ended=""),
     # CAPA
     Row(
         "CAPA refused",
