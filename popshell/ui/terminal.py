@@ -93,7 +93,10 @@ class Terminal:
         What was typed meanwhile is kept. Echo is off afterwards, as after `quiet()`.
         """
         self.quiet()
-        os.write(self._fd, _ASK_BACKGROUND)
+        try:
+            os.write(1, _ASK_BACKGROUND)  # standard input may be open for reading alone: `popshell </dev/tty`
+        except OSError:
+            return ()
         end = monotonic() + patience
         while select.select([self._fd], [], [], max(end - monotonic(), 0))[0] and self.take():
             if any(answer[0].endswith("c") for answer in re.finditer(ANSWERS, self._text())):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import signal
 import struct
+import sys
 import termios
 from collections.abc import Callable
 
@@ -62,6 +63,9 @@ def test_the_theme_is_that_of_the_background(terminal: Terminals, peer: Peers) -
         shell = terminal(at(peer()), background=background)
         shell.prompt()
         assert begin("ok", found).encode() + b"+OK" in shell.raw, background
+    reads = terminal(background="ff/ff/ff", command=["sh", "-c", f"{sys.executable} -m popshell </dev/tty"])
+    reads.prompt()
+    assert begin("ok", "light").encode() + b"+OK" in reads.raw
     # It may answer late, and in pieces.
     for piece in ("NO", "\x1b]11;rgb:ff/f", "f/ff\x1b", "\\\x1b[?62", ";4c", "OP"):
         shell.type(piece)
