@@ -71,12 +71,12 @@ def as_letters(word: str) -> str:
 
 def is_one_slip(word: str, name: str) -> bool:
     """Whether `word` is `name` with one letter too many, missing or wrong, some doubled, or in another order."""
-    if len(word) == len(name) and (sorted(word) == sorted(name) or sum(map(operator.ne, word, name)) == 1):
-        return True
-    longer, shorter = sorted((word, name), key=len, reverse=True)
+    if len(word) == len(name):
+        return sum(map(operator.ne, word, name)) == 1 or sorted(word) == sorted(name)
+    longer, shorter = (word, name) if len(word) > len(name) else (name, word)
     if len(longer) - len(shorter) == 1 and any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer))):
         return True
-    return len(word) > len(name) and _undoubled(word) == _undoubled(name)
+    return longer is word and word[0] == name[0] and _undoubled(word) == _undoubled(name)
 
 
 def _undoubled(word: str) -> str:

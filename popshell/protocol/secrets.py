@@ -191,9 +191,14 @@ def _login_verb(plain: str, slips: bool) -> tuple[str, int | None] | None:
     return (plain[:found], found) if found else None
 
 
+@functools.cache
+def _mechanism_name() -> re.Pattern[str]:
+    return re.compile(rf"[\W_]*(?:{'|'.join(map(re.escape, _mechanisms()))})(?![^\W_])")
+
+
 def _mechanism_at(plain: str, at: int) -> int | None:
     """Where a mechanism's name ends that begins at `at`, or after what is no letter."""
-    found = re.compile(rf"[\W_]*(?:{'|'.join(map(re.escape, _mechanisms()))})(?![^\W_])").match(plain, at)
+    found = _mechanism_name().match(plain, at)
     return found.end() if found else None
 
 
