@@ -70,7 +70,6 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "PYTHONPATH": str(ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
     } | more
 
 

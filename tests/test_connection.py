@@ -84,6 +84,8 @@ DIALOGUES: dict[str, tuple[list[Move], ReplyLimits | None, list[str]]] = {
                            ["- +OK A", "AUTH +OK A", "CAPA +OK A"]),
     "bare AUTH, one line, -ERR": (moves("C: AUTH", "S: +OK", "C: NOOP", "S: -ERR x", start=[GREETING]), None,
                                  ["- +OK A", "AUTH +OK A", "NOOP -ERR A"]),
+    "lower case": (moves("C: STAT", "S: +ok 2 320", "C: STAT", "S: +OK 1 9", "C: LIST", "S: -Err", "C: NOOP", "S: +OK"),
+                   None, ["STAT lower-case T", "STAT +OK T", "LIST lower-case T", "NOOP +OK T"]),
     "+ where no AUTH is": (moves("C: STAT", "S: + OK 2 320", "C: NOOP", "S: + x"), None,
                            ["STAT no-status (ok) T", "NOOP challenge T"]),
     "tab after +OK": (moves("S: +OK\tx", start=[]), None, ["- not-pop3 (ok) C"]),

@@ -55,6 +55,8 @@ MENDED = {
     "server-closes-mid-listing": ["S: 1 100", "S: 2 2"],
     "server-stls-injection": ["S: +OK injected", "#"],
 }
+#: A session that version 1 ended after `+ok 1 1` in answer to STAT: it goes on now.
+LONGER = "server-lower-case"
 
 
 def cases() -> list[Case]:
@@ -115,6 +117,10 @@ def test_json_and_transcripts_are_those_of_version_1(target: Target) -> None:
                     record["notes"] = [note for note in record["notes"] if note != OUTDATED]
             if kind == "txt" and case.name in MENDED:
                 found = [row for row in found if row not in MENDED[case.name]]
+            if case.name == LONGER:
+                wanted = [row for row in wanted if row]
+                assert len(found) > len(wanted)
+                found = found[: len(wanted)]
             if wanted != found:
                 faults.append(f"{case.name}.{kind} {first_difference(wanted, found)}")
     assert not faults, "\n".join(faults)

@@ -371,7 +371,7 @@ class HowTo:
 
     def run(self, *arguments: str, stdin: str = "") -> str:
         """Both outputs of `popshell ARGUMENTS` in the copy."""
-        environment = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONUTF8": "1"}
         done = subprocess.run(
             [sys.executable, "-m", "popshell", *arguments],
             cwd=self.folder,
@@ -385,7 +385,7 @@ class HowTo:
 
     def python(self, program: str) -> str:
         """What a program prints in the copy; the reason it stopped, if it did."""
-        environment = {**os.environ, "PYTHONPATH": f"{self.folder}:{self.folder}/tests", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONPATH": f"{self.folder}:{self.folder}/tests"}
         done = subprocess.run(
             [sys.executable, "-c", program],
             cwd=self.folder,

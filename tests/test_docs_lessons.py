@@ -70,7 +70,6 @@ class Desk:
         self.environment = keep | {
             "PATH": f"{hand}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUTF8": "1",
             "HOME": str(folder / "home"),
             "POPSHELL_LANG": "en",

@@ -22,8 +22,9 @@ from support import each, over
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled
 from popshell.course.lesson import fingerprint
 from popshell.lint import files, lint
+from popshell.lint.citations import Rfc, check_citations, read_rfcs
 from popshell.lint.dialogues import check_dialogue
-from popshell.lint.files import read_tree
+from popshell.lint.files import Finding, read_tree
 from popshell.lint.lint import CLEAN, FAULTY, RULES, USAGE, examine, fix_dialogues, in_words, mark_translated, run_lint
 from popshell.server.maildrop import Message
 from popshell.server.replies import Texts
@@ -596,10 +597,26 @@ def test_clean_copy_has_no_fault(clean_findings: list[Where]) -> None:
     assert clean_findings == []
 
 
+def remembering(rule: lint.Rule) -> lint.Rule:
+    """The rule; one over each file or pair of files remembers what it found in them."""
+    if not isinstance(rule.check, functools.partial):
+        return rule
+    (check,) = rule.check.args
+    remembered = functools.cache(lambda *sources: [*check(*sources)])
+    return rule._replace(check=functools.partial(rule.check.func, remembered))
+
+
 @pytest.fixture
 def parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a copy only what was changed is parsed and played anew: what is the same as before has its result already."""
+    """Of a copy only what was changed is read and played anew: what is the same as before has its result already."""
     source, ours = functools.cache(files.Source), Catalog((bundled(),))
+    rfcs: dict[int, dict[int, Rfc]] = {}
+    cited: dict[tuple[object, ...], list[Finding]] = {}
+
+    def citations(path: str, text: str, known: dict[int, Rfc]) -> list[Finding]:
+        key = path, text, id(known)
+        return cited[key] if key in cited else cited.setdefault(key, [*check_citations(path, text, known)])
+
     stages: dict[object, lint.Stage] = {}
 
     def stage(mails: tuple[Message, ...], names: dict[str, str], texts: Callable[[str], Texts]) -> lint.Stage:
@@ -610,6 +627,9 @@ def parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     lint_stage, played = lint.Stage, functools.cache(lambda *given: list(check_dialogue(*given)))
     monkeypatch.setattr(lint, "Stage", stage)
     monkeypatch.setattr(lint, "check_dialogue", played)
+    monkeypatch.setattr(lint, "read_rfcs", lambda table: rfcs.setdefault(id(table), read_rfcs(table)))
+    monkeypatch.setattr(lint, "check_citations", citations)
+    monkeypatch.setattr(lint, "RULES", tuple(map(remembering, RULES)))
     for module in (files, lint):
         monkeypatch.setattr(module, "Source", source)
     monkeypatch.setattr(lint, "Catalog", lambda roots: ours if roots == (bundled(),) else Catalog(roots))

@@ -106,7 +106,7 @@ def unpacked(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def python(*arguments: str, path: Path | None, cwd: Path, bare: bool = True, stdin: str = "") -> str:
     """Standard output of a Python process; `bare` leaves site-packages out."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "POPSHELL"))}
-    environment |= {"PYTHONPATH": str(path or ""), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1", "HOME": str(cwd)}
+    environment |= {"PYTHONPATH": str(path or ""), "PYTHONUTF8": "1", "HOME": str(cwd)}
     done = subprocess.run(
         [sys.executable, *(["-S"] if bare else []), *arguments],
         cwd=cwd,

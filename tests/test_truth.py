@@ -68,7 +68,11 @@ ROWS: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], tuple[str, ..
     ({"": "+OK <1.2@a> ready"}, (), ("in it is its timestamp",), ("at the end", "no timestamp")),
     ({"": "+OK <1.2> ready"}, (), ("no timestamp of the form <...@...>",), ()),
     ({"": "-ERR [SYS/PERM] go away"}, (), ("its words may say why",), ("later",)),
-    *(({"STAT": line}, (*IN, "STAT"), ("must be upper case",), ("looks like",)) for line in ("+ok 2", "-Err", "+Ok")),
+    *(
+        ({"STAT": line}, (*IN, "STAT"), ("must be upper case", "the session goes on"), ("looks like", "closed"))
+        for line in ("+ok 2", "-Err", "+Ok")
+    ),
+    ({"": "+ok ready"}, (), ("must be upper case", "The connection is closed"), ()),
     ({"": "+OKready"}, (), ("resembles +OK", "closed"), ()),
     ({"": "220 ready"}, (), ("SMTP", "FTP and NNTP"), ("looks like SMTP",)),
     # a login locks nothing that was seen

@@ -80,6 +80,7 @@ def _problem(exchange: Exchange, words: Words) -> Iterator[Note]:
     problem = exchange.problem
     due = exchange.command.name if exchange.command else words("problem.greeting")
     key = "empty-reply" if problem.code == "no-status" and not exchange.received.strip() else problem.code
+    key += "-greeting" if problem.code == "lower-case" and exchange.command is None else ""
     text = words.get(f"problem.{key}") or problem.code
     limits = ReplyLimits()
     most = limits.capability_lines if exchange.name == "CAPA" else limits.listing_lines

@@ -94,12 +94,10 @@ def check_citations(path: str, text: str, rfcs: Mapping[int, Rfc]) -> Iterator[F
             yield Finding(path, found.line, "no-such-rfc", {"rfc": found.rfc})
         elif found.section and not rfcs[found.rfc].has(found.section):
             yield Finding(path, found.line, "no-such-section", {"rfc": found.rfc, "section": found.section})
-    covered = [match.span() for match in _citation().finditer(text)]
-    for match in _LOOSE.finditer(text):
-        if not any(start <= match.start() < end for start, end in covered):
-            line = _line(text, match.start())
-            row = text.split("\n")[line - 1]
-            yield Finding(path, line, "bad-citation", {"text": match[0], "row": row.strip()[:60]})
+    for match in _LOOSE.finditer(_citation().sub(lambda match: " " * len(match[0]), text)):
+        line = _line(text, match.start())
+        row = text.split("\n")[line - 1]
+        yield Finding(path, line, "bad-citation", {"text": match[0], "row": row.strip()[:60]})
 
 
 def check_tables(rfcs: Mapping[int, Rfc]) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -166,14 +167,14 @@ class Rule(NamedTuple):
     check: Callable[[Lint], Iterable[Finding]]
 
 
-def _each(check: Callable[[Source], Iterable[Finding]]) -> Callable[[Lint], Iterable[Finding]]:
+def _each(check: Callable[[Source], Iterable[Finding]], lint: Lint) -> Iterator[Finding]:
     """A rule over each file by itself."""
-    return lambda lint: (found for source in lint.tree.sources.values() for found in check(source))
+    return (found for source in lint.tree.sources.values() for found in check(source))
 
 
-def _pair(check: Callable[[Source, Source], Iterable[Finding]]) -> Callable[[Lint], Iterable[Finding]]:
+def _pair(check: Callable[[Source, Source], Iterable[Finding]], lint: Lint) -> Iterator[Finding]:
     """A rule over each file and its English one."""
-    return lambda lint: (found for english, other in lint.pairs() for found in check(english, other))
+    return (found for english, other in lint.pairs() for found in check(english, other))
 
 
 def _check_dialogues(lint: Lint) -> Iterator[Finding]:
@@ -196,17 +197,17 @@ RULES = (
         " unseen",
         lambda lint: lint.tree.findings,
     ),
-    Rule("bad-head bad-toml leaves-folder simplified too-deep", _each(check_text)),
-    Rule("unknown-key missing-key not-text unknown-place stray-brace", _each(check_words)),
+    Rule("bad-head bad-toml leaves-folder simplified too-deep", partial(_each, check_text)),
+    Rule("unknown-key missing-key not-text unknown-place stray-brace", partial(_each, check_words)),
     Rule(
         "unknown-key missing-key not-text unknown-place stray-brace summary-wide uncited no-text stray-heading"
         " heading-order missing-heading deviation-unsaid deviation-unknown",
         lambda lint: (found for source in lint.tree.sources.values() for found in check_page(source, lint.words)),
     ),
-    Rule("keys-differ places-differ", _pair(compare_words)),
-    Rule("bad-fence open-fence bad-line", _each(lambda source: read_blocks(source)[1])),
+    Rule("keys-differ places-differ", partial(_pair, compare_words)),
+    Rule("bad-fence open-fence bad-line", partial(_each, lambda source: read_blocks(source)[1])),
     Rule("untrue after-close", _check_dialogues),
-    Rule("dialogues-differ", _pair(compare_blocks)),
+    Rule("dialogues-differ", partial(_pair, compare_blocks)),
     Rule("bad-citation no-such-rfc no-such-section table-citation", _check_citations),
     Rule(
         "bad-doctor no-such-section missing-key unknown-key",

@@ -80,10 +80,12 @@ def check_words(source: Source) -> Iterator[Finding]:
 
 def _check_text(source: Source, key: str, value: Any, known: frozenset[str] | None) -> Iterator[Finding]:
     """One text. `known` are the facts that it may name; None if any."""
-    line = _line(source, key)
     if not isinstance(value, str):
-        yield source.finding(line, "not-text", key=key)
+        yield source.finding(_line(source, key), "not-text", key=key)
         return
+    if "{" not in value and "}" not in value:
+        return
+    line = _line(source, key)
     if known is not None:
         for place in sorted(places(value) - known):
             yield source.finding(line, "unknown-place", key=key, place=place, known=tuple(sorted(known)) or "-")
@@ -105,7 +107,8 @@ def compare_words(english: Source, other: Source) -> Iterator[Finding]:
             yield here.finding(here.line(key.partition(".")[0]), "keys-differ", key=key, other=there.path)
     for key in ours.keys() & theirs.keys():
         text, translation = ours[key], theirs[key]
-        if isinstance(text, str) and isinstance(translation, str) and places(text) != places(translation):
+        both_texts = isinstance(text, str) and isinstance(translation, str)
+        if both_texts and "{" in text + translation and places(text) != places(translation):
             line = _line(other, key)
             yield other.finding(line, "places-differ", key=key, here=_list(translation), there=_list(text))
 
@@ -175,30 +178,22 @@ def check_text(source: Source) -> Iterator[Finding]:
         yield source.finding(source.fault.line, source.fault.code, reason=source.fault.reason)
     if not source.is_toml and source.fault is None and (deep := source.too_deep) is not None:
         yield source.finding(deep, "too-deep", most=DEEPEST)
-    depth = source.path.count("/")
+    depth, chinese = source.path.count("/"), source.language == "zh-Hant"
     for at, row in source.outside_fences():
         text = CODE.sub("", row)
         for match in () if source.is_toml else _LINK.finditer(text):
             if _leaves(match[1], depth):
                 yield source.finding(at, "leaves-folder", target=match[1])
-        if source.language == "zh-Hant" and not row.isascii():
-            found = "".join(dict.fromkeys(ch for ch in text if is_simplified(ch)))
-            if found:
-                yield source.finding(at, "simplified", characters=found)
+        if chinese and not row.isascii() and (found := dict.fromkeys(_simplified().findall(text))):
+            yield source.finding(at, "simplified", characters="".join(found))
 
 
 @cache
-def is_simplified(character: str) -> bool:
-    """Whether `character` is a Han character that GB 2312 has and Big5 has not."""
-    return "\u4e00" <= character <= "\u9fff" and _in(character, "gb2312") and not _in(character, "big5")
-
-
-def _in(character: str, encoding: str) -> bool:
-    try:
-        character.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+def _simplified() -> re.Pattern[str]:
+    """A Han character that GB 2312 has and Big5 has not."""
+    han = "".join(map(chr, range(0x4E00, 0xA000)))
+    ours = set(han.encode("gb2312", "ignore").decode("gb2312"))
+    return re.compile(f"[{''.join(sorted(ours - set(han.encode('big5', 'ignore').decode('big5'))))}]")
 
 
 def _leaves(target: str, depth: int) -> bool:

@@ -329,7 +329,7 @@ class Connection:
             asks = response is not None and response.status is Status.CONTINUE
             if response is None or (asks and not (line and line.continues)):
                 problem = no_status(raw, greeting=line is None)
-                if problem.ends:
+                if problem.ends or line is None:
                     return self._break(pending, problem, raw, now)
                 pending.received += raw
                 return self._finish(pending, None, now, problem)

@@ -14,7 +14,7 @@ code; its words stand in `messages.toml`, `[problem]`.
 | `unasked-more` | `lines` such lines of `octets` octets were counted and not kept |
 | `flood` | too many such lines, or for too long; the connection is closed |
 | `bare-lf` | a status line that ends with LF alone |
-| `lower-case` | `+ok` or `-err`: indicators are upper case (RFC 1939 §3) |
+| `lower-case` | `+ok` or `-err`: indicators are upper case (RFC 1939 §3); the session goes on, except from a greeting |
 | `no-status` | an empty reply, or one that begins like an indicator (`speaks`), as `-ERRlogin`; the session goes on |
 | `not-pop3` | the first word is neither `+OK` nor `-ERR`; `speaks` says what it looks like, "" if unknown |
 | `challenge` | `+ ` although no AUTH is under way |
@@ -80,7 +80,7 @@ class Problem(NamedTuple):
     @property
     def ends(self) -> bool:
         """Whether nothing that follows is trusted; else it is no more than a remark."""
-        return not (self.unasked or self.code == "no-status")
+        return not (self.unasked or self.code in ("lower-case", "no-status"))
 
 
 class Response(NamedTuple):

@@ -46,7 +46,6 @@ def environment(home: Path, more: Mapping[str, str | None] | None = None) -> dic
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     for name, value in (more or {}).items():
         known.pop(name, None)
