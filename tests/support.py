@@ -461,10 +461,12 @@ def differing_relay(rng: random.Random, cuttings: int) -> str | None:
     return None
 
 
+@functools.cache
+def _decoded(word: str) -> str:
+    return base64.b64decode(word[: len(word) // 4 * 4]).decode("latin-1") + "\n" if "=" not in word[:-2] else ""
+
+
 def leaks(text: str, secrets: tuple[str, ...]) -> list[str]:
     """The secrets that are in a text, also in base64 of any alignment."""
-    words = re.findall(r"[A-Za-z0-9+/]{4,}={0,2}", text)
-    hidden = "".join(
-        base64.b64decode(word[: len(word) // 4 * 4]).decode("latin-1") + "\n" for word in words if "=" not in word[:-2]
-    )
+    hidden = "".join(map(_decoded, {*re.findall(r"[A-Za-z0-9+/]{4,}={0,2}", text)}))
     return [secret for secret in secrets if secret in text or secret in hidden]

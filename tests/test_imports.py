@@ -6,9 +6,10 @@ Imports are read with `ast`, so those within functions and behind `TYPE_CHECKING
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from support import ROOT
 
@@ -44,23 +45,30 @@ def package_of(path: str) -> str:
     return path.partition("/")[0].removesuffix(".py")
 
 
-def imports(text: str, *, types: bool = True) -> Iterator[tuple[int, str]]:
+@functools.cache
+def nodes(text: str) -> list[ast.AST]:
+    return [*ast.walk(ast.parse(text))]
+
+
+@functools.cache
+def imports(text: str, *, types: bool = True) -> list[tuple[int, str]]:
     """Every imported name with its line; `from popshell.ui import theme` is popshell.ui.theme."""
-    tree = ast.parse(text)
+    found: list[tuple[int, str]] = []
     only_types: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes(text):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             only_types |= {id(inner) for part in node.body for inner in ast.walk(part)}
-    for node in ast.walk(tree):
+    for node in nodes(text):
         if id(node) in only_types and not types:
             continue
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            found += ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.level:
-                yield node.lineno, "a relative import"
+                found.append((node.lineno, "a relative import"))
             else:
-                yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+                found += ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+    return found
 
 
 def graph(files: Sources, *, types: bool) -> dict[str, set[str]]:
@@ -128,7 +136,7 @@ def misplaced(files: Sources) -> list[str]:
                 wrong.append(f"{path}:{line}: {name} outside net")
             if top in TERMINAL and package != "ui":
                 wrong.append(f"{path}:{line}: {name} outside ui")
-        for node in ast.walk(ast.parse(text)):
+        for node in nodes(text):
             if isinstance(node, ast.Call):
                 called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 if called in OPENERS and package != "net":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import shutil
@@ -15,7 +14,6 @@ from stage import METAS
 from support import over
 from test_lint import CASES
 
-from popshell.course import catalog
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.lesson import META_LINES, Translation, new_lesson, read_lesson
 from popshell.course.player import PLACEHOLDERS, placed
@@ -36,9 +34,8 @@ def course(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 
 @pytest.fixture
-def courses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Path]:
-    """Makes such a course; a table of words that was read once is not read again."""
-    monkeypatch.setattr(catalog, "read_tables", functools.cache(catalog.read_tables))
+def courses(tmp_path: Path) -> Callable[[], Path]:
+    """Makes such a course."""
 
     def make() -> Path:
         root = Path(tempfile.mkdtemp(prefix="course-", dir=tmp_path))

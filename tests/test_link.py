@@ -154,7 +154,7 @@ def test_how_each_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             (End.QUIT, b"+OK\r\n" + CLOSE, ""),
             (End.QUIT_CLOSED_HERE, b"+OK\r\n", ""),
             (End.LOST, CLOSE, "NOOP"),
-            (End.BROKEN, b"+ok lower\r\n", "NOOP"),
+            (End.BROKEN, b"what\r\n", "NOOP"),
             (End.TIMEOUT, None, "timeout"),
         ):
             ended = await end(answer, line)

@@ -258,7 +258,7 @@ def test_the_text_on_an_end_names_the_side_that_closed(monkeypatch: pytest.Monke
         await stage.begin("QUIT")
         assert "as it must" not in stage.screen.flat
         assert "PopShell has" in stage.screen.flat
-        broken = real(NOOP=b"+ok lower\r\n")
+        broken = real(NOOP=b"what\r\n")
         await broken.begin()
         broken.screen.forget()
         await broken.run("NOOP")

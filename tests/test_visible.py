@@ -186,10 +186,11 @@ def test_whole_characters() -> None:
 
 
 def test_harmless_is_what_the_filter_leaves_alone() -> None:
-    for ch in map(chr, range(0x110000)):
-        text = f"{ch * 6}a{ch * 6}\n{ch}"
-        if ch != "\\" and harmless(ch):
-            assert show(text) == text
+    all_of_them = "".join(map(chr, range(0x110000)))
+    for block in (all_of_them[at : at + 64] for at in range(0, len(all_of_them), 64)):
+        for ch in block if harmless(block) else filter(harmless, block):
+            text = f"{ch * 6}a{ch * 6}\n{ch}"
+            assert ch == "\\" or show(text) == text
     assert harmless("+OK §7 「信」\n\t\\")
     for text in ("\x1b", "a\u0301", "\u3164", "\u115f", "\uffa0", "\u202e", "\x9b", "\udc9b", "\ufe0f", "\U000e0041"):
         assert not harmless(text)

@@ -283,6 +283,7 @@ def too_deep(rows: list[str]) -> int | None:
     return None
 
 
+@lru_cache(maxsize=16)  # courses are laid over the same bundled words
 def read_tables(text: str) -> Mapping[str, Any]:
     """A TOML file. Most hold nothing but tables of plain strings: those are read here, in a tenth of the time.
 

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -86,6 +86,11 @@ def in_words(findings: Iterable[Finding], words: Words) -> list[str]:
     ]
 
 
+@cache
+def _bundled_rfcs() -> dict[int, Rfc]:
+    return read_rfcs(Source("rfc.toml", Catalog((bundled(),)).read("rfc.toml")).words or {})
+
+
 class Lint:
     """What the rules look at: the files, the RFCs' sections, and the practice server for what is played."""
 
@@ -108,7 +113,7 @@ class Lint:
         """What `rfc.toml` knows; None where it cannot be read: citations are not proven then, and that is said."""
         source = self.tree.sources.get("rfc.toml")
         if source is None and not self.tree.whole:
-            source = Source("rfc.toml", Catalog((bundled(),)).read("rfc.toml"))
+            return _bundled_rfcs()
         return read_rfcs(source.words) if source is not None and source.words is not None else None
 
     def _replies(self, tag: str) -> Texts | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -68,6 +69,8 @@ class Channels:
         self.target = target
         #: gives the certificate to trust when TLS is first wanted, as PEM
         self.certificate = certificate
+        #: what is trusted, read once
+        self.context: ssl.SSLContext | None = None
         self.bounds = bounds
         self.octets = 0
         self.silences = 0
@@ -173,7 +176,10 @@ class Channel:
         deadlines = Deadlines(
             min(bounds.reply, Deadlines().connect), min(bounds.reply, Deadlines().handshake), _GOODBYE
         )
-        self._transport = await connect(target, on_data=self._data, on_close=self._closed, deadlines=deadlines)
+        self._transport = await connect(
+            target, on_data=self._data, on_close=self._closed, deadlines=deadlines, context=self._owner.context
+        )
+        self._owner.context = self._transport.context
         self._restart()
         if self._mode is TlsMode.STLS:
             self._came += await stls_first(self._transport, bounds.reply)
@@ -215,9 +221,10 @@ class Channel:
 
     def start_tls(self) -> None:
         assert self._transport is not None
-        if self._owner.certificate is not None:
+        if self._owner.certificate is not None and self._transport.context is None:
             self._transport.target = self._transport.target._replace(ca_data=self._owner.certificate())
         self._owner.run(self._transport.start_tls(after=self._given))
+        self._owner.context = self._transport.context
 
     def close(self) -> None:
         if self._transport is not None:

@@ -76,13 +76,17 @@ async def connect(
     on_close: OnClose,
     deadlines: Deadlines | None = None,
     on_step: OnStep = lambda step: None,
+    context: ssl.SSLContext | None = None,
 ) -> Transport:
     """Connect, with a TLS handshake if TLS comes first. Raises NetError: then nothing is open, `on_close` not called.
 
     Once this has returned, `on_close` is called exactly once, whichever side ends the connection: with None for
     an orderly end, else with what went wrong. `on_data` is not called before this has returned to its awaiter.
+
+    `context` is that of an earlier connection to `target`; no two may be in their handshakes at once.
     """
     transport = Transport(target, on_data, on_close, deadlines or Deadlines(), on_step)
+    transport.context = context
     await transport._open()
     return transport
 
@@ -122,7 +126,8 @@ class Transport(asyncio.Protocol):
         self._deadlines = deadlines
         self._on_step = on_step
         self._address = ""
-        self._context: ssl.SSLContext | None = None
+        #: what is trusted: made when TLS is first wanted
+        self.context: ssl.SSLContext | None = None
         self._transport: asyncio.Transport | None = None
         self._early: list[bytes] | None = None  # what arrived before it may be handed over
         self._opened = False
@@ -168,9 +173,9 @@ class Transport(asyncio.Protocol):
     # -- opening -----------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        if self.target.tls is not TlsMode.NONE:
+        if self.target.tls is not TlsMode.NONE and self.context is None:
             # A mistyped --ca must not look like a failure of the network, so it is read before anything is sent.
-            self._context = self._make_context()
+            self.context = self._make_context()
         await self._connect()
         if self.target.tls is TlsMode.IMPLICIT:
             await self._handshake()
@@ -251,14 +256,14 @@ class Transport(asyncio.Protocol):
         upgraded: asyncio.Transport | None = None
         handshake, began = Handshake(), asyncio.get_running_loop().time()
         try:
-            if self._context is None:
-                self._context = self._make_context()  # STLS typed by hand
-            watched(self._context, handshake)
+            if self.context is None:
+                self.context = self._make_context()  # STLS typed by hand
+            watched(self.context, handshake)
             async with asyncio.timeout(self._deadlines.handshake):
                 upgraded = await asyncio.get_running_loop().start_tls(
                     line,
                     self,
-                    self._context,
+                    self.context,
                     server_hostname=self.target.name,
                     ssl_handshake_timeout=self._deadlines.handshake * 2,  # ours comes first
                     ssl_shutdown_timeout=self._deadlines.goodbye,

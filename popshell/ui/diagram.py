@@ -199,7 +199,8 @@ def _first_that_fits(forms: Iterable[list[Line]], look: Look) -> list[Line]:
 def fold(labels: Sequence[str], room: int, joint: str = " ") -> list[str]:
     """The labels in as few lines of `room` columns as they need, of equal length if possible; none is cut."""
     lines = _filled(labels, room, joint)
-    for narrower in range(room - 1, 0, -1):
+    while lines:
+        narrower = max(map(columns, lines)) - 1
         tighter = _filled(labels, narrower, joint)
         if len(tighter) > len(lines) or any(columns(line) > narrower for line in tighter):
             break

@@ -212,7 +212,8 @@ def wrap_runs(runs: Iterable[Run], columns: int, indent: str = "", hanging: str 
     text, styles = _join(runs)
     first, rest = (max(columns - width(prefix), 2) for prefix in (indent, hanging))
     lines: list[Line] = []
-    for start, end in _spans(text, _breaks(text, styles, units), first, rest):
+    breaks = _breaks(text, styles, units) if width(text) > first else []  # one line needs none
+    for start, end in _spans(text, breaks, first, rest):
         prefix = hanging if lines else indent
         lines.append(([("", prefix)] if prefix else []) + _cut(text, styles, start, end))
     return lines
@@ -253,6 +254,7 @@ def _breaks(text: str, styles: list[str], units: str) -> list[bool]:
     return allowed
 
 
+@lru_cache(maxsize=8192)
 def _may_break(before: str, after: str, blank: bool) -> bool:
     if blank:
         return after not in _NEVER_FIRST and before not in _NEVER_LAST
@@ -289,6 +291,8 @@ def _not_alone(text: str, allowed: list[bool], above: int, last: int, room: int)
 
 def _fill(text: str, allowed: list[bool], start: int, room: int) -> int:
     """Where the line that begins at `start` ends: the last allowed break that fits, or a hard cut."""
+    if len(text) - start <= room and width(text[start:]) <= room:
+        return len(text)
     best, used = start, 0
     for index in range(start, len(text)):
         if allowed[index]:
