@@ -118,6 +118,9 @@ class Editor:
         for control in self._session.layout.find_all_controls():
             if isinstance(control, BufferControl) and control.buffer is self._session.default_buffer:
                 control.lexer = ShellLexer(self._typing)
+        for window in self._session.layout.find_all_windows():
+            if window.style == "class:bottom-toolbar":
+                window.style = ""  # of its own it has no colour, and each cell was given it anew with each key
         self._asking: PromptSession[str] | None = None
         keys_of_terminals.understand(self._session.app.input)
         self._session.app.renderer.cpr_not_supported_callback = self._without_cpr
