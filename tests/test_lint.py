@@ -811,6 +811,15 @@ def test_a_course_alone_is_linted_over_the_bundled_pages(course: Copy) -> None:
     assert found(course.root) == []
 
 
+def test_a_byte_order_mark_is_the_one_fault_of_its_file(course: Copy) -> None:
+    """Some editors for Windows write it; what plays a course reads it as lint does."""
+    for path in ("course.toml", "en/01-mine.md", "zh-Hant/01-mine.md"):
+        text = course.read(path)
+        course.write(path, "\ufeff" + text)
+        assert found(course.root) == [("byte-order-mark", path, 1)]
+        course.write(path, text)
+
+
 def test_its_dialogues_are_played_on_its_maildrop(course: Copy) -> None:
     course.change("zh-Hant/01-mine.md", "1 21", "7 7528")
     line = course.line("zh-Hant/01-mine.md", "S: +OK")

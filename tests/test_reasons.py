@@ -100,6 +100,9 @@ def test_each_row_has_its_words() -> None:
     assert in_words("ECONNRESET", CHINESE).startswith("ECONNRESET，")
     assert in_words("SSLV3_ALERT_HANDSHAKE_FAILURE", CHINESE) == "SSLV3_ALERT_HANDSHAKE_FAILURE"
     assert CHINESE("net.lost", host="h", port=1, reason="ENETDOWN") == "和 h:1 之間的網路斷了（ENETDOWN，網路沒有開）。"
+    assert in_words(caught(lambda: tomllib.loads('a = "x\nb = 1')), ENGLISH).startswith("a quote or a bracket is not")
+    for text in ("Expected `array | null`, got `int`", "Expected `str`, got `array`"):
+        assert "a list in" in in_words(text, ENGLISH), text
     assert "\x1b" not in in_words("what \x1b[2J a stranger wrote", CHINESE)
 
 

@@ -118,7 +118,7 @@ def _texts(roots: Iterable[Root], path: str) -> Iterator[str]:
     for root in roots:
         data = read_file(root, path)
         if data is not None:
-            text = data.decode("utf-8")
+            text = data.decode("utf-8-sig")
             yield text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 

@@ -36,7 +36,7 @@ _TEXTS = tuple(
         # tomllib
         ("twice", r"Cannot (?:overwrite|declare|mutate|redefine) .+|Duplicate inline table key .+"),
         ("no-equals", "Expected '=' after a key in a key/value pair"),
-        ("not-closed", r"Unterminated .+|Unclosed .+|Expected (?:\"|').+"),
+        ("not-closed", r"Unterminated .+|Unclosed .+|Expected (?:\"|').+|Illegal character '\\n'"),
         ("no-key", "Invalid initial character for a key part|Invalid statement"),
         ("no-value", "Invalid value|Invalid date or datetime"),
         ("bad-character", r"Illegal character .+|Unescaped .+|Invalid hex value|Escaped .+|Found invalid .+"),
@@ -94,5 +94,8 @@ def in_words(reason: object, words: Words) -> str:
     for key, pattern in _TEXTS:
         if found := pattern.fullmatch(text):
             facts = {name.rstrip("_"): value for name, value in found.groupdict().items() if value is not None}
+            if key == "kind":
+                kinds = {name: kind.removesuffix(" | null") for name, kind in facts.items()}
+                facts = {name: words.get(f"reason.type-{kind}") or f"`{kind}`" for name, kind in kinds.items()}
             return words(f"reason.{key}", **facts) if key else in_words(facts["reason"], words)
     return show(text)
