@@ -145,6 +145,7 @@ OPTIONS = (
     _option("--port", type=int, metavar="P", heading="listening", commands=("serve",)),
     _option("--tls-port", type=int, metavar="P", heading="listening", commands=_LISTENS),
     _option("--ca-out", **_PATH, metavar="FILE", heading="listening", commands=_LISTENS),
+    _option("--client-cert-out", **_PATH, metavar="FILE", heading="listening", commands=("serve",)),
     _option("--host", metavar="ADDRESS", heading="listening", commands=("serve",)),
     _option("--lan", heading="listening", commands=("serve",)),
     _option("--surrogates", heading="practice", commands=("serve",)),
@@ -233,6 +234,7 @@ class Arguments:
     port: int | None = None
     tls_port: int | None = None
     ca_out: str | None = None
+    client_cert_out: str | None = None
     host: str | None = None
     lan = False
     surrogates = False

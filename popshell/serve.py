@@ -51,7 +51,7 @@ async def _serve(server: MailServer, arguments: Arguments, out: TextIO | None, w
     listener = Listener(server.session, server.limits, client_addresses(host))
 
     async def start() -> None:
-        bound = await listen(listener, host, arguments.port, arguments, words)
+        bound = await listen(listener, host, arguments.port, arguments, words, next(iter(server.accounts)))
         say(said, _introduction(server, arguments, bound, words))
 
     return await until_stopped(listener, start, stop, words)
@@ -93,9 +93,12 @@ async def until_stopped(listener: Listener, start: Callable[[], Awaitable[None]]
 
 
 async def listen(
-    listener: Listener, host: str, port: int | None, arguments: Arguments, words: Words
+    listener: Listener, host: str, port: int | None, arguments: Arguments, words: Words, account: str = ""
 ) -> list[tuple[str, int]]:
-    """Listen on `port`, then on that of `--tls-port`, and write the CA; gives the addresses. Raises Usage, NetError."""
+    """Listen on `port`, then on that of `--tls-port`, and write the CA and the certificate of a client, for `account`.
+
+    Gives the addresses. Raises Usage, NetError.
+    """
     bound = []
     if port and port == arguments.tls_port:
         raise Usage(words("cli.same-port", port=port), arguments.command)
@@ -105,12 +108,19 @@ async def listen(
                 bound.append(await listener.start(host, number, implicit, beyond_loopback=arguments.lan))
     except ValueError:
         raise Usage(words("cli.not-loopback", host=host), arguments.command) from None
-    if arguments.ca_out is not None:
+    for path, mode, pem in (
+        (arguments.ca_out, 0o666, listener.certificate_pem),
+        (arguments.client_cert_out, 0o600, lambda: listener.certificate().issue(account)),
+    ):
         try:
-            with open(arguments.ca_out, "x", encoding="ascii") as file:
-                file.write(listener.certificate_pem())
+            if path is not None:
+                text = pem()
+                with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="ascii") as file:
+                    file.write(text)
         except OSError as error:
-            raise unwritable(arguments.ca_out, error, words, arguments.command) from None
+            raise unwritable(path, error, words, arguments.command) from None
+        except ValueError:
+            raise Usage(words("cli.client-cert-name", account=account), arguments.command) from None
     return bound
 
 
@@ -157,6 +167,8 @@ def _introduction(
         yield words("cli.serving-account", name=name, password=password)
     for token, owner in server.settings.accounts.tokens.items():
         yield words("cli.token", name=owner, token=token)
+    if arguments.client_cert_out is not None:
+        yield words("cli.client-cert", name=name, path=arguments.client_cert_out)
     ca = str(arguments.ca_out or "")
     tls = (TlsMode.IMPLICIT if len(bound) > 1 else TlsMode.STLS) if ca else TlsMode.NONE
     if tls is TlsMode.NONE and (arguments.require_tls or len(bound) > 1):

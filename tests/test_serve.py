@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import ssl
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import trustme
 from terminal.driver import environment
 
 CURL = shutil.which("curl")
@@ -115,6 +117,38 @@ def test_the_ca_is_never_written_over_a_file(tmp_path: Path) -> None:
     refused(tmp_path, "--ca-out", "link.pem")
     assert not (tmp_path / "elsewhere.pem").exists()
     refused(tmp_path, "--ca-out", "no/such/directory/ca.pem")
+
+
+def test_external_opens_the_account_of_the_certificate_and_no_other(tmp_path: Path) -> None:
+    files = ("--ca-out", "ca.pem", "--client-cert-out", "me.pem")
+    with serving(tmp_path, "--account", "\u7f8e\ufb01:C4n4ry", "--account", "mei:moth", *files) as served:
+        mine, there = tmp_path / "me.pem", f"127.0.0.1:{served.ports[0]}"
+        assert "Client certificate of \u7f8e\ufb01, with its key: me.pem\n" in served.said
+        assert stat.S_IMODE(mine.stat().st_mode) == 0o600
+
+        def shell(*lines: str, cert: str = "me.pem") -> str:
+            command = [sys.executable, "-m", "popshell", there, "--tls", "stls", "--ca", "ca.pem", "--cert", cert]
+            command += [word for line in lines for word in ("-c", line)]
+            done = subprocess.run(command, capture_output=True, timeout=30, env=environment(tmp_path), cwd=tmp_path)
+            return (done.stdout + done.stderr).decode()
+
+        own = shell("STLS", "CAPA", ":auth EXTERNAL mei", ":auth EXTERNAL", "STAT", "QUIT")
+        assert re.search("^S: SASL EXTERNAL ", own, re.M), own
+        refused_, opened = own.find("-ERR [AUTH] wrong name or password"), own.find("+OK maildrop")
+        assert 0 < refused_ < opened, own
+        client = poplib.POP3("127.0.0.1", served.ports[0], timeout=20)  # without a certificate
+        for reply in (client.capa(), client.stls(ssl.create_default_context(cafile=str(tmp_path / "ca.pem")))):
+            listed = client.capa()["SASL"]
+            assert "PLAIN" in listed and "EXTERNAL" not in listed, reply
+        with pytest.raises(poplib.error_proto, match="no such mechanism"):
+            client._shortcmd("AUTH EXTERNAL =")  # type: ignore[attr-defined]
+        client.close()
+        stranger = trustme.CA().issue_cert(common_name="\u7f8e\ufb01").private_key_and_cert_chain_pem
+        stranger.write_to_path(tmp_path / "other.pem")
+        assert "+OK maildrop" not in shell("STLS", ":auth EXTERNAL", cert="other.pem")
+        assert served.ended()[0] == 0
+    assert "64 characters" in refused(tmp_path, "--account", "x" * 65 + ":y", "--client-cert-out", "new")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

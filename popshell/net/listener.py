@@ -78,6 +78,16 @@ class PracticeCertificate:
             self._context = context
         return self._context
 
+    def issue(self, name: str) -> str:
+        """A client's certificate for the account `name`, its key before it, as PEM; from now on clients are asked for one.
+
+        None is required; one of another authority is refused. Raises ValueError if the name has more than 64 characters.
+        """
+        own = self._authority.issue_cert(common_name=name, organization_name=_OWNER)
+        self._authority.configure_trust(self.context)
+        self.context.verify_mode = ssl.CERT_OPTIONAL
+        return own.private_key_and_cert_chain_pem.bytes().decode("ascii")
+
 
 class Listener:
     """Serves sessions on any number of ports. The owner must `close()` it."""

@@ -69,7 +69,7 @@ class PeerSession(Protocol):
 
     def expire(self) -> bool: ...
 
-    def tls_started(self, binding: bytes | None = None) -> None: ...
+    def tls_started(self, binding: bytes | None = None, certificate: str = "") -> None: ...
 
     def lost(self) -> None: ...
 
@@ -404,7 +404,9 @@ class Peer(asyncio.BufferedProtocol):
         self._transport, self._deaf = upgraded, False
         upgraded.set_write_buffer_limits(high=self._limits.output)
         self._phase = _Phase.OPEN
-        self.session.tls_started(self._owner.tls_binding())
+        shown = upgraded.get_extra_info("peercert") or {}  # empty unless it was asked for, and verified
+        names = [value for row in shown.get("subject", ()) for key, value in row if key == "commonName"]
+        self.session.tls_started(self._owner.tls_binding(), "".join(names))
         if self._early:
             self.session.feed(self._early)
             self._early = b""

@@ -140,7 +140,7 @@ class RelaySession(Relay):
             asyncio.get_running_loop().call_soon(self._pump)
         return True
 
-    def tls_started(self, binding: bytes | None = None) -> None:
+    def tls_started(self, binding: bytes | None = None, certificate: str = "") -> None:
         if self._opening is None:
             self._open()
         else:

@@ -18,7 +18,7 @@ from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import CommandLine, Token, advance, parse, tls_on
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange
-from popshell.protocol.sasl import Mechanism, Verifier, encode_line
+from popshell.protocol.sasl import Mechanism, Verifier, encode_line, prepared
 from popshell.protocol.wire import CRLF, LineReader
 from popshell.server.maildrop import OpenMaildrop
 from popshell.server.replies import Refused, Reply, error
@@ -204,9 +204,9 @@ class ServerSession:
             self._watch = None
             self._observer(self, None)
 
-    def tls_started(self, binding: bytes | None = None) -> None:
-        """TLS is on. Nothing that came in clear text is kept (sec-V8)."""
-        self.binding = binding
+    def tls_started(self, binding: bytes | None = None, certificate: str = "") -> None:
+        """TLS is on. Nothing that came in clear text is kept (sec-V8). `certificate` is the name in the client's."""
+        self.binding, self.certificate = binding, prepared(certificate) or None
         self.starts_tls = False
         self.context = tls_on(self.context)
         self._lines.clear()
