@@ -25,6 +25,7 @@ _popshell() {
         --port) return ;;
         --tls-port) return ;;
         --ca-out) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --client-cert-out) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --host) return ;;
         --maildrop) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --account) return ;;
@@ -44,7 +45,7 @@ _popshell() {
     if [[ $cur == -* ]]; then
         case $command in
             learn) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --plain --ascii --json --log --stop-on-err --yes --notes --theme --vi --lang --lessons --version --help' -- "$cur")) ;;
-            serve) COMPREPLY=($(compgen -W '--port --tls-port --ca-out --host --lan --surrogates --maildrop --account --require-tls --mechanisms --without --json --log --lang --lessons --version --help' -- "$cur")) ;;
+            serve) COMPREPLY=($(compgen -W '--port --tls-port --ca-out --client-cert-out --host --lan --surrogates --maildrop --account --require-tls --mechanisms --without --json --log --lang --lessons --version --help' -- "$cur")) ;;
             watch) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --listen --tls-port --ca-out --plain --ascii --json --log --notes --theme --lang --lessons --version --help' -- "$cur")) ;;
             ping) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --json --lang --lessons --version --help' -- "$cur")) ;;
             check) COMPREPLY=($(compgen -W '--tls --ca --pin --cert --key --tls-min --sni --address --ipv4 --ipv6 --insecure --timeout --user --password-command --password-fd --fetch --wrong-login --destructive --wait --exec --tap --junit --json --lang --lessons --version --help' -- "$cur")) ;;

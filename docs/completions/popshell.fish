@@ -31,6 +31,7 @@ complete -c popshell -n '__fish_seen_subcommand_from watch' -l listen -x -d 'por
 complete -c popshell -n '__fish_seen_subcommand_from serve' -l port -x -d 'port to listen on; 0 takes a free one'
 complete -c popshell -n '__fish_seen_subcommand_from serve watch' -l tls-port -x -d 'a second port, with TLS from the start; 0 takes a free one'
 complete -c popshell -n '__fish_seen_subcommand_from serve watch' -l ca-out -r -F -d 'write the CA certificate that clients have to trust into a new file'
+complete -c popshell -n '__fish_seen_subcommand_from serve' -l client-cert-out -r -F -d 'write a client certificate and its key, for the first account, into a new file; clients are asked for one then, and EXTERNAL takes it'
 complete -c popshell -n '__fish_seen_subcommand_from serve' -l host -x -d 'address to listen on, instead of 127.0.0.1; one that other machines reach needs --lan'
 complete -c popshell -n '__fish_seen_subcommand_from serve' -l lan -d 'listen where other machines reach it, with a fresh password; on all IPv4 addresses unless --host'
 complete -c popshell -n '__fish_seen_subcommand_from serve' -l surrogates -d 'send mail with UTF-8 in its header in ASCII instead of -ERR [UTF8]'

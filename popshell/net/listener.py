@@ -79,9 +79,9 @@ class PracticeCertificate:
         return self._context
 
     def issue(self, name: str) -> str:
-        """A client's certificate for the account `name`, its key before it, as PEM; from now on clients are asked for one.
+        """A key and a client's certificate for the account `name`, as PEM; from now on clients are asked for one.
 
-        None is required; one of another authority is refused. Raises ValueError if the name has more than 64 characters.
+        None is required; another authority's is refused. Raises ValueError if the name has more than 64 characters.
         """
         own = self._authority.issue_cert(common_name=name, organization_name=_OWNER)
         self._authority.configure_trust(self.context)
