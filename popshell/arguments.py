@@ -127,7 +127,9 @@ def _seconds(text: str) -> float:
 OPTIONS = (
     _option("--tls", choices=[mode.value for mode in TlsMode], heading="connection", commands=_CONNECTS),
     _option("--ca", **_PATH, metavar="FILE", heading="connection", commands=_CONNECTS),
-    _option("--pin", type=read_pin, metavar="PIN", heading="connection", commands=_CONNECTS),
+    _option(
+        "--pin", type=read_pin, action="append", dest="pins", metavar="PIN", heading="connection", commands=_CONNECTS
+    ),
     _option("--cert", **_PATH, metavar="FILE", heading="connection", commands=_CONNECTS),
     _option("--key", **_PATH, metavar="FILE", heading="connection", commands=_CONNECTS),
     _option("--tls-min", choices=TLS_MIN, heading="connection", commands=_CONNECTS),
@@ -152,8 +154,8 @@ OPTIONS = (
     _option("--maildrop", **_PATH, metavar="DIR", heading="practice", commands=_PRACTICE),
     _option("--account", action="append", metavar="NAME:PASSWORD", heading="practice", commands=_PRACTICE),
     _option("--require-tls", heading="practice", commands=_PRACTICE),
-    _option("--mechanisms", metavar="NAMES", heading="practice", commands=_PRACTICE),
-    _option("--without", metavar="NAMES", heading="practice", commands=_PRACTICE),
+    _option("--mechanisms", action="append", metavar="NAMES", heading="practice", commands=_PRACTICE),
+    _option("--without", action="append", metavar="NAMES", heading="practice", commands=_PRACTICE),
     _option("--fetch", heading="check", commands=("check",)),
     _option("--wrong-login", heading="check", commands=("check",)),
     _option("--destructive", heading="check", commands=("check",)),
@@ -206,7 +208,7 @@ class Arguments:
     format = ""
     tls: str | None = None
     ca: str | None = None
-    pin = ""
+    pins: Sequence[str] | None = None
     cert: str | None = None
     key: str | None = None
     tls_min = ""
@@ -241,8 +243,8 @@ class Arguments:
     maildrop: str | None = None
     account: Sequence[str] | None = None
     require_tls = False
-    mechanisms: str | None = None
-    without: str | None = None
+    mechanisms: Sequence[str] | None = None
+    without: Sequence[str] | None = None
     scripts: Sequence[str] | None = None
     user: str | None = None
     fetch = False
@@ -255,6 +257,11 @@ class Arguments:
     send: Sequence[str] | None = None
     fix_dialogues = False
     mark_translated = False
+
+    @property
+    def pin(self) -> str:
+        """Any one of several will do, as of those in one `--pin`."""
+        return ",".join(self.pins or ())
 
 
 def parse_arguments(argv: Sequence[str], words: Words) -> Arguments:

@@ -241,7 +241,7 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
     offered = set(MECHANISMS)
     for option, taken in (("mechanisms", tuple(MECHANISMS)), ("without", (*MECHANISMS, "APOP", *CAPABILITIES))):
         if (given := getattr(arguments, option)) is not None:
-            faults[option] = names = tuple(given.upper().replace(",", " ").split())
+            faults[option] = names = tuple(" ".join(given).upper().replace(",", " ").split())
             if not set(names) <= set(taken):
                 raise Usage(words("cli.bad-names", option=f"--{option}", names=words.listed(taken)))
             offered = offered.intersection(names) if option == "mechanisms" else offered.difference(names)

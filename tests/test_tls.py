@@ -162,6 +162,32 @@ def test_insecure_does_not_follow_to_another_place(tmp_path: Path) -> None:
         run(body(one, two))
 
 
+def test_pins_add_up(tmp_path: Path) -> None:
+    """In one option or in several, on the command line and after `:connect`; the nearest place that has any counts."""
+    words, one, two = CATALOG.words("en"), f"sha256:{'A' * 43}=", f"sha256:{'B' * 43}="
+    (tmp_path / "config.toml").write_text(f'[connections.work]\nhost = "h"\npin = "{one},{two}"\n')
+    config = read_config(tmp_path / "config.toml", {})
+
+    def gives(argv: str, connect: str, wanted: str) -> None:
+        given = parse_arguments(argv.split(), words)
+        place = destination_of(given, given, config)
+        assert (read_destination(connect, place, given, config, words) if connect else place).way.pin == wanted
+
+    both = f"{one},{two}"
+    each(
+        [
+            (f"h --pin {one} --pin {two}", "", both),
+            (f"h --pin {one},{two} --pin {one}", "", f"{both},{one}"),
+            ("h", f"h --pin {one} --pin {two}", both),
+            (f"h --pin {one}", f"--pin {two}", two),
+            (f"h --pin {one}", "elsewhere", ""),
+            ("work", "", both),
+            (f"work --pin {one}", "", one),
+        ],
+        gives,
+    )
+
+
 def test_the_stages_of_a_real_connection_are_shown(ca: Path) -> None:
     async def body(language: str, *said: str) -> None:
         async with playing([(Act.TLS, b"+OK\r\n")], context(names=("localhost",))) as port:
