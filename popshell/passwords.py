@@ -73,10 +73,16 @@ class Passwords:
 def stored(name: str, host: str) -> Found | None:
     """The password that the keyring or netrc holds for `name` at `host`; without a name, netrc's first for the host.
 
-    Raises PasswordError: `netrc-unreadable`, `netrc-line`, `netrc-open` if others may read it.
+    Raises PasswordError: `netrc-unreadable`, `netrc-line`, `netrc-open` if others may read it; `keyring-locked`,
+    `keyring-none`, `keyring-failed` if netrc has none either.
     """
     host = host.rstrip(".").lower()
-    secret = _in_keyring(f"{name}@{host}") if name else None
+    try:
+        secret = _in_keyring(f"{name}@{host}") if name else None
+    except PasswordError:
+        if found := _in_netrc(name, host):
+            return found
+        raise
     return Found(name, secret, "keyring") if secret else _in_netrc(name, host)
 
 
@@ -87,8 +93,10 @@ def _in_keyring(entry: str) -> str | None:
         return None
     try:
         secret: str | None = keyring.get_password(SERVICE, entry)
-    except Exception:  # each backend has errors of its own: locked, no daemon, none at all
-        return None
+    except Exception as error:  # each backend has errors of its own, beside those of the package
+        code = {"KeyringLocked": "locked", "NoKeyringError": "none"}.get(type(error).__name__, "failed")
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PasswordError(f"keyring-{code}", entry=entry, reason=reason) from error
     return secret
 
 

@@ -93,7 +93,10 @@ class Reach:
             passwords = Passwords(arguments.password_command, arguments.password_fd)
             found = asyncio.run(passwords.find(name, self._host) if name and self._host else passwords.given(name))
         except PasswordError as error:
-            raise self.usage(f"password.{error.code}", **error.facts) from None
+            wrong, found = self.usage(f"password.{error.code}", **error.facts), None
+            if not error.code.startswith("keyring"):
+                raise wrong from None
+            sys.stderr.write(show(str(wrong)) + "\n")
         if found is None and (name or needed) and sys.stdin.isatty():
             if not name:
                 raise self.usage("reach.no-name")

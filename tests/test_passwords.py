@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from interop.practice import mail_server, serving
+from stage import LOCAL, Stage, run
 from support import ROOT, each
 
 from popshell.passwords import Found, PasswordError, Passwords, stored
+from popshell.ui.shell import Options
 
 HOST = "pop.example.org"
 
@@ -101,6 +103,7 @@ def test_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.setitem(sys.modules, "keyring", None)  # not installed
 
     def holds(name: str, host: str, secret: str | None) -> None:
         found = stored(name, host)
@@ -157,11 +160,40 @@ def test_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(Passwords().find("mei", HOST)) == Found("mei", "kept", "keyring")
     assert asyncio.run(Passwords("echo asked for").find("mei", HOST)) == Found("mei", "asked for", "command")
 
-    def locked(service: str, entry: str) -> str:
-        raise RuntimeError("locked")
+    def refuses(kind: str, text: str, code: str, reason: str) -> None:
+        def raises(service: str, entry: str) -> str:
+            raise type(kind, (RuntimeError,), {})(text)
 
-    keyring.get_password = locked  # type: ignore[attr-defined]
-    assert stored("mei", HOST) is None
+        keyring.get_password = raises  # type: ignore[attr-defined]
+        with pytest.raises(PasswordError) as caught:
+            stored("mei", HOST)
+        assert (caught.value.code, caught.value.facts) == (code, {"entry": f"mei@{HOST}", "reason": reason})
+        assert stored("", HOST) is None, "without a name it is not asked"
+
+    async def said(language: str, words: str) -> None:
+        """Before the question: what, why, what to do; what is typed then is sent."""
+        stage = Stage(place=LOCAL, options=Options(language), script={"USER": b"+OK\r\n", "PASS": b"+OK\r\n"})
+        stage.screen.answers = ["typed"]
+        await stage.begin("CAPA", ":auth USER mei")
+        assert words in stage.screen.flat
+        assert b"PASS typed" in stage.wire.sent
+
+    each(
+        [
+            ("KeyringLocked", "Failed", "keyring-locked", "Failed"),
+            ("NoKeyringError", "No backend.\nSee", "keyring-none", "No backend. See"),
+            ("DBusError", "", "keyring-failed", "DBusError"),
+        ],
+        refuses,
+    )
+    refuses("KeyringLocked", "Failed", "keyring-locked", "Failed")
+    each([("en", "The keyring is locked"), ("zh-Hant", "金鑰圈上了鎖")], lambda *row: run(said(*row)))
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine {HOST} login mei password plain\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert stored("mei", HOST) == Found("mei", "plain", "netrc"), "what netrc has is as good"
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     monkeypatch.setitem(sys.modules, "keyring", None)  # not installed
     assert stored("mei", HOST) is None
 
@@ -205,7 +237,7 @@ def test_the_real_keyring_package(tmp_path: Path) -> None:
         run = subprocess.run(command, input=stdin, capture_output=True, timeout=60, env=environ, text=True)
         assert run.returncode <= ("check" in argv), run  # its stamp is always the same: a MUST is missed
         assert script not in run.stdout + run.stderr
-        return run.stdout
+        return run.stdout + run.stderr
 
     with serving(mail_server(accounts={"learner": script})) as (port, _):
         done("keyring", "set", "popshell", "learner@127.0.0.1", stdin=script)
@@ -214,6 +246,10 @@ def test_the_real_keyring_package(tmp_path: Path) -> None:
         assert "The password comes from the keyring." in shown
         assert "+OK 7 7528" in shown
         shown = done("popshell", "check", "--lang", "en", "--user", "learner", place, stdin="")
+        assert "  ok      §3 MUST: After AUTH has succeeded" in shown
+        environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+        shown = done("popshell", "check", "--lang", "en", "--user", "learner", place, stdin=f"{script}\n")
+        assert "There is no keyring to ask for the password of learner@127.0.0.1." in shown
         assert "  ok      §3 MUST: After AUTH has succeeded" in shown
 
 
