@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _INPUT_TIME = 2.0
 #: How long a server that is started may take until it listens, and how long until it ends, in seconds.
 _START_TIME, _END_TIME = 10.0, 3.0
+#: What ends the group $0 when its standard input does: after SIGKILL to us, which no program can catch.
+_GUARD = "read -r _; kill -s TERM -- -$0; sleep 1; kill -s KILL -- -$0"
 #: How long a reply of a server that was started is waited for: it is on this machine, and nothing slows it down.
 _OWN_REPLY = 3.0
 
@@ -149,8 +151,8 @@ class Practice:
 def started(command: str, reach: Reach) -> Iterator[tuple[Channels, Channel]]:
     """A server that is started by `command`, with the first channel to it; it is stopped at the end.
 
-    The end is also SIGTERM, SIGHUP or SIGQUIT, as SystemExit; SIGKILL no program can catch. What it writes goes to
-    standard error. Raises Usage, and ChannelError if it does not listen.
+    The end is also SIGTERM, SIGHUP or SIGQUIT, as SystemExit, and SIGKILL. What it writes goes to standard error.
+    Raises Usage, and ChannelError if it does not listen.
     """
 
     def stop(number: int, frame: object) -> None:
@@ -164,12 +166,18 @@ def started(command: str, reach: Reach) -> Iterator[tuple[Channels, Channel]]:
         )
     except (OSError, ValueError, IndexError) as error:
         raise reach.usage("reach.bad-exec", command=command, reason=error) from None
+    pipe, none = subprocess.PIPE, subprocess.DEVNULL
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, str(process.pid)], stdin=pipe, stdout=none, stderr=none, start_new_session=True
+    )
     kept = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
     try:
         with closing(reach.channels(reach.target(f"127.0.0.1:{port}"), _OWN_REPLY)) as channels:
             yield channels, channels.await_server(lambda: process.poll() is None, _START_TIME)
     finally:
         _stop(process)
+        guard.kill()
+        guard.communicate()
         for number, handler in kept.items():
             signal.signal(number, handler)
 
