@@ -19,6 +19,7 @@ from popshell.arguments import Arguments
 from popshell.conformance.player import Allowed, Result, play
 from popshell.conformance.rows import Level, Unseen, read
 from popshell.conformance.session import Account
+from popshell.course.explain import problem_notes
 from popshell.net.channel import Channel, ChannelError, Channels
 from popshell.net.errors import NetError
 from popshell.protocol.secrets import joined, redact
@@ -135,9 +136,9 @@ def _examined(
 def _write(
     arguments: Arguments, report: Report, reach: Reach, words: Words, own: Mapping[str, Mapping[str, str]]
 ) -> None:
-    cases = [_case(one, report.hidden, own) for one in report.results]
+    cases = [_case(one, report.hidden, own, words) for one in report.results]
     if arguments.json:
-        text = json.dumps(_json(report, own)) + "\n"
+        text = json.dumps(_json(report, own, words)) + "\n"
     elif arguments.tap:
         text = tap(cases)
     else:
@@ -159,9 +160,12 @@ def _option(result: Result) -> str | None:
     return OPTIONS.get("clear" if needs_clear else result.reason)
 
 
-def _because(result: Result, own: Mapping[str, Mapping[str, str]]) -> str:
-    text = own["because"].get(result.reason, result.reason)
-    return fill(text, {"fact": result.fact}) or text
+def _because(result: Result, own: Mapping[str, Mapping[str, str]], words: Words) -> str:
+    text, fact = own["because"].get(result.reason, result.reason), result.fact
+    if result.reason == "problem":
+        last = next(one for one in reversed(result.exchanges) if one.problem and one.problem.code == fact)
+        fact = next(problem_notes(last, words)).text
+    return fill(text, {"fact": fact}) or text
 
 
 def _evidence(result: Result, hidden: tuple[str, ...]) -> list[str]:
@@ -177,16 +181,16 @@ def _evidence(result: Result, hidden: tuple[str, ...]) -> list[str]:
     return [redact(row, hidden) for row in rows[-_SHOWN:]]
 
 
-def _case(result: Result, hidden: tuple[str, ...], own: Mapping[str, Mapping[str, str]]) -> Case:
+def _case(result: Result, hidden: tuple[str, ...], own: Mapping[str, Mapping[str, str]], words: Words) -> Case:
     row, group = result.row, _GROUPS[result.row.level]
     place = f"RFC {row.rfc} {group}".removesuffix(" -")
     title = own["rows"].get(row.id, row.id)
     if result.verdict == "met":
         return Case(place, row.id, title, "passed")
     if result.verdict == "unseen":
-        return Case(place, row.id, title, "skipped", _because(result, own))
+        return Case(place, row.id, title, "skipped", _because(result, own, words))
     todo = "" if group == "MUST" else row.level.upper()
-    return Case(place, row.id, title, "failed", _because(result, own), _evidence(result, hidden), todo)
+    return Case(place, row.id, title, "failed", _because(result, own, words), _evidence(result, hidden), todo)
 
 
 def _counts(results: Sequence[Result]) -> dict[str, dict[str, int]]:
@@ -238,7 +242,7 @@ def _not_seen(pairs: Sequence[tuple[Result, Case]], words: Words) -> Iterator[st
         yield f"    {words.listed(ids)}"
 
 
-def _json(report: Report, own: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def _json(report: Report, own: Mapping[str, Mapping[str, str]], words: Words) -> dict[str, Any]:
     return {
         "version": 1,
         "place": report.place,
@@ -255,7 +259,7 @@ def _json(report: Report, own: Mapping[str, Mapping[str, str]]) -> dict[str, Any
                 "verdict": one.verdict,
                 "reason": one.reason or None,
                 "fact": one.fact or None,
-                "because": _because(one, own) if one.reason else None,
+                "because": _because(one, own, words) if one.reason else None,
                 "option": _option(one),
                 "step": one.step or None,
                 "evidence": _evidence(one, report.hidden) if one.verdict == "missed" else [],

@@ -62,7 +62,9 @@ class Reach:
         """An error in words, with the command that one would try next."""
         place = self._arguments.address or "{host}:{port}".format_map({"host": "?", "port": "?", **error.facts})
         again = f"popshell {self._arguments.command}"
-        return self._words(f"net.{error.code}", **{"again": again, "place": place, **error.facts})
+        own = self._arguments.exec and error.code == "refused"
+        key = "reach.not-listening" if own else f"net.{error.code}"
+        return self._words(key, **{"again": again, "place": place, "holder": "{port}", **error.facts})
 
     def target(self, where: str) -> Target:
         """Where a HOST or a named connection leads; `self.user` is the name that goes with it."""

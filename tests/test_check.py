@@ -290,11 +290,39 @@ def test_arguments_that_are_wrong_and_no_connection(tmp_path: Path, run: Run) ->
             (("--exec", "/no/such/program {port}"), 2, "/no/such/program"),
             (("--exec", "'"), 2, "cannot be started"),
             (("--exec", ""), 2, "--exec"),
-            (("--exec", "false"), 3, "127.0.0.1"),
+            (("--exec", "false"), 3, "Write `{port}`"),
             (("127.0.0.1:1",), 3, "127.0.0.1:1"),
         ],
         ends,
     )
+
+
+def test_a_students_first_server_is_reported_by_its_cause(run: Run) -> None:
+    """Lines that end with LF alone are one fault, not one of each row; what STAT does not say, LIST does."""
+
+    def serves(greeting: bytes, stat: bytes) -> Callable[[socket.socket], None]:
+        def serve(line: socket.socket) -> None:
+            line.sendall(greeting)
+            for command in line.makefile("rb"):
+                listing = command.startswith(b"LIST")
+                line.sendall({b"STAT\r\n": stat}.get(command, b"+OK\r\n1 9\r\n.\r\n" if listing else b"+OK\r\n"))
+
+        return serve
+
+    account = f"learner\n{CANARY}\n".encode()
+    with fake(serves(b"+OK hello\n", b"")) as port:
+        code, out, _ = run(f"127.0.0.1:{port}", "--json", stdin=account)
+    found = json.loads(out)
+    missed = [row for row in found["rows"] if row["verdict"] == "missed"]
+    assert code == 1
+    assert 1 <= len(missed) <= 4
+    assert all(row["fact"] == "bare-lf" and "ends with a bare LF" in row["because"] for row in missed)
+    assert {row["reason"] for row in found["rows"] if row["verdict"] == "unseen"} >= {"greeting"}
+    with fake(serves(b"+OK hello\r\n", b"+OK 1 message\r\n")) as port:
+        _, out, _ = run(f"127.0.0.1:{port}", "--json", "--timeout", "0.3", stdin=account)
+    rows = {row["id"]: row for row in json.loads(out)["rows"]}
+    assert rows["1939-5-list-empty"]["verdict"] == "unseen"
+    assert rows["1939-4-numbers"]["verdict"] == "met"
 
 
 # -- peers that are no servers -----------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ Verdict = Literal["met", "missed", "unseen"]
 
 #: How many messages are fetched to find one with a line that begins with a dot, and one with UTF-8 in its header.
 _MOST_FETCHED = 20
+#: Instead of a number of messages, where neither STAT nor LIST gives one: it is neither empty nor enough.
+_UNKNOWN = -1
 _STARTS: tuple[Start, ...] = ("AUTHORIZATION", "TRANSACTION", "REFUSED")
 
 
@@ -75,7 +77,7 @@ def play(
 #: Why a row can be unseen, or missed; each code has its words in `[because]`.
 UNSEEN_BECAUSE = (
     *("account", "fetch", "marks", "destructive", "wait", "wrong-login", "login-delay"),
-    *("login-refused", "no-connection", "capability", "stamp", "clear", "tls"),
+    *("greeting", "no-login", "login-refused", "no-connection", "capability", "stamp", "clear", "tls"),
     *("messages", "empty", "unicode", "utf8", "dotted", "condition"),
 )
 MISSED_BECAUSE = ("problem", "no-reply", "unasked", "matcher")
@@ -128,6 +130,8 @@ class _Player:
                 self.leave()  # one session may hold a maildrop
             session = sessions[1] = self._open(row.state, row.names_account) if row.alone else self._share(row.state)
             start = 0 if row.alone else len(session.said)
+            if row.state == "AUTHORIZATION" and not any(step.entered for step in row.steps):
+                _answered(session.entered, "greeting")
             self._check(row.needs, session)
             past, held = [session.entered], list[Step]()
             for at, step in enumerate(row.steps, 1):
@@ -198,7 +202,7 @@ class _Player:
             ("clear", needs.clear and session.channel.tls, ""),
             ("tls", needs.tls and not session.channel.tls, ""),
             ("messages", needs.messages > messages, needs.messages),
-            ("empty", needs.empty and messages > 0, ""),
+            ("empty", needs.empty and messages != 0, ""),
             ("unicode", needs.unicode and "".join(self._account or ()).isascii(), ""),
             ("utf8", needs.utf8 and "utf8" not in found, ""),
             ("dotted", needs.dotted and "dotted" not in found, ""),
@@ -233,18 +237,19 @@ class _Player:
 
     def _enter(self, session: Session, state: Start) -> None:
         """Log in, or be refused; raises _Unseen, and leaves, if that comes to nothing."""
+        _answered(session.entered, "greeting")
         if state == "REFUSED":
             session.say(self._line("USER {name}", session))
             session.entered = session.say(self._line("PASS {wrong}", session))[0]
             return
         session.entered = self._log_in(session)
-        if not (session.entered.exchange and session.entered.exchange.ok):
+        if not _answered(session.entered, "no-login").ok:
             session.finish()
             raise _Unseen("login-refused")
         self._ask(session, "TRANSACTION")
         if self._messages is None:
-            listing = session.say(b"STAT")[0]
-            self._messages = listing.messages or 0
+            counts = (session.say(command)[0].messages for command in (b"STAT", b"LIST"))
+            self._messages = next((count for count in counts if count is not None), _UNKNOWN)
 
     def _ask(self, session: Session, state: Start) -> None:
         if state not in self._asked:
@@ -335,6 +340,13 @@ def _fault(step: Step, seen: Seen, past: list[Seen]) -> tuple[str, str] | None:
     if step.replies and seen.came:
         return "unasked", ""
     return next((("matcher", name) for name, value in step.matchers if not MATCHERS[name](value, seen, past)), None)
+
+
+def _answered(seen: Seen, code: str) -> Exchange:
+    """The exchange of a reply that can be read; raises _Unseen with `code` if there is none."""
+    if seen.exchange is None or seen.exchange.problem is not None:
+        raise _Unseen(code)
+    return seen.exchange
 
 
 def _evidence(sessions: dict[int, Session], start: int) -> tuple[Exchange, ...]:

@@ -47,7 +47,7 @@ def explain(exchange: Exchange, catalog: Catalog, language: str) -> list[Note]:
     """The notes on what just happened, the most important first."""
     words = catalog.words(language)
     if exchange.problem is not None:
-        return list(_problem(exchange, words))
+        return list(problem_notes(exchange, words))
     if exchange.command is None:
         return list(_greeting(exchange, words))
     known = facts(exchange, words)
@@ -75,10 +75,11 @@ def _greeting(exchange: Exchange, words: Words) -> Iterator[Note]:
         yield Note("info", words("greeting.plain"), citation(1939, "4"))
 
 
-def _problem(exchange: Exchange, words: Words) -> Iterator[Note]:
+def problem_notes(exchange: Exchange, words: Words) -> Iterator[Note]:
+    """What is wrong with what came, of an exchange with a problem."""
     assert exchange.problem is not None
     problem = exchange.problem
-    due = exchange.command.name if exchange.command else words("problem.greeting")
+    due = exchange.command.name or exchange.sent_lines()[0] if exchange.command else words("problem.greeting")
     key = "empty-reply" if problem.code == "no-status" and not exchange.received.strip() else problem.code
     key += "-greeting" if problem.code == "lower-case" and exchange.command is None else ""
     text = words.get(f"problem.{key}") or problem.code
