@@ -252,6 +252,13 @@ def test_why_says_when_it_does_not_know() -> None:
     assert [p.text for p in why(of("S: <plain>"), words)] == [words("doctor.nothing")]
 
 
+def test_what_came_broken_is_no_refusal() -> None:
+    words = Catalog((bundled(),)).words("en", "doctor")
+    for rows in (("C: RETR 1  S: +OK 9 octets", "= close"), ("C: LIST", "S: 1 9")):
+        lines = [p.text for p in why(of("S: <plain>", "C: <login>", *rows), words)]
+        assert lines[1:] == [words("doctor.no-refusal")], rows
+
+
 def test_why_says_the_encoding_and_hides_the_secret() -> None:
     words = Catalog((bundled(),)).words("en", "doctor")
     reply = shown("hunter2 用户无权使用pop3".encode("gb18030"))

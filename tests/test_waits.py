@@ -134,7 +134,7 @@ def test_each_wait_says_what_is_due_and_each_deadline_which_it_is() -> None:
         stage.shell.put_away(link.End.LEFT)
         await stage.begin("STAT")
         assert isinstance(stage.screen, Clocked)
-        assert stage.screen.clocks[0] == "reply to STAT still due · 0 s of 0 · 5 octets · Ctrl-C gives the prompt back"
+        assert stage.screen.clocks[0] == "reply to STAT still due · 0 s of 0 · Ctrl-C gives the prompt back · 5 octets"
         assert "the limit for a reply (:connect --timeout SECONDS sets another)" in stage.screen.flat
         stage.greeting, stage.place = None, stage.place._replace(label="other.example:110")
         stage.shell.put_away(link.End.LEFT)

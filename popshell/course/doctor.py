@@ -303,6 +303,9 @@ def _why(diagnosis: Diagnosis, words: Words, echoes: bool) -> Iterator[tuple[str
         yield "", words(f"doctor.product-{sure}", product=product.name)
         if product.between:
             yield "", words("doctor.between")
+    if exchange is not None and exchange.problem is not None and not diagnosis.causes:
+        yield "note", words("doctor.no-refusal")
+        return
     if not diagnosis.causes:
         yield "note", words("doctor.unknown")
     for number, cause in enumerate(diagnosis.causes, 1):
