@@ -9,10 +9,13 @@ import os
 from collections.abc import Generator
 
 import pytest
+import started
 from hypothesis import HealthCheck, settings
 
 # mutmut runs each test in several processes and by several executors, which hypothesis would object to.
 settings.register_profile("mutation", suppress_health_check=[HealthCheck.differing_executors])
+
+started.begin()
 
 #: As it was at the start: tests change it.
 CI = bool(os.environ.get("CI"))

@@ -193,11 +193,13 @@ class InProcess:
 
     def say(self, *lines: str) -> str:
         """Type `lines`; what was shown because of them."""
-        before = len(self._out.getvalue())
+        self._out.seek(0)
+        self._out.truncate()
         for line in lines:
             self._loop.run_until_complete(self._shell.run(line))
-        self.text = self._out.getvalue()
-        return self.text[before:]
+        shown = self._out.getvalue()
+        self.text = (self.text + shown)[-20_000:]  # the newest greeting is in it
+        return shown
 
     def do(self, exercise: Exercise, lines: Iterable[str]) -> str:
         """Type what a lesson lists, one line after the other, placeholders worked out; a block goes as a flight."""

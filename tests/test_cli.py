@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import started
 from support import each
 from terminal.driver import Peer, environment
 
@@ -462,7 +463,7 @@ def test_version(tmp_path: Path) -> None:
 def test_password_stands_neither_in_argv_nor_environment(tmp_path: Path) -> None:
     """sec-K1: the way a password goes in is standard input; what /proc shows to others has none."""
     command = [sys.executable, "-m", "popshell"]
-    with subprocess.Popen(
+    with started.Real(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp_path)
     ) as process:
         assert process.stdin is not None

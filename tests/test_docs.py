@@ -357,6 +357,9 @@ class HowTo:
             if not re.match(r"lessons/[\w-]+/[0-9]|lessons/course", name.as_posix()):  # the course takes its time
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
+        for compiled in (ROOT / "popshell").rglob("*.pyc"):  # what is not edited need not be compiled anew
+            (folder / compiled.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+            shutil.copy2(compiled, folder / compiled.relative_to(ROOT))
 
     def block(self, language: str, number: int) -> str:
         return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", self.page)[number]

@@ -188,7 +188,9 @@ def test_whole_characters() -> None:
 def test_harmless_is_what_the_filter_leaves_alone() -> None:
     all_of_them = "".join(map(chr, range(0x110000)))
     for block in (all_of_them[at : at + 64] for at in range(0, len(all_of_them), 64)):
-        for ch in block if harmless(block) else filter(harmless, block):
+        # Of the 900,000 that no one has assigned, or that are for private use, four of a block.
+        few = [ch for at, ch in enumerate(block) if at % 16 == 5 or unicodedata.category(ch) not in ("Cn", "Co")]
+        for ch in block if harmless(block) else filter(harmless, few):
             text = f"{ch * 6}a{ch * 6}\n{ch}"
             assert ch == "\\" or show(text) == text
     assert harmless("+OK §7 「信」\n\t\\")

@@ -24,15 +24,17 @@ IGNORABLE = (
     | set(range(0xE0000, 0xE1000))
     | set(range(0x13439, 0x13440))  # Cf since Unicode 15
 )
-UNSAFE = frozenset(
-    chr(code)
-    for code in range(0x110000)
-    if (unicodedata.category(chr(code)) in ("Cc", "Cf", "Zl", "Zp", "Cs", "Co") and chr(code) not in KEPT)
-    or 0xFDD0 <= code <= 0xFDEF
-    or code & 0xFFFE == 0xFFFE
-    or code in IGNORABLE
+_CHARACTERS = "".join(map(chr, range(0x110000)))
+_OF: dict[str, list[str]] = {}
+for _character, _category in zip(_CHARACTERS, map(unicodedata.category, _CHARACTERS), strict=True):
+    _OF.setdefault(_category, []).append(_character)
+UNSAFE = (
+    frozenset().union(*(_OF[category] for category in ("Cc", "Cf", "Zl", "Zp", "Cs", "Co"))) - {*KEPT}
+    | {*map(chr, range(0xFDD0, 0xFDF0))}
+    | {chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)}
+    | {*map(chr, IGNORABLE)}
 )
-MARKS = frozenset(chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Mn", "Mc", "Me"))
+MARKS = frozenset().union(*(_OF[category] for category in ("Mn", "Mc", "Me")))
 
 _PIECES = (
     "\x1b[2J", "\x1b]52;c;QQ==\x07", "\x9b6n", "\\", "\\x1b", "\\\\", "\r", "\n", "\t", "\x00", "\x7f", "\u202e",

@@ -29,6 +29,7 @@ from typing import Any
 
 import pyte
 import pytest
+from started import take_terminal
 
 from popshell.ui.theme import begin
 
@@ -263,7 +264,7 @@ class Pty(Terminal):
             env=environment(home, env),
             cwd=home,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=take_terminal,
         )
 
     def send(self, data: bytes) -> None:
