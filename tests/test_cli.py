@@ -570,14 +570,33 @@ def test_words_of_a_stranger_that_cannot_be_read_are_named(what: str, tag: str, 
 
 
 def test_the_answer_to_a_hidden_question_never_goes_out_as_a_command(tmp_path: Path) -> None:
-    """A greeting without a timestamp must not make of the password a line that is sent (sec-K1)."""
+    """Whatever becomes of the command that asks for it, and of a slip of one (sec-K1)."""
     server = Peer(greeting=b"+OK hi\r\n")
-    for options in (["--plain"], ["--json"]):
-        server.heard.clear()
-        lines = b":apop mei\nC4n4ry\nQUIT\n"
-        done = popshell(f"127.0.0.1:{server.port}", *options, stdin=lines, home=tmp_path)
-        assert server.heard == ["QUIT"]
-        assert b"C4n4ry" not in done.stdout + done.stderr
+
+    def check(command: str, heard: list[str]) -> None:
+        for options in ["--plain"], ["--json"]:
+            server.heard.clear()
+            lines = f"{command}\nC4n4ry\nQUIT\n".encode()
+            done = popshell(f"127.0.0.1:{server.port}", *options, stdin=lines, home=tmp_path)
+            assert server.heard == [*heard, "QUIT"]
+            assert b"C4n4ry" not in done.stdout + done.stderr
+
+    each(
+        [
+            (":apop mei", []),
+            (":apop", []),
+            (":apop mei x", []),
+            (":apop mei x\n:apop mei", []),
+            (":auth NOSUCH mei", []),
+            (":auth PLAIN mei x", []),
+            (":auht PLAIN mei", []),
+            ("USER mei\nPASS x\n:auth PLAIN mei", ["USER mei", "PASS x"]),
+        ],
+        check,
+    )
+    server.heard.clear()
+    popshell(f"127.0.0.1:{server.port}", "--plain", stdin=b":auth NOSUCH mei\nSTAT\nFROB\nQUIT\n", home=tmp_path)
+    assert server.heard == ["STAT", "FROB", "QUIT"]  # a command is none, and ends the wait for one
     server.close()
 
 

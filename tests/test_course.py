@@ -15,8 +15,9 @@ from learner import catalog
 from support import LOGIN, over, play
 
 from popshell.course import catalog as catalogs
+from popshell.course import reasons
 from popshell.course.attempt import Prediction, is_solved, vocabulary
-from popshell.course.catalog import Catalog, bundled
+from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.checks import CHECKS, Check, Evidence, Replied, normal, read_check, same_line
 from popshell.course.document import Document, LessonError
 from popshell.course.lesson import (
@@ -622,6 +623,9 @@ def test_a_strangers_course_may_not_have_our_id(tmp_path: Path) -> None:
     with pytest.raises(LessonError) as caught:
         read_course(Catalog((tmp_path, bundled())))
     assert caught.value.code == "course-id-taken"
+    for language in LANGUAGES:
+        said = reasons.in_words(caught.value, Catalog((bundled(),)).words(language))
+        assert said.startswith("course.toml:1: `pop3`"), said
 
 
 @over("text, number", [

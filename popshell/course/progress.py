@@ -63,9 +63,8 @@ def read_course(catalog: Catalog) -> Course:
         if not name or "/" in name or "\\" in name or name.startswith("."):
             raise LessonError(path, 1, f"{name!r} is no lesson's name", "bad-name", {"name": name})
     if course.id in BUNDLED and not _is_whole(catalog):
-        raise LessonError(
-            path, document.line("id"), f"`{course.id}` is the id of PopShell's own course", "course-id-taken"
-        )
+        reason = f"`{course.id}` is the id of PopShell's own course"
+        raise LessonError(path, document.line("id"), reason, "course-id-taken", {"id": course.id})
     return course
 
 

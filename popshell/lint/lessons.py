@@ -65,10 +65,8 @@ def check_course(tree: Tree, root: Traversable) -> Iterator[Finding]:
         try:
             read_course(Catalog((root,)))
         except LessonError as error:
-            if error.code == "course-id-taken":
-                yield source.finding(error.line, error.code, id=source.head["id"])
-            else:
-                yield Finding(error.path, error.line or 1, "bad-course", error.facts)
+            code = error.code if error.code == "course-id-taken" else "bad-course"
+            yield Finding(error.path, error.line or 1, code, error.facts)
 
 
 def check_lessons(tree: Tree, catalog: Catalog) -> Iterator[Finding]:

@@ -62,8 +62,11 @@ async def apop(shell: Shell, argument: str) -> None:
     """Compute the digest step by step and put the line at the prompt, unsent."""
     session = shell.session
     stamp = session.connection.stamp if session is not None else None
+    if not argument or " " in argument:
+        shell.login_held_back()
+        raise Misused
     # In a script the next line is the answer, whatever becomes of the command: it must not go out as a command.
-    scripted = bool(argument) and not shell.screen.interactive
+    scripted = not shell.screen.interactive
     secret = await ask_password(shell, argument, piped=True) if scripted else None
     if session is None or stamp is None:
         shell.say("shell.no-stamp" if session else "shell.not-connected", style="warn")
@@ -71,8 +74,6 @@ async def apop(shell: Shell, argument: str) -> None:
     if session.connection.state is not State.AUTHORIZATION:
         shell.say("shell.apop-logged-in", style="warn", state=session.connection.state.value)
         return
-    if not argument or " " in argument:
-        raise Misused
     if not scripted:
         secret = await ask_password(shell, argument, piped=True)
     if not secret:

@@ -73,6 +73,8 @@ async def auth(shell: Shell, argument: str) -> None:
         shell.say("shell.no-connection", style="warn")
         return
     connection = shell.session.connection
+    if argument:
+        shell.login_held_back()  # until its secret was asked for
     if connection.challenged or shell.state is not State.AUTHORIZATION:
         shell.say("auth.not-now", style="warn", state=shell.state.value)
         return
@@ -86,6 +88,7 @@ async def auth(shell: Shell, argument: str) -> None:
     who = await _who(shell, row, rest) if mechanism else None
     if who is None and mechanism:
         return
+    shell.held_back = False
     if connection.capabilities is None and (row or not mechanism):
         await shell.send("CAPA", by_shell=_SENT)
     ways = _ways(shell)

@@ -39,6 +39,8 @@ class Metas:
         name, _, argument = text[1:].strip().partition(" ")
         known = self.found(name or "help")
         if len(known) != 1:
+            if argument:
+                shell.login_held_back()  # `:auht PLAIN mei`
             not_found(shell, name, known)
             shell.tally.usage = True
             return

@@ -28,6 +28,11 @@ class SeatBelt:
 
     async def __call__(self, line: CommandLine) -> CommandLine | None:
         """The line, a bare PASS with the password that was asked for; None, and why is shown, if it is not sent."""
+        held_back, self._shell.held_back = self._shell.held_back, False
+        if held_back and line.spec is None and not self._shell.screen.interactive:
+            self._shell.say("shell.held-answer", style="warn")
+            self._shell.tally.usage = True
+            return None
         complete = await self._with_password(line)
         return complete if complete is not None and await self._allows(complete) else None
 

@@ -137,6 +137,7 @@ class Shell:
         self.refused: Mapping[str, Any] | None = None
         #: text that is put at the prompt, unsent
         self.draft = ""
+        self.held_back = False  # a login did not come about: what follows may be its secret
         self._output_failed: OSError | None = None
 
     # -- words and looks -----------------------------------------------------------------------------------------------
@@ -393,9 +394,15 @@ class Shell:
                 line = await gate(line)
         if line is None:
             if logs_in:
-                session.connection.login_held_back()
+                self.login_held_back()
             return None
         return await self._exchange(session, line, by_shell, stream)
+
+    def login_held_back(self) -> None:
+        """A login did not come about: a line that follows, and is no command, may be its secret."""
+        self.held_back = True
+        if self.session is not None:
+            self.session.connection.login_held_back()
 
     async def _exchange(
         self, session: Session, line: CommandLine | str, by_shell: str, stream: Stream | None
