@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import started
+import trustme
+from cryptography.hazmat.primitives import serialization
 from support import each
 from terminal.driver import Peer, environment
 
@@ -597,6 +599,15 @@ def test_the_answer_to_a_hidden_question_never_goes_out_as_a_command(tmp_path: P
     server.heard.clear()
     popshell(f"127.0.0.1:{server.port}", "--plain", stdin=b":auth NOSUCH mei\nSTAT\nFROB\nQUIT\n", home=tmp_path)
     assert server.heard == ["STAT", "FROB", "QUIT"]  # a command is none, and ends the wait for one
+    own = trustme.CA().issue_cert("mei@example.org")
+    key = serialization.load_pem_private_key(own.private_key_pem.bytes(), None)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    locked = key.private_bytes(*form, serialization.BestAvailableEncryption(b"C4n4ry"))
+    (tmp_path / "own.pem").write_bytes(own.cert_chain_pems[0].bytes() + locked)
+    server.heard.clear()
+    lines = f":connect 127.0.0.1:{server.port} --tls stls --cert {tmp_path / 'own.pem'}\nC4n4ry\nSTAT\n".encode()
+    popshell(f"127.0.0.1:{server.port}", "--plain", stdin=lines, home=tmp_path)
+    assert server.heard == ["STLS"]  # it was refused
     server.close()
 
 

@@ -187,8 +187,8 @@ class Shell:
     async def ask(self, question: str) -> str:
         return await self.screen.ask(question) or ""
 
-    async def ask_secret(self, question: str, *, piped: bool = False) -> str | None:
-        """Ask for a line that is not shown; None if there is none. `piped`: the next line of a script will do."""
+    async def ask_secret(self, question: str, *, piped: bool = True) -> str | None:
+        """Ask for a line that is not shown; None if there is none. `piped`: in a script it is the next line."""
         return await self.screen.ask(question, hidden=True, piped=piped)
 
     async def confirm(self, question: str) -> bool:
