@@ -106,6 +106,7 @@ WAYS_IN = {
             *("C: PASS ", "> PASS ", "pass=", "PASS,", ":login mei ", "::PASS ", "pw ", ":pas "),
             *("USER mei:", "USER=mei PASS=", "USERmei ", "QUIT PASS ", "STAT;PASS ", "P A S S ", "APSS ", "AUHT "),
             *("РАЅЅ ", "PA\u200bSS ", "PAS\bSS ", "\ufeffPASS ", "密碼：", "ㄣㄇㄋㄋ ", "AUTH PLAIN=", "APOP mei:"),
+            *("USER%20mei%20PASS%20", "user%3amei%3Apass%3a", "%50ASS%20", "PASS%20", "STAT%0d%0APASS%09"),
         ]
     },
     "AUHT": WayIn((f"AUHT PLAIN {plain('mei', CANARY)}",)),

@@ -20,6 +20,8 @@ _NAMED = (
 )
 #: What a terminal makes of a key that was no letter.
 _SEQUENCE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O?.)?"
+#: An octet of ASCII after `%`, as in an address (RFC 2384 §3).
+ENCODED = "%[0-7][0-9A-Fa-f]"
 #: Signs and digits that stand for letters.
 _SIGNS = str.maketrans("@$450137", "ASASOIET")
 #: Blank, though Unicode counts them among the letters and signs.
@@ -30,9 +32,9 @@ def folded(text: str) -> tuple[str, list[int]]:
     """`text` in plain capitals, and for each character of that, where the one in `text` ends that it stands for.
 
     Invisible and combining characters are left out, erased ones, too; blanks of any width, and what ends a line, are
-    a space.
+    a space. What is written as in an address, `%20`, is read.
     """
-    if text.isascii() and text.isprintable():
+    if text.isascii() and text.isprintable() and "%" not in text:
         return text.upper(), list(range(1, len(text) + 1))
     found: list[tuple[str, int]] = []
     at = 0
@@ -40,7 +42,8 @@ def folded(text: str) -> tuple[str, list[int]]:
         if sequence := re.compile(_SEQUENCE).match(text, at):
             at = sequence.end()
             continue
-        char, at = text[at], at + 1
+        encoded = re.compile(ENCODED).match(text, at) if text[at] == "%" else None
+        char, at = (chr(int(encoded[0][1:], 16)), encoded.end()) if encoded else (text[at], at + 1)
         if char in "\b\x7f":
             del found[-1:]
         else:

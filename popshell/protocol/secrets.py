@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from popshell.protocol.commands import COMMANDS, CommandSpec, Context, Kind, Param, State
-from popshell.protocol.lookalikes import as_letters, folded, is_one_slip
+from popshell.protocol.lookalikes import ENCODED, as_letters, folded, is_one_slip
 from popshell.protocol.wire import from_base64
 
 #: What stands where a secret stood; always the same, so that it does not show the length.
@@ -62,7 +62,7 @@ _BEGINS = r"(?<![^\W_])(?<!/)(?<![^\W_][._@%+-])"
 #: What may stand around a secret, and be no part of it.
 _BEFORE = r"^[\W_\u3164]+"
 _AROUND = " \t:=,;\"'<>"
-_ENDS_IN = r"[\s:,;|\uff1a]+|=+(?=[^=])"
+_ENDS_IN = rf"(?:[\s:,;|\uff1a]|{ENCODED})+|=+(?=[^=])"
 _WORDS_OF = r"\w[^\s:=,;|]*"
 _BASE64 = r"[A-Za-z0-9+/]{4,}={0,2}"
 _IN_ADDRESS = r"(?<=:)(?!//)[^:@/\s]+(?=@)"
