@@ -575,8 +575,8 @@ def test_the_answer_to_a_hidden_question_never_goes_out_as_a_command(tmp_path: P
     """Whatever becomes of the command that asks for it, and of a slip of one (sec-K1)."""
     server = Peer(greeting=b"+OK hi\r\n")
 
-    def check(command: str, heard: list[str]) -> None:
-        for options in ["--plain"], ["--json"]:
+    def check(command: str, heard: list[str], *more: str) -> None:
+        for options in ["--plain", *more], ["--json", *more]:
             server.heard.clear()
             lines = f"{command}\nC4n4ry\nQUIT\n".encode()
             done = popshell(f"127.0.0.1:{server.port}", *options, stdin=lines, home=tmp_path)

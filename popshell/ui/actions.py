@@ -68,6 +68,8 @@ async def apop(shell: Shell, argument: str) -> None:
     # In a script the next line is the answer, whatever becomes of the command: it must not go out as a command.
     scripted = not shell.screen.interactive
     secret = await ask_password(shell, argument, piped=True) if scripted else None
+    if secret is None:
+        shell.login_held_back()
     if session is None or stamp is None:
         shell.say("shell.no-stamp" if session else "shell.not-connected", style="warn")
         return

@@ -46,6 +46,7 @@ class SeatBelt:
         if secret is None and shell.screen.interactive:
             shell.say("shell.not-sent", style="warn")
             return None
+        shell.held_back = not secret  # a script's next line may be it
         return parse(f"{line.text.rstrip()} {secret}", session.connection.context()) if secret else line
 
     async def _allows(self, line: CommandLine) -> bool:
