@@ -617,6 +617,16 @@ def parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         key = path, text, id(known)
         return cited[key] if key in cited else cited.setdefault(key, [*check_citations(path, text, known)])
 
+    texts: dict[tuple[str, bytes], str | None] = {}
+
+    def decoded(path: str, data: bytes, findings: list[Finding]) -> str | None:
+        if (path, data) in texts:
+            return texts[path, data]
+        before, text = len(findings), decode(path, data, findings)
+        return texts.setdefault((path, data), text) if len(findings) == before else text
+
+    decode = files._decode
+    monkeypatch.setattr(files, "_decode", decoded)
     stages: dict[object, lint.Stage] = {}
 
     def stage(mails: tuple[Message, ...], names: dict[str, str], texts: Callable[[str], Texts]) -> lint.Stage:

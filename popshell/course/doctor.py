@@ -254,7 +254,7 @@ def fingerprint(seen: Seen, rules: Rules) -> Named | None:
 
 def sureness(rule: Rule, seen: Seen, named: Named | None) -> Sure | None:
     """How sure `rule` is of what was seen; None if it does not apply."""
-    if not holds(dict(rule.seen.asked()), seen):
+    if not holds(rule.seen.asked(), seen):
         return None
     if not rule.of or (named is not None and named.product.id == rule.of):
         return rule.sure

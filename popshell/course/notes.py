@@ -58,7 +58,7 @@ def ok_keys(exchange: Exchange) -> list[str]:
     """The keys of `[ok]` that fit the reply, the best first; what a command with another argument does fits none."""
     seen = seen_in(exchange)
     for key, premises in OK_KEYS.get(exchange.name, {}).items():
-        if premises and holds(premises, seen):
+        if premises and holds(premises.items(), seen):
             return [f"ok.{key}"] if "argument" in premises else [f"ok.{key}", "ok.note"]
     return ["ok.note"]
 
@@ -168,7 +168,7 @@ REASONS: Mapping[str, Callable[[CommandSpec], bool]] = MappingProxyType(
 def reason(exchange: Exchange) -> str:
     """Why `-ERR`: the first reason of WHY whose premises were seen."""
     seen = seen_in(exchange)
-    return next(name for name, why in WHY.items() if any(holds(premises, seen) for premises in why.premises))
+    return next(name for name, why in WHY.items() if any(holds(premises.items(), seen) for premises in why.premises))
 
 
 # -- facts -------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from popshell.protocol.line import upper
@@ -139,9 +139,9 @@ PREMISES: Mapping[str, Callable[[Any, Seen], bool]] = {
 }
 
 
-def holds(premises: Mapping[str, Any], seen: Seen) -> bool:
-    """Whether all premises, each what is wanted by its kind, hold of what was seen."""
-    return all(PREMISES[kind](wanted, seen) for kind, wanted in premises.items())
+def holds(premises: Iterable[tuple[str, Any]], seen: Seen) -> bool:
+    """Whether all premises, each a kind and what is wanted, hold of what was seen."""
+    return all(PREMISES[kind](wanted, seen) for kind, wanted in premises)
 
 
 def _octets(text: str) -> bytes:

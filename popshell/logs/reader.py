@@ -35,6 +35,8 @@ from popshell.tuples import NamedTuple
 _STATUS = re.compile(r"(?:\+OK|-ERR)(?: |$)|\+ ")
 _SENDS = ("sent", "client", "packet-sent", "packet-row", "bare")
 _RECEIVES = ("received", "server", "packet-received", "packet-row", "bare")
+#: So much a line says for a form at most.
+_MOST = 2.5
 _PORTS = ("110", "995", "1110", "1995", "2110", "8110", "00110", "00995", "pop3", "pop3s")
 
 
@@ -62,7 +64,7 @@ def read(data: bytes, name: str = "") -> Log:
         # Lines as they are come first; what stands outside code fences belongs to the log if it adds to it.
         least = 1.0 if candidate is raw else 1.05 if candidate is plain else 1.2
         for form in (entry,) if entry else all_formats():
-            points = _score(form, candidate)
+            points = _score(form, candidate, best * least)
             if points > best * least:
                 best, lines, found = points, candidate, form
     if not best:
@@ -75,15 +77,21 @@ def read(data: bytes, name: str = "") -> Log:
     return Log(found, events, raw, cut)
 
 
-def _score(form: Format, lines: list[Line]) -> float:
-    """How well a form fits: marks count if what they mark is POP3, a tool's own words count little."""
+def _score(form: Format, lines: list[Line], least: float) -> float:
+    """How well a form fits: marks count if what they mark is POP3, a tool's own words count little.
+
+    0 if it fits no better than `least`: lines are looked at as long as it still may.
+    """
     points = evidence = 0.0
     if form.needs:
         if not any(form.needs.search(line.text[:2000]) for line in lines):
             return 0.0
         points, evidence = 1.0, 0.6 if form.bare else 1.0
     said: set[str] = set()
-    for line in lines[:3000]:
+    lines = lines[:3000]
+    for left, line in zip(range(len(lines), 0, -1), lines, strict=True):
+        if points + _MOST * left <= least:
+            return 0.0
         text = line.text[:2000]
         match = form.match(text)
         if match is None:
@@ -115,7 +123,7 @@ def _score(form: Format, lines: list[Line]) -> float:
             points += 0.3 if new else 0.02
             evidence += 0.2 if new else 0
         elif kind == "packet":
-            points, evidence = points + 2.5, evidence + 1
+            points, evidence = points + _MOST, evidence + 1
         else:  # heads, beginnings, and what only this tool says
             points, evidence = points + 1, evidence + 1
     return points if evidence >= 1 else 0.0

@@ -221,7 +221,11 @@ def wrap_runs(runs: Iterable[Run], columns: int, indent: str = "", hanging: str 
 
 def _join(runs: Iterable[Run]) -> tuple[str, list[str]]:
     """The text of all runs and the style of each character, with newlines turned into white space."""
-    cells = [(character, style) for style, part in runs for character in part]
+    runs = list(runs)
+    text, styles = "".join(part for _, part in runs), [style for style, part in runs for _ in part]
+    if not any(end in text for end in "\n\t\r"):
+        return text, styles
+    cells = [*zip(text, styles, strict=True)]
     kept: list[tuple[str, str]] = []
     indented = False  # in the blanks after a newline
     for index, (character, style) in enumerate(cells):

@@ -24,17 +24,20 @@ IGNORABLE = (
     | set(range(0xE0000, 0xE1000))
     | set(range(0x13439, 0x13440))  # Cf since Unicode 15
 )
+_UNSEEN, _MARKS = {"Cc", "Cf", "Zl", "Zp", "Cs", "Co"}, {"Mn", "Mc", "Me"}
 _CHARACTERS = "".join(map(chr, range(0x110000)))
-_OF: dict[str, list[str]] = {}
-for _character, _category in zip(_CHARACTERS, map(unicodedata.category, _CHARACTERS), strict=True):
-    _OF.setdefault(_category, []).append(_character)
+_KINDS = [
+    (character, kind)
+    for character, kind in zip(_CHARACTERS, map(unicodedata.category, _CHARACTERS), strict=True)
+    if kind in _UNSEEN or kind in _MARKS
+]
 UNSAFE = (
-    frozenset().union(*(_OF[category] for category in ("Cc", "Cf", "Zl", "Zp", "Cs", "Co"))) - {*KEPT}
+    frozenset(character for character, kind in _KINDS if kind in _UNSEEN and character not in KEPT)
     | {*map(chr, range(0xFDD0, 0xFDF0))}
     | {chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)}
     | {*map(chr, IGNORABLE)}
 )
-MARKS = frozenset().union(*(_OF[category] for category in ("Mn", "Mc", "Me")))
+MARKS = frozenset(character for character, kind in _KINDS if kind in _MARKS)
 
 _PIECES = (
     "\x1b[2J", "\x1b]52;c;QQ==\x07", "\x9b6n", "\\", "\\x1b", "\\\\", "\r", "\n", "\t", "\x00", "\x7f", "\u202e",
