@@ -27,7 +27,7 @@ from popshell.reach import Reach, started, write_file
 from popshell.reports import Case, junit, tap
 from popshell.transcript import transcript_lines
 from popshell.tuples import NamedTuple
-from popshell.visible import show
+from popshell.visible import show, tame
 from popshell.words import fill
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _write(
     elif arguments.tap:
         text = tap(cases)
     else:
-        text = "".join(show(row) + "\n" for row in _text(report, cases, words))
+        text = "".join(tame(row) + "\n" for row in _text(report, cases, words))
     sys.stdout.write(text)
     sys.stdout.flush()
     if arguments.junit:

@@ -16,7 +16,7 @@ from popshell.reach import Practice, Reach, write_file
 from popshell.reports import Case, junit
 from popshell.script import LONGEST, STAGES, Outcome, Script, ScriptError, play, read_script
 from popshell.tuples import NamedTuple
-from popshell.visible import show
+from popshell.visible import tame
 
 if TYPE_CHECKING:
     from popshell.config import Config
@@ -51,7 +51,7 @@ def run_scripts(arguments: Arguments, config: Config, words: Words, new_server: 
         outcome = _play(script, where, reach, account, new_server)
         done.append(Done(path, outcome, time.monotonic() - began))
         if not arguments.json:
-            sys.stdout.write("".join(show(row) + "\n" for row in _text(done[-1], words)))
+            sys.stdout.write("".join(tame(row) + "\n" for row in _text(done[-1], words)))
             sys.stdout.flush()
         if outcome.stage and arguments.stop_on_err:
             break

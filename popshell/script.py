@@ -295,7 +295,8 @@ class _Player:
             missing = "closed" if session.closed else "no-reply" if due else "differs"
             at = self._line(turn, len(turn.sent) + min(found.at, len(turn.said) - 1))
             rows = self._shown(turn, records, expected, received, turn.said[: found.at])
-            self._fail(stage, "differs" if received is not None else missing, at, **rows)
+            # Where the lone dot is missed, the reply has not ended: that it differs says less.
+            self._fail(stage, missing if received is None or expected == "." else "differs", at, **rows)
         if due and not session.closed:
             self._fail(stage, "no-reply", turn.line, **self._shown(turn, records, None, None, heard))
         self._captured = found

@@ -211,6 +211,14 @@ def test_no_secret_comes_out() -> None:
         assert not re.search(r"[0-9a-f]{32}|[A-Za-z0-9+/]{30,}=*$", "\n".join(sent), re.MULTILINE), name
 
 
+def test_our_own_words_are_no_secret() -> None:
+    """`Trying PASS again` has the form of a password on its line."""
+    log = b"S: +OK\nC: USER mei\nS: +OK\nC: PASS hunter2-canary\nS: -ERR [SYS/PERM] no hunter2-canary\n"
+    shown, _ = explain_log(log, CATALOG, "en", as_json=False)
+    assert "Trying PASS again" in shown
+    assert leaks(shown) == []
+
+
 UNKNOWN = {
     "nothing": b"",
     "prose": b"Dear all, please use telnet to connect.\nQUIT is a word. STAT too.\nRegards\n",

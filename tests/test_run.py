@@ -142,6 +142,10 @@ def test_what_is_shown_of_a_failure() -> None:
     assert (silent.stage, silent.code, silent.line) == ("reply", "no-reply", 2)
     cut = play(read_script(b"C: NOOP\nS: +OK*\n"), lambda where: Peer((b"+OK\r\n",), True))
     assert (cut.stage, cut.code) in {("reply", "closed"), ("connect", "network")}
+    half = play(
+        read_script(b"C: RETR 1\nS: +OK*\nS: [...]\nS: .\n"), lambda where: Peer((b"+OK\r\n", b"+OK\r\nx\r\n"), False)
+    )
+    assert (half.stage, half.code, half.line) == ("reply", "no-reply", 4)
     alien = play(read_script(b"C: NOOP\nS: -ERR*\n"), lambda where: Peer((b"220 smtp\r\n",), False))
     assert (alien.stage, alien.received) == ("greeting", "220 smtp")
 

@@ -58,8 +58,8 @@ class Masker:
             if group and len(group) > 2 and not re.fullmatch(r"[*.•x]+|\W*|\(not|True|False|None|on|off", group)
         }
 
-    def __call__(self, text: str) -> str:
-        """`text` without its secrets."""
+    def known(self, text: str) -> str:
+        """`text` without the secrets that are known: for words of ours, of which none has only the form of one."""
         if self._any is not None:
             text = self._any.sub(MASK, text)
         if self._rest:
@@ -69,6 +69,11 @@ class Masker:
                 text = text.replace(secret, MASK)
         for word in self._words:
             text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", MASK, text)
+        return text
+
+    def __call__(self, text: str) -> str:
+        """`text` without its secrets, and without what has the form of one."""
+        text = self.known(text)
         for place in self._places:
             if place.search(text):
                 text = place.sub(_without_groups, text)

@@ -138,7 +138,7 @@ def _entries(
         yield f"  {event.line:>5}  {mark:<3} {masker(entry.text)[:2000]}".rstrip()
         if entry.exchange is not None:
             for note in _notes(entry, session, catalog, words):
-                yield f"             {masker(note)}"
+                yield f"             {masker.known(note)}"
         if entry.state is not None:
             yield f"         [{entry.state.value}]"
 
@@ -169,7 +169,7 @@ def _session(session: Session, verdict: Verdict, masker: Masker, words: Words) -
     return {
         "states": [state.value for state in session.states],
         "events": [_event(entry, masker, session) for entry in session.entries if entry.event.line],
-        "first_fault": {"line": fault.line, "code": fault.code, "text": masker(fault_words(verdict, words))}
+        "first_fault": {"line": fault.line, "code": fault.code, "text": masker.known(fault_words(verdict, words))}
         if fault
         else None,
         "causes": [{"code": cause.partition(".")[2], "text": words(cause)} for cause in verdict.causes],
