@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections import deque
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from popshell.logs.formats import Format
 from popshell.logs.text import ANNOUNCED, OTHER, Event, Line, is_command, octets
@@ -176,6 +176,9 @@ class Dialogue:
                 self.content = bool(many) and status[1] == "+OK"
                 announced = ANNOUNCED.search(text) if self.content else None
                 self.missing = self.raw = int(announced[1]) if announced else 0
+            elif not self.greeted and self._one_too_many(at):  # what was typed did not wait for the greeting
+                self.greeted = True
+                return self._say(number, "server", "late", text, text)
             self.greeted = True
             self._say(number, "server", "data", data=text)
         elif text.rstrip() == "+" or text.startswith("+ "):
@@ -195,6 +198,12 @@ class Dialogue:
             self._say(number, "unknown", "data", data=text)
         else:
             self._say(number, "tool", "noise", text)
+
+    def _one_too_many(self, at: int) -> bool:
+        """Whether from a line on more status lines stand together than are due up to a reply of many lines."""
+        due = next((number for number, many in enumerate(self.due, 1) if many), len(self.due))
+        texts = (line.text for line in self.lines[at : at + 200] if line.text)
+        return 0 < due < len([*takewhile(_STATUS.match, texts)])
 
     def _answered(self, at: int, text: str) -> bool:
         """Whether a line that is no command is followed by a reply, as one that was sent is."""

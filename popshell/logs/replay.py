@@ -95,6 +95,7 @@ class _Replay:
         entry = Entry(event, event.text)
         self.session.entries.append(entry)
         self.session.begun |= kind == "begin"
+        self.session.gaps &= kind != "late"
         if kind == "hidden":
             self._hidden(entry)
         elif kind == "accepted":
@@ -137,13 +138,8 @@ class _Replay:
         if self.opaque:
             self.session.tls = True
             return self._tool(event._replace(source=TOOL, kind="noise", octets=b""))
-        if (
-            self.content
-            and self.bare
-            and event.text
-            and event.kind == "data"
-            and not 0 < self._announced() <= self.octets
-        ):
+        marked = self.content and self.bare and event.text and event.kind == "data"
+        if marked and not 0 < self._announced() <= self.octets:
             # A message's text that looks like a marked line: the message has not ended.
             event = event._replace(
                 source=SERVER, kind="content", octets=event.text.encode("utf-8", "replace") + b"\r\n"

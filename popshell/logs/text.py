@@ -51,10 +51,10 @@ class Line(NamedTuple):
 class Event(NamedTuple):
     """What a line of the log says.
 
-    `kind`: `data` (`octets` went over the line), `begin`, `closed`, `hidden` (a login line that is not shown),
-    `accepted`, `refused` (a reply in the tool's words), `unfit` (the tool took it for a reply), `fetched`, `broken`,
-    `ended`, `ends` (no more content), `count` (`octets` holds a number: as many came and are not shown), `json`,
-    `stage`, `renegotiate`, or `noise`.
+    `kind`: `data` (`octets` went over the line), `begin`, `closed`, `hidden` (a login line that is not shown), `late`
+    (the greeting, below what was sent before it), `accepted`, `refused` (a reply in the tool's words), `unfit` (the
+    tool took it for a reply), `fetched`, `broken`, `ended`, `ends` (no more content), `count` (`octets` holds a
+    number: as many came and are not shown), `json`, `stage`, `renegotiate`, or `noise`.
     """
 
     line: int
