@@ -25,6 +25,7 @@ from popshell.protocol.records import Exchange
 from popshell.transcript import transcript_lines
 from popshell.ui.events import Replied
 from popshell.ui.jsonrecords import JsonRecords
+from popshell.ui.layout import Look
 from popshell.visible import width
 
 CANARY = "C4n4ry-77"
@@ -246,6 +247,25 @@ def test_a_log_survives_a_kill(tmp_path: Path) -> None:
 
 
 HOSTILE = b"+OK \x1b]0;t\x07<script>&amp;``` \xc2\x9b31m\xe2\x80\xae\xff\r\n# <b>\x1b[2J ````\r\n.\r\n"
+
+
+def test_exports_have_the_colours_of_the_theme_or_of_the_reader(tmp_path: Path) -> None:
+    async def go(theme: str, ground: str, ink: str) -> None:
+        stage = Stage(screen=FakeScreen(look=Look(theme)))
+        await stage.begin(f":save {tmp_path / theme}.svg", f":save {tmp_path / theme}.html")
+        picture, page = ((tmp_path / f"{theme}.{suffix}").read_text("utf-8") for suffix in ("svg", "html"))
+        assert f'<rect width="100%" height="100%" fill="{ground}"/>' in picture
+        assert f' fill="{ink}">' in picture
+        for wish, paper in (("light", "#ffffff"), ("dark", "#000000")):
+            rules = page.partition(f"(prefers-color-scheme: {wish})")[2].partition("@media")[0]
+            assert f"background: {paper}" in rules
+            assert re.search(r"body \.gi \{ color: #", rules), "+OK"
+
+    dark, light = ("#000000", "#fff"), ("#ffffff", "#000")
+    each(
+        [("dark", *dark), ("dark-16", *dark), ("light", *light), ("none", *light), ("auto", *light)],
+        lambda *row: run(go(*row)),
+    )
 
 
 def test_save_by_suffix(tmp_path: Path) -> None:

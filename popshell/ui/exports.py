@@ -86,13 +86,15 @@ def _html(shell: Shell) -> Iterator[str]:
     from pygments import highlight
     from pygments.formatters.html import HtmlFormatter
 
-    from popshell.ui.lexer import LightStyle, Pop3Lexer
+    from popshell.ui.lexer import DarkStyle, LightStyle, Pop3Lexer
 
     yield f'<!DOCTYPE html><html lang="{shell.options.language}"><meta charset="utf-8"><title>PopShell</title>'
-    colours = f"color: #000; background: {LightStyle.background_color}"
-    yield f'<pre style="white-space: pre-wrap; overflow-wrap: anywhere; {colours}">'
-    look = HtmlFormatter(nowrap=True, noclasses=True, style=LightStyle)
-    yield highlight("\n".join(_rows(shell)), Pop3Lexer(), look)
+    yield "<style>pre { white-space: pre-wrap; overflow-wrap: anywhere }"
+    for wish, ink, style in (("light", "#000", LightStyle), ("dark", "#fff", DarkStyle)):
+        yield f"@media (prefers-color-scheme: {wish}) {{ body {{ color: {ink}; background: {style.background_color} }}"
+        yield from (*HtmlFormatter(style=style).get_token_style_defs("body"), "}")
+    yield "</style><pre>"
+    yield highlight("\n".join(_rows(shell)), Pop3Lexer(), HtmlFormatter(nowrap=True))
     yield "</pre>"
 
 
@@ -100,16 +102,17 @@ def _svg(shell: Shell) -> Iterator[str]:
     from pygments import highlight
     from pygments.formatters.svg import SvgFormatter
 
-    from popshell.ui.lexer import LightStyle, Pop3Lexer
+    from popshell.ui.lexer import DarkStyle, LightStyle, Pop3Lexer
 
+    style, ink = (DarkStyle, "#fff") if shell.screen.look.theme.startswith("dark") else (LightStyle, "#000")
     cut = ((row, *piece) for row in _rows(shell) for piece in fold(row, _COLUMNS))
     rows = ["   "[: 3 * bool(start)] + row[start:end] for row, start, end in cut]
     wide, high = round((max(map(width, rows), default=0) + 2) * _WIDE), len(rows) * _HIGH + _SIZE
     language = f'xml:lang="{shell.options.language}"'
     yield f'<svg xmlns="http://www.w3.org/2000/svg" {language} width="{wide}" height="{high}">'
-    yield f'<rect width="100%" height="100%" fill="{LightStyle.background_color}"/>'
-    yield f'<g font-family="monospace" font-size="{_SIZE}px">'
-    yield highlight("\n".join(rows), Pop3Lexer(), SvgFormatter(nowrap=True, style=LightStyle, xoffset=_SIZE))
+    yield f'<rect width="100%" height="100%" fill="{style.background_color}"/>'
+    yield f'<g font-family="monospace" font-size="{_SIZE}px" fill="{ink}">'
+    yield highlight("\n".join(rows), Pop3Lexer(), SvgFormatter(nowrap=True, style=style, xoffset=_SIZE))
     yield "</g></svg>"
 
 
