@@ -46,6 +46,7 @@ def environment(home: Path, more: Mapping[str, str | None] | None = None) -> dic
         "XDG_STATE_HOME": str(home / "state"),
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
+        "SSL_CERT_FILE": os.devnull,
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
     }
     for name, value in (more or {}).items():
