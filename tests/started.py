@@ -44,9 +44,16 @@ def take_terminal() -> None:
 def _usual(environment: Mapping[str, str]) -> bool:
     """Whether Python starts in this environment as the one that forks has started."""
     found = {name: value for name, value in environment.items() if name.startswith(("PYTHON", "LC_", "LANG"))}
-    for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
+    for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"):
         found.pop(name, None)
-    return found.pop("PYTHONPATH", "") == str(ROOT) and set(found.values()) <= {_LOCALE}
+    *before, last = found.pop("PYTHONPATH", "").split(os.pathsep)
+    ours = last == str(ROOT) and all(map(os.path.isfile, map(_custom, before)))
+    return ours and set(found.values()) <= {_LOCALE}
+
+
+def _custom(folder: str) -> str:
+    """What Python runs when it starts, if PYTHONPATH has the folder."""
+    return os.path.join(folder, "sitecustomize.py")
 
 
 class Started(subprocess.Popen):  # type: ignore[type-arg]
@@ -152,7 +159,10 @@ def _become(order: dict[str, Any], files: list[int]) -> None:
     os.environ.update(order["environment"])
     time.tzset()
     sys.argv = [str(ROOT / "popshell/__main__.py"), *order["arguments"]]
-    sys.path[0] = order["directory"]
+    before = order["environment"]["PYTHONPATH"].split(os.pathsep)[:-1]
+    sys.path[:1] = [order["directory"], *before]
+    for custom in map(_custom, before):
+        exec(Path(custom).read_text("utf-8"), {})
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         lines = name == "stderr" or os.isatty(number)
         stream = open(  # noqa: SIM115 (for as long as we run)
