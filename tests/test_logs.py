@@ -14,12 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logforms import FORMS, SCENES
-from support import ROOT
+from support import ROOT, each
 
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.logs import reader, text
 from popshell.logs.formats import all_formats, said
 from popshell.logs.report import explain_log
+from popshell.logs.rows import framed
+from popshell.logs.text import Line
 from popshell.logs.verdict import FAULTS
 
 LOGS = ROOT / "tests" / "logs"
@@ -96,6 +98,28 @@ def test_forms_have_samples() -> None:
             wrong.append((form.name, "no sample", ""))
     assert wrong == []
     assert len({form.name for form in all_formats()}) == len(all_formats())
+
+
+def test_of_a_frame_what_tcp_carried_is_read() -> None:
+    """Without what Ethernet adds to a short one; Linux's capture of any interface has a longer head."""
+    ip = bytes.fromhex("4500002e 00004000 40060000 7f000001 7f000002 006e1000 00000001 00000001 50190040 00000000")
+
+    def check(frame: bytes, whole: bool) -> None:
+        rows = [f"{at:04x}  {frame[at:][:16].hex(' ')}   ...." for at in range(0, len(frame), 16)]
+        found = [line[:2] for line in framed([Line(number, row, False) for number, row in enumerate(rows, 7)])]
+        assert found == whole * [(7, "7f000001:110 > 7f000002:4096 F 6"), (10, "0000  2b 4f 4b 20 31 0d  ")]
+
+    each(
+        [
+            (bytes(12) + b"\x08\0" + ip + b"+OK 1\r" + bytes(6), True),
+            (bytes(14) + b"\x08\0" + ip + b"+OK 1\r", True),
+            (bytes(14) + ip + b"+OK 1\r", False),
+            (bytes(12) + b"\x08\0" + ip.replace(b"\x40\x06", b"\x40\x11") + b"+OK 1\r", False),
+            (b"\x08\0E", False),
+            (b"+OK 1\r", False),
+        ],
+        check,
+    )
 
 
 def test_what_tools_say_names_faults_that_there_are() -> None:

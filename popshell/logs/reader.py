@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from popshell.logs.dialogue import Dialogue
 from popshell.logs.formats import COMMANDS, REPLIES, Format, all_formats
-from popshell.logs.rows import READERS, Rows, by_line
+from popshell.logs.rows import READERS, Rows, by_line, framed
 from popshell.logs.text import (
     CLIENT,
     LONGEST_LOG,
@@ -157,7 +157,7 @@ class _Marked:
         last = self.form.match(lines[-1].text) if lines else None
         if last and last[0] == "received" and not last[1]["text"]:
             lines = lines[:-1]  # the mark of a line that never came
-        for line in resumed(lines) if self.form.name == "strace" else lines:
+        for line in {"strace": resumed, "tshark-x": framed}.get(self.form.name, iter)(lines):
             self._line(line)
         self._flush()
         if any("|" in event.source for event in self.out):

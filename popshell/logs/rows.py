@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from popshell.logs.text import from_hex, octets, unescaped
+from popshell.logs.text import Line, from_hex, octets, unescaped
 
 #: the line, its text, and what the rule `row` found
 Rows = list[tuple[int, str, re.Match[str] | None]]
@@ -100,6 +100,49 @@ def _counted(rows: Rows, length: int) -> list[tuple[int, bytes]]:
         out.append((number, (octets(text) + b"\r\n")[:length]))
         length -= len(out[-1][1])
     return out
+
+
+def framed(lines: list[Line]) -> Iterator[Line]:
+    """The lines of tshark -x, each dump of a TCP packet as a head with its sides, and rows of what TCP carried."""
+    packet: list[tuple[int, bytes]] = []
+    for line in (*lines, Line(0, "", False)):
+        row = re.match(_DUMPED, line.text)
+        if packet and (row is None or int(row["at"], 16) == 0):
+            yield from _unwrapped(packet)
+            packet = []
+        if row is not None:
+            packet.append((line.number, from_hex(row["text"])))
+        elif line.text:
+            yield line
+
+
+_DUMPED = r"(?P<at>[0-9a-f]{4,8})  (?P<text>(?:[0-9a-f]{2} ){1,16}) "
+
+
+def _unwrapped(packet: list[tuple[int, bytes]]) -> Iterator[Line]:
+    """One frame without its heads, which begin with IP's after an EtherType; nothing if it is no TCP."""
+    frame = b"".join(data for _, data in packet)
+
+    def number(at: int, size: int = 1) -> int:
+        return int.from_bytes(frame[at : at + size])
+
+    if (found := re.match(rb"(?s).{0,20}?(?:\x08\x00(?=[\x45-\x4f])|\x86\xdd(?=[\x60-\x6f]))", frame)) is None:
+        return
+    ip, six = found.end(), found[0].endswith(b"\xdd")
+    tcp, end = (ip + 40, ip + 40 + number(ip + 4, 2)) if six else (ip + number(ip) % 16 * 4, ip + number(ip + 2, 2))
+    if number(ip + (6 if six else 9)) != 6:
+        return
+    names, size = ip + (8 if six else 12), 16 if six else 4
+    src, dst = (f"{frame[names + n * size :][:size].hex()}:{number(tcp + 2 * n, 2)}" for n in (0, 1))
+    flags = "".join(name for bit, name in enumerate("F.R") if number(tcp + 13) >> bit & 1) or "."
+    at = tcp + number(tcp + 12) // 16 * 4
+    yield Line(packet[0][0], f"{src} > {dst} {flags} {max(min(end, len(frame)) - at, 0)}", False)
+    start = 0
+    for line, data in packet:
+        part = frame[max(at, start) : min(end, start + len(data))]
+        start += len(data)
+        if part:
+            yield Line(line, f"0000  {part.hex(' ')}  ", False)
 
 
 #: What a head announced -> octets, each part with its line; `Format.rows` names one.
