@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -527,7 +528,9 @@ def test_the_whole_course_by_its_solutions(tmp_path: Path, learn: Callable[..., 
 def test_every_wrong_turn_is_answered_and_does_not_solve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "PRACTICE_TIME", 0.01)
     monkeypatch.setattr(link, "HANG_TIME", 0.005)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # of some hundred writes of progress
+    # Of some hundred writes of progress: tests/test_progress.py looks at how it is written.
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(json, "dump", lambda data, file, **_: file.write(json.dumps(data)))
     faults = []
     for tag in TAGS:
         home = tmp_path / tag

@@ -168,6 +168,10 @@ class Tmux(Terminal):
             raise AssertionError(f"tmux {words}: {done.stderr}")
         return done.stdout
 
+    def pause(self) -> None:
+        """Longer than for a Pty: each look is a process."""
+        time.sleep(3 * _PAUSE)
+
     def screen(self) -> str:
         return self._tmux("capture-pane", "-p")
 
@@ -255,6 +259,7 @@ class Pty(Terminal):
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.found = termios.tcgetattr(self.slave)
         self.raw = b""
+        self._seen: tuple[object, tuple[str, str]] = (None, ("", ""))
         self.display = _Screen(columns, rows, self.send)
         self._stream = pyte.ByteStream(self.display)
         self.process = subprocess.Popen(
@@ -294,14 +299,20 @@ class Pty(Terminal):
             seconds = 0.0
 
     def screen(self) -> str:
-        self.pump()
-        return _stripped(self.display.display)
+        return self._read()[0]
 
     def scroll(self) -> str:
+        return self._read()[1]
+
+    def _read(self) -> tuple[str, str]:
+        """What is to be seen, and that with what has left the window: read once as long as nothing is written."""
         self.pump()
-        width = self.display.columns
-        gone = ["".join(row[at].data for at in range(width)) for row in self.display.history.top]
-        return _stripped([*gone, *self.display.display])
+        state = len(self.raw), self.display.columns, self.display.lines
+        if self._seen[0] != state:
+            width, shown = self.display.columns, self.display.display
+            gone = ["".join(row[at].data for at in range(width)) for row in self.display.history.top]
+            self._seen = state, (_stripped(shown), _stripped([*gone, *shown]))
+        return self._seen[1]
 
     def settings(self) -> list[Any]:
         return termios.tcgetattr(self.slave)
