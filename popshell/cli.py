@@ -43,7 +43,7 @@ from popshell.server.mailserver import FREE, MailServer, practice_token
 from popshell.server.settings import SERVED, Limits
 from popshell.ui.display import new_shell
 from popshell.ui.shell import MetaCommands, Options, Shell
-from popshell.visible import fault_of, show
+from popshell.visible import background_faults, fault_of, show
 
 if TYPE_CHECKING:
     from popshell.ui.course_metas import Course
@@ -81,6 +81,7 @@ def run(argv: list[str]) -> int:
         if "lint" not in argv:  # lint says it with its file and line
             _complain(words("cli.bad-lessons", reason=error))
             return USAGE
+    background_faults(lambda what: _complain(words("shell.fault", what=what)))
     arguments = Arguments()
     try:
         arguments = parse_arguments(argv, words)
@@ -357,9 +358,7 @@ async def _introduce(shell: Shell, connector: Connector) -> None:
 
 async def _begin(shell: Shell, course: Callable[[], Course], learn: str | None) -> bool:
     """Connect; with `learn`, begin the course there or where the learner left."""
-    if learn is None:
-        return await shell.connect()
-    return await course().begin(learn)
+    return await (shell.connect() if learn is None else course().begin(learn))
 
 
 def _shell(

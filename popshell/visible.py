@@ -30,8 +30,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from logging import LogRecord
 
 #: One piece of a view that must not be cut in two: an escape or a character.
 ATOM = r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})|(?s:.)"
@@ -98,6 +102,18 @@ def fault_of(error: BaseException) -> str:
         place = f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
         trace = trace.tb_next
     return f"{type(error).__name__} ({place})"
+
+
+def background_faults(say: Callable[[str], None]) -> None:
+    """Let `say` have what `fault_of` says of a fault below the event loop, which asyncio would log with its values."""
+    from asyncio.log import logger
+
+    def kept(record: LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            say(fault_of(record.exc_info[1]))
+        return not record.exc_info
+
+    logger.filters[:] = [kept]
 
 
 def width(text: str) -> int:

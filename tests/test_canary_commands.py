@@ -27,6 +27,7 @@ from test_watch import watching
 from popshell import check, cli
 from popshell import run as scripts
 from popshell.protocol.sasl import apop_digest
+from popshell.server.handlers import HANDLERS
 
 MECHANISMS = "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 XOAUTH2"
 MANY = {"CAPA", "LIST", "UIDL", "RETR", "TOP"}
@@ -187,6 +188,25 @@ def test_run_by_every_way_in_and_out(place: str, capsys: Printed) -> None:
         assert {name: found for name, text in texts.items() if (found := leaks(text, FORMS))} == {}
 
     each([*product(SCRIPTS, ["standard input"]), *product(["@secret"], ACCOUNTS)], go)
+
+
+def test_a_fault_below_the_event_loop_is_said_without_its_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    """asyncio would log its traceback: of the practice server in `run`, and in the shell without a terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("popshell.server.mailserver.HANDLERS", {**HANDLERS, "NOOP": fault})
+    Path("script.pop").write_text("C: USER learner\nS: +OK*\nC: PASS secret\nS: +OK*\nC: NOOP\nS: +OK*\n")
+
+    def go(*argv: str) -> None:
+        monkeypatch.setattr(sys, "stdin", Typed("USER learner\nPASS secret\nNOOP\n"))
+        assert cli.run([*argv, "--lang", "en"])
+        out, err = capsys.readouterr()
+        assert err.count("That should not have happened: ValueError (test_canary_commands:") == 1
+        assert "Traceback" not in out + err
+        assert leaks(out + err, FORMS) == []
+
+    each([("--plain",), ("--json",), ("run", "script.pop")], go)
 
 
 def test_a_password_in_an_address_is_repeated_nowhere(place: str, capsys: Printed) -> None:
