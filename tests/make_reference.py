@@ -678,6 +678,7 @@ def programs(folder: str) -> str:
     return table(("command", "what it does"), rows)
 
 
+@cache
 def docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
 

@@ -18,10 +18,7 @@ COMMAND = [sys.executable, "-m", "popshell"]
 _DIFFER = re.compile(rb"<[0-9]+\.[0-9]+@|[0-9]{4}-[0-9-]+T[0-9:.]+|\"(port|[a-z_]*seconds)\":[^,}]*")
 
 
-@pytest.fixture(autouse=True)
-def _forks() -> None:
-    if subprocess.Popen is not started.Started:
-        pytest.skip("nothing is forked here")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel does not give away children of children")
 
 
 def test_what_is_forked_is_what_would_be_started(tmp_path: Path) -> None:
@@ -54,7 +51,7 @@ def test_what_is_forked_is_what_would_be_started(tmp_path: Path) -> None:
 
 
 def test_it_is_a_child_with_a_group_signals_and_pipes_of_its_own(tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    process = started.Started(
         [*COMMAND, "serve", "--port", "0"],
         stdout=subprocess.PIPE,
         env=environment(tmp_path),
