@@ -73,7 +73,9 @@ def run_lint(
     if faults:
         write(words("cli.lint-faults", count=len(faults)) + "\n")
         return FAULTY
-    write(words("cli.lint-clean", files=report.files, dialogues=report.dialogues) + "\n")
+    write(
+        words("cli.lint-clean" if root else "cli.lint-clean-own", files=report.files, dialogues=report.dialogues) + "\n"
+    )
     return CLEAN
 
 
