@@ -8,7 +8,7 @@ from typing import Literal
 from xml.sax.saxutils import quoteattr
 
 from popshell.tuples import NamedTuple
-from popshell.visible import show
+from popshell.visible import tame
 
 
 class Case(NamedTuple):
@@ -53,17 +53,17 @@ def _testcase(case: Case) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    return quoteattr(show(text, keep="\n"), {'"': "&quot;"})
+    return quoteattr(tame(text, keep="\n"), {'"': "&quot;"})
 
 
 def tap(cases: Sequence[Case]) -> str:
     """TAP 14; a case that is `todo` is `not ok` and counts as no failure there."""
     out = ["TAP version 14", f"1..{len(cases)}"]
     for number, case in enumerate(cases, 1):
-        title = show(f"{case.name} {case.title}", keep="").replace("#", r"\#")
+        title = tame(f"{case.name} {case.title}", keep="").replace("#", r"\#")
         note = f" # SKIP {case.message}" if case.outcome == "skipped" else f" # TODO {case.todo}" if case.todo else ""
-        out.append(f"{'not ' if case.outcome == 'failed' else ''}ok {number} - {title}{show(note, keep='')}")
+        out.append(f"{'not ' if case.outcome == 'failed' else ''}ok {number} - {title}{tame(note, keep='')}")
         if case.outcome == "failed":
-            rows = [f"    {show(row, keep='')}" for row in (case.message, *case.rows)]
+            rows = [f"    {tame(row, keep='')}" for row in (case.message, *case.rows)]
             out += ["  ---", "  message: |", *rows, "  ..."]
     return "\n".join([*out, ""])

@@ -84,9 +84,9 @@ def show(data: bytes | str, *, keep: str = _KEEPABLE) -> str:
     return word.sub(lambda match: pile.sub(_level, match[0]), at_line_start.sub(_free, text))
 
 
-def tame(text: str) -> str:
-    """`show` for texts of lessons: a backslash stays single, as there is nothing to be recovered from them."""
-    return show(text).replace("\\\\", "\\")
+def tame(text: str, *, keep: str = _KEEPABLE) -> str:
+    """`show` for texts of lessons, and for what was shown once: a backslash stays single."""
+    return show(text, keep=keep).replace("\\\\", "\\")
 
 
 def harmless(text: str) -> bool:

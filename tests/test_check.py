@@ -320,7 +320,9 @@ def test_a_students_first_server_is_reported_by_its_cause(run: Run) -> None:
     assert {row["reason"] for row in found["rows"] if row["verdict"] == "unseen"} >= {"greeting"}
     with fake(serves(b"+OK hello\n", b"")) as port:
         _, out, _ = run(f"127.0.0.1:{port}", stdin=account)
+        _, listed, _ = run(f"127.0.0.1:{port}", "--tap", stdin=account)
     assert "S: +OK hello\\n\n" in out
+    assert "S: +OK hello\\n\n" in listed
     with fake(serves(b"+OK hello\r\n", b"+OK 1 message\r\n")) as port:
         _, out, _ = run(f"127.0.0.1:{port}", "--json", "--timeout", "0.3", stdin=account)
     rows = {row["id"]: row for row in json.loads(out)["rows"]}
