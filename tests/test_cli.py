@@ -357,14 +357,17 @@ sys.exit(main())
         (["--plain"], "USER learner\nPASS secret\nSTLS\nRETR 2\nQUIT\n", b"erased"),
         (["--json"], "USER learner\nPASS secret\nSTAT\nQUIT\n", b'"STAT"'),
         (["learn", "--plain"], "QUIT\n:next\n", b"Exercise 2 of"),
-        (["lint"], "", b"own lessons, "),
+        (["lint", "own"], "", b"3 files, "),
     ],
 )
 def test_plain_needs_nothing_that_windows_lacks(argv: list[str], typed: str, wanted: bytes, tmp_path: Path) -> None:
     """What POSIX alone has is taken away: terminals' settings, file locks, signals in the event loop."""
+    if "own" in argv:
+        (tmp_path / "own").mkdir()
+        popshell("lesson", "new", "01-mine", "--lessons", str(tmp_path / "own"), home=tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", _WITHOUT_POSIX, "--lang", "en", *argv],
-        input=typed.encode(), capture_output=True, env=environment(tmp_path), check=False, timeout=60, cwd=ROOT,
+        input=typed.encode(), capture_output=True, env=environment(tmp_path), check=False, timeout=60, cwd=tmp_path,
     )  # fmt: skip
     assert wanted in done.stdout, (done.stdout[-800:], done.stderr[-800:])
     assert b"Traceback" not in done.stderr
