@@ -27,8 +27,8 @@ CI = bool(os.environ.get("CI"))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as there are cores: terminals, processes and servers are waited for."""
-    return (os.cpu_count() or 1) * 3 // 2
+    """Twice as many as there are cores: terminals, processes and servers are waited for."""
+    return (os.cpu_count() or 1) * 2
 
 
 @pytest.hookimpl(wrapper=True)
