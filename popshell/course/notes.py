@@ -101,6 +101,11 @@ _CLEAR = tuple(name for name, mechanism in MECHANISMS.items() if mechanism.clear
 _NOT_QUIT = tuple(name for name in COMMANDS if name != "QUIT")
 #: A server that names TLS, or clear text, when it refuses a login.
 _NAMES_TLS = r"(?<![a-z])(?:STLS|STARTTLS|TLS|SSL)(?![a-z])|(?:clear|plain) ?-?text|encrypt|secure|\blayer\b|明文|加密"
+#: A server that says of a mechanism, or of a command, that it has none.
+_NO_SUCH = r"(?:unknown|unrecogni[sz]ed|unsupported|unimplemented|invalid|no such)\b[\w -]{0,16}\b"
+_NOT = r"\b[\w -]{0,16}\bnot (?:supported|available|implemented|recogni[sz]ed|offered|enabled)"
+_NO_MECHANISM = rf"{_NO_SUCH}mechanism|mechanism{_NOT}|[没沒不]\w{{0,6}}(?:机制|機制)"
+_NO_COMMAND = rf"{_NO_SUCH}command|^(?:un|not )implemented\b|command{_NOT}"
 
 #: Every reason, the first whose premises hold counts.
 WHY: Mapping[str, Reason] = MappingProxyType(
@@ -115,6 +120,7 @@ WHY: Mapping[str, Reason] = MappingProxyType(
             {"text": _NAMES_TLS, "tls": False},
             {"code": "AUTH", "tls": False, "answer": ("none",), "mechanism": _CLEAR},
         ),
+        "says-no-mechanism": _met(_takes(Kind.MECHANISM), {"text": _NO_MECHANISM, "served": ("yes", "unknown")}),
         "before-proof": _met(
             lambda spec: spec.continues or spec.name == "USER",
             {"code": "AUTH", "command": ("USER",)},
@@ -155,6 +161,7 @@ WHY: Mapping[str, Reason] = MappingProxyType(
         "perhaps-lacking": _met(
             lambda spec: _may_lack(spec) and not spec.continues and spec.name != "USER", {"served": ("unknown",)}
         ),
+        "says-no-command": _met(_takes(Kind.MESSAGE), {"text": _NO_COMMAND}),
         "unseen-message": _met(_takes(Kind.MESSAGE), {"listed": False}),
         "refused": Reason(({},), _always),
     }

@@ -66,7 +66,7 @@ _CODES = {
 _REASONS = {
     "empty": "unknown-command",
     "marked": "deleted-here",
-    "unknown-mechanism": "mechanism-refused",
+    **dict.fromkeys(("unknown-mechanism", "says-no-mechanism"), "mechanism-refused"),
     **dict.fromkeys(("historic", "not-supported"), "not-announced"),
     **dict.fromkeys(("credentials", "bad-message", "bad-base64"), "login-refused"),
     **dict.fromkeys(("must-follow", "not-after", "already-tls"), "out-of-order"),
