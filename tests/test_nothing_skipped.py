@@ -41,7 +41,8 @@ def test_good(): ...
     [("", "1 passed, 4 skipped, 1 xfailed"), ("true", "1 failed, 1 passed, 1 skipped, 1 xfailed, 2 errors")],
 )
 def test_a_skip_is_a_failure_under_ci(tmp_path: Path, ci: str, counts: str) -> None:
-    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
+    for name in ("conftest.py", "started.py"):
+        shutil.copy(Path(__file__).with_name(name), tmp_path)
     (tmp_path / "test_it.py").write_text(TESTS)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-c", os.devnull, "-p", "no:cacheprovider", f"--rootdir={tmp_path}", tmp_path],
