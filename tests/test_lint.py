@@ -719,7 +719,10 @@ def test_run_writes_to_standard_output(clean: Path, capsys: pytest.CaptureFixtur
 def test_run_without_a_directory_takes_the_bundled_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
     examined: list[Path] = []
     monkeypatch.setattr(lint, "examine", lambda root: examined.append(root) or lint.Report((), 0, 0))
-    assert ran(None) == ran(LESSONS)
+    own, named = ran(None), ran(LESSONS)
+    assert (own[0], named[0]) == (CLEAN, CLEAN)
+    assert own[1][0].startswith("PopShell's own lessons, 0 files")
+    assert named[1] == ["0 files, 0 dialogues: all true."]
     assert examined == [LESSONS] * 2
 
 

@@ -73,9 +73,8 @@ def run_lint(
     if faults:
         write(words("cli.lint-faults", count=len(faults)) + "\n")
         return FAULTY
-    write(
-        words("cli.lint-clean" if root else "cli.lint-clean-own", files=report.files, dialogues=report.dialogues) + "\n"
-    )
+    key = "cli.lint-clean" if root else "cli.lint-clean-own"
+    write(words(key, files=report.files, dialogues=report.dialogues) + "\n")
     return CLEAN
 
 
