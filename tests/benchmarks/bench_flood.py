@@ -134,7 +134,8 @@ def measure(kind: str, plain: bool, act: str, mark: int, delay: float, home: Pat
         found: dict[str, float] = {}
         if act == "Ctrl-C":
             shell.pty.type("\x03")
-            signs = (b"still due", b"CLOSED") if plain else ("▸".encode(),)
+            # Without a prompt: the reply is still due, is over, or was whole and its note ends what is shown of it.
+            signs = (b"still due", b"CLOSED", b"octets in") if plain else ("▸".encode(),)
             found["Ctrl-C"] = shell.until(lambda: shell.ended() or any(sign in shell.raw[before:] for sign in signs))
             if not plain:
                 before = len(shell.raw)
