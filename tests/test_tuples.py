@@ -56,8 +56,8 @@ def test_it_does_what_the_one_of_typing_does() -> None:
     def answer(ask: typing.Callable[[typing.Any], object], of: typing.Any) -> object:
         try:
             return ask(of)
-        except Exception as error:
-            return type(error)
+        except Exception as error:  # of an unknown field in _replace: ValueError up to Python 3.12, TypeError since
+            return TypeError if isinstance(error, ValueError) else type(error)
 
     def check(name: str, ask: typing.Callable[[typing.Any], object]) -> None:
         assert answer(ask, Point) == answer(ask, Theirs)
