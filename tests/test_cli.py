@@ -595,6 +595,8 @@ def test_the_answer_to_a_hidden_question_never_goes_out_as_a_command(tmp_path: P
             (":auth NOSUCH mei", []),
             (":auth PLAIN mei x", []),
             (":auht PLAIN mei", []),
+            (":pass", []),
+            (":password", []),
             ("USER mei\nPASS x\n:auth PLAIN mei", ["USER mei", "PASS x"]),
             ("USER mei\nPASS", ["USER mei", "PASS"]),
             ("USER mei\nPASS", ["USER mei", "PASS"], "--password-command", "false"),

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from popshell.course.explain import explain_line, explain_reply, legal_now, pages
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State, known_code
 from popshell.protocol.line import Context, parse, upper
+from popshell.protocol.secrets import begins_login
 from popshell.ui import diagram, layout
 from popshell.ui.actions import ACTIONS, QUIT
 from popshell.ui.events import End
@@ -39,8 +40,8 @@ class Metas:
         name, _, argument = text[1:].strip().partition(" ")
         known = self.found(name or "help")
         if len(known) != 1:
-            if argument:
-                shell.login_held_back()  # `:auht PLAIN mei`
+            if argument or begins_login(None, name):
+                shell.login_held_back()  # `:auht PLAIN mei`, `:pass`
             not_found(shell, name, known)
             shell.tally.usage = True
             return
