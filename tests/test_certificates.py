@@ -187,6 +187,15 @@ def test_what_is_no_certificate_is_no_error() -> None:
     assert report([], HOST, code=20)["link"] == 0
 
 
+def test_an_odd_certificate_gives_no_warning_on_the_terminal(recwarn: pytest.WarningsRecorder) -> None:
+    negative = bytearray(GOOD.der)
+    assert negative[13] == 0x02  # the serial number, its length, and its first octet
+    negative[15] |= 0x80
+    assert report([bytes(negative)], HOST)["chain"][0]["subject"] == f"CN={HOST}"
+    assert pin_of(bytes(negative)) == pin_of(GOOD.der)
+    assert not recwarn.list
+
+
 def test_pins() -> None:
     pin = pin_of(GOOD.der)
     digest = hashes.Hash(hashes.SHA256())

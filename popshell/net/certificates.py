@@ -11,11 +11,10 @@ import base64
 import hashlib
 import re
 import ssl
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-
-from popshell.net.binding import der_element
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -130,16 +129,28 @@ def pin_of(certificate: bytes) -> str:
 
     It stays when a certificate is renewed for the same key.
     """
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     try:
-        at = der_element(certificate, der_element(certificate, 0)[1])[1]
-        if certificate[at] == 0xA0:  # version
-            at = der_element(certificate, at)[2]
-        for _ in range(5):  # serialNumber, signature, issuer, validity, subject (RFC 5280 §4.1)
-            at = der_element(certificate, at)[2]
-        key = certificate[at : der_element(certificate, at)[2]]
-    except IndexError:
+        key = _loaded(certificate).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except Exception:  # as in `_facts`
         return ""
     return "sha256:" + base64.b64encode(hashlib.sha256(key).digest()).decode()
+
+
+def end_point_binding(certificate: bytes) -> bytes | None:
+    """tls-server-end-point: the hash of the server's certificate, by the hash of its signature (RFC 5929 §4.1).
+
+    SCRAM's -PLUS mechanisms are bound to it. MD5 and SHA-1 are replaced by SHA-256. None where it is not defined, as
+    for Ed25519, and for what is no certificate.
+    """
+    try:
+        algorithm = _loaded(certificate).signature_hash_algorithm
+    except Exception:  # as in `_facts`
+        return None
+    if algorithm is None:
+        return None
+    return hashlib.new("sha256" if algorithm.name in ("md5", "sha1") else algorithm.name, certificate).digest()
 
 
 def report(
@@ -202,15 +213,20 @@ def _blamed(check: str, code: int, links: Sequence[Mapping[str, Any]], path: Seq
     return next((at + 1 for at in asked if wanted in links[at]["faults"] or wanted in links[at]["marks"]), 0)
 
 
-def _facts(octets: bytes, name: str, now: datetime) -> dict[str, Any]:
-    """One certificate in facts; "" and [] where it cannot be read. `name` is what its names are held against."""
+def _loaded(octets: bytes) -> x509.Certificate:
     from cryptography import x509  # 50 ms, for those who look at a chain
 
+    with warnings.catch_warnings(action="ignore"):  # of odd serial numbers and dates, on standard error
+        return x509.load_der_x509_certificate(octets)
+
+
+def _facts(octets: bytes, name: str, now: datetime) -> dict[str, Any]:
+    """One certificate in facts; "" and [] where it cannot be read. `name` is what its names are held against."""
     facts: dict[str, Any] = dict.fromkeys(("subject", "issuer", "valid_from", "valid_until", "key", "signature"), "")
     facts |= {"names": [], "days": 0, "faults": [], "marks": []}
     facts |= {"fingerprint": fingerprint(octets), "pin": pin_of(octets)}
     try:
-        certificate = x509.load_der_x509_certificate(octets)
+        certificate = _loaded(octets)
     except Exception:  # cryptography names no set of errors for what a stranger may have encoded
         return facts
     readers: dict[str, Callable[[], object]] = {

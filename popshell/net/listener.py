@@ -19,7 +19,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from popshell.net.address import is_loopback, resolve
-from popshell.net.binding import end_point_binding
 from popshell.net.errors import NetError, listening, symbol
 from popshell.net.peer import NewSession, Peer
 from popshell.server.settings import Limits
@@ -73,6 +72,8 @@ class PracticeCertificate:
             # The common name is obsolete (RFC 6125 §2.3), but fetchmail 6.4 refuses a certificate without one.
             certificate = self._authority.issue_cert(*self._names, common_name=self._names[0], organization_name=_OWNER)
             certificate.configure_cert(context)
+            from popshell.net.certificates import end_point_binding
+
             leaf = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode("ascii"))
             self.binding = end_point_binding(leaf)
             self._context = context

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from popshell.net.address import Way
-from popshell.net.binding import end_point_binding
-from popshell.net.certificates import Handshake, fingerprint, report
+from popshell.net.certificates import Handshake, end_point_binding, fingerprint, report
 from popshell.net.errors import NetError, symbol
 from popshell.tuples import NamedTuple
 
@@ -41,11 +40,16 @@ class TlsFacts(NamedTuple):
     #: SHA-256 over the certificate, 64 hexadecimal digits in lower case
     fingerprint: str
     verified: bool
-    #: what SCRAM's -PLUS mechanisms are bound to; also of a certificate that was not verified
-    binding: bytes | None
+    #: the server's own certificate in DER, also if it was not verified
+    certificate: bytes
     #: the certificates as sent, and the trusted one that they lead to if they were verified
     chain: tuple[bytes, ...]
     anchor: bytes | None
+
+    @property
+    def binding(self) -> bytes | None:
+        """What SCRAM's -PLUS mechanisms are bound to."""
+        return end_point_binding(self.certificate)
 
     def known(self) -> dict[str, object]:
         """What there is to be shown, by names of `messages.toml`, `[tls]`."""
@@ -157,7 +161,7 @@ def facts_of(handshake: Handshake, *, verified: bool) -> TlsFacts:
         not_after=datetime.fromtimestamp(ssl.cert_time_to_seconds(end), UTC) if end else None,
         fingerprint=fingerprint(octets),
         verified=verified,
-        binding=end_point_binding(octets),
+        certificate=octets,
         chain=handshake.chain(),
         anchor=handshake.anchor() if verified else None,
     )

@@ -27,7 +27,7 @@ from interop.practice import PASSWORD, USER, default_messages, listening, mail_s
 from interop.programs import call, need
 from interop.talk import Talk, talking
 from popshell.net.address import Destination, Way, parse_address
-from popshell.net.binding import end_point_binding
+from popshell.net.certificates import end_point_binding
 from popshell.net.client import Target, TlsMode
 from popshell.net.connector import Connector
 from popshell.protocol.commands import State
