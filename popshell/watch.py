@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from popshell.arguments import Arguments
+from popshell.course import hang
 from popshell.net.address import Destination, TlsMode, is_loopback_name, text_of
 from popshell.net.client import Deadlines, Target
 from popshell.net.relay import Answered, LeftOpen, Said, Unreadable
@@ -101,6 +102,8 @@ class _View(Shell):
     #: whether mechanisms that bind to the server's certificate were kept from the program, and it was not said yet what
     #: becomes of one that says that it could have used them
     unbound: bool = False
+    #: what was last said to be missing of a reply
+    lack: str = ""
 
     @property
     def again(self) -> str:
@@ -141,10 +144,16 @@ class _Watcher:
         self._shown: RelaySession | None = None  # the session that was shown last
 
     def heard(self, session: RelaySession, event: SessionEvent) -> None:
-        """What a RelayListener reports to. Where nothing can be written any more the program ends."""
+        """What a RelayListener reports to: octets pass, whatever goes wrong here.
+
+        Where nothing can be written any more the program ends.
+        """
         try:
             view = self._turn(session)
-            self._show(session, view, event)
+            try:
+                self._show(session, view, event)
+            except Exception as error:
+                view.failed(error)
             view.check()
             if isinstance(event, Ended):
                 del self._views[session]
@@ -160,7 +169,11 @@ class _Watcher:
                     seconds = int(session.clock() - due.since)
                     if seconds in CLOCK_LINES:
                         view = self._turn(session)
-                        view.say("watch.due", line=_name(view, due.command), seconds=seconds, octets=due.octets)
+                        facts: Any = {"command": _name(view, due.command), "lines": due.lines, "octets": due.octets}
+                        view.say("watch.due", seconds=seconds, **facts)
+                        if due.octets and view.lack != (lack := hang.lack(due)):
+                            view.lack = lack
+                            view.say(f"shell.{lack}", **facts)
 
     def _turn(self, session: RelaySession) -> _View:
         """The view of a session, named if another one was shown last."""
@@ -195,6 +208,8 @@ class _Watcher:
             case LeftOpen(exchange=exchange):
                 view.say("watch.left-open", style="warn", line=_name(view, exchange.command))
                 view.publish(events.Unanswered(exchange))
+                if lack := hang.lacked(exchange):
+                    view.say(f"shell.{lack}", command=_name(view, exchange.command))
             case Unreadable():
                 view.say("watch.unreadable", style="warn")
             case Failed(error=error):

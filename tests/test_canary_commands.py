@@ -5,6 +5,7 @@ The server repeats what it was sent, in clear and in base64, wherever a reply ha
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import socket
@@ -28,6 +29,7 @@ from popshell import check, cli
 from popshell import run as scripts
 from popshell.protocol.sasl import apop_digest
 from popshell.server.handlers import HANDLERS
+from popshell.visible import background_faults
 
 MECHANISMS = "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 XOAUTH2"
 MANY = {"CAPA", "LIST", "UIDL", "RETR", "TOP"}
@@ -256,3 +258,44 @@ def test_watch_by_every_login_and_way_out(tmp_path: Path, capsys: Printed) -> No
 
     with fake(repeats) as port:
         each([("1",), ("2",)], lambda version: run(body(port, version)))
+
+
+#: Where a fault of ours may come while a mail program logs in: what shows, what records, what relays.
+FAULTS = (
+    "ui.display.Display._sent",
+    "ui.jsonrecords.JsonRecords.heard",
+    "watch._Watcher._show",
+    "net.relay.Relay._serve",
+)
+
+
+def test_a_fault_of_watch_is_said_without_its_values(tmp_path: Path, capsys: Printed) -> None:
+    """On the screen, and octets pass; below the event loop if the relay fails. A later session is served as ever."""
+
+    async def body(port: int, place: str) -> None:
+        folder = tmp_path / place
+        folder.mkdir()
+        below: list[str] = []
+        background_faults(below.append)
+        asyncio.get_running_loop().set_exception_handler(None)
+        async with watching(port, folder) as seen:
+            wire = await Wire.dial(seen.clear)
+            await wire.upto()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(f"popshell.{place}", fault)
+                for line in ("USER mei", f"PASS {CANARY}", f"AUTH PLAIN {plain('mei', CANARY)}", "QUIT"):
+                    await wire.send(f"{line}\r\n".encode())
+                came = await wire.rest()
+            assert place == "net.relay.Relay._serve" or CANARY.encode() in came
+            later = await Wire.dial(seen.clear)
+            await later.upto()
+            await later.ask("NOOP")
+            await later.rest_after("QUIT")
+            text = "".join((seen.text, seen.raw, *below, *capsys.readouterr()))
+        assert "ValueError (test_canary_commands:" in text
+        assert "Traceback" not in text
+        assert "C: NOOP" in text
+        assert leaks(text, FORMS) == []
+
+    with fake(repeats) as port:
+        each([(place,) for place in FAULTS], lambda place: run(body(port, place), 5))

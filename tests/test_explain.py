@@ -554,6 +554,10 @@ PROBLEMS: list[tuple[str, str, Exchange]] = [
     ("status-too-long", "", received(b"+OK " + b"x" * 9000)),
     ("stls-injection", "", received(b"+OK\r\n+OK\r\n", "STLS")),
     ("no-terminator", "", received(b"+OK\r\nTOP\r\n", "CAPA", close=True)),
+    ("no-terminator", "bare-lf", received(b"+OK\r\nTOP\n.\n", "CAPA", close=True)),
+    ("no-terminator", "bare-lf", received(b"+OK\r\n1 a\n.\r\n+OK\r\n+OK bye\r\n", "UIDL", close=True)),
+    ("no-terminator", "terminator-lf", received(b"+OK\r\n1 a\r\n.\n", "UIDL", close=True)),
+    ("no-terminator", "status-inside", received(b"+OK\r\n1 a\r\n-ERR full\r\n", "UIDL", close=True)),
     ("cut", "", received(b"+O", "NOOP", close=True)),
     ("no-reply", "", received(b"", "NOOP", close=True)),
     ("no-reply", "", received(b"", close=True)),
@@ -561,18 +565,22 @@ PROBLEMS: list[tuple[str, str, Exchange]] = [
 
 
 @over("language", LANGUAGES)
-@over("code, speaks, exchange", PROBLEMS)
-def test_problems(code: str, speaks: str, exchange: Exchange, language: str) -> None:
+@over("code, more, exchange", PROBLEMS)
+def test_problems(code: str, more: str, exchange: Exchange, language: str) -> None:
+    """`more` is what else is said: what speaks there, or how a reply ends that never ended."""
     assert exchange.problem is not None
-    assert (exchange.problem.code, exchange.problem.speaks) == (code, speaks)
+    assert exchange.problem.code == code
     words = CATALOG.words(language)
     found = notes(exchange, language)
-    assert [note.sort for note in found] == ["warn" if code == "unasked" else "err", *(["info"] if speaks else [])]
+    assert [note.sort for note in found] == ["warn" if code == "unasked" else "err", *(["info"] if more else [])]
     text = words.get(f"problem.{code}")
     assert text is not None
     assert says(found[0].text, text)
-    if speaks:
-        assert found[1].text == words(f"speaks.{speaks}")
+    if exchange.problem.speaks:
+        assert more == exchange.problem.speaks
+        assert found[1].text == words(f"speaks.{more}")
+    elif more:
+        assert found[1].text == words(f"shell.waiting-{more}", command=exchange.name)
 
 
 def test_a_problem_names_what_was_due() -> None:

@@ -268,6 +268,41 @@ def test_states_times_and_who_closed(tmp_path: Path) -> None:
     run(body())
 
 
+def test_a_listing_in_bare_lf_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the reply is due, and at its end, whoever closes. A program that takes it for whole has gone on by then."""
+    monkeypatch.setattr("popshell.watch.CLOCK_LINES", (0, 1))
+    script = (*[b"+OK\r\n"] * 3, b"+OK\r\n1 120\n.\n", b"+OK\r\n", (b"+OK bye\r\n", Act.CLOSE))
+
+    async def body(language: str, how: str) -> None:
+        folder = tmp_path / how
+        folder.mkdir()
+        wanted = CATALOG.words(language)("shell.waiting-bare-lf", command="LIST")
+
+        def named() -> bool:
+            return re.sub(r"\s", "", wanted) in re.sub(r"\s", "", seen.text)
+
+        async with playing(script) as port, watching(port, folder, language=language) as seen:
+            wire = await Wire.dial(seen.clear)
+            await wire.upto()
+            for line in ("USER a", "PASS b"):
+                await wire.ask(line)
+            await wire.ask("LIST", b"1 120\n.\n")
+            if how == "waits":
+                await until(named)
+                return
+            await wire.ask("NOOP")
+            assert not named()
+            if how == "leaves":
+                wire.reset()
+            else:
+                await wire.rest_after("QUIT")
+            await until(lambda: "CLOSED]" in seen.text)
+            assert named(), seen.text
+
+    for language, how in (("en", "waits"), ("zh-Hant", "leaves"), ("en", "quits")):
+        run(body(language, how))
+
+
 def test_a_server_that_is_not_reached(tmp_path: Path) -> None:
     async def check(name: str, words: str, event: str, tls: TlsMode, how: dict[str, Any]) -> None:
         folder = tmp_path / name

@@ -91,6 +91,11 @@ def problem_notes(exchange: Exchange, words: Words) -> Iterator[Note]:
     yield Note("warn" if problem.unasked else "err", fill(text, facts) or text)
     if problem.speaks:
         yield Note("info", words(f"speaks.{problem.speaks}"))
+    if problem.code == "no-terminator":
+        from popshell.course import hang  # few replies need it
+
+        if lack := hang.lacked(exchange):
+            yield Note("info", words(f"shell.{lack}", command=due))
 
 
 #: Reasons that are read off a response code, where there is one.

@@ -297,7 +297,7 @@ class Display:
 
     def _hanging(self, event: events.Waiting, due: Due) -> None:
         """Once what has come and what is missing; once that it comes slowly; once, when it stands still, what to do."""
-        from popshell.ui import hang
+        from popshell.course import hang
 
         shell, tls = self._shell, self._tls
         facts = {"command": self._name(due), "lines": due.lines, "octets": due.octets, "rate": event.rate}

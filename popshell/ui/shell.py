@@ -220,9 +220,9 @@ class Shell:
             try:
                 heard(event)
             except Exception as error:
-                self._report(error)
+                self.failed(error)
 
-    def _report(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """Report a fault of a subscriber; if even that fails, the output is gone, and `run()` raises it."""
         self.tally.failed = True
         try:

@@ -1,10 +1,11 @@
-"""Hang watch: what a reply that is due lacks, by the octets with which it ends so far. Loaded when a wait is long."""
+"""Hang watch: what a reply lacks that is due, or that never ended, by its last octets. Loaded when a wait is long."""
 
 from __future__ import annotations
 
 import re
 
 from popshell.protocol.connection import Due
+from popshell.protocol.records import Exchange
 from popshell.visible import show
 
 #: How a multi-line reply ends that may be meant to be whole and is not, by the key of the words for it; the first fits.
@@ -18,8 +19,8 @@ _ENDS = {
     "status-inside": re.compile(rb"(?:\A|\n)(?:\+OK|-ERR)(?: [^\n]*)?\r?\n\Z"),
     "tls-record": re.compile(rb"[\x14-\x17]\x03[\x00-\x04]"),  # RFC 8446 §5.1
 }
-#: So many of the last octets are shown.
-_SHOWN = 24
+#: So many of the last octets are looked at, and are shown.
+_LOOKED_AT, _SHOWN = 512, 24
 
 
 def lack(due: Due, tls: bool = True) -> str:
@@ -30,8 +31,22 @@ def lack(due: Due, tls: bool = True) -> str:
         return "waiting-line"
     if not due.lines and not due.tail:
         return "waiting-status-only"
-    found = next((key for key, pattern in _ENDS.items() if pattern.search(due.tail)), "terminator")
-    return f"waiting-{found}"
+    return f"waiting-{_end(due.tail) or 'terminator'}"
+
+
+def lacked(exchange: Exchange) -> str:
+    """The same key for a multi-line reply that never ended; "" where its last octets say nothing."""
+    raw = exchange.received  # it may be 64 MiB
+    found = _end(raw[max(exchange.content_at, len(raw) - _LOOKED_AT) :])
+    return found and f"waiting-{found}"
+
+
+def _end(tail: bytes) -> str:
+    """Which of `_ENDS` it is; "" for none. Who took such an end for the end has sent the next line: it was answered."""
+    for key, pattern in _ENDS.items():
+        if pattern.search(tail):
+            return (key == "status-inside" and _end(tail[: tail.rfind(b"\n", 0, -1) + 1])) or key
+    return ""
 
 
 def missing(due: Due) -> str:
