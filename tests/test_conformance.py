@@ -22,7 +22,7 @@ from popshell.conformance.matching import MATCHERS
 from popshell.conformance.player import MISSED_BECAUSE, UNSEEN_BECAUSE, Allowed, Result, play
 from popshell.conformance.rows import PLACES, Level, Needs, Row, Start, Step, read
 from popshell.conformance.session import Account
-from popshell.lint.citations import read_rfcs
+from popshell.lint.pages import read_rfcs
 from popshell.protocol.commands import State
 from popshell.server.mailserver import FREE, MailServer
 from popshell.server.settings import Limits
@@ -445,7 +445,7 @@ def test_every_row_can_be_missed() -> None:
 def test_rows_name_sections_that_there_are() -> None:
     rfcs = read_rfcs(tomllib.loads((ROOT / "lessons" / "rfc.toml").read_text("utf-8")))
     entries = (*FILE.row, *FILE.unseen)
-    assert not [one.id for one in entries if one.section not in rfcs[one.rfc].sections]
+    assert not [one.id for one in entries if one.section not in rfcs[one.rfc]]
     made = {one.id: f"{one.rfc}-{one.section.replace('.', '-')}-" for one in entries}
     assert not [identity for identity, begin in made.items() if not identity.startswith(begin)]
 

@@ -8,7 +8,7 @@ from popshell.course.catalog import Catalog, bundled
 from popshell.course.dialogue import Turn, Untruth, compare, turns
 from popshell.course.document import Document
 from popshell.course.player import STAMP
-from popshell.lint.dialogues import Stage, check_dialogue, fix_text, read_blocks, redone
+from popshell.lint.lint import Stage, check_dialogue, fix_text, read_blocks, redone
 from popshell.server.maildrop import from_files
 
 GAP = "[...]"

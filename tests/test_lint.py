@@ -21,11 +21,21 @@ from support import each, over
 
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled
 from popshell.course.lesson import fingerprint
-from popshell.lint import files, lint
-from popshell.lint.citations import Rfc, check_citations, read_rfcs
-from popshell.lint.dialogues import check_dialogue
+from popshell.lint import files, lint, pages
 from popshell.lint.files import Finding, read_tree
-from popshell.lint.lint import CLEAN, FAULTY, RULES, USAGE, examine, fix_dialogues, in_words, mark_translated, run_lint
+from popshell.lint.lint import (
+    CLEAN,
+    FAULTY,
+    RULES,
+    USAGE,
+    check_dialogue,
+    examine,
+    fix_dialogues,
+    in_words,
+    mark_translated,
+    run_lint,
+)
+from popshell.lint.pages import Rfcs, check_citations, read_rfcs
 from popshell.server.maildrop import Message
 from popshell.server.replies import Texts
 
@@ -610,10 +620,10 @@ def remembering(rule: lint.Rule) -> lint.Rule:
 def parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a copy only what was changed is read and played anew: what is the same as before has its result already."""
     source, ours = functools.cache(files.Source), Catalog((bundled(),))
-    rfcs: dict[int, dict[int, Rfc]] = {}
+    rfcs: dict[int, Rfcs] = {}
     cited: dict[tuple[object, ...], list[Finding]] = {}
 
-    def citations(path: str, text: str, known: dict[int, Rfc]) -> list[Finding]:
+    def citations(path: str, text: str, known: Rfcs) -> list[Finding]:
         key = path, text, id(known)
         return cited[key] if key in cited else cited.setdefault(key, [*check_citations(path, text, known)])
 
@@ -637,8 +647,8 @@ def parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     lint_stage, played = lint.Stage, functools.cache(lambda *given: list(check_dialogue(*given)))
     monkeypatch.setattr(lint, "Stage", stage)
     monkeypatch.setattr(lint, "check_dialogue", played)
-    monkeypatch.setattr(lint, "read_rfcs", lambda table: rfcs.setdefault(id(table), read_rfcs(table)))
-    monkeypatch.setattr(lint, "check_citations", citations)
+    monkeypatch.setattr(pages, "read_rfcs", lambda table: rfcs.setdefault(id(table), read_rfcs(table)))
+    monkeypatch.setattr(pages, "check_citations", citations)
     monkeypatch.setattr(lint, "RULES", tuple(map(remembering, RULES)))
     for module in (files, lint):
         monkeypatch.setattr(module, "Source", source)

@@ -14,8 +14,8 @@ from support import rehearse
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.explain import pages
 from popshell.course.notes import ALWAYS, OK_KEYS, REASONS, REPLIES, TYPED, facts_of, head_keys, sections
-from popshell.lint.citations import citations
 from popshell.lint.lint import examine
+from popshell.lint.pages import citations
 from popshell.protocol import line as commandline
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State
 from popshell.server import faults, handlers, mailserver, replies, session

@@ -29,7 +29,7 @@ from popshell import cli
 from popshell.conformance.session import Account
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.document import Document
-from popshell.lint.dialogues import played
+from popshell.lint.lint import played
 from popshell.protocol.commands import State
 from popshell.script import STAGES, Outcome, ScriptError, _stands, play, read_script
 from popshell.server.mailserver import FREE

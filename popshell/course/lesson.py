@@ -311,7 +311,9 @@ def new_lesson(where: str | Path, name: str, words: Words) -> int:
     folder = Path(where)
     try:
         check_file(folder, "course.toml")
-        files = {tag: folder / tag / f"{name}.md" for tag in _languages(folder / "course.toml")}
+        course = folder / "course.toml"
+        table = Document(course.name, course.read_text("utf-8", "replace")).head if course.exists() else {}
+        files = {tag: folder / tag / f"{name}.md" for tag in languages_of(table)}
         if taken := next((path for path in files.values() if os.path.lexists(path)), None):
             sys.stderr.write(words("scaffold.exists", path=str(taken)) + "\n")
             return 2
@@ -333,22 +335,17 @@ def new_lesson(where: str | Path, name: str, words: Words) -> int:
             first = first or text
             path.write_text(text, encoding="utf-8")
             sys.stdout.write(words("scaffold.made", path=str(path)) + "\n")
-        _name_in_course(folder / "course.toml", name, folder.resolve().name)
+        _name_in_course(course, name, folder.resolve().name)
     except (OSError, Refused) as error:
         sys.stderr.write(words("scaffold.failed", reason=error) + "\n")
         return 2
     return 0
 
 
-def _languages(path: Path) -> tuple[str, ...]:
-    """The languages that course.toml names, that of the facts first; all if it names none."""
-    import tomllib
-
-    try:
-        named = tomllib.loads(path.read_text(encoding="utf-8")).get("languages", LANGUAGES)
-    except (OSError, ValueError):
-        return LANGUAGES
-    return tuple(tag for tag in LANGUAGES if isinstance(named, list | tuple) and tag in named) or LANGUAGES
+def languages_of(course: Mapping[str, Any]) -> tuple[str, ...]:
+    """The languages that the table of course.toml names, that of the facts first; all if it names none."""
+    named = course.get("languages")
+    return tuple(tag for tag in LANGUAGES if isinstance(named, list) and tag in named) or LANGUAGES
 
 
 def _name_in_course(path: Path, name: str, course: str) -> None:

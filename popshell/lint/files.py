@@ -10,7 +10,6 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +18,8 @@ from typing import Any
 from popshell.course.catalog import LANGUAGES, Refused, check_file, read_file
 from popshell.course.document import Document
 from popshell.course.explain import pages
-from popshell.course.lesson import TEMPLATE
+from popshell.course.lesson import TEMPLATE, languages_of
+from popshell.tuples import NamedTuple
 from popshell.visible import show
 
 PAGES = frozenset(pages())
@@ -28,20 +28,18 @@ _TABLES = ("messages.toml", "replies.toml", "conformance.toml", "doctor.toml")
 LESSON = re.compile(r"[0-9]{2}-[a-z0-9-]+")
 _LESSON_FILE = re.compile(r"[^/]+/[0-9]{2}-[a-z0-9-]+\.md")
 _MAIL = re.compile(r"maildrops/[^/.][^/]*/[^/.][^/]*\.eml")
-_NO_FACTS: Mapping[str, object] = MappingProxyType({})
 #: Control characters, and those that cannot be seen: direction marks, zero widths, line and paragraph separators.
 _UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Co")
 _LINE_END = re.compile(r"\r\n?")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A fault before it has words. `line` is 0 where the whole file is meant; `code` is one of `lint.RULES`."""
 
     path: str
     line: int
     code: str
-    facts: Mapping[str, object] = field(default_factory=lambda: _NO_FACTS)
+    facts: Mapping[str, object] = MappingProxyType({})
 
 
 class Source(Document):
@@ -73,12 +71,12 @@ class Source(Document):
         """Its texts, of a head or a table; None if they cannot be read."""
         return None if self.fault else self.head
 
-    def finding(self, line: int, code: str, /, **facts: object) -> Finding:
-        return Finding(self.path, line, code, facts)
+    def finding(self, at: int | str, code: str, /, **facts: object) -> Finding:
+        """A finding at a line, or at a key of the head, `ok.note`."""
+        return Finding(self.path, at if isinstance(at, int) else self.line(*at.split(".")), code, facts)
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(NamedTuple):
     """The text files by path, how many files there are in all, and what is wrong with the files as files.
 
     `whole` is True for a directory that holds the words of the shell: all pages belong to it, too. Any other is a
@@ -108,8 +106,11 @@ def read_tree(root: Traversable) -> Tree:
         sources["course.toml"] = Source("course.toml", text)
     elif not whole and not any(found.path == "course.toml" for found in findings):
         findings.append(Finding("course.toml", 0, "no-course"))
-    course, sound = _course(sources.get("course.toml"))
-    languages = LANGUAGES if whole else _languages(sources.get("course.toml"))
+    table = (sources["course.toml"].words or {}) if "course.toml" in sources else {}
+    said = table.get("lessons") if isinstance(table.get("lessons"), list) else None
+    course = tuple(dict.fromkeys(name for name in said or () if isinstance(name, str) and LESSON.fullmatch(name)))
+    sound = said is not None and set(course) == {*map(str, said)}
+    languages = LANGUAGES if whole else languages_of(table)
     named = [*course, *([TEMPLATE] if any(f"{tag}/{TEMPLATE}.md" in nodes for tag in LANGUAGES) else ())]
     lessons = {f"{tag}/{name}.md" for tag in languages for name in named}
     words = (*_TABLES, *(f"{page}.md" for page in PAGES))
@@ -126,24 +127,6 @@ def read_tree(root: Traversable) -> Tree:
         elif (text := _text(root, path, findings)) is not None:
             sources[path] = Source(path, text)
     return Tree(sources, len(nodes), whole, tuple(findings), course, languages)
-
-
-def _languages(source: Source | None) -> tuple[str, ...]:
-    """The languages that `course.toml` says the course has; all of them if it does not say so soundly."""
-    named = source.words.get("languages") if source is not None and source.words is not None else None
-    found = tuple(tag for tag in LANGUAGES if isinstance(named, list) and tag in named)
-    return found or LANGUAGES
-
-
-def _course(source: Source | None) -> tuple[tuple[str, ...], bool]:
-    """The lessons that `course.toml` names, and whether these are all that it means to name."""
-    if source is None or source.words is None:
-        return (), False
-    named = source.words.get("lessons")
-    if not isinstance(named, list):
-        return (), False
-    names = [name for name in named if isinstance(name, str) and LESSON.fullmatch(name)]
-    return tuple(dict.fromkeys(names)), len(names) == len(named)
 
 
 def _walk(root: Traversable, folder: Traversable, prefix: str, findings: list[Finding]) -> Iterator[str]:

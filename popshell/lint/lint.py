@@ -1,42 +1,57 @@
 """`popshell lint`: proves every page and every translation of a `lessons/` directory, by the table RULES.
 
-A rule is a function over Documents and the codes of what it finds: files.py, pages.py (pages and words), dialogues.py,
-citations.py, doctorlint.py, lessons.py. What a code means to an author stands in `messages.toml`, `[lint]`.
+A rule is a function over Documents and the codes of what it finds: those of files.py, pages.py and lessons.py, and
+here those of dialogues. What a code means to an author stands in `messages.toml`, `[lint]`.
 
-Trap: dialogues need the server's words. Where a `replies.toml` lacks one they are not played: the lack is the finding.
+A block ```` ```pop3 ```` of a page is played on the practice server and must be true, octet for octet. Its form, and
+how it is compared, stand in course/player.py. The first turn has no `C:` where the block begins with the greeting.
+Clock and stamp are fixed, so the same block gives the same reply for ever. Played are bytes, not records: what comes is
+cut at CRLF, so a byte-stuffed dot is seen as it is on the wire, and a `+ ` of AUTH is a line like any other.
+
+Traps: an answer to a challenge is a `C:` line and nothing else marks it. Several `C:` lines in a row are pipelined, so
+the replies to all of them stand after the last one, also when `redone` writes them. Dialogues need the server's words:
+where a `replies.toml` lacks one they are not played; the lack is the finding.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from functools import cache, partial
 from importlib.resources.abc import Traversable
+from itertools import pairwise
 from pathlib import Path
 
 from popshell.course.catalog import LANGUAGES, Catalog, Refused, Words, bundled
+from popshell.course.dialogue import ELLIPSIS, ROW, Turn, Untruth, compare, turns
+from popshell.course.document import Document
 from popshell.course.lesson import fingerprint, is_maildrop
 from popshell.course.notes import REPLIES
-from popshell.lint.citations import Rfc, check_citations, check_tables, read_rfcs
-from popshell.lint.dialogues import Block, Stage, check_dialogue, compare_blocks, fix_text, played, read_blocks
-from popshell.lint.doctorlint import check_doctor
+from popshell.course.player import STAMP, PracticeLine
+from popshell.lint import pages
 from popshell.lint.files import Finding, Source, read_tree
 from popshell.lint.lessons import check_course, check_lessons
-from popshell.lint.pages import check_page, check_text, check_words, compare_words
-from popshell.server.maildrop import from_files
+from popshell.lint.pages import Rfcs
+from popshell.protocol.commands import State
+from popshell.protocol.wire import CRLF
+from popshell.server.maildrop import Message, from_files
+from popshell.server.mailserver import FREE, MailServer
 from popshell.server.replies import Texts
 from popshell.tuples import NamedTuple
 from popshell.visible import show
 
 _MARK = re.compile(r"^translated_from\s*=.*$", re.MULTILINE)
+LEARNER, PASSWORD = "learner", "secret"
+_INFO = re.compile(r'pop3(?: (AUTHORIZATION|TRANSACTION)| quoted "([^"]*[^"\s][^"]*)")?')
+#: Lines that are less alike are not the same line changed.
+_ALIKE = 0.6
 #: Exit codes of `popshell lint`.
 CLEAN, FAULTY, USAGE = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What lint found, by file and line, and how much it looked at."""
 
     findings: tuple[Finding, ...]
@@ -67,11 +82,10 @@ def run_lint(
         for path in changed:
             write(show(words("lint.rewritten", path=path)) + "\n")
     report = examine(folder)
-    faults = in_words(report.findings, words)
-    for fault in faults:
+    for fault in in_words(report.findings, words):
         write(show(fault) + "\n")
-    if faults:
-        write(words("cli.lint-faults", count=len(faults)) + "\n")
+    if report.findings:
+        write(words("cli.lint-faults", count=len(report.findings)) + "\n")
         return FAULTY
     key = "cli.lint-clean" if root else "cli.lint-clean-own"
     write(words(key, files=report.files, dialogues=report.dialogues) + "\n")
@@ -88,8 +102,121 @@ def in_words(findings: Iterable[Finding], words: Words) -> list[str]:
 
 
 @cache
-def _bundled_rfcs() -> dict[int, Rfc]:
-    return read_rfcs(Source("rfc.toml", Catalog((bundled(),)).read("rfc.toml")).words or {})
+def _bundled_rfcs() -> Rfcs:
+    return pages.read_rfcs(Source("rfc.toml", Catalog((bundled(),)).read("rfc.toml")).words or {})
+
+
+# -- dialogues ---------------------------------------------------------------------------------------------------------
+
+
+class Block(NamedTuple):
+    """A fenced block: `line` and `end` are the lines of its fences, `rows` what lies between them."""
+
+    line: int
+    end: int
+    info: str
+    rows: tuple[str, ...]
+    state: State
+    quoted: bool
+
+
+def read_blocks(source: Document) -> tuple[list[Block], list[Finding]]:
+    """The blocks of a file, and what is wrong with their form. What is no dialogue at all is taken for quoted."""
+    blocks: list[Block] = []
+    findings: list[Finding] = []
+    for fence in source.fences:
+        known = _INFO.fullmatch(fence.info)
+        state, quoted = State((known and known[1]) or "AUTHORIZATION"), known is None or known[2] is not None
+        blocks.append(block := Block(fence.line, fence.end, fence.info, fence.rows, state, quoted))
+        if not fence.closed:
+            findings.append(Finding(source.path, fence.line, "open-fence"))
+        elif not fence.plain or known is None:
+            facts = {"info": source.rows[fence.line - 1].strip()}
+            findings.append(Finding(source.path, fence.line, "bad-fence", facts))
+        else:
+            findings += _bad_rows(source.path, block)
+    return blocks, findings
+
+
+def played(source: Document) -> list[Block]:
+    """The blocks of a file that are played: what is quoted or has no good form is not."""
+    blocks, findings = read_blocks(source)
+    broken = {finding.line for finding in findings}
+    return [b for b in blocks if not b.quoted and broken.isdisjoint(range(b.line, b.end + 1))]
+
+
+def _bad_rows(path: str, block: Block) -> Iterator[Finding]:
+    if not block.rows:
+        yield Finding(path, block.line, "bad-line", {"row": ""})
+    for at, row in enumerate(block.rows, block.line + 1):
+        if ROW.fullmatch(row) is None or row == f"C: {ELLIPSIS}":
+            yield Finding(path, at, "bad-line", {"row": row})
+
+
+class Stage:
+    """Plays blocks, each on a fresh practice server with the same mails and words."""
+
+    def __init__(
+        self, messages: tuple[Message, ...], languages: Mapping[str, str], texts: Callable[[str], Texts]
+    ) -> None:
+        # As the shell starts it, but that neither time nor the stamp moves.
+        given = ({LEARNER: PASSWORD}, languages, texts, messages)
+        self._server = partial(MailServer, *given, faults=FREE, clock=lambda: 0.0, new_stamp=lambda: STAMP)
+
+    def play(self, block: Block) -> Iterator[tuple[Turn, list[str] | None]]:
+        """Each turn with the lines that really come; None if the server had closed before it."""
+        line = PracticeLine(self._server())
+        if block.state is State.TRANSACTION:
+            line.say((f"USER {LEARNER}",))
+            line.say((f"PASS {PASSWORD}",))
+        for turn in turns(enumerate(block.rows, block.line + 1)):
+            if not turn.sent:
+                yield turn, _lines(line.greeting) if block.state is State.AUTHORIZATION else []
+            elif line.session.closing:
+                yield turn, None
+            else:
+                yield turn, _lines(line.say(turn.sent))
+        line.drop()
+
+
+def _lines(said: bytes) -> list[str]:
+    """What the server said as lines; octets that are no UTF-8 as `\\xNN`."""
+    return [line.decode("utf-8", "backslashreplace") for line in said.split(CRLF)[:-1]]
+
+
+def check_dialogue(path: str, block: Block, stage: Stage) -> Iterator[Finding]:
+    """Whether a block is true; one finding at most, as what comes after the first untruth follows from it."""
+    for turn, heard in stage.play(block):
+        if heard is None:
+            yield Finding(path, turn.line, "after-close", {"sent": turn.sent[0]})
+            return
+        wrong = compare(turn.said, heard)
+        if isinstance(wrong, Untruth):
+            line = turn.line + len(turn.sent) + wrong.at
+            facts = {
+                "wanted": f"S: {turn.said[wrong.at]}" if wrong.at < len(turn.said) else "-",
+                "really": f"S: {heard[wrong.heard]}" if wrong.heard is not None else "-",
+            }
+            yield Finding(path, min(line, block.end), "untrue", facts)
+            return
+
+
+def compare_blocks(english: Document, other: Document) -> Iterator[Finding]:
+    """Both languages show the same dialogues, line for line; one finding for the first block that differs."""
+    path, ours, theirs = other.path, english.fences, other.fences
+    for number, (one, two) in enumerate(zip(ours, theirs, strict=False), 1):
+        if (one.info, one.rows) != (two.info, two.rows):
+            rows = zip((one.info, *one.rows, "```"), (two.info, *two.rows, "```"), strict=False)
+            at = next(at for at, (a, b) in enumerate(rows) if a != b)
+            yield Finding(path, two.line + at, "dialogues-differ", {"number": number, "other": english.path})
+            return
+    if len(ours) != len(theirs):
+        number = min(len(ours), len(theirs)) + 1
+        line = theirs[number - 1].line if len(theirs) >= number else 0
+        yield Finding(path, line, "dialogues-differ", {"number": number, "other": english.path})
+
+
+# -- the rules ---------------------------------------------------------------------------------------------------------
 
 
 class Lint:
@@ -103,19 +230,16 @@ class Lint:
         self.words = {tag: ours.words(tag) for tag in LANGUAGES}
         self.rfcs = self._rfcs()
         self.replies = {tag: found for tag in LANGUAGES if (found := self._replies(tag)) is not None}
+        #: whether the server has all its words, without which nothing can be played
+        self.plays = len(self.replies) == len(LANGUAGES)
         self._stages: dict[str, Stage | None] = {}
 
-    @property
-    def plays(self) -> bool:
-        """Whether the server has all its words, without which nothing can be played."""
-        return len(self.replies) == len(LANGUAGES)
-
-    def _rfcs(self) -> dict[int, Rfc] | None:
+    def _rfcs(self) -> Rfcs | None:
         """What `rfc.toml` knows; None where it cannot be read: citations are not proven then, and that is said."""
         source = self.tree.sources.get("rfc.toml")
         if source is None and not self.tree.whole:
             return _bundled_rfcs()
-        return read_rfcs(source.words) if source is not None and source.words is not None else None
+        return pages.read_rfcs(source.words) if source is not None and source.words is not None else None
 
     def _replies(self, tag: str) -> Texts | None:
         """The server's words in a language; None if they are not all there."""
@@ -163,9 +287,6 @@ class Lint:
         return named if isinstance(named, str) and is_maildrop(named) else None
 
 
-# -- the rules ---------------------------------------------------------------------------------------------------------
-
-
 class Rule(NamedTuple):
     """One rule: the codes of what it finds, each with its text in `messages.toml`, `[lint]`, and where it looks."""
 
@@ -183,41 +304,34 @@ def _pair(check: Callable[[Source, Source], Iterable[Finding]], lint: Lint) -> I
     return (found for english, other in lint.pairs() for found in check(english, other))
 
 
-def _check_dialogues(lint: Lint) -> Iterator[Finding]:
-    for source, block in lint.blocks():
-        if (stage := lint.stage(source)) is not None:
-            yield from check_dialogue(source.path, block, stage)
-
-
-def _check_citations(lint: Lint) -> Iterator[Finding]:
-    if lint.rfcs is not None:
-        yield from check_tables(lint.rfcs)
-        for source in lint.tree.sources.values():
-            if source.language:
-                yield from check_citations(source.path, source.text, lint.rfcs)
-
-
 RULES = (
     Rule(
         "missing-file no-course stray-file too-large leaves-folder not-a-file not-utf-8 byte-order-mark line-ends"
         " unseen",
         lambda lint: lint.tree.findings,
     ),
-    Rule("bad-head bad-toml leaves-folder simplified too-deep", partial(_each, check_text)),
-    Rule("unknown-key missing-key not-text unknown-place stray-brace", partial(_each, check_words)),
+    Rule("bad-head bad-toml leaves-folder simplified too-deep", partial(_each, pages.check_text)),
+    Rule("unknown-key missing-key not-text unknown-place stray-brace", partial(_each, pages.check_words)),
     Rule(
         "unknown-key missing-key not-text unknown-place stray-brace summary-wide uncited no-text stray-heading"
         " heading-order missing-heading deviation-unsaid deviation-unknown",
-        lambda lint: (found for source in lint.tree.sources.values() for found in check_page(source, lint.words)),
+        lambda lint: (found for source in lint.tree.sources.values() for found in pages.check_page(source, lint.words)),
     ),
-    Rule("keys-differ places-differ", partial(_pair, compare_words)),
+    Rule("keys-differ places-differ", partial(_pair, pages.compare_words)),
     Rule("bad-fence open-fence bad-line", partial(_each, lambda source: read_blocks(source)[1])),
-    Rule("untrue after-close", _check_dialogues),
-    Rule("dialogues-differ", partial(_pair, compare_blocks)),
-    Rule("bad-citation no-such-rfc no-such-section table-citation", _check_citations),
     Rule(
-        "bad-doctor no-such-section missing-key unknown-key",
-        lambda lint: check_doctor(lint.tree, lint.rfcs) if lint.rfcs is not None else (),
+        "untrue after-close",
+        lambda lint: (
+            found
+            for source, block in lint.blocks()
+            if (stage := lint.stage(source))
+            for found in check_dialogue(source.path, block, stage)
+        ),
+    ),
+    Rule("dialogues-differ", partial(_pair, compare_blocks)),
+    Rule(
+        "bad-citation no-such-rfc no-such-section table-citation bad-doctor missing-key unknown-key",
+        lambda lint: pages.check_sources(lint.tree, lint.rfcs) if lint.rfcs is not None else (),
     ),
     Rule(
         "bad-course course-field bad-name listed-twice course-id-taken",
@@ -244,6 +358,60 @@ def examine(root: Traversable) -> Report:
         findings += found
     findings.sort(key=lambda found: (found.path, found.line, found.code))
     return Report(tuple(findings), lint.tree.files, sum(1 for _ in lint.blocks()))
+
+
+# -- what is rewritten -------------------------------------------------------------------------------------------------
+
+
+def redone(said: tuple[str, ...], heard: list[str]) -> tuple[str, ...]:
+    """`said` made true: as it is if it is true, else the real lines, with each `[...]` left where it stood.
+
+    Lines between two `[...]` become those that they are most like; where nothing is like them they fall out.
+    """
+    if not isinstance(compare(said, heard), Untruth):
+        return said
+    if ELLIPSIS not in said:
+        return tuple(heard)
+    gaps = [-1, *(at for at, row in enumerate(said) if row == ELLIPSIS), len(said)]
+    first, *middle, last = (said[one + 1 : two] for one, two in pairwise(gaps))
+    if len(heard) <= len(said) - len(gaps) + 2:
+        return tuple(heard)  # as short as the lines that were shown: nothing is left to leave out
+    made = [*heard[: len(first)], ELLIPSIS]
+    rest = heard[len(first) : len(heard) - len(last)]
+    for piece in filter(None, middle):
+        found = _most_like(piece, rest)
+        if found is not None:
+            made += [*rest[found : found + len(piece)], ELLIPSIS]
+            rest = rest[found + len(piece) :]
+    return (*made, *heard[len(heard) - len(last) :])
+
+
+def _most_like(piece: Sequence[str], rest: list[str]) -> int | None:
+    """Where in `rest` the lines of `piece` stand, or those most like them; None if nothing is like them."""
+    scores = [
+        sum(SequenceMatcher(None, a, b).ratio() for a, b in zip(piece, rest[at:], strict=False)) / len(piece)
+        for at in range(len(rest) - len(piece) + 1)
+    ]
+    best = max(scores, default=0.0)
+    return scores.index(best) if best >= _ALIKE else None
+
+
+def fix_text(source: Document, stage: Stage) -> str:
+    """The text with the `S:` lines of its replayed blocks as the server really says them; `C:` lines stay."""
+    rows = list(source.rows)
+    for block in reversed(played(source)):
+        made: list[str] = []
+        for turn, heard in stage.play(block):
+            said = turn.said if heard is None else redone(turn.said, heard)
+            made += [_row("C", text) for text in turn.sent] + [_row("S", text) for text in said]
+        if made != [_row(row[0], row[3:]) for row in block.rows]:
+            rows[block.line : block.end - 1] = made
+    return "\n".join(rows)
+
+
+def _row(side: str, text: str) -> str:
+    """An empty line carries no blank at its end; the one after `+ ` stays, as it is sent."""
+    return f"{side}: {text}" if text else f"{side}:"
 
 
 def fix_dialogues(root: Path) -> list[str]:

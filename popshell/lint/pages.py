@@ -1,26 +1,35 @@
-"""Lint of pages and tables of words: keys, placeholders and width of texts, sections of bodies, links, characters.
+"""Lint of texts: pages, tables of words, citations, `doctor.toml`.
 
 What may stand where is decided in `course/notes.py`. A translation is held to its English file: the same keys, and in
 each text the same placeholders. A deviation of the practice server is one row of DEVIATIONS and one
 `## Practice server` section that cites the row's RFC; a section without a row is no longer true.
 
-Trap: a character is taken for Simplified if GB 2312 has it and Big5 has not. What both have may still be the wrong one
-of two; only a reader sees that.
+A citation names a section that the RFC has: `RFC 1939 §5`; in lists, `RFC 1939 §3, §5`, `RFC 1939 §5 and §7`,
+`RFC 1939 §5、§7`; for the RFCs without numbers `RFC 1225 "Optional POP3 Commands"`; an RFC alone, `RFC 1939`. A line
+may end within one. `lessons/rfc.toml` knows all sections.
+
+Traps: a character is taken for Simplified if GB 2312 has it and Big5 has not; what both have may still be the wrong one
+of two. A citation that is written a little differently would never be checked: therefore a `§` that belongs to none is
+a fault, and so is `RFC1939`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from popshell.course.catalog import Words
+from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled
+from popshell.course.doctor import Rules, read
 from popshell.course.document import DEEPEST, Heading
 from popshell.course.notes import REPLIES, facts_of, head_keys, sections
-from popshell.lint.citations import citations
-from popshell.lint.files import Finding, Source
+from popshell.course.notices import NOTICES
+from popshell.lint.files import Finding, Source, Tree
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES
+from popshell.protocol.mechanisms import MECHANISMS
 from popshell.server.settings import DEVIATIONS
+from popshell.tuples import NamedTuple
 from popshell.visible import width
 from popshell.words import fill, places
 
@@ -39,27 +48,23 @@ def flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _line(source: Source, key: str) -> int:
-    return source.line(*key.split("."))
-
-
 def check_head(source: Source) -> Iterator[Finding]:
     """The head of a page: known keys only, all that are wanted, texts that can be shown."""
     keys = head_keys(source.page)
     for name, value in source.head.items():
         if isinstance(value, dict) and name not in keys.tables:
-            yield source.finding(_line(source, name), "unknown-key", key=name)
+            yield source.finding(name, "unknown-key", key=name)
     present = dict(flat(source.head))
     for key, value in present.items():
         if key in (*keys.required, *keys.optional):
             yield from _check_text(source, key, value, facts_of(source.page, key))
         elif key.partition(".")[0] in (*keys.tables, key):
-            yield source.finding(_line(source, key), "unknown-key", key=key)
+            yield source.finding(key, "unknown-key", key=key)
     for key in keys.required:
         if key not in present:
-            yield source.finding(_line(source, key), "missing-key", key=key)
+            yield source.finding(key, "missing-key", key=key)
     if (columns := width(source.summary)) > WIDEST_SUMMARY:
-        yield source.finding(source.line("summary"), "summary-wide", columns=columns, most=WIDEST_SUMMARY)
+        yield source.finding("summary", "summary-wide", columns=columns, most=WIDEST_SUMMARY)
 
 
 def check_words(source: Source) -> Iterator[Finding]:
@@ -70,7 +75,7 @@ def check_words(source: Source) -> Iterator[Finding]:
     present = dict(flat(source.head))
     for key, value in present.items():
         if ("." in key) is replies or (replies and key not in REPLIES):
-            yield source.finding(_line(source, key), "unknown-key", key=key)
+            yield source.finding(key, "unknown-key", key=key)
         else:
             yield from _check_text(source, key, value, REPLIES[key] if replies else None)
     for key in REPLIES if replies else ():
@@ -81,17 +86,15 @@ def check_words(source: Source) -> Iterator[Finding]:
 def _check_text(source: Source, key: str, value: Any, known: frozenset[str] | None) -> Iterator[Finding]:
     """One text. `known` are the facts that it may name; None if any."""
     if not isinstance(value, str):
-        yield source.finding(_line(source, key), "not-text", key=key)
+        yield source.finding(key, "not-text", key=key)
         return
     if "{" not in value and "}" not in value:
         return
-    line = _line(source, key)
-    if known is not None:
-        for place in sorted(places(value) - known):
-            yield source.finding(line, "unknown-place", key=key, place=place, known=tuple(sorted(known)) or "-")
+    for place in sorted(places(value) - known) if known is not None else ():
+        yield source.finding(key, "unknown-place", key=key, place=place, known=tuple(sorted(known or ())) or "-")
     left = fill(value, dict.fromkeys(places(value), ""))
     if left is not None and ("{" in left or "}" in left):
-        yield source.finding(line, "stray-brace", key=key)
+        yield source.finding(key, "stray-brace", key=key)
 
 
 def compare_words(english: Source, other: Source) -> Iterator[Finding]:
@@ -104,13 +107,12 @@ def compare_words(english: Source, other: Source) -> Iterator[Finding]:
         # Of a table that is not there at all, only its name is given.
         lacking = {key if (name := key.partition(".")[0]) in tables else name for key in its.keys() - mine.keys()}
         for key in sorted(lacking):
-            yield here.finding(here.line(key.partition(".")[0]), "keys-differ", key=key, other=there.path)
+            yield here.finding(key.partition(".")[0], "keys-differ", key=key, other=there.path)
     for key in ours.keys() & theirs.keys():
         text, translation = ours[key], theirs[key]
         both_texts = isinstance(text, str) and isinstance(translation, str)
         if both_texts and "{" in text + translation and places(text) != places(translation):
-            line = _line(other, key)
-            yield other.finding(line, "places-differ", key=key, here=_list(translation), there=_list(text))
+            yield other.finding(key, "places-differ", key=key, here=_list(translation), there=_list(text))
 
 
 def _list(text: str) -> str:
@@ -209,3 +211,142 @@ def _leaves(target: str, depth: int) -> bool:
         if depth < 0:
             return True
     return False
+
+
+# -- citations ---------------------------------------------------------------------------------------------------------
+
+_NUMBER = r"§(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)*\b)"
+_SECTION = re.compile(_NUMBER)
+_LOOSE = re.compile(r"\bRFC-?\d+(?:,?\s*§[\w.]*)?|§[\w.]*")
+
+
+@cache
+def _citation() -> re.Pattern[str]:
+    """A citation; between its sections stand the words of any language."""
+    ours = Catalog((bundled(),))
+    conjunctions = {word for tag in LANGUAGES for word in ours.words(tag)("language.and").split("/")}
+    spaced = "|".join(sorted(word for word in conjunctions if word.isascii()))
+    signs = "".join(sorted(word for word in conjunctions if not word.isascii()))
+    return re.compile(
+        r"\bRFC\s+(?P<rfc>\d+)"
+        rf"(?:\s+(?P<sections>{_NUMBER}(?:(?:\s*[,、;；{signs}]\s*|\s+(?:{spaced})\s+){_NUMBER})*)"
+        r"|,?\s+[\"“](?P<heading>[^\"“”]{3,80})[\"”]"
+        r"|,\s+(?P<source>[A-Z][^\"“”\n]{3,80})(?=\"\s*$))?",
+        re.MULTILINE,
+    )
+
+
+class Citation(NamedTuple):
+    """`section` is a number, a heading, or "" where the RFC alone is named. `line` counts from 1."""
+
+    rfc: int
+    section: str
+    line: int
+
+
+#: By the number of an RFC its sections, and its headings without a number.
+Rfcs = Mapping[int, frozenset[str]]
+
+
+def read_rfcs(table: Mapping[str, Any]) -> Rfcs:
+    """`rfc.toml` by number."""
+    return {
+        int(name.removeprefix("rfc")): frozenset((*row.get("sections", ()), *row.get("headings", ())))
+        for name, row in table.items()
+    }
+
+
+def citations(text: str) -> Iterator[Citation]:
+    """Every citation of `text`, in order."""
+    for match in _citation().finditer(text):
+        rfc = int(match["rfc"])
+        for section in _SECTION.finditer(text, *match.span("sections")) if match["sections"] else ():
+            yield Citation(rfc, section[0].removeprefix("§"), _line_at(text, section.start()))
+        if not match["sections"]:
+            heading = match["heading"] or match["source"] or ""
+            yield Citation(rfc, " ".join(heading.split()), _line_at(text, match.start()))
+
+
+def _line_at(text: str, offset: int) -> int:
+    return text.count("\n", 0, offset) + 1
+
+
+def check_sources(tree: Tree, rfcs: Rfcs) -> Iterator[Finding]:
+    """Everything that names a section: the program's tables, the files of each language, the doctor's rules."""
+    yield from check_tables(rfcs)
+    for source in tree.sources.values():
+        if source.language:
+            yield from check_citations(source.path, source.text, rfcs)
+    yield from check_doctor(tree, rfcs)
+
+
+def check_citations(path: str, text: str, rfcs: Rfcs) -> Iterator[Finding]:
+    for found in citations(text):
+        if found.rfc not in rfcs:
+            yield Finding(path, found.line, "no-such-rfc", {"rfc": found.rfc})
+        elif found.section and found.section not in rfcs[found.rfc]:
+            yield Finding(path, found.line, "no-such-section", {"rfc": found.rfc, "section": found.section})
+    for match in _LOOSE.finditer(_citation().sub(lambda match: " " * len(match[0]), text)):
+        line = _line_at(text, match.start())
+        row = text.split("\n")[line - 1]
+        yield Finding(path, line, "bad-citation", {"text": match[0], "row": row.strip()[:60]})
+
+
+def check_tables(rfcs: Rfcs) -> Iterator[Finding]:
+    """The citations of the program's own tables: what they name is shown with every reply."""
+    for path, name, rfc, section in _of_tables():
+        if rfc not in rfcs or (section and section not in rfcs[rfc]):
+            yield Finding(path, 0, "table-citation", {"row": name, "rfc": rfc, "section": section or "-"})
+
+
+def _of_tables() -> Iterator[tuple[str, str, int, str]]:
+    """Every citation in a table of the program: file, row, RFC, section ("" for an RFC alone)."""
+    for spec in COMMANDS.values():
+        removed = ((spec.removed_by, ""),) if spec.removed_by else ()
+        for rfc, section in ((spec.rfc, spec.section), *spec.see, *removed):
+            yield "popshell/protocol/commands.py", spec.name, rfc, section
+    tables: tuple[tuple[str, Iterable[tuple[str, Any]]], ...] = (
+        ("protocol/commands.py", (*CAPABILITIES.items(), *RESPONSE_CODES.items())),
+        ("protocol/mechanisms.py", MECHANISMS.items()),
+        ("server/mailserver.py", ((row.name, row) for row in DEVIATIONS)),
+    )
+    for path, rows in tables:
+        yield from ((f"popshell/{path}", name, row.rfc, row.section) for name, row in rows if row.rfc)
+
+
+# -- the doctor's rules ------------------------------------------------------------------------------------------------
+
+
+def check_doctor(tree: Tree, rfcs: Rfcs) -> Iterator[Finding]:
+    """Everything about the rules; that both languages have the same keys is for compare_words."""
+    source = tree.sources.get("doctor.toml")
+    if source is None or source.words is None:
+        return
+    try:
+        rules = read(source.text)
+    except ValueError as error:
+        yield source.finding(0, "bad-doctor", reason=str(error))
+        return
+    for rule in rules.rule:
+        rfc = rules.source[rule.source].rfc
+        if rfc and rule.at not in rfcs.get(rfc, ()):
+            line = source.text.count("\n", 0, source.text.index(f'id = "{rule.id}"')) + 1
+            yield source.finding(line, "no-such-section", rfc=rfc, section=rule.at)
+    for tag in LANGUAGES:
+        if (words := tree.sources.get(f"{tag}/doctor.toml")) is not None and words.words is not None:
+            yield from _check_words(words, rules)
+
+
+def _check_words(source: Source, rules: Rules) -> Iterator[Finding]:
+    """A word for each cause, next step and notice, and for nothing else."""
+    wanted = {
+        "cause": {cause for rule in rules.rule for cause in rule.causes},
+        "next": {rule.next for rule in rules.rule} | {"unknown"},
+        "notice": {entry.code for entry in NOTICES},
+    }
+    for section, keys in wanted.items():
+        table = (source.words or {}).get(section, {})
+        for key in sorted(keys - table.keys()):
+            yield source.finding(0, "missing-key", key=f"{section}.{key}")
+        for key in sorted(table.keys() - keys):
+            yield source.finding(f"{section}.{key}", "unknown-key", key=f"{section}.{key}")
