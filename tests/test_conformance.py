@@ -18,9 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import NAME, ROOT, SECRET, Clock, message, plain, practice_server
 
-from popshell.conformance.matching import MATCHERS
 from popshell.conformance.player import MISSED_BECAUSE, UNSEEN_BECAUSE, Allowed, Result, play
-from popshell.conformance.rows import PLACES, Level, Needs, Row, Start, Step, read
+from popshell.conformance.rows import MATCHERS, PLACES, Level, Needs, Row, Start, Step, read
 from popshell.conformance.session import Account
 from popshell.lint.pages import read_rfcs
 from popshell.protocol.commands import State

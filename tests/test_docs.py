@@ -488,13 +488,12 @@ print(check.holds(Evidence(exchanges)), check.holds(Evidence(exchanges[1:])), "r
 
 def test_how_to_add_a_check(tmp_path: Path) -> None:
     how_to = HowTo(tmp_path / "popshell-try", "docs/how-to-add-a-check.md")
-    how_to.put("popshell/course/checks.py", how_to.block("python", 0), after="    waited: _Number")
-    how_to.put("popshell/course/checks.py", how_to.block("python", 1), after='        "waited":')
+    how_to.put("popshell/course/checks.py", how_to.block("python", 0), after='        "waited":')
     how_to.put("lessons/en/messages.toml", how_to.block("toml", 0), after="[missing]")
     assert "missing.refused" in how_to.run("lint", "--lang", "en")
     how_to.put("lessons/zh-Hant/messages.toml", how_to.block("toml", 1), after="[missing]")
     assert "refused" not in how_to.run("lint", "--lang", "en")
-    how_to.put("tests/make_reference.py", how_to.block("python", 2), after='    "waited":')
+    how_to.put("tests/make_reference.py", how_to.block("python", 1), after='    "waited":')
     assert how_to.python(REFUSED) == "True False True\n"
 
 

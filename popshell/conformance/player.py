@@ -11,13 +11,14 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from popshell.conformance.matching import MATCHERS, Seen
-from popshell.conformance.rows import Needs, Row, Start, Step
+from popshell.conformance.rows import MATCHERS, Needs, Row, Seen, Start, Step
 from popshell.conformance.session import Account, Channel, Session, line
 from popshell.protocol.records import Exchange
 from popshell.tuples import NamedTuple
 
 Verdict = Literal["met", "missed", "unseen"]
+#: Lets so many seconds pass.
+Wait = Callable[[int], None] | None
 
 #: How many messages are fetched to find one with a line that begins with a dot, and one with UTF-8 in its header.
 _MOST_FETCHED = 20
@@ -57,7 +58,7 @@ def play(
     connect: Callable[[], Channel],
     account: Account | None = None,
     allowed: Allowed = Allowed(),  # noqa: B008 (frozen)
-    wait: Callable[[int], None] | None = None,
+    wait: Wait = None,
 ) -> tuple[Result, ...]:
     """Play `rows`; the results are in their order.
 
@@ -94,13 +95,7 @@ class _Unseen(Exception):
 class _Player:
     """One run: what is known of the server by now, and the sessions that rows share."""
 
-    def __init__(
-        self,
-        connect: Callable[[], Channel],
-        account: Account | None,
-        allowed: Allowed,
-        wait: Callable[[int], None] | None,
-    ) -> None:
+    def __init__(self, connect: Callable[[], Channel], account: Account | None, allowed: Allowed, wait: Wait) -> None:
         self._connect, self._account, self._allowed, self._wait = connect, account, allowed, wait
         self._wrong_logins = 0
         self._shared: dict[Start, Session] = {}
@@ -315,10 +310,10 @@ class _Player:
         elif step.wait:
             assert self._wait is not None
             self._wait(step.wait)
-            came = session.listen(step.closes is True)
+            came = session.listen(step.awaits_close)
             return [Seen(None, session.closed, came)]
         else:
-            return session.say(*(self._octets(one, session) for one in steps), closes=step.closes is True)
+            return session.say(*(self._octets(one, session) for one in steps), closes=step.awaits_close)
         return [Seen(None, session.closed)]
 
     def _octets(self, step: Step, session: Session) -> bytes:
@@ -339,7 +334,9 @@ def _fault(step: Step, seen: Seen, past: list[Seen]) -> tuple[str, str] | None:
         return "no-reply", ""
     if step.replies and seen.came:
         return "unasked", ""
-    return next((("matcher", name) for name, value in step.matchers if not MATCHERS[name](value, seen, past)), None)
+    return next(
+        (("matcher", name) for name, value in step.matchers if not MATCHERS[name].meets(value, seen, past)), None
+    )
 
 
 def _answered(seen: Seen, code: str) -> Exchange:

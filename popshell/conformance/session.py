@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from popshell.conformance.matching import Seen
+from popshell.conformance.rows import Seen
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Connection
 from popshell.protocol.records import Exchange

@@ -1,8 +1,7 @@
 """CHECKS: the closed list of what an exercise can ask for, over what happened and what the maildrop holds.
 
 A check looks at effects in the record, never at how something was typed. It is data: one name and one value, read by
-msgspec with the lesson's head; there are no expressions and no patterns (sec-D4). A kind of check is a field of `Check`
-and an entry of CHECKS.
+msgspec with the lesson's head; there are no expressions and no patterns (sec-D4).
 """
 
 from __future__ import annotations
@@ -10,20 +9,19 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from msgspec import Meta, Struct, convert
+from msgspec import Meta, Struct, convert, defstruct
 from msgspec.structs import force_setattr
 
 from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.line import NUMBER
 from popshell.protocol.records import Exchange
+from popshell.tuples import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What happened after an exercise's `start`, and how things stand."""
 
     exchanges: tuple[Exchange, ...] = ()
@@ -105,50 +103,7 @@ class Replied(Struct, frozen=True, forbid_unknown_fields=True):
 _Number = Annotated[int, Meta(ge=0)]
 _Messages = tuple[Annotated[int, Meta(ge=1)], ...]
 _Commands = Annotated[tuple[str, ...], Meta(min_length=1)]
-
-
-class Check(Struct, frozen=True, forbid_unknown_fields=True):
-    """One check: one field of these, and the value to compare with. When it holds, CHECKS says."""
-
-    replied: Replied | None = None
-    steps: Annotated[tuple[Replied, ...], Meta(min_length=2)] | None = None
-    sent_first: str | None = None
-    in_order: _Commands | None = None
-    never: _Commands | None = None
-    at_most: _Number | None = None
-    state: State | None = None
-    marks: _Messages | None = None
-    retrieved: _Messages | None = None
-    maildrop: _Messages | None = None
-    tls: bool | None = None
-    dropped: bool | None = None
-    waited: _Number | None = None
-    flight: _Number | None = None
-    together: _Commands | None = None
-
-    def __post_init__(self) -> None:
-        given = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError("a check has one name and one value")
-        if self.sent_first is not None:
-            _one_word(self.sent_first)
-        for line in (*(self.in_order or ()), *(self.never or ()), *(self.together or ())):
-            name = (line.split() or [""])[0] if self.together else line
-            if name not in COMMANDS:
-                raise ValueError(f"{name!r} is no command of POP3")
-        if self.together is not None:
-            force_setattr(self, "together", tuple(map(_plain, self.together)))
-
-    @property
-    def name(self) -> str:
-        return next(name for name in self.__struct_fields__ if getattr(self, name) is not None)
-
-    @property
-    def value(self) -> Any:
-        return getattr(self, self.name)
-
-    def holds(self, evidence: Evidence) -> bool:
-        return CHECKS[self.name](self.value, evidence)
+_Steps = Annotated[tuple[Replied, ...], Meta(min_length=2)]
 
 
 def _one_word(name: str) -> None:
@@ -209,26 +164,69 @@ def _flight(value: int, evidence: Evidence) -> bool:
     return any(e.ahead + 1 >= value for e in evidence.commands)
 
 
-#: Each kind of check: whether its value holds for the evidence.
-CHECKS: Mapping[str, Callable[[Any, Evidence], bool]] = MappingProxyType(
+class CheckKind(NamedTuple):
+    """What the value of a check may be, and when the check holds."""
+
+    value: Any
+    holds: Callable[[Any, Evidence], bool]
+
+
+#: Every kind of check.
+CHECKS: Mapping[str, CheckKind] = MappingProxyType(
     {
-        "replied": lambda v, e: sum(v.fits(x) for x in e.exchanges) >= v.least,
-        "steps": _stepped,
-        "sent_first": lambda v, e: bool(e.commands) and e.commands[0].name == v,
-        "in_order": _in_order,
-        "never": lambda v, e: not any(x.name in v for x in e.commands),
-        "at_most": lambda v, e: len(e.commands) <= v,
-        "state": lambda v, e: e.state is v,
-        "marks": lambda v, e: e.marks == frozenset(v),
-        "retrieved": _retrieved,
-        "maildrop": lambda v, e: e.maildrop == tuple(sorted(v)),
-        "tls": lambda v, e: e.tls == v,
-        "dropped": lambda v, e: e.dropped == v,
-        "waited": lambda v, e: e.waited >= v,
-        "flight": _flight,
-        "together": _together,
+        "replied": CheckKind(Replied, lambda v, e: sum(v.fits(x) for x in e.exchanges) >= v.least),
+        "steps": CheckKind(_Steps, _stepped),
+        "sent_first": CheckKind(str, lambda v, e: bool(e.commands) and e.commands[0].name == v),
+        "in_order": CheckKind(_Commands, _in_order),
+        "never": CheckKind(_Commands, lambda v, e: not any(x.name in v for x in e.commands)),
+        "at_most": CheckKind(_Number, lambda v, e: len(e.commands) <= v),
+        "state": CheckKind(State, lambda v, e: e.state is v),
+        "marks": CheckKind(_Messages, lambda v, e: e.marks == frozenset(v)),
+        "retrieved": CheckKind(_Messages, _retrieved),
+        "maildrop": CheckKind(_Messages, lambda v, e: e.maildrop == tuple(sorted(v))),
+        "tls": CheckKind(bool, lambda v, e: e.tls == v),
+        "dropped": CheckKind(bool, lambda v, e: e.dropped == v),
+        "waited": CheckKind(_Number, lambda v, e: e.waited >= v),
+        "flight": CheckKind(_Number, _flight),
+        "together": CheckKind(_Commands, _together),
     }
 )
+
+
+class _Check(Struct, frozen=True, forbid_unknown_fields=True):
+    """One check: one of CHECKS, and the value to compare with."""
+
+    def __post_init__(self) -> None:
+        given = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("a check has one name and one value")
+        name, value = given[0], self.value
+        if name == "sent_first":
+            _one_word(value)
+        for line in value if name in ("in_order", "never", "together") else ():
+            command = (line.split() or [""])[0] if name == "together" else line
+            if command not in COMMANDS:
+                raise ValueError(f"{command!r} is no command of POP3")
+        if name == "together":
+            force_setattr(self, name, tuple(map(_plain, value)))
+
+    @property
+    def name(self) -> str:
+        return next(name for name in self.__struct_fields__ if getattr(self, name) is not None)
+
+    @property
+    def value(self) -> Any:
+        return getattr(self, self.name)
+
+    def holds(self, evidence: Evidence) -> bool:
+        return CHECKS[self.name].holds(self.value, evidence)
+
+
+if TYPE_CHECKING:
+    Check = _Check
+else:
+    _FIELDS = [(name, kind.value | None, None) for name, kind in CHECKS.items()]
+    Check = defstruct("Check", _FIELDS, bases=(_Check,), frozen=True, forbid_unknown_fields=True)
 
 
 def read_check(raw: Mapping[str, Any]) -> Check:
