@@ -290,9 +290,12 @@ def check_file(root: Root, path: str, *, folder: bool = False) -> None:
     """Raises Refused for what is there and must not be read: a file, or with `folder` a folder."""
     if not isinstance(root, str | os.PathLike) or not os.path.lexists(os.path.join(root, path)):
         return
-    real, base = os.path.realpath(os.path.join(root, path)), os.path.realpath(root)
-    if real != base and not real.startswith(os.path.join(base, "")):
-        raise Refused(path, "leaves-folder", target=real)
+    real = os.fspath(root)
+    parts = path.split("/")
+    if ".." in parts or any(os.path.islink(real := os.path.join(real, part)) for part in parts):
+        real, base = os.path.realpath(os.path.join(root, path)), os.path.realpath(root)
+        if real != base and not real.startswith(os.path.join(base, "")):
+            raise Refused(path, "leaves-folder", target=real)
     try:
         found = os.stat(real)
     except OSError:  # a link to nothing, or to itself
