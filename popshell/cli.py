@@ -101,7 +101,7 @@ def run(argv: list[str]) -> int:
             # The reader of the output is gone, and with it the place for a message.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141  # as a shell says that SIGPIPE ended a program: 128 and its number
-        from popshell.course.reasons import in_words
+        from popshell.course.catalog import in_words
 
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
         what = f"{type(error).__name__}: {in_words(error, words)}"

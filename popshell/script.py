@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from popshell.conformance.rows import PLACES
 from popshell.conformance.session import Account, Channel, Session, line
-from popshell.course.dialogue import ROW, Turn, Untruth, compare, turns
+from popshell.course.player import ROW, Turn, Untruth, compare, turns
 from popshell.protocol.records import Exchange, stamp
 from popshell.protocol.secrets import MASK, joined, redact
 from popshell.transcript import transcript_lines

@@ -15,7 +15,6 @@ from learner import catalog
 from support import LOGIN, over, play
 
 from popshell.course import catalog as catalogs
-from popshell.course import reasons
 from popshell.course.attempt import Prediction, is_solved, vocabulary
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.checks import CHECKS, Check, Evidence, Replied, normal, read_check, same_line
@@ -624,7 +623,7 @@ def test_a_strangers_course_may_not_have_our_id(tmp_path: Path) -> None:
         read_course(Catalog((tmp_path, bundled())))
     assert caught.value.code == "course-id-taken"
     for language in LANGUAGES:
-        said = reasons.in_words(caught.value, Catalog((bundled(),)).words(language))
+        said = catalogs.in_words(caught.value, Catalog((bundled(),)).words(language))
         assert said.startswith("course.toml:1: `pop3`"), said
 
 

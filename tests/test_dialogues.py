@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from popshell.course.catalog import Catalog, bundled
-from popshell.course.dialogue import Turn, Untruth, compare, turns
 from popshell.course.document import Document
-from popshell.course.player import STAMP
+from popshell.course.player import STAMP, Turn, Untruth, compare, turns
 from popshell.lint.lint import Stage, check_dialogue, fix_text, read_blocks, redone
 from popshell.server.maildrop import from_files
 

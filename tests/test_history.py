@@ -14,7 +14,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from stage import CATALOG
 
-from popshell.course.reasons import in_words
+from popshell.course.catalog import in_words
 from popshell.ui.history import LOOK_BACK, TAIL, RecentSuggest, ShellHistory
 
 

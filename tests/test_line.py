@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import each, plain
 
-from popshell.course.dialogue import in_flight
+from popshell.course.player import in_flight
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.line import MASK, CommandLine, Context, Role, advance, parse, tls_on
 from popshell.protocol.maildrop_view import MaildropView

@@ -17,9 +17,9 @@ from stage import CATALOG
 from support import ROOT, each
 
 from popshell import cli
+from popshell.course.catalog import _TEXTS, in_words
 from popshell.course.document import Document, LessonError
 from popshell.course.lesson import _read_head
-from popshell.course.reasons import _TEXTS, in_words
 from popshell.server.faults import read_faults
 
 CHINESE, ENGLISH = CATALOG.words("zh-Hant"), CATALOG.words("en")

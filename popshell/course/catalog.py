@@ -3,6 +3,10 @@
 `lessons/` lies beside the package in a checkout and inside it in a wheel. A root is the path of a directory, or within
 a zip a Traversable. Everything is read when it is first asked for and kept.
 
+What is called `reason` in a text of ours is put into words, too: an exception of the system, of Python or a library,
+or what one said. `[reason]` of `messages.toml` has the words. What no row knows stays as it is: a symbol to search for,
+or words that are ours already.
+
 A file is read only if it lies inside its folder, is a plain file, and has 1 MiB at most: any course is held to
 that everywhere (sec-D2, D6). Trap: a pipe must not be waited for and a device has no size, so a file is opened
 without waiting, looked at once more when it is open, and never read beyond the bound.
@@ -10,12 +14,15 @@ without waiting, looked at once more when it is open, and never read beyond the 
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from popshell.course.document import Document, LessonError, read_tables, safe
+from popshell.visible import show
 from popshell.words import LANGUAGES as LANGUAGES
 from popshell.words import fill
 
@@ -89,8 +96,6 @@ class Words:
         Raises KeyError: a missing key or fact is a fault of ours.
         """
         if "reason" in facts:
-            from popshell.course.reasons import in_words  # what goes well has none
-
             facts["reason"] = in_words(facts["reason"], self)
         facts |= {name: self.listed(fact) for name, fact in facts.items() if isinstance(fact, tuple)}
         template = self.get(key)
@@ -237,6 +242,85 @@ class _Names(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(LANGUAGES)
+
+
+# -- reasons -----------------------------------------------------------------------------------------------------------
+
+#: A key of `[reason]`, and the whole of a text that it stands for; groups are its facts, `reason` a reason within it.
+_TEXTS = (
+    # where it is
+    ("at", r"(?:the head is no TOML: )?(?P<reason>.+?) \(at line (?P<line>\d+), column (?P<column>\d+)\)"),
+    ("", r"(?:the head is no TOML: )?(?P<reason>.+?) \(at end of document\)"),
+    ("", r"the head is no TOML: (?P<reason>.+)"),
+    ("place", r"(?P<reason>.+?) - at `(?P<place>.+?)`"),
+    ("exercise", r"exercise (?P<id>[^\s:]+): (?P<reason>.+)"),
+    ("place", r"(?:condition|fault) `(?P<place>[^`]+)`: (?P<reason>.+)"),
+    ("choices", r"(?P<reason>.+?); there are (?P<known>.+)"),
+    # tomllib
+    ("twice", r"Cannot (?:overwrite|declare|mutate|redefine) .+|Duplicate inline table key .+"),
+    ("no-equals", "Expected '=' after a key in a key/value pair"),
+    ("not-closed", r"Unterminated .+|Unclosed .+|Expected (?:\"|').+|Illegal character '\\n'"),
+    ("no-key", "Invalid initial character for a key part|Invalid statement"),
+    ("no-value", "Invalid value|Invalid date or datetime"),
+    ("bad-character", r"Illegal character .+|Unescaped .+|Invalid hex value|Escaped .+|Found invalid .+"),
+    ("line-goes-on", "Expected newline or end of document after a statement"),
+    ("nested", r"brackets nested deeper than (?P<most>\d+)|line \d+: brackets nested deeper than (?P<most_>\d+)"),
+    ("no-fence", r"a page begins with a line (?P<fence>\S+)|the head has no closing line (?P<fence_>\S+)"),
+    # msgspec
+    ("missing", r"Object missing required field `(?P<name>[^`]+)`"),
+    ("unknown", r"Object contains unknown field `(?P<name>[^`]+)`"),
+    ("kind", r"Expected `(?P<wanted>[^`]+)`, got `(?P<found>[^`]+)`"),
+    ("range", r"Expected `[^`]+` (?P<bound>.+)"),
+    ("value", r"Invalid enum value (?P<value>.+)"),
+    # ours, for authors
+    ("kind-flag", "true or false is wanted"),
+    ("kind-number", "a number is wanted|1 or more is wanted"),
+    ("kind-list", r"`(?P<name>\w+)` is a list of .+"),
+    ("unknown", r"there is no \w+ `(?P<name>[^`]+)`"),
+    ("not-utf-8", r"the file is not UTF-8: .+"),
+    ("one-check", "a check has one name and one value"),
+    ("account", "an account is name:password"),
+    ("no-command", r"(?P<name>'.+?') is no command(?: of POP3|: one word in capitals)"),
+    ("no-maildrop", r"(?P<name>'.+?') is no directory below maildrops/"),
+    ("many-lines", r"(?P<count>\d+) lines are too many; (?P<most>\d+) at the most"),
+    ("control", r"(?P<line>'.+?') holds a CR or a NUL, which no line can \(RFC 1939 §3\)"),
+    ("no-course", "there is no course.toml"),
+    ("no-lesson", "there is no such lesson"),
+    ("no-lessons", "the course has no lessons"),
+    ("replied", r"`replied` is a table such as (?P<form>\{.+\})"),
+    # shlex
+    ("not-closed", "No closing quotation|No escaped character"),
+)
+
+
+def in_words(reason: object, words: Words) -> str:
+    """A reason in words: of an exception, of its text, or of the symbol of an errno."""
+    if isinstance(reason, LessonError):
+        place = f"{reason.path}:{reason.line}" if reason.line else reason.path
+        known = None if reason.code in ("bad-lesson", "bad-head", "bad-toml") else words.get(f"lint.{reason.code}")
+        said = words(f"lint.{reason.code}", **reason.facts) if known else in_words(reason.facts["reason"], words)
+        return f"{show(place)}: {said}"
+    if isinstance(reason, OSError) and isinstance(symbol := getattr(reason, "reason", None), str):  # of OpenSSL
+        return symbol
+    if isinstance(reason, OSError) and (reason.errno or isinstance(reason, FileNotFoundError)):
+        reason = errno.errorcode.get(reason.errno or errno.ENOENT, str(reason.errno))
+    elif isinstance(reason, UnicodeDecodeError):
+        return words("reason.not-utf-8")
+    elif isinstance(reason, RecursionError):
+        return words("reason.nested", most="?")
+    elif isinstance(reason, UnicodeError | BaseException):
+        reason = str(reason) or type(reason).__name__
+    text = str(reason)
+    if text.isupper() and words.get(f"reason.{text}"):
+        return words(f"reason.{text}")
+    for key, pattern in _TEXTS:
+        if found := re.fullmatch(pattern, text, re.DOTALL):
+            facts = {name.rstrip("_"): value for name, value in found.groupdict().items() if value is not None}
+            if key == "kind":
+                kinds = {name: kind.removesuffix(" | null") for name, kind in facts.items()}
+                facts = {name: words.get(f"reason.type-{kind}") or f"`{kind}`" for name, kind in kinds.items()}
+            return words(f"reason.{key}", **facts) if key else in_words(facts["reason"], words)
+    return show(text)
 
 
 # -- what may be read --------------------------------------------------------------------------------------------------

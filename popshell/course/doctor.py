@@ -16,15 +16,14 @@ from __future__ import annotations
 import datetime
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from popshell.course.catalog import Catalog, Words
-from popshell.course.symptoms import Facts, Seen, Text, announced, holds, matches, observe, refusal
+from popshell.course.symptoms import PREMISES, Facts, Regular, Seen, Text, announced, holds, matches, observe, refusal
 from popshell.protocol.records import Exchange
 from popshell.tuples import NamedTuple
 from popshell.visible import show
@@ -38,36 +37,18 @@ MOST_CAUSES = 6
 # -- the file ----------------------------------------------------------------------------------------------------------
 
 
-class Premises(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What must have been seen. A field is a kind of premise, by name in PREMISES; None asks nothing."""
-
-    code: str | None = None
-    text: str | None = None
-    command: tuple[str, ...] | None = None
-    mechanism: tuple[str, ...] | None = None
-    state: str | None = None
-    tls: bool | None = None
-    present: tuple[str, ...] | None = None
-    absent: tuple[str, ...] | None = None
-    unknown: bool | None = None
-    greeting: str | None = None
-    product: tuple[str, ...] | None = None
-    first: bool | None = None
-    repeated: int | None = None
-    seconds: float | None = None
-    closed: bool | None = None
-    problem: tuple[str, ...] | None = None
-    raw: str | None = None
-    objection: tuple[str, ...] | None = None
-    challenge: str | None = None
-    longer: int | None = None
-    follows: tuple[str, ...] | None = None
-    marked: bool | None = None
-    address: bool | None = None
-    host: str | None = None
+class _Premises(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What must have been seen. A field is a kind of premise; None asks nothing."""
 
     def asked(self) -> Iterator[tuple[str, Any]]:
         return ((name, wanted) for name in self.__struct_fields__ if (wanted := getattr(self, name)) is not None)
+
+
+if TYPE_CHECKING:
+    Premises = _Premises
+else:
+    _FIELDS = [(name, kind.wanted | None, None) for name, kind in PREMISES.items() if kind.wanted]
+    Premises = msgspec.defstruct("Premises", _FIELDS, bases=(_Premises,), frozen=True, forbid_unknown_fields=True)
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,46 +102,41 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read(text: str) -> Rules:
     """The rules of a file. Raises ValueError with the place of what is not allowed in it."""
     rules = msgspec.convert(tomllib.loads(text), Rules)
-    products = {product.id for product in rules.product}
-    for key, source in rules.source.items():
-        if bool(source.rfc) is bool(source.title):
-            raise ValueError(f"{key}: a source is an RFC or has a title")
-        if not _is_date(source.date):
-            raise ValueError(f"{key}: {source.date} is no date")
-    rows: list[Rule | Product] = [*rules.rule, *rules.product]
-    for row in rows:
-        if row.source not in rules.source:
-            raise ValueError(f"{row.id}: the source {row.source} is unknown")
-        for pattern in _patterns(row):
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{row.id}: {pattern} is no regular expression: {error}") from None
-    for rule in rules.rule:
-        if rule.seen.text is not None and rule.seen.code is None:
-            raise ValueError(f'{rule.id}: words need the code that came with them, "" for none')
-        if not {rule.of, *(rule.seen.product or ())} - {""} <= products:
-            raise ValueError(f"{rule.id}: a product is unknown")
-        if not rule.causes or not any(rule.seen.asked()):
-            raise ValueError(f"{rule.id}: a rule has causes and premises")
+    for place, fault in _faults(rules):
+        raise ValueError(f"{place}: {fault}")
     return rules
 
 
-def _is_date(text: str) -> bool:
-    """Whether it is a day, a month or a year: `2026-11-30`, `2026-11`, `2026`."""
-    try:
-        datetime.date.fromisoformat({4: f"{text}-01-01", 7: f"{text}-01"}.get(len(text), text))
-    except ValueError:
-        return False
-    return True
-
-
-def _patterns(row: Rule | Product) -> Iterator[str]:
-    if isinstance(row, Product):
-        yield from filter(None, (row.greeting, row.implementation, row.reply))
-    else:
-        seen = row.seen
-        yield from filter(None, (seen.text, seen.greeting, seen.raw, seen.challenge, seen.host))
+def _faults(rules: Rules) -> Iterator[tuple[str, str]]:
+    """What is wrong with rules beyond their shape."""
+    for key, source in rules.source.items():
+        if bool(source.rfc) is bool(source.title):
+            yield key, "a source is an RFC or has a title"
+        try:  # a day, a month or a year
+            datetime.date.fromisoformat(source.date + "-01-01"[len(source.date) - 4 :])
+        except ValueError:
+            yield key, f"{source.date} is no date"
+    products = {product.id for product in rules.product}
+    patterns: list[tuple[Rule | Product, Iterable[str | None]]] = [
+        (one, (one.greeting, one.implementation, one.reply)) for one in rules.product
+    ]
+    for rule in rules.rule:
+        asked = dict(rule.seen.asked())
+        patterns.append((rule, [wanted for kind, wanted in asked.items() if PREMISES[kind].wanted is Regular]))
+        if "text" in asked and "code" not in asked:
+            yield rule.id, 'words need the code that came with them, "" for none'
+        if not {rule.of, *asked.get("product", ())} - {""} <= products:
+            yield rule.id, "a product is unknown"
+        if not rule.causes or not asked:
+            yield rule.id, "a rule has causes and premises"
+    for row, expressions in patterns:
+        if row.source not in rules.source:
+            yield row.id, f"the source {row.source} is unknown"
+        for pattern in filter(None, expressions):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                yield row.id, f"{pattern} is no regular expression: {error}"
 
 
 def load(catalog: Catalog) -> Rules:
@@ -194,8 +170,7 @@ class Cited(NamedTuple):
     at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(NamedTuple):
     """What was asked about, the causes with the likeliest first, and the next step by its code in `[next]`.
 
     Without causes the reason is not known. `exchange` is None where nothing was refused.
@@ -265,8 +240,8 @@ def sureness(rule: Rule, seen: Seen, named: Named | None) -> Sure | None:
 
 
 def _weight(rule: Rule, sure: Sure) -> tuple[bool, int]:
-    words = (rule.seen.text, rule.seen.raw, rule.seen.challenge)
-    return sure != "elimination" and any(one is not None for one in words), _RANK[sure]
+    has_words = not {"text", "raw", "challenge"}.isdisjoint(kind for kind, _ in rule.seen.asked())
+    return sure != "elimination" and has_words, _RANK[sure]
 
 
 # -- in words ----------------------------------------------------------------------------------------------------------
@@ -279,44 +254,41 @@ class Paragraph(NamedTuple):
     text: str
 
 
-def why(diagnosis: Diagnosis, words: Words, *, echoes: bool = True) -> list[Paragraph]:
+def why(diagnosis: Diagnosis, words: Words, *, echoes: bool = True) -> Iterator[Paragraph]:
     """What `:why` says, in the words of doctor.toml: what came, who says so, the causes, the next step, sources.
 
     `echoes`: the server's words may repeat a secret, so what is like one is masked in them.
     """
-    return [Paragraph(style, text) for style, text in _why(diagnosis, words, echoes)]
-
-
-def _why(diagnosis: Diagnosis, words: Words, echoes: bool) -> Iterator[tuple[str, str]]:
     seen, exchange = diagnosis.seen, diagnosis.exchange
     if exchange is None and not diagnosis.causes:
-        yield "", words("doctor.nothing")
+        yield Paragraph("", words("doctor.nothing"))
         return
     if exchange is not None:
-        yield "emphasis", _what_came(exchange, words, echoes)
+        yield Paragraph("emphasis", _what_came(exchange, words, echoes))
         if seen.texts and seen.texts[0].encoding != "UTF-8":
             reading = seen.texts[0]
             text = show(exchange.redact(reading.text), keep="")
-            yield "", words("doctor.encoding", encoding=reading.encoding, text=text)
+            yield Paragraph("", words("doctor.encoding", encoding=reading.encoding, text=text))
     if diagnosis.named is not None:
         product, sure = diagnosis.named
-        yield "", words(f"doctor.product-{sure}", product=product.name)
+        yield Paragraph("", words(f"doctor.product-{sure}", product=product.name))
         if product.between:
-            yield "", words("doctor.between")
+            yield Paragraph("", words("doctor.between"))
     if exchange is not None and exchange.problem is not None and not diagnosis.causes:
-        yield "note", words("doctor.no-refusal")
+        yield Paragraph("note", words("doctor.no-refusal"))
         return
     if not diagnosis.causes:
-        yield "note", words("doctor.unknown")
+        yield Paragraph("note", words("doctor.unknown"))
     for number, cause in enumerate(diagnosis.causes, 1):
-        yield "", words("doctor.cause", number=number, cause=words(f"cause.{cause.code}"))
+        yield Paragraph("", words("doctor.cause", number=number, cause=words(f"cause.{cause.code}")))
     if diagnosis.causes:  # all come from rules of one sureness
-        yield "note", words("doctor.sure", sure=words(f"sure.{diagnosis.causes[0].sure}"))
-    yield "emphasis", words("doctor.next", next=words(f"next.{diagnosis.next}"))
+        yield Paragraph("note", words("doctor.sure", sure=words(f"sure.{diagnosis.causes[0].sure}")))
+    yield Paragraph("emphasis", words("doctor.next", next=words(f"next.{diagnosis.next}")))
     for key, source, at in diagnosis.sources:
         title = words.get(f"source.{key}") or source.title
         title = f"RFC {source.rfc} §{at}" if source.rfc else ", ".join(filter(None, (title, at)))
-        yield "note", words("doctor.source", source=" ".join(filter(None, (title, source.url))), date=source.date)
+        title = " ".join(filter(None, (title, source.url)))
+        yield Paragraph("note", words("doctor.source", source=title, date=source.date))
 
 
 def _what_came(exchange: Exchange, words: Words, echoes: bool) -> str:

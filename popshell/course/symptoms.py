@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from popshell.protocol.line import upper
 from popshell.protocol.mechanisms import MECHANISMS
@@ -108,40 +108,60 @@ def announced(capability: str, seen: Seen) -> bool:
     return row is not None and (not argument or argument in (word.upper() for word in row))
 
 
-def _in(name: str) -> Callable[[Any, Seen], bool]:
-    return lambda wanted, seen: getattr(seen, name) in wanted
+class Premise(NamedTuple):
+    """A kind of premise: what a rule of doctor.toml may want, None if notes alone name it; and whether it holds."""
+
+    wanted: Any
+    holds: Callable[[Any, Seen], bool]
 
 
-def _equal(name: str) -> Callable[[Any, Seen], bool]:
-    return lambda wanted, seen: getattr(seen, name) == wanted
+def _one_of(name: str, wanted: Any = tuple[str, ...]) -> Premise:
+    """A field of Seen that has to be one of what is wanted."""
+    return Premise(wanted, lambda w, s: getattr(s, name) in w)
 
 
-#: Fields of Seen that have to be one of what is wanted; and those that have to be what is wanted.
-_ONE_OF = ("command", "mechanism", "product", "problem", "against", "served", "answer", "follows")
-_EQUAL = ("state", "tls", "first", "closed", "argument", "listed", "empty", "marked", "address")
-#: Every kind of premise: what the rule wants, what was seen -> whether it holds.
-PREMISES: Mapping[str, Callable[[Any, Seen], bool]] = {
-    **{name: _in(name) for name in _ONE_OF},
-    **{name: _equal(name) for name in _EQUAL},
-    "code": lambda wanted, seen: f"{seen.code}/".startswith(f"{wanted}/"),
-    "text": lambda wanted, seen: matches(wanted, seen.texts),
-    "present": lambda wanted, seen: seen.capabilities is not None and all(announced(one, seen) for one in wanted),
-    "absent": lambda wanted, seen: seen.capabilities is not None and not any(announced(one, seen) for one in wanted),
-    "unknown": lambda wanted, seen: (seen.capabilities is None) is wanted,
-    "greeting": lambda wanted, seen: matches(wanted, seen.greeting),
-    "repeated": lambda wanted, seen: seen.repeated >= wanted,
-    "seconds": lambda wanted, seen: seen.seconds >= wanted,
-    "raw": lambda wanted, seen: re.search(wanted, seen.raw) is not None,
-    "objection": lambda wanted, seen: not seen.objections.isdisjoint(wanted),
-    "challenge": lambda wanted, seen: any(re.search(wanted, text) for text in seen.challenges),
-    "longer": lambda wanted, seen: seen.octets > wanted,
-    "host": lambda wanted, seen: re.search(wanted, seen.host, re.IGNORECASE) is not None,
+def _equal(name: str, wanted: Any = None) -> Premise:
+    """A field of Seen that has to be what is wanted."""
+    return Premise(wanted, lambda w, s: getattr(s, name) == w)
+
+
+_Names = tuple[str, ...]
+#: A regular expression.
+Regular = Annotated[str, "regular expression"]
+#: Every kind of premise. docs/reference-doctor.md says what each means.
+PREMISES: Mapping[str, Premise] = {
+    "code": Premise(str, lambda w, s: f"{s.code}/".startswith(f"{w}/")),
+    "text": Premise(Regular, lambda w, s: matches(w, s.texts)),
+    "command": _one_of("command"),
+    "mechanism": _one_of("mechanism"),
+    "state": _equal("state", str),
+    "tls": _equal("tls", bool),
+    "present": Premise(_Names, lambda w, s: all(announced(one, s) for one in w)),
+    "absent": Premise(_Names, lambda w, s: s.capabilities is not None and not any(announced(one, s) for one in w)),
+    "unknown": Premise(bool, lambda w, s: (s.capabilities is None) is w),
+    "greeting": Premise(Regular, lambda w, s: matches(w, s.greeting)),
+    "product": _one_of("product"),
+    "first": _equal("first", bool),
+    "repeated": Premise(int, lambda w, s: s.repeated >= w),
+    "seconds": Premise(float, lambda w, s: s.seconds >= w),
+    "closed": _equal("closed", bool),
+    "problem": _one_of("problem"),
+    "raw": Premise(Regular, lambda w, s: re.search(w, s.raw) is not None),
+    "objection": Premise(_Names, lambda w, s: not s.objections.isdisjoint(w)),
+    "challenge": Premise(Regular, lambda w, s: any(re.search(w, text) for text in s.challenges)),
+    "longer": Premise(int, lambda w, s: s.octets > w),
+    "follows": _one_of("follows"),
+    "marked": _equal("marked", bool),
+    "address": _equal("address", bool),
+    "host": Premise(Regular, lambda w, s: re.search(w, s.host, re.IGNORECASE) is not None),
+    **{name: _one_of(name, None) for name in ("against", "served", "answer")},
+    **{name: _equal(name) for name in ("argument", "listed", "empty")},
 }
 
 
 def holds(premises: Iterable[tuple[str, Any]], seen: Seen) -> bool:
     """Whether all premises, each a kind and what is wanted, hold of what was seen."""
-    return all(PREMISES[kind](wanted, seen) for kind, wanted in premises)
+    return all(PREMISES[kind].holds(wanted, seen) for kind, wanted in premises)
 
 
 def _octets(text: str) -> bytes:

@@ -25,11 +25,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from popshell.course.catalog import LANGUAGES, Catalog, Refused, Words, bundled
-from popshell.course.dialogue import ELLIPSIS, ROW, Turn, Untruth, compare, turns
 from popshell.course.document import Document
 from popshell.course.lesson import fingerprint, is_maildrop
 from popshell.course.notes import REPLIES
-from popshell.course.player import STAMP, PracticeLine
+from popshell.course.player import ELLIPSIS, ROW, STAMP, PracticeLine, Turn, Untruth, compare, turns
 from popshell.lint import pages
 from popshell.lint.files import Finding, Source, read_tree
 from popshell.lint.lessons import check_course, check_lessons

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from popshell.course.catalog import LANGUAGES, match_language
-from popshell.course.dialogue import in_flight
 from popshell.protocol.commands import State
 from popshell.protocol.line import parse
 from popshell.protocol.sasl import apop_digest, prepared
@@ -94,6 +93,8 @@ async def apop(shell: Shell, argument: str) -> None:
 
 async def flight(shell: Shell, argument: str) -> None:
     """Several lines in one flight, without pasting; what logs in is typed by itself, where it is masked."""
+    from popshell.course.player import in_flight  # msgspec and the practice server, which no start pays
+
     rows = in_flight(argument)
     if not rows:
         raise Misused
