@@ -23,8 +23,7 @@ from popshell.course.explain import problem_notes
 from popshell.net.channel import Channel, ChannelError, Channels
 from popshell.net.errors import NetError
 from popshell.protocol.secrets import joined, redact
-from popshell.reach import Reach, started, write_file
-from popshell.reports import Case, junit, tap
+from popshell.reach import Case, Reach, junit, started, tap, write_file
 from popshell.transcript import transcript_lines
 from popshell.tuples import NamedTuple
 from popshell.visible import show, tame

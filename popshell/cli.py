@@ -408,9 +408,8 @@ async def _plain(
     learn: str | None,
 ) -> int:
     """No redraw, no escapes; every line of standard input runs (sec-U5)."""
-    from popshell.batch import lines_of
     from popshell.ui.front import Front, PersonSource, ScriptSource
-    from popshell.ui.screen import JsonScreen, PlainScreen, draws
+    from popshell.ui.screen import JsonScreen, Lines, PlainScreen, draws
     from popshell.ui.theme import chosen
 
     ascii = config.get("ascii") or not draws(sys.stdout.encoding)
@@ -423,7 +422,7 @@ async def _plain(
         if learn is None and connector.destination.address is None:
             await _introduce(shell, connector)
     if arguments.json:
-        from popshell.ui.jsonrecords import JsonRecords
+        from popshell.ui.exports import JsonRecords
 
         shell.subscribe(JsonRecords(version=int(arguments.json), words=shell.net_words).heard)
 
@@ -431,7 +430,7 @@ async def _plain(
         began = await _begin(shell, course, learn)
         if began:
             given = "\n".join(arguments.send or ()).encode("utf-8", "surrogateescape")
-            screen.answers = source.lines = lines_of(io.BytesIO(given) if arguments.send else sys.stdin.buffer)
+            screen.answers = source.lines = Lines(io.BytesIO(given) if arguments.send else sys.stdin.buffer)
         return began
 
     source = (PersonSource if screen.interactive else ScriptSource)(shell)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from popshell.arguments import Arguments
 from popshell.conformance.session import Account
 from popshell.net.channel import Channel
-from popshell.reach import Practice, Reach, write_file
-from popshell.reports import Case, junit
+from popshell.reach import Case, Practice, Reach, junit, write_file
 from popshell.script import LONGEST, STAGES, Outcome, Script, ScriptError, play, read_script
 from popshell.tuples import NamedTuple
 from popshell.visible import tame

@@ -74,7 +74,8 @@ class Session:
         self.last_sent = self.last_heard = clock()
         self.chunks: deque[Chunk] = deque(maxlen=_CHUNKS)
         self._passed = [0, 0]  # octets of the server, of the client
-        self._clock = clock
+        #: the session's clock, in seconds
+        self.now = clock
         self._on_event = on_event
         self._on_end = on_end
         self._waiters: deque[asyncio.Future[Event | None]] = deque()
@@ -97,7 +98,7 @@ class Session:
             raise ConnectionError
         data = text.encode("utf-8", "surrogateescape") + CRLF
         self.wire.write(data)  # what cannot be written was never sent
-        self.last_sent = self._clock()
+        self.last_sent = self.now()
         self._note(True, data, self.last_sent)
         waiter = self._waiter()
         self._dispatch(self.connection.sent(data, self.last_sent, parsed, stream))
@@ -105,7 +106,7 @@ class Session:
 
     def received(self, data: bytes) -> None:
         """Bytes from the server. Once the session is broken nothing more is read."""
-        now = self._clock()
+        now = self.now()
         self._note(False, data, now)
         self.last_heard = now
         self._dispatch(self.connection.received(data, now))
@@ -122,7 +123,7 @@ class Session:
         if self.ended:
             return
         self.ended = True
-        self._dispatch(self.connection.close(self._clock()))
+        self._dispatch(self.connection.close(self.now()))
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -131,7 +132,7 @@ class Session:
 
     def settle(self) -> bool:
         """Nothing more comes of the reply that is due: whether it can be taken for whole as it stands."""
-        self._dispatch(found := self.connection.settle(self._clock()))
+        self._dispatch(found := self.connection.settle(self.now()))
         return bool(found)
 
     def close(self) -> None:
@@ -150,10 +151,6 @@ class Session:
     def replies_due(self) -> int:
         """How many replies are still to come, those that are no longer awaited included."""
         return len(self._waiters)
-
-    def now(self) -> float:
-        """The session's clock, in seconds."""
-        return self._clock()
 
     def _waiter(self) -> asyncio.Future[Event | None]:
         waiter: asyncio.Future[Event | None] = asyncio.get_running_loop().create_future()
@@ -196,6 +193,10 @@ class Endpoint(NamedTuple):
     #: whether the client shows a certificate of its own; tokens that the practice server takes, each with its account
     certificate: bool = False
     tokens: Callable[[], Mapping[str, str]] = dict
+
+    @property
+    def host(self) -> str:
+        return self.label.rpartition(":")[0].strip("[]")
 
 
 class OpenConnection(NamedTuple):

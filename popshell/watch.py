@@ -28,7 +28,7 @@ from popshell.session import Endpoint, Step
 from popshell.ui import events
 from popshell.ui.display import Display
 from popshell.ui.events import End
-from popshell.ui.jsonrecords import JsonRecords
+from popshell.ui.exports import JsonRecords
 from popshell.ui.layout import Look
 from popshell.ui.screen import CLOCK_LINES, PlainScreen, Screen, draws
 from popshell.ui.shell import Options, Shell

@@ -48,7 +48,7 @@ from popshell.server.faults import FAULTS, read_faults
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer
 from popshell.server.settings import SERVED, Limits
-from popshell.ui import diagram, events, history, jsonrecords, link, screen
+from popshell.ui import completer, diagram, events, exports, link, screen
 from popshell.ui.course_metas import Course
 from popshell.ui.metas import Metas
 
@@ -339,7 +339,7 @@ def limits() -> str:
         limit_rows(_TYPED, _names(commandline, _TYPED)),
         "## Screen and history\n",
         limit_rows(_SCREEN, _names(screen, _SCREEN)),
-        limit_rows(_HISTORY, _names(history, _HISTORY)),
+        limit_rows(_HISTORY, _names(completer, _HISTORY)),
         "## Practice server\n",
         "The server inside the shell is patient, because a learner errs. `popshell serve` guards itself a little.\n",
         limit_rows(_SERVER, _fields(Limits()), _fields(SERVED), ("inside the shell", "`popshell serve`")),
@@ -629,7 +629,7 @@ def json_record() -> str:
     )
     last = rehearse(["USER learner", "PASS secret", "LIST"], server)[-1]
     out = io.StringIO()
-    records = jsonrecords.JsonRecords(out, clock=lambda: 1_767_225_600.0)
+    records = exports.JsonRecords(out, clock=lambda: 1_767_225_600.0)
     records.heard(events.Connecting())
     records.heard(events.Replied(last, tuple(explain(last, catalog(), "en"))))
     return f"```json\n{json.dumps(json.loads(out.getvalue()), indent=2, ensure_ascii=False)}\n```\n"

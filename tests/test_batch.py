@@ -14,11 +14,10 @@ import pytest
 from stage import CATALOG, LOCAL, Stage, run
 from support import SCHEMA, plain
 
-from popshell.batch import lines_of
 from popshell.ui.display import new_shell
-from popshell.ui.jsonrecords import JsonRecords
+from popshell.ui.exports import JsonRecords
 from popshell.ui.metas import Metas
-from popshell.ui.screen import JsonScreen, PlainScreen
+from popshell.ui.screen import JsonScreen, Lines, PlainScreen
 from popshell.ui.shell import Options, Shell
 
 
@@ -26,7 +25,7 @@ def lines(stream: BinaryIO) -> list[str]:
     found: list[str] = []
 
     async def go() -> None:
-        found.extend([line async for line in lines_of(stream)])
+        found.extend([line async for line in Lines(stream)])
 
     run(go())
     return found
@@ -56,7 +55,7 @@ def test_lines_come_as_they_are_written_to_a_pipe() -> None:
 
     async def go() -> None:
         with os.fdopen(source, "rb", buffering=0) as stream:
-            found = lines_of(stream)
+            found = Lines(stream)
             os.write(sink, b"ST")
             os.write(sink, b"AT\nQU")
             assert await anext(found) == "STAT"
@@ -74,8 +73,8 @@ def test_lines_come_as_they_are_written_to_a_pipe() -> None:
 def test_reader_that_nobody_asks_any_more_does_not_hold_up_the_end() -> None:
     """A program that ends while its reader waits: Python's buffer would be locked, and the interpreter abort."""
     code = (
-        "import asyncio, sys\nfrom popshell.batch import lines_of\n"
-        "async def go():\n    print(await anext(lines_of(sys.stdin.buffer)))\nasyncio.run(go())"
+        "import asyncio, sys\nfrom popshell.ui.screen import Lines\n"
+        "async def go():\n    print(await anext(Lines(sys.stdin.buffer)))\nasyncio.run(go())"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

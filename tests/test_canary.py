@@ -23,9 +23,10 @@ from popshell.logs.report import explain_log
 from popshell.passwords import Passwords
 from popshell.protocol.secrets import MASK
 from popshell.session import Endpoint
+from popshell.ui.completer import ShellHistory
+from popshell.ui.display import log_to
 from popshell.ui.events import ShellEvent
-from popshell.ui.history import ShellHistory
-from popshell.ui.jsonrecords import JsonRecords, log_to
+from popshell.ui.exports import JsonRecords
 from popshell.ui.layout import PLAIN
 from popshell.ui.prompt import Typing
 

@@ -31,7 +31,7 @@ from popshell.conformance.session import Account
 from popshell.net.address import TlsMode
 from popshell.net.channel import Bounds, ChannelError, Channels, free_port
 from popshell.net.client import Target
-from popshell.reports import Case, junit, tap
+from popshell.reach import Case, junit, tap
 from popshell.script import STAGES
 
 CANARY = "canary-Kx81"

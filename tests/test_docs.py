@@ -33,7 +33,7 @@ from popshell.protocol.records import JSON_VERSIONS, Exchange
 from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer
 from popshell.ui.events import Replied
-from popshell.ui.jsonrecords import JsonRecords
+from popshell.ui.exports import JsonRecords
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]

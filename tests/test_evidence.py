@@ -24,7 +24,7 @@ from popshell.protocol.connection import Connection
 from popshell.protocol.records import Exchange
 from popshell.transcript import transcript_lines
 from popshell.ui.events import Replied
-from popshell.ui.jsonrecords import JsonRecords
+from popshell.ui.exports import JsonRecords
 from popshell.ui.layout import Look
 from popshell.visible import width
 

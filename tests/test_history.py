@@ -15,7 +15,7 @@ from prompt_toolkit.history import InMemoryHistory
 from stage import CATALOG
 
 from popshell.course.catalog import in_words
-from popshell.ui.history import LOOK_BACK, TAIL, RecentSuggest, ShellHistory
+from popshell.ui.completer import LOOK_BACK, TAIL, RecentSuggest, ShellHistory
 
 
 def never(text: str) -> bool:

@@ -88,6 +88,6 @@ def test_no_name_means_two_things() -> None:
 
 def test_notes_can_be_what_the_setting_can_be() -> None:
     from popshell import config
-    from popshell.ui import actions
+    from popshell.ui import metas
 
-    assert config.NOTES == actions.NOTES
+    assert config.NOTES == metas.NOTES

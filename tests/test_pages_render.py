@@ -11,7 +11,7 @@ from popshell.course.document import Document
 from popshell.course.explain import pages
 from popshell.protocol.commands import COMMANDS
 from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN, Look
-from popshell.ui.pages import layout, render
+from popshell.ui.pages import markdown, render
 from popshell.ui.screen import Screen
 from popshell.visible import width
 
@@ -127,7 +127,7 @@ def test_the_arrows_of_a_state_name_the_command_before_the_state() -> None:
 
 def test_rows_of_a_dialogue_that_do_not_fit_go_on_right_of_their_mark() -> None:
     text = "```pop3\nS: +OK practice server ready <1896.697170952@popshell.example>\nC: QUIT\n```\n"
-    lines = layout(text, PLAIN._replace(width=40), CATALOG.words("en"))
+    lines = markdown(text, PLAIN._replace(width=40), CATALOG.words("en"))
     rows = [row for line in lines if (row := "".join(text for _, text in line).rstrip())]
     assert [width(row) > 40 for row in rows] == [False] * len(rows)
     assert rows == ["  S: +OK practice server ready", "     <1896.697170952@popshell.example>", "  C: QUIT"]

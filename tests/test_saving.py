@@ -179,7 +179,7 @@ def test_the_suffix_says_what_is_written(tmp_path: Path) -> None:
 
 def test_a_full_disk_keeps_the_session_in_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
-        from popshell.ui import saving
+        from popshell.ui import exports
 
         class Full:
             def write(self, piece: bytes) -> int:
@@ -190,7 +190,7 @@ def test_a_full_disk_keeps_the_session_in_step(tmp_path: Path, monkeypatch: pyte
 
         on = stage(WHOLE)
         await on.begin("USER learner", "PASS secret")
-        monkeypatch.setattr(saving.os, "fdopen", lambda *how, **more: Full())
+        monkeypatch.setattr(exports.os, "fdopen", lambda *how, **more: Full())
         await on.run(f":save 1 {tmp_path}/m.eml", "NOOP")
         assert "the disk is full" in on.screen.flat
         assert "+OK noop" in on.text
@@ -236,7 +236,7 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 path.write_bytes(b"mine")
             raise OSError(1, "Operation not permitted")
 
-        monkeypatch.setattr("popshell.ui.saving.os.link", link)
+        monkeypatch.setattr("popshell.ui.exports.os.link", link)
         on = stage(WHOLE)
         await on.log_in(f":save 1 {tmp_path}/m.eml")
         assert (tmp_path / "m.eml").read_bytes() == (b"mine" if taken else MESSAGE)

@@ -31,9 +31,9 @@ from popshell.net.certificates import CHECKS, report
 from popshell.net.client import Target
 from popshell.net.connector import Connector
 from popshell.ui import link
+from popshell.ui.auth import verdict
 from popshell.ui.display import new_shell
 from popshell.ui.shell import Options, Shell
-from popshell.ui.tls import verdict
 
 CA = trustme.CA()
 

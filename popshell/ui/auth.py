@@ -1,4 +1,4 @@
-"""`:auth`: the ways to log in, ranked; and one login by one of them, each of its steps shown, no second try.
+"""`:auth`: the ways to log in, ranked; one login, each of its steps shown, no second try. `:tls`: a chain in words.
 
 It sends CAPA if the list is not known, then USER and PASS, APOP, or AUTH with its answers, and once logged in CAPA
 again where there was a list, for what has changed; all are shown as its own.
@@ -8,9 +8,11 @@ Masked are secrets, and what is computed from one so that it could be found agai
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
+from popshell.course.catalog import Words
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.mechanisms import MECHANISMS
@@ -22,8 +24,8 @@ from popshell.protocol.wire import from_base64
 from popshell.session import Event
 from popshell.tuples import NamedTuple
 from popshell.ui import layout
-from popshell.ui.layout import Line, Run, columns, pad
-from popshell.ui.passwords import ask_password
+from popshell.ui.layout import Line, Run, columns, pad, paragraph, wrap_text
+from popshell.ui.safety import ask_password
 from popshell.ui.shell import Misused, Shell
 from popshell.visible import fold, show
 
@@ -69,9 +71,7 @@ class _Who(NamedTuple):
 
 async def auth(shell: Shell, argument: str) -> None:
     """`:auth [MECH [NAME [as=OTHER]]]`."""
-    if shell.session is None:
-        shell.say("shell.no-connection", style="warn")
-        return
+    assert shell.session is not None
     connection = shell.session.connection
     if argument:
         shell.login_held_back()  # until its secret was asked for
@@ -221,13 +221,13 @@ class _Login:
         greeting = opened.session.transcript[0].response
         microsoft = greeting is not None and re.search("Microsoft Exchange|Outlook", greeting.text) is not None
         offered = {one.upper() for one in (opened.session.connection.capabilities or {}).get("SASL", ())}
-        host, _, port = opened.endpoint.label.rpartition(":")
+        port = opened.endpoint.label.rpartition(":")[2]
         login = Credentials(
             *(self._who.name, self._who.secret, self._who.authzid),
             # Without a list it is not known whether -PLUS is there: then `y` would be untrue.
             binding=opened.binding() if offered else None,
             plus_offered=f"{name}-PLUS" in offered,
-            host=host.strip("[]"),
+            host=opened.endpoint.host,
             port=int(port) if port.isdigit() else 0,
         )
         try:
@@ -306,15 +306,119 @@ class _Login:
 
 def _show(shell: Shell, named: Iterable[Named]) -> None:
     """Named values, each with what it is computed from; names that are no RFC's have words."""
-    rows = [(row, shell.words.get(f"auth.label-{row.name}") or row.name) for row in named]
-    widest = max((columns(name) for _, name in rows), default=0) + 2
+    rows: list[tuple[str, Run]] = []
+    for row in named:
+        name = shell.words.get(f"auth.label-{row.name}") or row.name
+        rows.append((name, ("secret", MASK) if row.secret else ("peer", show(row.value, keep=""))))
+        rows += [("", ("note", f"= {_FORMULAS[row.name]}"))] if row.name in _FORMULAS else []
+    _labelled(shell, rows, lambda text, room: [text[start:end] for start, end in fold(text, room)])
+
+
+def _labelled(shell: Shell, rows: Sequence[tuple[str, Run]], cut: Callable[[str, int], Iterable[str]]) -> None:
+    """Rows of label and text; `cut` breaks a text that is wider than its column."""
+    widest = max((columns(label) for label, _ in rows), default=0) + 2
     room = max(shell.screen.columns - widest - 5, 16)
     lines: list[Line] = []
-    for row, name in rows:
-        text = MASK if row.secret else show(row.value, keep="")
-        for start, end in fold(text, room) or [(0, 0)]:
-            label = pad("" if start else name, widest)
-            lines.append([("", "    "), ("note", label), ("secret" if row.secret else "peer", text[start:end])])
-        if formula := _FORMULAS.get(row.name):
-            lines += [[("note", " " * (widest + 4) + f"= {formula}"[a:b])] for a, b in fold(f"= {formula}", room)]
+    for label, (style, text) in rows:
+        for piece in cut(text, room):
+            lines.append([("", "    "), ("note", pad(label, widest)), (style, piece)])
+            label = ""
     shell.screen.lines(lines)
+
+
+# -- :tls, certificates ------------------------------------------------------------------------------------------------
+
+#: Names of a certificate that are shown; a shared host may have hundreds.
+_MOST_NAMES = 20
+_FACTS = ("subject", "names", "issuer", "valid", "key", "fingerprint", "pin")
+
+
+async def tls(shell: Shell, argument: str) -> None:
+    """What TLS settled on the open connection; without one, the certificates that were refused last."""
+    opened = shell.link.connection if shell.link and shell.session else None
+    known = opened.tls_facts() if opened else {}
+    found = opened.certificates() if opened and known else None if opened else shell.refused
+    if found is None:
+        shell.say("shell.no-tls" if shell.session else "shell.no-connection", style="warn")
+        return
+    report = {"place": opened.endpoint.label, **found} if opened else found
+    if opened:
+        insecure = opened.endpoint.insecure
+        anchor = report["anchor"] or "?"
+        verified = shell.words("tls.verified-no" if insecure else "tls.verified-yes", anchor=anchor)
+        rows = [("version", known["version"]), ("cipher", known["cipher"]), ("verified", verified)]
+        _facts(shell, ((shell.words(f"tls.{name}"), str(value)) for name, value in rows))
+    else:
+        shell.say("certificate.refused-last", style="warn", name=show(report["name"]))
+    show_chain(shell, report)
+
+
+def show_chain(shell: Shell, report: Mapping[str, Any]) -> None:
+    """The chain, link by link, then what is wrong with it and what would mend that."""
+    words, chain = shell.words, report["chain"]
+    if not chain:
+        shell.say("certificate.none", style="warn")
+        return
+    shell.say("certificate.chain", count=len(chain), style="emphasis")
+    for number, link in enumerate(chain, 1):
+        wrong = number == report["link"]
+        heading = words("certificate.own" if number == 1 else "certificate.above", number=number)
+        mark: Line = [("err", words("certificate.here"))] if wrong else []
+        shell.screen.lines([[("", "  "), ("emphasis", heading), *mark]])
+        _facts(shell, _rows(link, words))
+    lines: list[Line] = []
+    for style, text in verdict(report, words, shell.again):
+        lines += paragraph(show(text), shell.screen.look, style=style)
+    shell.screen.lines(lines)
+
+
+def _facts(shell: Shell, rows: Iterable[tuple[str, str]]) -> None:
+    """A certificate is its maker's text: it is filtered, and each row of it follows a label of ours."""
+    _labelled(shell, [(label, ("peer", show(text, keep=""))) for label, text in rows], wrap_text)
+
+
+def _rows(link: Mapping[str, Any], words: Words) -> Iterable[tuple[str, str]]:
+    state = next((fault for fault in ("expired", "not-yet-valid") if fault in link["faults"]), "now")
+    names = words.listed(link["names"][:_MOST_NAMES])
+    if (more := len(link["names"]) - _MOST_NAMES) > 0:
+        names += words("certificate.more-names", count=more)
+    dates = {name: link[name].removesuffix("+00:00") for name in ("valid_from", "valid_until")}
+    texts = {
+        **link,
+        "names": names,
+        "issuer": words("certificate.itself") if "self-signed" in link["faults"] else link["issuer"],
+        "valid": words(f"certificate.valid-{state}", **dates, days=link["days"]) if link["valid_until"] else "",
+        "key": words("certificate.signed", **link) if link["signature"] else link["key"],
+        "fingerprint": ":".join(link["fingerprint"][at : at + 2] for at in range(0, 64, 2)).upper(),
+    }
+    return ((words(f"certificate.{name}"), texts[name]) for name in _FACTS if texts[name])
+
+
+def verdict(report: Mapping[str, Any], words: Words, again: str) -> Iterable[tuple[str, str]]:
+    """Styles and texts: the check that failed, what else is to be seen, what would mend it on which side."""
+    check, number, chain = report["check"], report["link"], report["chain"]
+    blamed = chain[number - 1] if number else None
+    where = words("certificate.where" if blamed else "certificate.where-unsent", number=number)
+    first = chain[0]
+    facts = {
+        **report,
+        "where": where,
+        "again": again,
+        "issuer": (blamed or chain[-1])["issuer"] or "?",
+        "names": words.listed(first["names"][:_MOST_NAMES]) or "?",
+        "pin": first["pin"],
+    }
+    if check:
+        yield "err", words(f"certificate.check-{check}", **facts)
+    for at, link in enumerate(chain, 1):
+        for fault in link["faults"]:
+            # A root signs itself; of the server's own it is said where that is no reason of a refusal.
+            if (fault != "self-signed" or (at == 1 and not check)) and (fault, at) != (check, number):
+                beside = {**facts, "where": words("certificate.where", number=at)}
+                yield "warn", words(f"certificate.beside-{fault}", **beside)
+    if not report["ordered"]:
+        yield "warn", words("certificate.disordered")
+    if report["between"]:
+        yield "warn", words("certificate.between", **facts)
+    for side in ("server", "here") if check else ():
+        yield "note", words(f"certificate.mend-{side}", what=words(f"certificate.mend-{check}-{side}", **facts))

@@ -14,7 +14,7 @@ from popshell.course.lesson import ExerciseKind
 from popshell.protocol.commands import State
 from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange
-from popshell.ui import course_pages
+from popshell.ui import pages
 from popshell.ui.shell import Meta, Misused, Shell
 from popshell.visible import show
 
@@ -134,7 +134,7 @@ def _answers(attempt: Attempt, text: str) -> bool:
 
 def lessons(tutor: Tutor, argument: str) -> None:
     here = tutor.lesson.name if tutor.lesson else ""
-    course_pages.list_lessons(tutor.shell, tutor.all_lessons(), here, tutor.standing)
+    pages.list_lessons(tutor.shell, tutor.all_lessons(), here, tutor.standing)
 
 
 async def lesson(tutor: Tutor, argument: str) -> None:
@@ -180,7 +180,7 @@ def _answer(tutor: Tutor, attempt: Attempt, text: str) -> None:
     elif not attempt.words.is_answer(attempt.exercise.answers, text):
         tutor.shell.say("tutor.not-right", style="warn")
     elif attempt.missing() is not None:
-        course_pages.say_missing(tutor.shell, attempt)
+        pages.say_missing(tutor.shell, attempt)
     else:
         tutor.shell.say("tutor.not-asked", style="warn")
 
@@ -252,7 +252,7 @@ def hint(tutor: Tutor, argument: str) -> None:
     attempt.hints_shown += 1
     if hints:
         tutor.shell.say("tutor.hint", number=at + 1, total=len(hints))
-        tutor.shell.screen.lines(course_pages.laid_out(tutor.shell, hints[at]))
+        tutor.shell.screen.lines(pages.laid_out(tutor.shell, hints[at]))
         tutor.remember(hints=max(standing.hints, at + 1))
     if attempt.hints_shown >= len(hints):
         tutor.shell.say("tutor.solution-ready")
@@ -323,8 +323,8 @@ async def wait(tutor: Tutor, argument: str) -> None:
 
 
 def certificate(tutor: Tutor, argument: str) -> None:
-    lines = course_pages.certificate(tutor.shell, tutor.course_id, list(tutor.all_lessons()), tutor.standing)
-    from popshell.ui.saving import write_new
+    lines = pages.certificate(tutor.shell, tutor.course_id, list(tutor.all_lessons()), tutor.standing)
+    from popshell.ui.exports import write_new
 
     if lines is not None and write_new(tutor.shell, argument, lines):
         tutor.shell.say("tutor.certificate-written", path=show(argument))

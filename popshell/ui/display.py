@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from popshell.course.catalog import Catalog
 from popshell.course.explain import Note
@@ -42,11 +42,29 @@ def new_shell(
     shell.subscribe(Display(shell).heard)
     shell.gates.append(SeatBelt(shell))
     if options.log is not None:
-        from popshell.ui.jsonrecords import log_to
-
         log_to(shell, options.log)
     shell.metas = functools.cache(metas) if metas is not None else None
     return shell
+
+
+def log_to(shell: Shell, out: TextIO) -> None:
+    """Write the records of a shell to a log, each at once: what was written is with the system, and survives a kill.
+
+    If the disk is full later, it is said, and the log ends.
+    """
+    from popshell.ui.exports import JsonRecords
+
+    records = JsonRecords(out, words=shell.net_words)
+
+    def heard(event: ShellEvent) -> None:
+        try:
+            records.heard(event)
+        except OSError as error:
+            shell.subscribers.remove(heard)
+            shell.tally.failed = True
+            shell.say("shell.save-failed", style="err", path="--log", reason=error)
+
+    shell.subscribe(heard)
 
 
 #: Octets of a reply under way that are looked at, to show the lines that have come.
@@ -104,7 +122,7 @@ class Display:
             case events.Overdue(due=due, limit=limit):
                 self._arrived(due)
                 if due is None or due.stream is not None:
-                    return  # what becomes of a message that is written says who writes it (saving.py)
+                    return  # what becomes of a message that is written says who writes it (exports.py)
                 if limit is None:
                     shell.say("shell.interrupted", style="warn", command=self._name(due))
                 else:
@@ -218,7 +236,7 @@ class Display:
             shell.say(f"speaks.{speaks}")
             self._other_port(str(error.facts["host"]))
         if error.certificates is not None:
-            from popshell.ui.tls import show_chain
+            from popshell.ui.auth import show_chain
 
             shell.refused = {"place": f"{error.facts['host']}:{error.facts['port']}", **error.certificates}
             show_chain(shell, shell.refused)

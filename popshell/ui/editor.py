@@ -30,12 +30,10 @@ from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
 from popshell.course.catalog import Catalog
 from popshell.protocol.line import MASK
-from popshell.ui import keys as keys_of_terminals
 from popshell.ui import layout, terminal, theme
-from popshell.ui.completer import Known, ShellCompleter
+from popshell.ui.completer import Known, RecentSuggest, ShellCompleter, ShellHistory
 from popshell.ui.events import Replied, ShellEvent
 from popshell.ui.front import Front, Stopped, Typed
-from popshell.ui.history import RecentSuggest, ShellHistory
 from popshell.ui.layout import Line, Look
 from popshell.ui.prompt import Mask, ShellLexer, Toolbar, Typing, formatted, hint, prompt_line
 from popshell.ui.screen import ClockOut, Screen
@@ -107,7 +105,7 @@ class Editor:
             enable_history_search=False,
             bottom_toolbar=self._draw_toolbar,
             input_processors=[Mask(shell, self._typing), AfterInput(self._hint)],
-            key_bindings=keys_of_terminals.prompt_keys(lambda: run_in_terminal(self._suspend), self._run_line, keys),
+            key_bindings=terminal.prompt_keys(lambda: run_in_terminal(self._suspend), self._run_line, keys),
             erase_when_done=True,
             enable_suspend=False,
             style=self._style,
@@ -122,7 +120,7 @@ class Editor:
             if window.style == "class:bottom-toolbar":
                 window.style = ""  # of its own it has no colour, and each cell was given it anew with each key
         self._asking: PromptSession[str] | None = None
-        keys_of_terminals.understand(self._session.app.input)
+        terminal.understand(self._session.app.input)
         self._session.app.renderer.cpr_not_supported_callback = self._without_cpr
         if not self._session.app.output.responds_to_cpr:
             self._session.app.output.get_rows_below_cursor_position = self._rows_below  # type: ignore[method-assign]

@@ -17,7 +17,7 @@ from popshell.protocol.line import parse
 from popshell.tuples import NamedTuple
 from popshell.ui.events import Sent
 from popshell.ui.link import COUNTDOWN, Link
-from popshell.ui.screen import LineSource
+from popshell.ui.screen import Lines
 from popshell.ui.shell import Leave, Shell
 from popshell.visible import fault_of, show
 
@@ -234,7 +234,7 @@ def _keep(shell: Shell, lines: list[str], *, connected: bool = False) -> None:
 class ScriptSource:
     """Lines of a pipe or a file: each is run, and nothing is asked."""
 
-    def __init__(self, shell: Shell, lines: LineSource | None = None) -> None:
+    def __init__(self, shell: Shell, lines: Lines | None = None) -> None:
         self._shell = shell
         #: to be set before the first line is read
         self.lines = lines

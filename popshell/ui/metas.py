@@ -1,24 +1,32 @@
-"""The table of the shell's own commands; `:help`, and those that look at a line, the states, the maildrop, the session.
+"""The table of the shell's own commands; `:help`; those that look at something, change a setting, or do something.
 
 They begin with a colon, so no POP3 command can ever collide. Help, completion and the reference are derived from the
-table, which is put together here: rows of this file, of actions.py, and those that the course brings.
+table, which is put together here: rows of this file, and those that the course brings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from popshell.course.catalog import LANGUAGES, match_language
 from popshell.course.explain import explain_line, explain_reply, legal_now, pages
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State, known_code
 from popshell.protocol.line import Context, parse, upper
-from popshell.protocol.secrets import begins_login
-from popshell.ui import diagram, layout
-from popshell.ui.actions import ACTIONS, QUIT
+from popshell.protocol.sasl import apop_digest, prepared
+from popshell.protocol.secrets import MASK, begins_login, takes_secret
+from popshell.ui import diagram, drawings, layout, octets
+from popshell.ui.auth import NAMES, auth, tls
 from popshell.ui.events import End
+from popshell.ui.exports import WITH_SECRETS, save
+from popshell.ui.front import run_block
 from popshell.ui.layout import Line, pad
-from popshell.ui.shell import Meta, MetaCommands, Misused, Shell
+from popshell.ui.safety import ask_password
+from popshell.ui.shell import Meta, MetaCommands, Misused, Shell, Undone
 from popshell.visible import show
+
+#: What `:notes` can be, as the setting `notes`: `auto` says once what repeats (display.py).
+NOTES = ("auto", "full", "brief", "off")
 
 
 class Metas:
@@ -26,7 +34,7 @@ class Metas:
 
     def __init__(self, course: Iterable[Meta] = ()) -> None:
         self.rows: Mapping[str, Meta] = MappingProxyType(
-            {meta.name: meta for meta in (*LOOKING, *ACTIONS, AUTH, FORK, *course, QUIT)}
+            {meta.name: meta for meta in (*LOOKING, *ACTIONS, *course, QUIT)}
         )
 
     def found(self, name: str) -> list[Meta]:
@@ -49,7 +57,10 @@ class Metas:
         try:
             if argument and not meta.param:
                 raise Misused
-            await meta.run(shell, argument)
+            if meta.connected and shell.session is None:
+                shell.say("shell.no-connection", style="warn")
+            else:
+                await meta.run(shell, argument)
         except Misused:
             shell.say("shell.usage", style="warn", usage=meta.usage)
             shell.tally.usage = True
@@ -79,14 +90,14 @@ def not_found(shell: Shell, name: str, known: list[Meta]) -> None:
 
 
 async def _help(shell: Shell, argument: str) -> None:
-    from popshell.ui import pages as page_layout  # markdown-it is loaded for the first page only
+    from popshell.ui.pages import render  # markdown-it is loaded for the first page only
 
     language, wanted = shell.options.language, argument.strip().strip("[]")
     if not wanted:
         _overview(shell)
         return
     if wanted.lower() in ("states", "state"):
-        await state(shell, "")
+        await _shown(_state, " ")(shell, "")
         return
     path = page_for(argument.strip())
     page = shell.catalog.page(language, path) if path else None
@@ -102,7 +113,7 @@ async def _help(shell: Shell, argument: str) -> None:
         shell.tally.usage = True
         return
     screen = shell.screen
-    shell.page(screen.drawn(page_layout.render(page, path or "", shell.words, screen.look)))
+    shell.page(screen.drawn(render(page, path or "", shell.words, screen.look)))
 
 
 def page_for(word: str) -> str | None:
@@ -172,34 +183,37 @@ async def explain(shell: Shell, argument: str) -> None:
     shell.screen.lines(layout.span_lines(spans, shell.screen.look))
 
 
-def _show(shell: Shell, lines: list[Line], margin: str = " ") -> None:
-    """Show a drawing as a reply is shown: whole where one can well scroll back, else a windowful at a time."""
-    text = shell.screen.drawn([("", margin), *line] if line else line for line in lines)
-    if len(lines) > shell.screen.comfortable:
-        shell.page(text)
-    else:
-        shell.rest = None
-        shell.screen.styled(text)
+def _shown(draw: Callable[[Shell, str], list[Line]], margin: str = "") -> Callable[[Shell, str], Awaitable[None]]:
+    """Shows what is drawn as a reply is shown: whole where one can well scroll back, else a windowful at a time.
+
+    No lines: why there are none was said.
+    """
+
+    async def run(shell: Shell, argument: str) -> None:
+        lines = draw(shell, argument)
+        text = shell.screen.drawn([("", margin), *line] if line else line for line in lines)
+        if len(lines) > shell.screen.comfortable:
+            shell.page(text)
+        elif lines:
+            shell.rest = None
+            shell.screen.styled(text)
+
+    return run
 
 
-async def state(shell: Shell, argument: str) -> None:
-    drawn = diagram.machine(shell.state, shell.screen.look.within(-1), shell.words)
-    _show(shell, drawn)
+def _state(shell: Shell, argument: str) -> list[Line]:
+    return diagram.machine(shell.state, shell.screen.look.within(-1), shell.words)
 
 
-async def mailbox(shell: Shell, argument: str) -> None:
-    from popshell.ui import drawings
-
+def _mailbox(shell: Shell, argument: str) -> list[Line]:
     if argument not in ("", "all"):
         raise Misused
-    if shell.session is None:
-        shell.say("shell.no-connection", style="warn")
-        return
+    assert shell.session is not None
     view = shell.session.connection.maildrop
     if not view.open:
         shell.say("shell.no-maildrop", style="warn")
-        return
-    drawn = drawings.mailbox(
+        return []
+    return drawings.mailbox(
         drawings.mail_rows(view),
         shell.screen.look.within(-1),
         shell.words,
@@ -208,15 +222,11 @@ async def mailbox(shell: Shell, argument: str) -> None:
         marks=len(view.marks),
         limit=drawings.MOST_ROWS if argument else drawings.LIMIT,
     )
-    _show(shell, drawn)
 
 
-async def ladder(shell: Shell, argument: str) -> None:
-    from popshell.ui import drawings
-
+def _ladder(shell: Shell, argument: str) -> list[Line]:
     rungs = drawings.rungs(shell.exchanges_here() if shell.endpoint else shell.earlier)
-    drawn = drawings.ladder(rungs, shell.screen.look.within(-1), shell.words, now=shell.state.value)
-    _show(shell, drawn)
+    return drawings.ladder(rungs, shell.screen.look.within(-1), shell.words, now=shell.state.value)
 
 
 async def more(shell: Shell, argument: str) -> None:
@@ -249,36 +259,6 @@ async def pager(shell: Shell, argument: str) -> None:
         shell.say("shell.no-pager", style="warn")
 
 
-async def raw(shell: Shell, argument: str) -> None:
-    from popshell.ui import octets
-
-    _show(shell, await octets.raw(shell), "")
-
-
-async def wire(shell: Shell, argument: str) -> None:
-    from popshell.ui import octets
-
-    _show(shell, await octets.wire(shell, argument), "")
-
-
-async def times(shell: Shell, argument: str) -> None:
-    from popshell.ui import times as table
-
-    _show(shell, table.times(shell), "")
-
-
-async def mail(shell: Shell, argument: str) -> None:
-    from popshell.ui.mail import mail as show_mail  # Python's email package is loaded for the first mail only
-
-    await show_mail(shell, argument)
-
-
-async def tls(shell: Shell, argument: str) -> None:
-    from popshell.ui.tls import tls as show_tls
-
-    await show_tls(shell, argument)
-
-
 async def why(shell: Shell, argument: str) -> None:
     """Why the server refused the last line that it refused, as far as the rules of `lessons/doctor.toml` go."""
     from popshell.course import doctor  # msgspec, and the rules, are loaded for the first question only
@@ -288,7 +268,7 @@ async def why(shell: Shell, argument: str) -> None:
     if link is None or endpoint is None:
         shell.say("shell.no-connection", style="warn")
         return
-    facts = Facts(endpoint.label.rpartition(":")[0].strip("[]"), closed=link.how is End.LOST)
+    facts = Facts(endpoint.host, closed=link.how is End.LOST)
     diagnosis = doctor.diagnose(shell.exchanges_here(), facts, doctor.load(shell.catalog))
     words = shell.catalog.words(shell.options.language, "doctor")
     for style, text in doctor.why(diagnosis, words, echoes=not endpoint.practice):
@@ -297,9 +277,7 @@ async def why(shell: Shell, argument: str) -> None:
 
 async def fork(shell: Shell, argument: str) -> None:
     """What the maildrop would be after QUIT, and after the line going dead, side by side."""
-    if shell.session is None:
-        shell.say("shell.no-connection", style="warn")
-        return
+    assert shell.session is not None
     if shell.fork is None or not shell.on_practice:
         shell.say("shell.no-fork", style="warn")
         return
@@ -320,35 +298,149 @@ async def fork(shell: Shell, argument: str) -> None:
     shell.say("shell.fork-note")
 
 
-#: Rows of the table of meta commands.
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+def _chosen(shell: Shell, argument: str, choices: Sequence[str]) -> bool:
+    """Whether an argument is one of the choices, or none; if not, they are named."""
+    fits = argument in ("", *choices)
+    if not fits:
+        shell.say("shell.choose", style="warn", choices=shell.words.listed(choices))
+    return fits
+
+
+async def notes(shell: Shell, argument: str) -> None:
+    if _chosen(shell, argument, NOTES):
+        shell.options.notes = argument or shell.options.notes
+        shell.say("shell.notes-are", value=shell.options.notes)
+
+
+async def lang(shell: Shell, argument: str) -> None:
+    tag = (argument and match_language(argument)) or argument
+    if _chosen(shell, tag, LANGUAGES):
+        shell.options.language = tag or shell.options.language
+        shell.say("shell.language-is", value=shell.words("language.name"))
+
+
+async def reveal(shell: Shell, argument: str) -> None:
+    if _chosen(shell, argument, ("on", "off")):
+        shell.options.reveal = argument == "on" if argument else shell.options.reveal
+        key = "reveal-off" if not shell.options.reveal else "reveal-on" if shell.on_practice else "reveal-not-here"
+        shell.say(f"shell.{key}")
+
+
+# -- the session -------------------------------------------------------------------------------------------------------
+
+
+async def apop(shell: Shell, argument: str) -> None:
+    """Compute the digest step by step and put the line at the prompt, unsent."""
+    session = shell.session
+    stamp = session.connection.stamp if session is not None else None
+    if not argument or " " in argument:
+        shell.login_held_back()
+        raise Misused
+    # In a script the next line is the answer, whatever becomes of the command: it must not go out as a command.
+    scripted = not shell.screen.interactive
+    secret = await ask_password(shell, argument, piped=True) if scripted else None
+    if secret is None:
+        shell.login_held_back()
+    if session is None or stamp is None:
+        shell.say("shell.no-stamp" if session else "shell.not-connected", style="warn")
+        return
+    if session.connection.state is not State.AUTHORIZATION:
+        shell.say("shell.apop-logged-in", style="warn", state=session.connection.state.value)
+        return
+    if not scripted:
+        secret = await ask_password(shell, argument, piped=True)
+    if not secret:
+        shell.say("shell.not-sent", style="warn")
+        return
+    digest = apop_digest(stamp, secret)
+    shell.screen.lines(
+        [
+            [("", "    MD5( "), ("stamp", show(stamp, keep="")), ("", " + "), ("secret", MASK), ("", " )")],
+            [("", "      = "), ("secret", digest if shell.options.reveal and shell.on_practice else MASK)],
+        ]
+    )
+    shell.draft = f"APOP {prepared(argument) or argument} {digest}"  # RFC 6856 §2.2
+    shell.say("shell.apop-ready" if shell.screen.prompts else "shell.apop-ready-plain")
+
+
+async def flight(shell: Shell, argument: str) -> None:
+    """Several lines in one flight, without pasting; what logs in is typed by itself, where it is masked."""
+    from popshell.course.player import in_flight  # msgspec and the practice server, which no start pays
+
+    rows = in_flight(argument)
+    if not rows:
+        raise Misused
+    if any(spec and takes_secret(spec) for spec in (parse(row).spec for row in rows)):
+        shell.say("shell.no-login-in-flight", style="warn")
+        return
+    session = shell.session
+    if session is not None and "PIPELINING" not in (session.connection.capabilities or {}):
+        shell.say("shell.one-by-one")
+    await run_block(shell, rows)
+
+
+async def connect(shell: Shell, argument: str) -> None:
+    """A new connection; one to a real server with marks set is not given up unasked."""
+    if not await shell.connect(argument or None, asking=not shell.on_practice):
+        raise Undone
+
+
+async def unlock(shell: Shell, argument: str) -> None:
+    """DELE may go out on this connection. A script, which cannot be asked, allows the QUIT that erases, too."""
+    assert shell.link is not None
+    if shell.on_practice:
+        shell.say("shell.unlock-practice")
+    else:
+        shell.link.unlocked = True
+        key = "shell.unlocked" if shell.screen.interactive else "shell.unlocked-script"
+        shell.say(key, style="warn", place=shell.link.place)
+
+
+async def drop(shell: Shell, argument: str) -> None:
+    """Close the connection without QUIT; what that means is said when it has ended."""
+    shell.close(End.DROPPED)
+
+
+async def _mail(shell: Shell, argument: str) -> None:
+    from popshell.ui.mail import mail  # Python's email package is loaded for the first mail only
+
+    await mail(shell, argument)
+
+
+async def _quit(shell: Shell, argument: str) -> None:
+    await shell.leave()
+
+
+#: Rows of the table of meta commands: those that look at something, and those that do something.
 LOOKING = (
     Meta("help", _help, "[WORD]", _help_words, also=("?", "h")),
     Meta("explain", explain, "LINE", lambda: tuple(COMMANDS)),
-    Meta("state", state),
-    Meta("mailbox", mailbox, "[all]", lambda: ("all",)),
-    Meta("ladder", ladder),
+    Meta("state", _shown(_state, " ")),
+    Meta("mailbox", _shown(_mailbox, " "), "[all]", lambda: ("all",), connected=True),
+    Meta("ladder", _shown(_ladder, " ")),
     Meta("more", more, "[all]", lambda: ("all",)),
     Meta("pager", pager),
-    Meta("raw", raw),
-    Meta("wire", wire, "[N] [hex]", lambda: ("hex",)),
-    Meta("times", times),
-    Meta("mail", mail, "N"),
+    Meta("raw", _shown(octets.raw)),
+    Meta("wire", _shown(octets.wire), "[N] [hex]", lambda: ("hex",)),
+    Meta("times", _shown(octets.times)),
+    Meta("mail", _mail, "N"),
     Meta("why", why),
     Meta("tls", tls),
 )
-FORK = Meta("fork", fork)
-
-
-async def _auth(shell: Shell, argument: str) -> None:
-    from popshell.ui import auth  # the mechanisms are loaded when the first of them is wanted
-
-    await auth.auth(shell, argument)
-
-
-def _mechanisms() -> tuple[str, ...]:
-    from popshell.ui.auth import NAMES
-
-    return NAMES
-
-
-AUTH = Meta("auth", _auth, "[MECH [NAME [as=OTHER]]]", _mechanisms)
+ACTIONS = (
+    Meta("apop", apop, "NAME"),
+    Meta("flight", flight, "LINE | LINE"),
+    Meta("connect", connect, "[HOST] [OPTIONS]", lambda: ("practice",)),
+    Meta("unlock", unlock, connected=True),
+    Meta("drop", drop, connected=True),
+    Meta("save", save, "[N|--with-secrets] FILE", lambda: (WITH_SECRETS,)),
+    Meta("notes", notes, f"[{'|'.join(NOTES)}]", lambda: NOTES),
+    Meta("lang", lang, f"[{'|'.join(LANGUAGES)}]", lambda: tuple(LANGUAGES)),
+    Meta("reveal", reveal, "[on|off]", lambda: ("on", "off")),
+    Meta("auth", auth, "[MECH [NAME [as=OTHER]]]", lambda: NAMES, connected=True),
+    Meta("fork", fork, connected=True),
+)
+QUIT = Meta("quit", _quit, also=("exit", "q"))

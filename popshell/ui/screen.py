@@ -1,4 +1,4 @@
-"""Screens: where a Shell shows things. One for a terminal, which the others are made from: plain text, and JSON.
+"""Screens: where a Shell shows things: on a terminal, as plain text, and beside JSON; lines without a prompt.
 
 Only this module and the REPL write to standard output. Peer text goes through stream.py, our own through the palette.
 """
@@ -9,8 +9,9 @@ import asyncio
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
@@ -36,14 +37,6 @@ def draws(encoding: str) -> bool:
     except (LookupError, UnicodeEncodeError):
         return False
     return True
-
-
-class LineSource(Protocol):
-    """Where lines come from (batch.py): it may be asked again after a cancel, and tells what was read ahead."""
-
-    async def __anext__(self) -> str: ...
-
-    def read_ahead(self) -> list[str]: ...
 
 
 class ClockOut:
@@ -275,7 +268,7 @@ class PlainScreen(Screen):
         self.most = self.longest = 1 << 40
         self.interactive = interactive
         #: where answers come from when a person sits at the terminal: the same lines as the commands
-        self.answers: LineSource | None = None
+        self.answers: Lines | None = None
 
     async def ask(self, question: str, *, hidden: bool = False, piped: bool = False) -> str | None:
         if hidden:
@@ -340,7 +333,7 @@ class PlainScreen(Screen):
 
 
 class JsonScreen(PlainScreen):
-    """Our own words on standard error, and nothing of replies: jsonrecords.py writes them."""
+    """Our own words on standard error, and nothing of replies: the records of events.py hold them."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         super().__init__(out or sys.stderr)
@@ -361,3 +354,93 @@ class JsonScreen(PlainScreen):
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
         """Part of the record."""
+
+
+# -- lines without a prompt --------------------------------------------------------------------------------------------
+
+_BLOCK = 64 * 1024
+#: How many lines are read before somebody wants them.
+_AHEAD = 64
+
+
+class Lines:
+    """The lines of `stream` (sec-U5), line ends cut off; what is not UTF-8 is kept by surrogateescape.
+
+    prompt_toolkit would write escapes into a pipe and lose a last line without newline; asyncio cannot watch a regular
+    file. So a thread reads, and the event loop takes over line by line. Every line runs, the last one, too.
+
+    Trap: the thread reads below Python's buffer. One that waits inside the buffer holds its lock, and an interpreter
+    that ends then (`:quit`, Ctrl-C) cannot get it and aborts.
+
+    An asynchronous iterator that may be asked again after its wait was cancelled, and after the end of a terminal's
+    input (Ctrl-D), which is not its last word. The running loop is the one that takes the lines.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._room = threading.Semaphore(_AHEAD)
+        self._raw = getattr(stream, "raw", stream)
+        self._again = stream.isatty()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __aiter__(self) -> Lines:
+        return self
+
+    async def __anext__(self) -> str:
+        line = await self._queue.get()
+        self._room.release()
+        if line is None:
+            if not self._again:
+                self._queue.put_nowait(None)  # the next call finds the end, too
+            raise StopAsyncIteration
+        return _text(line)
+
+    def read_ahead(self) -> list[str]:
+        """The lines that were read and not asked for yet; they are not given again."""
+        lines: list[str] = []
+        while not self._queue.empty():
+            line = self._queue.get_nowait()
+            if line is None:
+                self._queue.put_nowait(None)
+                break
+            self._room.release()
+            lines.append(_text(line))
+        return lines
+
+    def _put(self, line: bytes | None) -> bool:
+        self._room.acquire()
+        try:
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, line)
+        except RuntimeError:
+            return False  # the loop is gone
+        return True
+
+    def _read(self) -> None:
+        rest = bytearray()
+        try:
+            while (data := self._raw.read(_BLOCK)) or self._again:
+                if not data:
+                    if not self._end(rest):
+                        return
+                # Only what is new is searched, so that a line of many blocks costs no more than its length.
+                elif b"\n" not in data:
+                    rest += data
+                else:
+                    *lines, tail = (bytes(rest) + data).split(b"\n")
+                    rest[:] = tail
+                    if not all(map(self._put, lines)):
+                        return
+        except (OSError, ValueError):
+            self._again = False
+        self._end(rest)
+
+    def _end(self, rest: bytearray) -> bool:
+        """A last line without its line end, and then the end."""
+        last = bytes(rest)
+        rest.clear()
+        return (not last or self._put(last)) and self._put(None)
+
+
+def _text(line: bytes) -> str:
+    return line.removesuffix(b"\r").decode("utf-8", "surrogateescape")

@@ -62,9 +62,8 @@ class Undone(Exception):
 
 
 class Meta(NamedTuple):
-    """One of the shell's own commands. `choices` are the words that its parameter can be; `also` are further names.
-
-    What it does in words stands in `messages.toml`, `[meta]`.
+    """One of the shell's own commands. `choices` are the words that its parameter can be; `also` are further names;
+    `connected`: it is for an open connection. What it does in words stands in `messages.toml`, `[meta]`.
     """
 
     name: str
@@ -72,6 +71,7 @@ class Meta(NamedTuple):
     param: str = ""
     choices: Callable[[], tuple[str, ...]] = tuple
     also: tuple[str, ...] = ()
+    connected: bool = False
 
     @property
     def usage(self) -> str:

@@ -5,7 +5,7 @@ and plays `start`. Everything else of the shell goes on working, and a wrong tur
 server pauses the lesson; nothing of a lesson is ever sent there (sec-D3).
 
 Evidence and judgement are those of course/attempt.py; `start` is played over the shell's connection; what the course
-shows at length is in course_pages.py.
+shows at length is in pages.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
 from popshell.protocol.secrets import masked_answer
 from popshell.session import ConnectError
-from popshell.ui import course_pages, layout
+from popshell.ui import layout, pages
 from popshell.ui.events import End, Ended, Greeted, Replied, ShellEvent
 from popshell.ui.layout import Line
 from popshell.ui.shell import Shell
@@ -200,14 +200,14 @@ class Tutor:
         """The lesson's text, in today's language. Returns how many lines it has."""
         if self.lesson is None:
             return 0
-        lines = course_pages.lesson_text(self.shell, self.lessons.course.lessons, self.in_language(self.lesson.name))
+        lines = pages.lesson_text(self.shell, self.lessons.course.lessons, self.in_language(self.lesson.name))
         self.shell.page(self.shell.screen.drawn(lines))
         return len(lines)
 
     def show_task(self) -> None:
         """The exercise's task again."""
         if self.lesson is not None and self.exercise is not None:
-            course_pages.show_task(self.shell, self.lesson, self.exercise, self.prose)
+            pages.show_task(self.shell, self.lesson, self.exercise, self.prose)
 
     async def again(self) -> None:
         """A new connection to a fresh server, `start` played, the task shown."""
@@ -298,7 +298,7 @@ class Tutor:
         shell = self.shell
         mark = "*" if shell.screen.ascii else "✔"
         shell.screen.lines([[("ok", f" {mark} {show(shell.words('tutor.solved'), keep='')}")]])
-        shell.screen.lines(course_pages.laid_out(shell, self.prose.solved))
+        shell.screen.lines(pages.laid_out(shell, self.prose.solved))
         try:
             self._tell_next()
         except LessonError as error:
@@ -309,7 +309,7 @@ class Tutor:
         if self.lessons.open_in(self.lesson.name, self.progress, "en"):
             self.shell.say("tutor.next", style="emphasis")
             return
-        course_pages.summary(self.shell, self.in_language(self.lesson.name))
+        pages.summary(self.shell, self.in_language(self.lesson.name))
         if self.lessons.first_open(self.progress, "en") is None:
             self.course_done()
         else:
@@ -337,16 +337,16 @@ class Tutor:
             if not attempt.overshot:
                 attempt.overshot = True
                 self.count_try()
-                course_pages.say_missing(self.shell, attempt)
+                pages.say_missing(self.shell, attempt)
                 self.shell.say("tutor.again")
         elif ended or (beyond > 0 and beyond % PATIENCE == 0):
             self.count_try()
-            course_pages.say_missing(self.shell, attempt)
+            pages.say_missing(self.shell, attempt)
             if ended:
                 self.shell.say("tutor.again")
 
     def say_wrong(self, key: str) -> None:
-        self.shell.screen.lines(course_pages.laid_out(self.shell, self.prose.wrong.get(key, "")))
+        self.shell.screen.lines(pages.laid_out(self.shell, self.prose.wrong.get(key, "")))
 
     def placed(self, line: str) -> str:
         """A lesson's line with its placeholders filled for the connection as it is."""

@@ -27,7 +27,7 @@ from popshell.course.catalog import Catalog, bundled
 from popshell.net.connector import Connector
 from popshell.server.mailserver import MailServer
 from popshell.ui.display import new_shell
-from popshell.ui.saving import save_message
+from popshell.ui.exports import save_message
 from popshell.ui.screen import PlainScreen
 from popshell.ui.shell import Options
 
