@@ -32,7 +32,7 @@ FORBIDDEN_TOO = ("trustme", "cryptography", "msgspec")
 OURS = {
     "": "arguments cli config passwords session tuples visible words",
     "course": "catalog document explain notes symptoms",
-    "net": "address binding client connector errors listener peer",
+    "net": "address client connector errors listener peer",
     "protocol": "commands connection line lookalikes maildrop_view mechanisms records sasl secrets strangers unasked"
     " ways wire",
     "server": "faults handlers maildrop mailserver replies session settings",
