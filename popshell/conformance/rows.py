@@ -38,10 +38,7 @@ class Seen(NamedTuple):
     @property
     def line(self) -> str:
         """The first line of the reply, CRLF cut off; the challenges that were answered before it left out."""
-        if self.exchange is None:
-            return ""
-        lines = self.exchange.received.split(CRLF, len(self.exchange.steps) + 1)
-        return lines[min(len(self.exchange.steps), len(lines) - 1)].decode("utf-8", "surrogateescape")
+        return self.exchange.reply_line(masked=False) if self.exchange else ""
 
     @property
     def response(self) -> Response | None:

@@ -294,14 +294,7 @@ def why(diagnosis: Diagnosis, words: Words, *, echoes: bool = True) -> Iterator[
 def _what_came(exchange: Exchange, words: Words, echoes: bool) -> str:
     """The line that was sent and the reply to it, secrets masked."""
     sent = show(exchange.sent_lines()[0], keep="") if exchange.command else ""
-    reply = show(exchange.redact(_status_line(exchange)) if echoes else _status_line(exchange), keep="")
+    reply = show(exchange.reply_line(masked=echoes)[:512], keep="")
     if not reply:
         return words("doctor.silence", command=sent) if sent else words("doctor.no-greeting")
     return words("doctor.reply", command=sent, reply=reply) if sent else words("doctor.greeting", reply=reply)
-
-
-def _status_line(exchange: Exchange) -> str:
-    """The line that ends the exchange, after the challenges of AUTH, up to 512 octets."""
-    rows = exchange.received.split(b"\r\n", len(exchange.steps) + 1)
-    row = rows[len(exchange.steps)] if len(rows) > len(exchange.steps) else b""
-    return row[:512].decode("utf-8", "surrogateescape")

@@ -195,15 +195,16 @@ class Facts(NamedTuple):
     read: Callable[[Exchange, Response], tuple[object, ...] | None]
 
 
-def _of_content(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
+def sizes(exchange: Exchange, response: Response) -> tuple[int, int] | None:
+    """The octets of the content, and its lines; None if there is none."""
     if response.content is None:
         return (exchange.stream.octets, exchange.stream.lines) if exchange.stream and exchange.ok else None
     return len(response.content), exchange.counts.lines
 
 
 def _stuffed(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
-    sizes, many = _of_content(exchange, response), exchange.counts.stuffed
-    return (*sizes, many) if sizes is not None and many else None
+    came, many = sizes(exchange, response), exchange.counts.stuffed
+    return (*came, many) if came is not None and many else None
 
 
 def _listed(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
@@ -237,7 +238,7 @@ def _mechanisms(exchange: Exchange, response: Response) -> tuple[object, ...] | 
 
 
 _MESSAGE = {
-    "": Facts(("octets", "lines"), _of_content),
+    "": Facts(("octets", "lines"), sizes),
     "stuffed": Facts(("octets", "lines", "stuffed"), _stuffed),
 }
 #: By command and key of `[ok]`; "" stands for the keys not named.

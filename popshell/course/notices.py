@@ -7,12 +7,15 @@ Two numbers are compared only where both came from the server. Its words: `lesso
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
-from popshell.course.notes import language_tag
+from popshell.course.notes import language_tag, sizes
 from popshell.course.symptoms import goes_on, whole
 from popshell.protocol.commands import State
-from popshell.protocol.records import Exchange
+from popshell.protocol.line import CommandLine
+from popshell.protocol.records import Exchange, Response, Status
 from popshell.protocol.wire import CRLF
 from popshell.tuples import NamedTuple
 from popshell.visible import show
@@ -63,11 +66,13 @@ class Notices:
 
     def saw(self, exchange: Exchange) -> list[Notice]:
         """What does not fit in `exchange`. Most codes come once a session."""
-        found = []
-        for code, facts in self._look(exchange):
-            found.append(Notice(code, facts))
-            if code not in _EACH_TIME:
-                self._seen.add(code)
+        found = [
+            Notice(code, facts)
+            for code, commands, test in NOTICES
+            if code not in self._seen and (not commands or (exchange.ok and exchange.name in commands))
+            if (facts := test(exchange, self)) is not None
+        ]
+        self._seen |= {code for code, _ in found if code not in _EACH_TIME}
         self._remember(exchange)
         return found
 
@@ -76,13 +81,6 @@ class Notices:
         if self._ids:
             return Notices(self._ids, self._account)
         return Notices(self.before, self._account_before)
-
-    def _look(self, exchange: Exchange) -> Iterator[tuple[str, Facts]]:
-        for entry in NOTICES:
-            if entry.code in self._seen or (entry.commands and not (exchange.ok and exchange.name in entry.commands)):
-                continue
-            if (facts := entry.test(exchange, self)) is not None:
-                yield entry.code, facts
 
     def _remember(self, exchange: Exchange) -> None:
         self.last = self.last if exchange.answers_no_line else exchange
@@ -111,54 +109,28 @@ def _arguments(exchange: Exchange) -> tuple[str, ...]:
     return exchange.command.arguments if exchange.command else ()
 
 
-def _text(exchange: Exchange) -> str:
-    return exchange.response.text if exchange.response else ""
+_NO_REPLY = Response(Status.ERR, "")
 
 
-def _content(exchange: Exchange) -> bytes | None:
-    return exchange.response.content if exchange.response else None
-
-
-def _first_line(exchange: Exchange) -> bytes:
-    """The first line without its CRLF; the rest, which may be 64 MB, is not copied."""
-    end = exchange.received.find(CRLF)
-    return exchange.received[: end if end >= 0 else None]
-
-
-def _rows(exchange: Exchange) -> list[bytes]:
-    return (exchange.response.lines or []) if exchange.response else []
+def _reply(exchange: Exchange) -> Response:
+    return exchange.response or _NO_REPLY
 
 
 # -- sizes and counts --------------------------------------------------------------------------------------------------
 
 
-def _listed_and_came(exchange: Exchange) -> tuple[int, int, int] | None:
-    """The size that LIST gave, the octets that came, and in how many lines; None if there is nothing to say of it."""
-    listed, content = exchange.maildrop_before.sizes.get(_message(exchange) or 0), _content(exchange)
-    if listed is None or (content is not None and len(content) == listed):
+def _size(exchange: Exchange, memory: Notices, line_ends: bool = False) -> Facts | None:
+    """LIST gave another size than came; with `line_ends` by one octet for each line, else by anything else."""
+    number = _message(exchange)
+    listed, came = exchange.maildrop_before.sizes.get(number or 0), sizes(exchange, _reply(exchange))
+    if listed is None or came is None or came[0] == listed or (came[0] - listed == came[1]) is not line_ends:
         return None
-    if content is not None:
-        return listed, len(content), exchange.counts.lines
-    stream = exchange.stream
-    return (listed, stream.octets, stream.lines) if stream is not None and stream.octets != listed else None
-
-
-def _size_line_ends(exchange: Exchange, memory: Notices) -> Facts | None:
-    found = _listed_and_came(exchange)
-    if found is None or found[1] - found[0] != found[2]:
-        return None
-    return {"msg": _message(exchange), "listed": found[0], "came": found[1], "lines": found[2]}
-
-
-def _size(exchange: Exchange, memory: Notices) -> Facts | None:
-    found = _listed_and_came(exchange)
-    if found is None or _size_line_ends(exchange, memory) is not None:
-        return None
-    return {"msg": _message(exchange), "listed": found[0], "came": found[1]}
+    facts: Facts = {"msg": number, "listed": listed, "came": came[0]}
+    return facts | ({"lines": came[1]} if line_ends else {})
 
 
 def _size_said(exchange: Exchange, memory: Notices) -> Facts | None:
-    said, content = re.match(r"([0-9]{1,15}) octets\b", _text(exchange)), _content(exchange)
+    said, content = re.match(r"([0-9]{1,15}) octets\b", _reply(exchange).text), _reply(exchange).content
     if said is None or content is None or int(said[1]) == len(content):
         return None
     return {"said": int(said[1]), "came": len(content)}
@@ -182,25 +154,27 @@ def _sum(exchange: Exchange, memory: Notices) -> Facts | None:
 # -- rows and numbers --------------------------------------------------------------------------------------------------
 
 
+def _rows(exchange: Exchange) -> Iterator[tuple[bytes, int | None]]:
+    """The rows of a list, each with its number; None where it cannot be read."""
+    for row in _reply(exchange).lines or ():
+        yield row, int(row.split(b" ", 1)[0]) if _ROW[exchange.name].fullmatch(row) else None
+
+
 def _unreadable(exchange: Exchange, memory: Notices) -> Facts | None:
-    bad = [row for row in _rows(exchange) if not _ROW[exchange.name].fullmatch(row)]
+    bad = [row for row, number in _rows(exchange) if number is None]
     return {"command": exchange.name, "count": len(bad), "row": show(bad[0][:60], keep="")} if bad else None
 
 
 def _row_repeats(exchange: Exchange, memory: Notices) -> Facts | None:
-    seen: set[int] = set()
-    for row in _rows(exchange):
-        if _ROW[exchange.name].fullmatch(row):
-            number = int(row.split(b" ", 1)[0])
-            if number in seen:
-                return {"command": exchange.name, "msg": number}
-            seen.add(number)
-    return None
+    counted = Counter(number for _, number in _rows(exchange) if number is not None)
+    twice = next((number for number, times in counted.items() if times > 1), None)
+    return None if twice is None else {"command": exchange.name, "msg": twice}
 
 
 def _uid_grammar(exchange: Exchange, memory: Notices) -> Facts | None:
-    rows = _rows(exchange) if _content(exchange) is not None else [_text(exchange).encode("utf-8", "surrogateescape")]
-    for row in rows:
+    response = _reply(exchange)
+    rows = response.lines if response.content is not None else [response.text.encode("utf-8", "surrogateescape")]
+    for row in rows or ():
         number, space, uid = row.partition(b" ")
         if number.isdigit() and space and not _UNIQUE_ID.fullmatch(uid):
             return {"msg": show(number[:10], keep="")}
@@ -216,34 +190,21 @@ def _uid_repeats(exchange: Exchange, memory: Notices) -> Facts | None:
 
 
 def _no_numbers(exchange: Exchange, memory: Notices) -> Facts | None:
-    response = exchange.response
-    if response is None or response.content is not None:
-        return None
+    response = _reply(exchange)
     readers = {"STAT": response.drop_listing, "LIST": response.scan_row, "UIDL": response.unique_id_row}
-    found = readers[exchange.name]() is not None or (exchange.name == "UIDL" and _uid_grammar(exchange, memory))
-    return None if found else {"command": exchange.name}
-
-
-def _zero(exchange: Exchange, memory: Notices) -> Facts | None:
-    return {} if any(re.match(rb"0+ ", row) for row in _rows(exchange)) else None
+    found = response.content is not None or readers[exchange.name]() is not None
+    return None if found or (exchange.name == "UIDL" and _uid_grammar(exchange, memory)) else {"command": exchange.name}
 
 
 def _gaps(exchange: Exchange, memory: Notices) -> Facts | None:
     view = exchange.maildrop
-    numbers = view.sizes if exchange.name == "LIST" else view.unique_ids
-    if (
-        not view.readable
-        or _content(exchange) is None
-        or view.marks
-        or not numbers
-        or sorted(numbers) == [*range(1, len(numbers) + 1)]
-    ):
-        return None
-    return {"command": exchange.name} if 0 not in numbers else None
+    numbers = sorted(view.sizes if exchange.name == "LIST" else view.unique_ids)
+    known = view.readable and not view.marks and numbers and _reply(exchange).content is not None
+    return {"command": exchange.name} if known and 0 not in numbers and len(numbers) != numbers[-1] else None
 
 
 def _other_message(exchange: Exchange, memory: Notices) -> Facts | None:
-    asked, row = _message(exchange), re.match(r"([0-9]{1,10}) ", _text(exchange))
+    asked, row = _message(exchange), re.match(r"([0-9]{1,10}) ", _reply(exchange).text)
     if asked is None or row is None or int(row[1]) == asked:
         return None
     return {"command": exchange.name, "msg": asked, "other": int(row[1])}
@@ -254,20 +215,9 @@ def _changed(before: Mapping[int, object], now: Mapping[int, object]) -> Facts |
     return None if number is None else {"msg": number, "now": now[number], "before": before[number]}
 
 
-def _size_changed(exchange: Exchange, memory: Notices) -> Facts | None:
-    return _changed(exchange.maildrop_before.sizes, exchange.maildrop.sizes)
-
-
-def _uid_changed(exchange: Exchange, memory: Notices) -> Facts | None:
-    return _changed(exchange.maildrop_before.unique_ids, exchange.maildrop.unique_ids)
-
-
 def _marked_listed(exchange: Exchange, memory: Notices) -> Facts | None:
-    marks = exchange.maildrop.marks
-    if not marks:
-        return None
-    numbers = (int(row[1]) for text in _rows(exchange) if (row := re.match(rb"([0-9]{1,10}) ", text)))
-    found = next((number for number in numbers if number in marks), None)
+    rows = (re.match(rb"([0-9]{1,10}) ", row) for row in _reply(exchange).lines or ())
+    found = next((int(row[1]) for row in rows if row and int(row[1]) in exchange.maildrop.marks), None)
     return {"command": exchange.name, "msg": found} if found is not None else None
 
 
@@ -282,42 +232,21 @@ def _one_line(exchange: Exchange, memory: Notices) -> Facts | None:
 # -- capabilities ------------------------------------------------------------------------------------------------------
 
 
+def _refused(exchange: Exchange, memory: Notices) -> CommandLine | None:
+    """A line without a fault that got a plain `-ERR`, with and without TLS as the last CAPA was."""
+    line, response = exchange.command, exchange.response
+    if line is None or line.diagnostics or response is None or response.ok or response.code or exchange.problem:
+        return None
+    return line if exchange.tls is memory.capa_tls else None
+
+
 def _capa_refused(exchange: Exchange, memory: Notices) -> Facts | None:
-    line, response, known = exchange.command, exchange.response, exchange.capabilities_before
-    if line is None or response is None or response.ok or response.code or known is None or line.diagnostics:
-        return None
-    if exchange.problem is not None or line.name not in _ANNOUNCED or line.name not in known:
-        return None
-    if exchange.tls is not memory.capa_tls:
+    line, before = _refused(exchange, memory), exchange.maildrop_before
+    if line is None or line.name not in _ANNOUNCED or line.name not in (exchange.capabilities_before or ()):
         return None
     # `LANG xx` may lack the language, `TOP n` and `UIDL n` the message.
-    if line.name == "LANG" and line.arguments:
-        return None
-    number, before = line.message, exchange.maildrop_before
-    there = number is None or number in before.sizes or number in before.unique_ids
-    return {"tag": line.name, "command": line.name} if there else None
-
-
-def _sasl_refused(exchange: Exchange, memory: Notices) -> Facts | None:
-    """A mechanism of the list that is refused before it has begun; with an initial response it may be the password."""
-    line, response, known = exchange.command, exchange.response, exchange.capabilities_before or {}
-    if line is None or line.name != "AUTH" or line.diagnostics or exchange.steps or exchange.problem is not None:
-        return None
-    if response is None or response.ok or response.code or exchange.tls is not memory.capa_tls:
-        return None
-    mechanism = line.arguments[0].upper() if len(line.arguments) == 1 else ""
-    return {"tag": f"SASL {mechanism}", "command": f"AUTH {mechanism}"} if _offers(known, mechanism) else None
-
-
-def _sasl_works(exchange: Exchange, memory: Notices) -> Facts | None:
-    words, known = _arguments(exchange), exchange.capabilities_before
-    if not words or known is None or _offers(known, words[0]) or exchange.tls is not memory.capa_tls:
-        return None
-    return {"tag": f"SASL {words[0].upper()}", "command": f"AUTH {words[0].upper()}"}
-
-
-def _offers(known: Mapping[str, tuple[str, ...]], mechanism: str) -> bool:
-    return mechanism.upper() in map(str.upper, known.get("SASL", ()))
+    there = line.message is None or line.message in before.sizes or line.message in before.unique_ids
+    return {"tag": line.name, "command": line.name} if there and not (line.name == "LANG" and line.arguments) else None
 
 
 def _capa_works(exchange: Exchange, memory: Notices) -> Facts | None:
@@ -327,43 +256,53 @@ def _capa_works(exchange: Exchange, memory: Notices) -> Facts | None:
     return {"tag": exchange.name, "command": exchange.name}
 
 
+def _sasl_refused(exchange: Exchange, memory: Notices) -> Facts | None:
+    """A mechanism of the list that is refused before it has begun; with an initial response it may be the password."""
+    line = _refused(exchange, memory)
+    if line is None or line.name != "AUTH" or exchange.steps or len(line.arguments) != 1:
+        return None
+    return _mechanism(line.arguments[0]) if _offers(exchange, line.arguments[0]) else None
+
+
+def _sasl_works(exchange: Exchange, memory: Notices) -> Facts | None:
+    words = _arguments(exchange)
+    if not words or exchange.capabilities_before is None or exchange.tls is not memory.capa_tls:
+        return None
+    return None if _offers(exchange, words[0]) else _mechanism(words[0])
+
+
+def _offers(exchange: Exchange, mechanism: str) -> bool:
+    return mechanism.upper() in map(str.upper, (exchange.capabilities_before or {}).get("SASL", ()))
+
+
+def _mechanism(name: str) -> Facts:
+    return {"tag": f"SASL {name.upper()}", "command": f"AUTH {name.upper()}"}
+
+
 # -- octets ------------------------------------------------------------------------------------------------------------
 
 
 def _long_status(exchange: Exchange, memory: Notices) -> Facts | None:
-    octets = len(_first_line(exchange)) + 2
+    octets = len(exchange.status_line()) + 2
     return {"octets": octets} if exchange.response is not None and octets > LONGEST_STATUS else None
 
 
-def _long_line(exchange: Exchange, memory: Notices) -> Facts | None:
-    return {"msg": _message(exchange)} if exchange.counts.long else None
-
-
 def _status_8bit(exchange: Exchange, memory: Notices) -> Facts | None:
-    line = _first_line(exchange)
+    line = exchange.status_line()
     # The reply to LANG is in the new language already (RFC 6856 §3.2).
     if memory.languages or exchange.name == "LANG" or exchange.response is None or line.isascii():
         return None
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"encoding": "no UTF-8"}
-    return {"encoding": "UTF-8"}
+    return {"encoding": "no UTF-8" if "\ufffd" in line.decode("utf-8", "replace") else "UTF-8"}
 
 
 def _header_8bit(exchange: Exchange, memory: Notices) -> Facts | None:
-    content = _content(exchange) or b""
+    content = _reply(exchange).content or b""
     head = content[: end if (end := content.find(CRLF + CRLF)) >= 0 else None]
     return {"msg": _message(exchange)} if not memory.utf8 and not head.isascii() else None
 
 
-def _bare_lf(exchange: Exchange, memory: Notices) -> Facts | None:
-    bare = exchange.counts.bare
-    return {"msg": _message(exchange), "count": bare} if bare else None
-
-
 def _top_body(exchange: Exchange, memory: Notices) -> Facts | None:
-    arguments, content = _arguments(exchange), _content(exchange)
+    arguments, content = _arguments(exchange), _reply(exchange).content
     if content is None or len(arguments) < 2 or not re.fullmatch("[0-9]{1,9}", arguments[1]):
         return None
     sent = (CRLF + content).partition(CRLF + CRLF)[2].count(CRLF)
@@ -371,19 +310,11 @@ def _top_body(exchange: Exchange, memory: Notices) -> Facts | None:
 
 
 def _no_header(exchange: Exchange, memory: Notices) -> Facts | None:
-    content = _content(exchange)
+    content = _reply(exchange).content
     if content is None or re.match(rb"[\x21-\x39\x3b-\x7e]+[ \t]*:", content):
         return None
     row = content[: content.find(CRLF)][:60] if content else b""
     return {"msg": _message(exchange), "row": show(row, keep="")}
-
-
-def _lang_no_tag(exchange: Exchange, memory: Notices) -> Facts | None:
-    return {} if _arguments(exchange) and not language_tag(exchange) else None
-
-
-def _early_dot(exchange: Exchange, memory: Notices) -> Facts | None:
-    return {"msg": _message(memory.last)} if memory.last and goes_on(memory.last, exchange) else None
 
 
 # -- another session ---------------------------------------------------------------------------------------------------
@@ -398,14 +329,14 @@ def _renumbered(exchange: Exchange, memory: Notices) -> Facts | None:
 
 def _uids_changed(exchange: Exchange, memory: Notices) -> Facts | None:
     now = exchange.maildrop.unique_ids.values()
-    if _content(exchange) is None or not now or not memory.before or not memory.before.keys().isdisjoint(now):
+    if _reply(exchange).content is None or not now or not memory.before or not memory.before.keys().isdisjoint(now):
         return None
     return {"count": len(memory.before)}
 
 
-_MAIL, _LISTS = ("RETR",), ("LIST", "UIDL")
+_MAIL, _LISTS, _MESSAGES = ("RETR",), ("LIST", "UIDL"), ("RETR", "TOP")
 NOTICES = (
-    Entry("size-line-ends", _MAIL, _size_line_ends),
+    Entry("size-line-ends", _MAIL, partial(_size, line_ends=True)),
     Entry("size", _MAIL, _size),
     Entry("size-said", _MAIL, _size_said),
     Entry("count", ("STAT", "LIST"), _count),
@@ -416,11 +347,11 @@ NOTICES = (
     Entry("uid-grammar", ("UIDL",), _uid_grammar),
     Entry("uid-repeats", ("UIDL",), _uid_repeats),
     Entry("no-numbers", ("STAT", *_LISTS), _no_numbers),
-    Entry("zero", _LISTS, _zero),
+    Entry("zero", _LISTS, lambda x, _: {} if any(re.match(rb"0+ ", row) for row, _ in _rows(x)) else None),
     Entry("gaps", _LISTS, _gaps),
     Entry("other-message", _LISTS, _other_message),
-    Entry("size-changed", ("LIST",), _size_changed),
-    Entry("uid-changed", ("UIDL",), _uid_changed),
+    Entry("size-changed", ("LIST",), lambda x, _: _changed(x.maildrop_before.sizes, x.maildrop.sizes)),
+    Entry("uid-changed", ("UIDL",), lambda x, _: _changed(x.maildrop_before.unique_ids, x.maildrop.unique_ids)),
     Entry("marked-listed", _LISTS, _marked_listed),
     Entry("one-line", (), _one_line),
     Entry("capa-refused", (), _capa_refused),
@@ -428,14 +359,14 @@ NOTICES = (
     Entry("sasl-refused", (), _sasl_refused),
     Entry("sasl-works", ("AUTH",), _sasl_works),
     Entry("long-status", (), _long_status),
-    Entry("long-line", ("RETR", "TOP"), _long_line),
+    Entry("long-line", _MESSAGES, lambda x, _: {"msg": _message(x)} if x.counts.long else None),
     Entry("status-8bit", (), _status_8bit),
-    Entry("header-8bit", ("RETR", "TOP"), _header_8bit),
-    Entry("bare-lf", ("RETR", "TOP"), _bare_lf),
-    Entry("no-header", ("RETR", "TOP"), _no_header),
+    Entry("header-8bit", _MESSAGES, _header_8bit),
+    Entry("bare-lf", _MESSAGES, lambda x, _: {"msg": _message(x), "count": x.counts.bare} if x.counts.bare else None),
+    Entry("no-header", _MESSAGES, _no_header),
     Entry("top-body", ("TOP",), _top_body),
-    Entry("early-dot", (), _early_dot),
-    Entry("lang-no-tag", ("LANG",), _lang_no_tag),
+    Entry("early-dot", (), lambda x, m: {"msg": _message(m.last)} if m.last and goes_on(m.last, x) else None),
+    Entry("lang-no-tag", ("LANG",), lambda x, _: {} if _arguments(x) and not language_tag(x) else None),
     Entry("renumbered", ("UIDL",), _renumbered),
     Entry("uids-changed", ("UIDL",), _uids_changed),
 )
