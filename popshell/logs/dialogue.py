@@ -78,7 +78,7 @@ class Dialogue:
             if self.packets and not line.cr and not text and at + 1 < len(self.lines):
                 return
             return self._server(number, text)
-        if self.content and kind == "begin" and self._ends_later(at):
+        if self.content and kind == "begin" and self._ends_later(at) and not self._greets(at + 1):
             return self._server(number, text)
         if match and kind == "closed":
             if self.content and self._ends_later(at):
@@ -91,7 +91,7 @@ class Dialogue:
             self._say(number, "tool", "closed", text)
             self._connect()
         elif match:
-            if kind == "begin":
+            if kind == "begin" and (self.greeted or not self.due):  # what was typed may stand above it
                 self._connect()
             elif kind == "refused" and self.hidden:
                 return self._refused(number, text)
@@ -118,6 +118,11 @@ class Dialogue:
     def _tool_in_content(self, at: int, kind: str) -> bool:
         """Whether the tool speaks within a reply that never ends: a line of its own, and no lone dot after it."""
         return kind == "noise" and not self._ends_later(at)
+
+    def _greets(self, at: int) -> bool:
+        """Whether the first line from `at` on that is no tool's is a status line."""
+        texts = (line.text for line in self.lines[at : at + 5] if line.text and self.form.match(line.text) is None)
+        return _STATUS.match(next(texts, "")) is not None
 
     def _ends_later(self, at: int) -> bool:
         """Whether the content goes on to its lone dot; a new connection or greeting comes before none."""

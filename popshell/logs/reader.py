@@ -190,11 +190,11 @@ class _Marked:
             return
         kind, found = match
         if kind == "row":
-            if found.re.groupindex.get("src") and not self.head:
-                self.head = (self._side(found["src"]), number, found)
-            elif found.re.groupindex.get("src") and self.head and self.head[0] != self._side(found["src"]):
+            if (src := found.groupdict().get("src")) is not None and (not self.head or self.head[0] != self._side(src)):
                 self._flush()
-                self.head = (self._side(found["src"]), number, found)
+                self.head = (self._side(src), number, found)
+            if self.head is None:  # of what is no part of POP3: TLS's own records
+                return self._say(number, TOOL, "noise", text=line.text)
             self.rows.append((number, found["text"], found))
             return
         self.fin |= kind == "fin" and self.head is not None

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from popshell.logs.formats import Format
 from popshell.logs.session import Entry, Session
-from popshell.logs.text import ANNOUNCED, CLIENT, HIDDEN, OTHER, SERVER, TOOL, UNKNOWN, Event, answered
+from popshell.logs.text import ANNOUNCED, CLIENT, HIDDEN, OTHER, SERVER, TOOL, UNKNOWN, Event, answered, greetings
 from popshell.logs.verdict import tool_fault
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
@@ -23,30 +23,31 @@ _TLS = re.compile(
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}$")
 
 
-def sessions(form: Format, events: Iterable[Event]) -> list[Session]:
+def sessions(form: Format, events: list[Event]) -> list[Session]:
     """Replay the events of a log, a session for each connection."""
     found: list[_Replay] = []
     open_ones: dict[str, _Replay] = {}
     live: set[str] = set()
+    greets = greetings(events)
     for event in events:
-        replay = open_ones.get(event.key) or (open_ones.get("") if event.kind != "begin" else None)
+        replay = open_ones.get(event.key)
+        if replay is None and event.kind != "begin" and (other := open_ones.get("")) is not None:
+            replay = None if event.key and event.source != TOOL and other.session.spoke else other
         if event.source == TOOL and not event.key and found:
             replay = found[-1]
-        if replay is None or (event.kind == "begin" and replay.session.spoke) or replay.is_over(event):
+        begins = event.kind == "begin" and replay is not None and replay.session.spoke
+        if replay is None or begins or replay.is_over(event, id(event) in greets):
             replay = _Replay(form)
             found.append(replay)
         open_ones[event.key] = replay
         replay.take(event)
-        if replay.ended:
-            live.discard(event.key)
-        else:
-            live.add(event.key)
-            replay.session.mixed |= form.name == "mailpit" and len(live) > 1
+        (live.discard if replay.ended else live.add)(event.key)
+        replay.session.mixed |= form.name == "mailpit" and len(live) > 1 and not replay.ended
     for replay in found:
         replay.finish()
-    kept = [replay.session for replay in found if replay.session.spoke]
-    silent = [session for session in (replay.session for replay in found) if session.closed or session.begun]
-    return kept or silent[-1:] or [replay.session for replay in found[:1]] or [Session()]
+    all_of_them = [replay.session for replay in found]
+    silent = [session for session in all_of_them if session.closed or session.begun]
+    return [one for one in all_of_them if one.spoke] or silent[-1:] or all_of_them[:1] or [Session()]
 
 
 class _Replay:
@@ -76,10 +77,11 @@ class _Replay:
 
     # -- what comes --------------------------------------------------------------------------------------------------
 
-    def is_over(self, event: Event) -> bool:
-        """Whether `event` belongs to the next connection: this one was closed or left by QUIT."""
-        if event.kind not in ("data", "hidden", "begin", "alone", "alone-many"):
-            return False
+    def is_over(self, event: Event, greets: bool = False) -> bool:
+        """Whether `event` belongs to the next connection: this one was closed or left by QUIT, or `event` greets."""
+        begins = greets and self.greeted and (self.content or not self.connection.pending)
+        if begins or event.kind not in ("data", "hidden", "begin", "alone", "alone-many"):
+            return begins
         if self.session.closed is not None and not self.held.get(event.source):
             return event.source == SERVER and event.octets.startswith((b"+OK", b"-ERR"))
         done = self.quit and self.connection.pending == 0
@@ -90,8 +92,7 @@ class _Replay:
     def take(self, event: Event) -> None:
         kind = event.kind
         if kind in ("data", "content", "alone", "alone-many"):
-            self._data(event)
-            return
+            return self._data(event)
         entry = Entry(event, event.text)
         self.session.entries.append(entry)
         self.session.begun |= kind == "begin"
@@ -171,7 +172,8 @@ class _Replay:
     def _client(self, data: bytes, entry: Entry) -> None:
         self._greet_unseen(entry)
         self.session.spoke = self.asked = True
-        if self.content and ("content" in self.form.hides or self.form.unstuffed or self.hidden):
+        one_dot = self.last is not None and re.match(r"\.[^.]", self.last.text)  # some clients take it for the end
+        if self.content and ("content" in self.form.hides or self.form.unstuffed or self.hidden or one_dot):
             self._end_content(entry)
         if "replies" in self.form.hides and not (self._authenticating() and parse(entry.text).spec is None):
             self._assume(entry)

@@ -55,9 +55,10 @@ def fault_words(verdict: Verdict, words: Words) -> str:
     if verdict.fault is None:
         return ""
     facts = {"command": "", **{key: value for key, value in verdict.fault.facts if value != ""}}
-    facts["command"] = facts["command"] or words(f"explain-log.{'unseen' if 'unseen' in facts else 'greeting'}")
-    key = f"log-fault.{verdict.fault.code}"
+    key, unseen = f"log-fault.{verdict.fault.code}", not facts["command"] and bool(facts.get("unseen"))
+    facts["command"] = facts["command"] or words(f"explain-log.{'unseen' if unseen else 'greeting'}")
     counted = words.get(f"{key}-counted") if facts.get("announced") and facts.get("came") else None
+    counted = counted or (words.get(f"{key}-unseen") if unseen else None)
     text = fill(counted or words.get(key) or verdict.fault.code, facts) or verdict.fault.code
     speaks = words.get(f"speaks.{facts['speaks']}") if facts.get("speaks") else None
     return f"{text} {speaks}" if speaks else text

@@ -65,9 +65,9 @@ def _socat(rows: Rows, length: int) -> list[tuple[int, bytes]]:
         elif re.fullmatch(r"(?: [0-9a-f]{2})+", text):  # -x without -v: a packet a row
             out.append((number, bytes.fromhex(text)))
         elif not dump:
-            out.append(
-                (number, unescaped(text.removesuffix("\\r")) + b"\r\n" if text.endswith("\\r") else octets(text))
-            )
+            out.append((number, unescaped(text) + b"\n"))
+    if out and not dump:  # the last may be without LF
+        out[-1] = (out[-1][0], out[-1][1][: length - sum(len(part) for _, part in out[:-1])])
     return out
 
 

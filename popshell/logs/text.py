@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from popshell.logs.formats import heads
 from popshell.protocol.commands import COMMANDS
@@ -30,6 +31,9 @@ OTHER = re.compile(r"[245]\d\d[ -]|\* (?:OK|BYE|PREAUTH)|HTTP/|SSH-|<!DOCTYPE|<h
 #: How many octets a reply says that it has.
 ANNOUNCED = re.compile(r"\b(\d{1,12}) (?:octets|bytes)\b", re.IGNORECASE)
 _KEYWORD = re.compile(r"([A-Za-z]{3,4}8?)(?: |$)")
+
+#: How the first command of a session begins.
+_FIRST = re.compile(rb"(?i)(?:CAPA|USER|APOP|AUTH|STLS)\b")
 
 CLIENT, SERVER, TOOL, UNKNOWN = "client", "server", "tool", "unknown"
 #: A login line whose secret the tool has masked.
@@ -200,3 +204,10 @@ def answered(text: str, many: bool) -> bytes:
     if many:
         return b"LIST" if re.search("messages|listing", text) else b"RETR 1"
     return b"QUIT" if re.search(r"(?i)logging out|\bbye\b|signing off|sign off", text) else b"NOOP"
+
+
+def greetings(events: Iterable[Event]) -> set[int]:
+    """The ids of events that may be a greeting: `+OK`, with the first command of a session right below it."""
+    spoken = [event for event in events if event.kind == "data" and event.source in (CLIENT, SERVER)]
+    firsts = (a for a, b in pairwise(spoken) if (a.source, b.source) == (SERVER, CLIENT) and _FIRST.match(b.octets))
+    return {id(event) for event in firsts if event.octets.startswith(b"+OK")}

@@ -21,13 +21,15 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "connect-timeout": ("firewall", "server-down", "wrong-host"),
     "name-unknown": ("wrong-host", "no-dns"),
     "certificate": ("self-signed", "wrong-name", "unknown-issuer", "expired"),
-    "tls-on-clear": ("clear-port",),
+    "tls-on-clear": ("clear-port", "stls-refused"),
     "tls-failed": ("stls-refused", "no-tls-there", "tls-version"),
+    "no-stls": ("no-stls-there",),
     "not-pop3": ("no-pop3-there",),
     "greeting-refused": ("too-many-sessions", "server-temporary"),
     "login-refused": ("credentials", "app-password", "tls-missing"),
     "in-use": ("mailbox-in-use",),
     "login-delay": ("login-delay",),
+    "connection-limit": ("too-many-sessions",),
     "server-temporary": ("server-temporary",),
     "server-permanent": ("server-permanent",),
     "tls-required": ("tls-missing",),
@@ -36,6 +38,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "cut-off": ("server-died", "idle-timeout", "local-scanner"),
     "no-terminator": ("terminator-missing", "server-stuck"),
     "no-reply": ("server-stuck", "line-ends", "local-scanner"),
+    "waited-on": ("one-line-reply", "server-stuck"),
     "no-greeting": ("tls-expected", "server-stuck"),
     "closed": ("idle-timeout", "server-died"),
     "dots-not-doubled": ("dots-not-doubled",),
@@ -78,6 +81,8 @@ _PROBLEMS = {"no-terminator": "cut-off", "cut": "cut-off"}
 #: What tools say of an end without a reply: after QUIT it is no fault; of these, what says that time ran out.
 _SILENCES = ("cut-off", "no-terminator", "connect-timeout", "tls-failed")
 _TIMES = ("no-terminator", "connect-timeout", "no-reply")
+#: What says that it was a read that failed.
+_READS = re.compile("(?i)read|getline|rbuf")
 
 
 class Fault(NamedTuple):
@@ -139,6 +144,7 @@ def judge(session: Session, rules: Rules) -> Verdict:
 
 def _first(session: Session) -> Fault | None:
     said = _said(session)
+    sent = [entry for entry in session.entries if entry.event.source == CLIENT]
     if session.spoke and not session.heard and not session.unseen and not session.mixed and session.begun:
         first = session.closed or next(entry.event for entry in session.entries if entry.event.octets)
         return _by(first, "no-greeting") if said is None or said.code in ("cut-off", "no-terminator") else said
@@ -147,6 +153,10 @@ def _first(session: Session) -> Fault | None:
         if not code:
             continue
         if problem is not None and problem.code in ("no-terminator", "cut", "no-reply"):
+            since = session.exchanges[at - 1][1] if at else None
+            answered = since.event.line if since else 0
+            if said and said.code in _TIMES and 0 < answered < said.line < _next(sent, answered):
+                return _timed_out(session, said)  # the client gave up before it sent this
             return _broken_off(session, exchange, entry, code, said)
         if problem is not None and session.unfit is not None:
             return _by(session.unfit, code)._replace(exchange=exchange)
@@ -156,34 +166,43 @@ def _first(session: Session) -> Fault | None:
             return fault._replace(exchange=None) if session.nameless and at == 0 else fault
     if session.short is not None:
         announced, came, entry = session.short
+        if re.match(r"\.(?!\.)", entry.text) and _next(sent, entry.event.line):
+            return _in(entry, "dots-not-doubled")  # some clients take each line with one dot in front for the end
         return _in(entry, "cut-off", announced=announced, came=came)
-    sent = [entry for entry in session.entries if entry.event.source == CLIENT]
     quit_at = next((entry.event.line for entry in sent if entry.text.upper().startswith("QUIT")), 0)
     quiet = said is None or said.code in ("cut-off", "no-terminator")
     if session.closed is not None and session.begun and not session.exchanges and not session.spoke and quiet:
-        return _by(session.closed, "no-greeting")
-    silent = session.greeting or (session.begun and not session.unseen)
-    if said is not None and said.code == "cut-off" and silent and not (session.spoke or session.heard):
-        return said._replace(code="no-greeting")
+        return _by(session.closed, "tls-failed" if "TLS" in session.closed.text and not session.tls else "no-greeting")
+    silent = session.greeting or (session.begun and not session.unseen) or (said and _READS.search(said.shown))
+    if said is not None and said.code == "cut-off" and not (session.spoke or session.heard):
+        return said._replace(code="no-greeting") if silent else said._replace(facts=(("unseen", session.unseen),))
     # A tool whose errors are not kept back with its lines says at the top what came last.
     late = quit_at and (quit_at <= said.line or said.line < sent[0].event.line) if said else False
     if said is not None and not (said.code in _SILENCES and late):
-        return said._replace(code=_timed_out(session, said)) if said.code in _TIMES else said
+        return _timed_out(session, said) if said.code in _TIMES else said
     if session.closed is None:
         return None
     in_transaction = session.exchanges and session.states[-1:] == [State.TRANSACTION]
     return _by(session.closed, "closed") if in_transaction and not quit_at else None
 
 
-def _timed_out(session: Session, said: Fault) -> str:
+def _next(entries: list[Entry], line: int) -> int:
+    return next((entry.event.line for entry in entries if entry.event.line > line), 0)
+
+
+def _timed_out(session: Session, said: Fault) -> Fault:
     """What a client that gave up had waited for, after all that was asked for had come."""
-    if session.exchanges or session.spoke:
-        last = session.exchanges[-1][0] if session.exchanges else None
-        return "no-terminator" if _awaits_end(session, last) else "no-reply"
-    if said.code != "no-terminator":
-        return said.code
-    read = session.begun or session.greeting or re.search("(?i)read|getline|rbuf", said.shown)
-    return "no-greeting" if read else "connect-timeout"
+    before = [exchange for exchange, entry in session.exchanges if entry and entry.event.line < said.line]
+    last = next((exchange for exchange in reversed(before or [x for x, _ in session.exchanges])), None)
+    if last is None and not session.spoke:
+        if said.code == "connect-timeout" or session.greeting:
+            return said._replace(code="no-greeting" if session.greeting else said.code)
+        if not session.states and not (session.unseen and session.begun):
+            read = session.begun or said.code == "no-reply" or _READS.search(said.shown)
+            return said._replace(code="no-greeting" if read else "connect-timeout")
+    seen = last is not None and last.command is not None and not session.unseen
+    code = "no-terminator" if _awaits_end(session, last) else "waited-on" if seen else "no-reply"
+    return said._replace(code=code, facts=(("command", last.name if last else ""), ("unseen", not seen)))
 
 
 def _awaits_end(session: Session, last: Exchange | None) -> bool:
