@@ -9,7 +9,9 @@ function that argparse calls for gettext.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from functools import partial
+from itertools import pairwise
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from popshell import __version__
@@ -17,6 +19,7 @@ from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES, TLS_MIN
 from popshell.net.address import Destination, TlsMode, Way, expanded, parse_address
 from popshell.net.errors import NetError
 from popshell.tuples import NamedTuple
+from popshell.ui.layout import wrap_text
 
 if TYPE_CHECKING:
     import argparse
@@ -100,7 +103,6 @@ class Option(NamedTuple):
         return self.commands is None or command in self.commands or (command == "" and "HOST" in self.commands)
 
 
-_FLAG = MappingProxyType({"action": "store_true"})
 #: An empty path is not as if there were none.
 _PATH: Mapping[str, Any] = MappingProxyType({"type": lambda text: text or "."})
 _CONNECTS = ("HOST", "watch", "learn", "", "check", "run", "ping")  # without a HOST they hold for `:connect HOST`
@@ -113,7 +115,14 @@ _LISTENS = ("serve", "watch")
 
 
 def _option(*names: str, heading: str = "general", commands: tuple[str, ...] | None = None, **settings: Any) -> Option:
-    return Option(names, settings or _FLAG, heading, commands)
+    return Option(names, settings or {"action": "store_true"}, heading, commands)
+
+
+_connection = partial(_option, heading="connection", commands=_CONNECTS)
+_listening = partial(_option, heading="listening")
+_practice = partial(_option, heading="practice", commands=_PRACTICE)
+_check = partial(_option, heading="check", commands=("check",))
+_output = partial(_option, heading="output")
 
 
 def _seconds(text: str) -> float:
@@ -125,56 +134,54 @@ def _seconds(text: str) -> float:
 
 
 OPTIONS = (
-    _option("--tls", choices=[mode.value for mode in TlsMode], heading="connection", commands=_CONNECTS),
-    _option("--ca", **_PATH, metavar="FILE", heading="connection", commands=_CONNECTS),
-    _option(
-        "--pin", type=read_pin, action="append", dest="pins", metavar="PIN", heading="connection", commands=_CONNECTS
-    ),
-    _option("--cert", **_PATH, metavar="FILE", heading="connection", commands=_CONNECTS),
-    _option("--key", **_PATH, metavar="FILE", heading="connection", commands=_CONNECTS),
-    _option("--tls-min", choices=TLS_MIN, heading="connection", commands=_CONNECTS),
-    _option("--sni", metavar="NAME", heading="connection", commands=_CONNECTS),
-    _option("--address", type=read_ip, metavar="IP", dest="ip", heading="connection", commands=_CONNECTS),
-    _option("--ipv4", "-4", heading="connection", commands=_CONNECTS, action="store_true"),
-    _option("--ipv6", "-6", heading="connection", commands=_CONNECTS, action="store_true"),
-    _option("--insecure", heading="connection", commands=_CONNECTS),
-    _option("--timeout", type=_seconds, metavar="SECONDS", heading="connection", commands=_CONNECTS),
+    _connection("--tls", choices=[mode.value for mode in TlsMode]),
+    _connection("--ca", **_PATH, metavar="FILE"),
+    _connection("--pin", type=read_pin, action="append", dest="pins", metavar="PIN"),
+    _connection("--cert", **_PATH, metavar="FILE"),
+    _connection("--key", **_PATH, metavar="FILE"),
+    _connection("--tls-min", choices=TLS_MIN),
+    _connection("--sni", metavar="NAME"),
+    _connection("--address", type=read_ip, metavar="IP", dest="ip"),
+    _connection("--ipv4", "-4"),
+    _connection("--ipv6", "-6"),
+    _connection("--insecure"),
+    _connection("--timeout", type=_seconds, metavar="SECONDS"),
     _option("--user", metavar="NAME", heading="passwords", commands=("check", "run")),
     _option("--password-command", metavar="COMMAND", heading="passwords", commands=_LOGS_IN),
     _option("--password-fd", type=int, metavar="N", heading="passwords", commands=_LOGS_IN),
     _option("--token-command", metavar="COMMAND", heading="passwords", commands=("HOST", "")),
-    _option("--listen", type=int, metavar="PORT", heading="listening", commands=("watch",)),
-    _option("--port", type=int, metavar="P", heading="listening", commands=("serve",)),
-    _option("--tls-port", type=int, metavar="P", heading="listening", commands=_LISTENS),
-    _option("--ca-out", **_PATH, metavar="FILE", heading="listening", commands=_LISTENS),
-    _option("--client-cert-out", **_PATH, metavar="FILE", heading="listening", commands=("serve",)),
-    _option("--host", metavar="ADDRESS", heading="listening", commands=("serve",)),
-    _option("--lan", heading="listening", commands=("serve",)),
-    _option("--surrogates", heading="practice", commands=("serve",)),
-    _option("--maildrop", **_PATH, metavar="DIR", heading="practice", commands=_PRACTICE),
-    _option("--account", action="append", metavar="NAME:PASSWORD", heading="practice", commands=_PRACTICE),
-    _option("--require-tls", heading="practice", commands=_PRACTICE),
-    _option("--mechanisms", action="append", metavar="NAMES", heading="practice", commands=_PRACTICE),
-    _option("--without", action="append", metavar="NAMES", heading="practice", commands=_PRACTICE),
-    _option("--fetch", heading="check", commands=("check",)),
-    _option("--wrong-login", heading="check", commands=("check",)),
-    _option("--destructive", heading="check", commands=("check",)),
-    _option("--wait", type=_seconds, metavar="SECONDS", heading="check", commands=("check",)),
-    _option("--exec", metavar="COMMAND", heading="check", commands=("check",)),
-    _option("--tap", heading="output", commands=("check",)),
-    _option("--junit", metavar="FILE", heading="output", commands=("check", "run")),
-    _option("--format", metavar="NAME", heading="output", commands=("explain",)),
+    _listening("--listen", type=int, metavar="PORT", commands=("watch",)),
+    _listening("--port", type=int, metavar="P", commands=("serve",)),
+    _listening("--tls-port", type=int, metavar="P", commands=_LISTENS),
+    _listening("--ca-out", **_PATH, metavar="FILE", commands=_LISTENS),
+    _listening("--client-cert-out", **_PATH, metavar="FILE", commands=("serve",)),
+    _listening("--host", metavar="ADDRESS", commands=("serve",)),
+    _listening("--lan", commands=("serve",)),
+    _practice("--surrogates", commands=("serve",)),
+    _practice("--maildrop", **_PATH, metavar="DIR"),
+    _practice("--account", action="append", metavar="NAME:PASSWORD"),
+    _practice("--require-tls"),
+    _practice("--mechanisms", action="append", metavar="NAMES"),
+    _practice("--without", action="append", metavar="NAMES"),
+    _check("--fetch"),
+    _check("--wrong-login"),
+    _check("--destructive"),
+    _check("--wait", type=_seconds, metavar="SECONDS"),
+    _check("--exec", metavar="COMMAND"),
+    _output("--tap", commands=("check",)),
+    _output("--junit", metavar="FILE", commands=("check", "run")),
+    _output("--format", metavar="NAME", commands=("explain",)),
     _option("--fix-dialogues", heading="files", commands=("lint",)),
     _option("--mark-translated", heading="files", commands=("lint",)),
-    _option("--plain", heading="output", commands=_SHOWS),
-    _option("--ascii", heading="output", commands=_SHOWS),
-    _option("--json", nargs="?", choices=("1", "2"), const="2", heading="output", commands=_RECORDS),
-    _option("--log", metavar="FILE", heading="output", commands=("HOST", "watch", "learn", "", "serve")),
-    _option("--send", "-c", action="append", metavar="LINE", heading="output", commands=("HOST", "")),
-    _option("--stop-on-err", heading="output", commands=(*_SHELL, "run")),
-    _option("--yes", heading="output", commands=_SHELL),
-    _option("--notes", choices=NOTES, heading="output", commands=_SHOWS),
-    _option("--theme", choices=THEMES, heading="output", commands=_SHOWS),
+    _output("--plain", commands=_SHOWS),
+    _output("--ascii", commands=_SHOWS),
+    _output("--json", nargs="?", choices=("1", "2"), const="2", commands=_RECORDS),
+    _output("--log", metavar="FILE", commands=("HOST", "watch", "learn", "", "serve")),
+    _output("--send", "-c", action="append", metavar="LINE", commands=("HOST", "")),
+    _output("--stop-on-err", commands=(*_SHELL, "run")),
+    _output("--yes", commands=_SHELL),
+    _output("--notes", choices=NOTES, commands=_SHOWS),
+    _output("--theme", choices=THEMES, commands=_SHOWS),
     _option("--vi", commands=(*_SHELL, "config")),
     _option("--lang", metavar="LANG"),
     _option("--lessons", **_PATH, metavar="DIR"),
@@ -183,8 +190,26 @@ OPTIONS = (
 )
 
 _BY_NAME = {name: option for option in OPTIONS for name in option.names}
+_NOT_GIVEN: Mapping[str, object] = {
+    **{place.name: None for places in COMMANDS.values() for place in places},
+    **{option.attribute: False if option.settings.get("action") == "store_true" else None for option in OPTIONS},
+}
 #: The options that `:connect` takes, too.
 CONNECT_OPTIONS = tuple(option for option in OPTIONS if option.heading == "connection")
+
+
+#: argparse's messages (its msgids) and the keys of ours; one that is not listed stays in English. argparse fills in the
+#: values by `%`, so ours have its placeholders; `%.0r` drops a value that may be a password.
+ARGPARSE: Mapping[str, str] = MappingProxyType(
+    {
+        "usage: ": "usage",
+        "argument %(argument_name)s: %(message)s": "argument",
+        "expected one argument": "value-missing",
+        "ignored explicit argument %r": "value-not-wanted",
+        "invalid %(type)s value: %(value)r": "value-kind",
+        "the following arguments are required: %s": "required",
+    }
+)
 
 
 class Usage(Exception):
@@ -195,68 +220,19 @@ class Usage(Exception):
         self.command = command
 
 
-class Arguments:
-    """What was given on the command line. argparse sets it; a start without arguments does without argparse (5 ms)."""
+class Arguments(SimpleNamespace):
+    """What was given on the command line, places and options by name; what was not is False for a flag, else None.
+
+    argparse sets it; a start without arguments does without argparse (5 ms).
+    """
 
     command = ""
-    address: str | None = None
-    lesson: str | None = None
-    directory: str | None = None
-    name = ""
-    what: str | None = None
-    log = ""
-    format = ""
-    tls: str | None = None
-    ca: str | None = None
-    pins: Sequence[str] | None = None
-    cert: str | None = None
-    key: str | None = None
-    tls_min = ""
-    sni = ""
-    ip = ""
-    ipv4 = False
-    ipv6 = False
-    insecure = False
-    timeout: float | None = None
-    password_command = ""
-    password_fd: int | None = None
-    token_command = ""
-    notes: str | None = None
-    theme: str | None = None
-    lang: str | None = None
-    plain = False
-    ascii = False
-    lessons: str | None = None
-    #: the version of the JSON, "" for none
-    json = ""
-    stop_on_err = False
-    yes = False
-    vi = False
-    listen: int | None = None
-    port: int | None = None
-    tls_port: int | None = None
-    ca_out: str | None = None
-    client_cert_out: str | None = None
-    host: str | None = None
-    lan = False
-    surrogates = False
-    maildrop: str | None = None
-    account: Sequence[str] | None = None
-    require_tls = False
-    mechanisms: Sequence[str] | None = None
-    without: Sequence[str] | None = None
-    scripts: Sequence[str] | None = None
-    user: str | None = None
-    fetch = False
-    wrong_login = False
-    destructive = False
-    wait: float | None = None
-    exec: str | None = None
-    tap = False
-    junit: str | None = None
-    send: Sequence[str] | None = None
-    fix_dialogues = False
-    mark_translated = False
+
+    def __getattr__(self, name: str) -> Any:
+        """Called for what was not given."""
+        if name in _NOT_GIVEN:
+            return _NOT_GIVEN[name]
+        raise AttributeError(name)
 
     @property
     def pin(self) -> str:
@@ -276,7 +252,9 @@ def parse_arguments(argv: Sequence[str], words: Words) -> Arguments:
         argv = [*argv[:at], *argv[at + 1 :]]
     for at in _own_words(argv):
         if (option := _BY_NAME.get(argv[at].partition("=")[0])) and not option.belongs_to(where):
-            raise Usage(_elsewhere(option, words), found.command)
+            # It would be ignored, and somebody may rely on it, as in `--require-tls HOST`.
+            commands = (f"`{f'popshell {command}'.strip()}`" for command in option.commands or ())
+            raise Usage(words("cli.only-with", option=option.names[0], commands=words.listed(commands)), found.command)
     _, unknown = parser(found.command, words).parse_known_intermixed_args(_with_values(argv), found)
     if unknown:
         raise Usage(_objection(unknown[0], words), found.command)
@@ -309,13 +287,6 @@ def _objection(word: str, words: Words) -> str:
     return words("cli.near-option" if near else "cli.unknown-option", option=name, near="".join(near))
 
 
-def _elsewhere(option: Option, words: Words) -> str:
-    """An option that would be ignored is refused: somebody may rely on it, as in `--require-tls HOST`."""
-    places = {"": "popshell", "HOST": "popshell HOST"}
-    commands = words.listed(f"`{places.get(command, f'popshell {command}')}`" for command in option.commands or ())
-    return words("cli.only-with", option=option.names[0], commands=commands)
-
-
 def synopsis(command: str) -> str:
     """How a command is called, in no language: `popshell learn [OPTIONS] [LESSON]`."""
     places = (
@@ -325,19 +296,61 @@ def synopsis(command: str) -> str:
     return " ".join(("popshell", *([command] if command else ()), "[OPTIONS]", *places))
 
 
-def usage(command: str, words: Words) -> str:
-    """How a command is called, after "usage: " in the user's language."""
-    return f"{words('cli.usage')}{synopsis(command)}"
-
-
 def parser(command: str, words: Words, objection: str = "cli.bad-arguments") -> argparse.ArgumentParser:
     """The parser of one command of COMMANDS, in the language of `words`; `objection` is the key of its errors."""
-    from popshell.helptext import make_parser
+    import argparse
 
-    def fail(reason: str) -> NoReturn:
-        raise Usage(words(objection, reason=reason, called=f"popshell {command}".rstrip()), command)
+    class OfType(str):
+        """The message about a value of another type: some types have words of their own, `cli.value-TYPE`."""
 
-    made = make_parser(command, synopsis(command), "\n".join(_epilog(command, words)), words, fail)
+        def __mod__(self, facts: Any) -> str:
+            own = words.get(f"cli.value-{facts['type'].removeprefix('read_')}")
+            return str.__mod__(own or self, facts)
+
+    def translated(message: str) -> str:
+        text = words(f"cli.{ARGPARSE[message]}") if message in ARGPARSE else message
+        return OfType(text) if "%(type)s" in message else text
+
+    argparse._ = translated  # type: ignore[attr-defined]
+
+    class Formatter(argparse.HelpFormatter):
+        """argparse counts characters, where a Chinese one has two columns; line breaks of a text are kept."""
+
+        def _format_action_invocation(self, action: argparse.Action) -> str:
+            return super()._format_action_invocation(action).replace(" [", "[=")
+
+        def _split_lines(self, text: str, width: int) -> list[str]:
+            lead = text[: len(text) - len(text.lstrip(" "))]  # each row begins with it
+            return wrap_text(text, width, lead, lead) or [""]
+
+        def _fill_text(self, text: str, width: int, indent: str) -> str:
+            rows = (row for part in text.split("\n") for row in self._split_lines(part, width - len(indent)))
+            return "\n".join(indent + row for row in rows)
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise Usage(words(objection, reason=message, called=f"popshell {command}".rstrip()), command)
+
+        def _check_value(self, action: argparse.Action, value: Any) -> None:
+            if action.choices is not None and value not in action.choices:
+                choices = tuple(f"`{choice}`" for choice in action.choices)
+                raise argparse.ArgumentError(action, words("cli.choice", value=value, choices=choices))
+
+        def format_help(self) -> str:
+            text = super().format_help()
+            for group in self._action_groups:  # argparse ends a heading with an ASCII colon
+                text = text.replace(f"\n{group.title}:\n", f"\n{words('cli.heading', title=group.title)}\n")
+            return text
+
+    made = Parser(
+        prog=f"popshell {command}".strip(),
+        usage=synopsis(command),
+        description=words(f"cli.about-{command or 'shell'}"),
+        epilog="\n".join(_epilog(command, words)),
+        add_help=False,
+        allow_abbrev=False,
+        formatter_class=Formatter,
+    )
     places = made.add_argument_group(words("cli.arguments"))
     for place in COMMANDS[command]:
         places.add_argument(
@@ -394,7 +407,7 @@ def destination_of(wanted: Arguments, given: Arguments, config: Config, here: De
     place = known or here
     look_only, command = (place.look_only, place.password_command) if place is not None else (True, "")
     fields = Way._fields if given is wanted or given.address is None else _GENERAL
-    way = {name: getattr(given, name) for name in fields}
+    way = {name: value for name in fields if (value := getattr(given, name))}
     for source in (here.way if here is not None else None, known, wanted):
         way |= {name: value for name in Way._fields if (value := getattr(source, name, None))}
     way |= {name: expanded(way[name]) for name in ("ca", "cert", "key") if way.get(name)}
@@ -407,39 +420,30 @@ def read_destination(text: str, here: Destination, given: Arguments, config: Con
 
     Raises AddressError, and NetError `misread` with a `reason` in words.
     """
+    import shlex
+
     wanted = Arguments()
     try:
-        _read_connect(text, wanted, words)
-    except Usage as error:
-        raise NetError("misread", reason=str(error)) from None
+        argv = shlex.split(text)
+        taken = {name for option in CONNECT_OPTIONS for name in option.names}
+        for word in argv:
+            if word.startswith("-") and word.partition("=")[0] not in taken:
+                raise Usage(words("cli.connect-option", option=word.partition("=")[0]))
+        _, unknown = parser("", words, "cli.connect-arguments").parse_known_intermixed_args(argv, wanted)
+        if unknown:
+            raise Usage(words("cli.too-many", word=unknown[0]))
+    except (Usage, ValueError) as error:
+        reason = str(error) if isinstance(error, Usage) else words("cli.open-quote")
+        raise NetError("misread", reason=reason) from None
     if wanted.address == "practice":
         wanted.address = None
         return destination_of(wanted, given, config)
     return destination_of(wanted, given, config, here if wanted.address is None else None)
 
 
-def _read_connect(text: str, wanted: Arguments, words: Words) -> None:
-    """Raises Usage, whose text can be followed inside the shell."""
-    import shlex
-
-    try:
-        argv = shlex.split(text)
-    except ValueError:
-        raise Usage(words("cli.open-quote")) from None
-    taken = {name for option in CONNECT_OPTIONS for name in option.names}
-    for word in argv:
-        if word.startswith("-") and word.partition("=")[0] not in taken:
-            raise Usage(words("cli.connect-option", option=word.partition("=")[0]))
-    _, unknown = parser("", words, "cli.connect-arguments").parse_known_intermixed_args(argv, wanted)
-    if unknown:
-        raise Usage(words("cli.too-many", word=unknown[0]))
-
-
 def peek(argv: Sequence[str], name: str) -> str | None:
     """The value of an option before the arguments are parsed: help and errors are in its language already."""
-    for at, word in enumerate(argv):
-        if word == name and at + 1 < len(argv):
-            return argv[at + 1]
-        if word.startswith(name + "="):
-            return word.partition("=")[2]
+    for word, following in pairwise((*argv, "")):
+        if word == name or word.startswith(f"{name}="):
+            return following if word == name else word.partition("=")[2]
     return None

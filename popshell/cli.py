@@ -13,7 +13,6 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Callable
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ from popshell.arguments import (
     parse_arguments,
     peek,
     read_destination,
-    usage,
+    synopsis,
 )
 from popshell.config import Config, ConfigError, config_path, read_config, show_config
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled, choose_language
@@ -89,7 +88,7 @@ def run(argv: list[str]) -> int:
             raise Usage(_config_words(wrong, words))
         return _dispatch(arguments, config.with_options(_given(arguments)).in_language(language), catalog)
     except Usage as error:
-        _complain(f"popshell: {error}\n{usage(error.command or arguments.command, words)}")
+        _complain(f"popshell: {error}\n{words('cli.usage')}{synopsis(error.command or arguments.command)}")
         return USAGE
     except LessonError as error:
         _complain(words("cli.bad-lessons", reason=error))
@@ -166,7 +165,7 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
     if command == "learn" and own and not os.path.lexists(os.path.join(own, "course.toml")):
         raise Usage(words("cli.no-course", path=own))
     if command == "ping":
-        from popshell.ping import ping
+        from popshell.reach import ping
 
         return ping(arguments, config, words)
     if command == "check":
@@ -195,8 +194,7 @@ def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
         from popshell.serve import serve
 
         return asyncio.run(serve(server, arguments, words))
-    learn = (arguments.lesson or "") if command == "learn" else None
-    return _start(arguments, config, catalog, server, destination, learn)
+    return _Run(arguments, config, catalog, server, destination).code()
 
 
 def _explain(arguments: Arguments, catalog: Catalog, language: str) -> int:
@@ -212,7 +210,7 @@ def _explain(arguments: Arguments, catalog: Catalog, language: str) -> int:
             data = source.read(LONGEST_LOG + 1)
     except OSError as error:
         raise Usage(words("cli.bad-log", path=arguments.log, reason=error), "explain") from None
-    text, code = explain_log(data, catalog, language, arguments.format, as_json=bool(arguments.json))
+    text, code = explain_log(data, catalog, language, arguments.format or "", as_json=bool(arguments.json))
     sys.stdout.write(text)
     return code
 
@@ -276,170 +274,158 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
     )
 
 
-def _start(
-    arguments: Arguments,
-    config: Config,
-    catalog: Catalog,
-    server: MailServer,
-    destination: Destination,
-    learn: str | None,
-) -> int:
-    """Choose a front end and run the shell; `learn` names a lesson, "" is where the learner left."""
-    terminal = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.send
-    plain = config.get("plain") or arguments.json or not terminal or os.environ.get("TERM", "dumb") == "dumb"
-    options = Options(config.get("language"), config.get("notes"), yes=arguments.yes)
-    if arguments.log:
-        from popshell.serve import open_log
+class _Run:
+    """One run of the shell: its front end, its connections, its course."""
 
-        options.log = open_log(arguments.log, catalog.words(options.language))
-    try:
-        options.passwords = Passwords(arguments.password_command, arguments.password_fd, arguments.token_command)
-    except PasswordError as error:
-        raise Usage(catalog.words(options.language)(f"password.{error.code}", **error.facts)) from None
+    def __init__(
+        self, arguments: Arguments, config: Config, catalog: Catalog, server: MailServer, destination: Destination
+    ) -> None:
+        self._arguments, self._config, self._catalog = arguments, config, catalog
+        #: names a lesson, "" is where the learner left; None is no course
+        self._learn = (arguments.lesson or "") if arguments.command == "learn" else None
+        self._options = Options(config.get("language"), config.get("notes"), yes=arguments.yes)
+        self._terminal = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.send
+        words = self._words()
+        if arguments.log:
+            from popshell.serve import open_log
 
-    def read(text: str, here: Destination) -> Destination:
-        return read_destination(text, here, arguments, config, catalog.words(options.language))
+            self._options.log = open_log(arguments.log, words)
+        try:
+            given = arguments.password_command, arguments.password_fd, arguments.token_command
+            self._options.passwords = Passwords(*given)
+        except PasswordError as error:
+            raise Usage(words(f"password.{error.code}", **error.facts)) from None
+        self._connector = Connector(server, destination, self._read, insecure=arguments.insecure)
 
-    connector = Connector(server, destination, read, insecure=arguments.insecure)
-    if not plain and os.name == "nt":
-        _complain(catalog.words(options.language)("shell.windows"))
-        plain = True
-    if plain:
-        return asyncio.run(_plain(arguments, config, catalog, options, connector, terminal, learn))
-    return asyncio.run(_interactive(config, catalog, options, connector, learn))
+    def _words(self) -> Words:
+        return self._catalog.words(self._options.language)
 
+    def _read(self, text: str, here: Destination) -> Destination:
+        return read_destination(text, here, self._arguments, self._config, self._words())
 
-async def _interactive(
-    config: Config, catalog: Catalog, options: Options, connector: Connector, learn: str | None
-) -> int:
-    gc.disable()
-    asyncio.get_running_loop().call_later(1.0, _collect)
-    from popshell.ui.editor import Editor, TerminalScreen
-    from popshell.ui.layout import Look
-    from popshell.ui.screen import draws
-    from popshell.ui.terminal import Terminal
-    from popshell.ui.theme import chosen, fitting
+    def code(self) -> int:
+        """Choose a front end and run it. Returns the exit code."""
+        dumb = os.environ.get("TERM", "dumb") == "dumb"
+        plain = self._config.get("plain") or self._arguments.json or not self._terminal or dumb
+        if not plain and os.name == "nt":
+            _complain(self._words()("shell.windows"))
+            plain = True
+        return asyncio.run(self._plain() if plain else self._interactive())
 
-    ascii = config.get("ascii") or not draws(sys.stdout.encoding)
-    terminal, theme = Terminal(0), chosen(*config.values["theme"], os.environ, True)
-    try:
-        if theme == "auto" and (background := terminal.background()):
-            theme = chosen(fitting(background), "", os.environ, True)
-        screen = TerminalScreen(Look(theme), ascii=ascii)
-        shell, course = _shell(config, catalog, screen, connector, options)
-        address = connector.destination.address
-        name = address.user if address is not None else next(iter(connector.server.accounts))
-        editor = Editor(
-            shell, catalog, terminal, _history_path, name, vi=config.get("editing") == "vi", keys=config.keys
-        )
-        screen.editor = editor
-        shell.say("shell.banner", version=__version__, style="emphasis")
-        if learn is None and address is None:
-            await _introduce(shell, connector)
-        return await editor.run(lambda: _begin(shell, course, learn))
-    finally:
-        terminal.restore()
-        gc.enable()
-        await connector.close()
+    async def _interactive(self) -> int:
+        gc.disable()
+        asyncio.get_running_loop().call_later(1.0, _collect)
+        from popshell.ui.editor import Editor, TerminalScreen
+        from popshell.ui.layout import Look
+        from popshell.ui.screen import draws
+        from popshell.ui.terminal import Terminal
+        from popshell.ui.theme import chosen, fitting
+
+        config, connector = self._config, self._connector
+        ascii = config.get("ascii") or not draws(sys.stdout.encoding)
+        terminal, theme = Terminal(0), chosen(*config.values["theme"], os.environ, True)
+        try:
+            if theme == "auto" and (background := terminal.background()):
+                theme = chosen(fitting(background), "", os.environ, True)
+            screen = TerminalScreen(Look(theme), ascii=ascii)
+            shell = self._new_shell(screen)
+            address = connector.destination.address
+            name = address.user if address is not None else next(iter(connector.server.accounts))
+            vi = config.get("editing") == "vi"
+            editor = screen.editor = Editor(
+                shell, self._catalog, terminal, _history_path, name, vi=vi, keys=config.keys
+            )
+            await self._introduce("shell.banner", "emphasis")
+            return await editor.run(self._begin)
+        finally:
+            terminal.restore()
+            gc.enable()
+            await connector.close()
+
+    async def _plain(self) -> int:
+        """No redraw, no escapes; every line of standard input runs (sec-U5)."""
+        from popshell.ui.front import Front, PersonSource, ScriptSource
+        from popshell.ui.screen import JsonScreen, Lines, PlainScreen, draws
+        from popshell.ui.theme import chosen
+
+        arguments, config, terminal = self._arguments, self._config, self._terminal
+        ascii = config.get("ascii") or not draws(sys.stdout.encoding)
+        # `--plain` is without escape sequences; for a pipe CLICOLOR_FORCE changes that.
+        theme = "none" if config.get("plain") else chosen(*config.values["theme"], os.environ, False)
+        screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal, ascii=ascii, theme=theme)
+        shell = self._new_shell(screen)
+        if terminal:
+            await self._introduce("shell.plain-hint", "note")
+        if arguments.json:
+            from popshell.ui.exports import JsonRecords
+
+            shell.subscribe(JsonRecords(version=int(arguments.json), words=shell.net_words).heard)
+
+        async def begin() -> bool:
+            began = await self._begin()
+            if began:
+                given = "\n".join(arguments.send or ()).encode("utf-8", "surrogateescape")
+                screen.answers = source.lines = Lines(io.BytesIO(given) if arguments.send else sys.stdin.buffer)
+            return began
+
+        source = (PersonSource if screen.interactive else ScriptSource)(shell)
+        began = False
+        try:
+            began = await Front(shell, source).run(begin, stop_on_err=arguments.stop_on_err)
+        finally:
+            await self._connector.close()
+        return OK if terminal and began and not arguments.json else shell.tally.exit_code()
+
+    def _new_shell(self, screen: Screen) -> Shell:
+        shell = self._shell = new_shell(self._catalog, screen, self._connector.connect, self._options, self._metas)
+        shell.fork = self._connector.fork
+        shell.connections = tuple(self._config.connections)
+        shell.connect_options = tuple((option.usage, f"cli.{option.name}") for option in CONNECT_OPTIONS)
+        return shell
+
+    def _metas(self) -> MetaCommands:
+        from popshell.ui.metas import Metas
+
+        return Metas(self._course.rows())
+
+    @functools.cached_property
+    def _course(self) -> Course:
+        """Loaded with the first meta command."""
+        from popshell.ui.course_metas import Course
+
+        return Course(self._shell, self._tutor)
+
+    def _tutor(self) -> Tutor:
+        """Begin the course: read its order and the learner's progress. Raises LessonError."""
+        from pathlib import Path
+
+        import platformdirs
+
+        from popshell.course.progress import Lessons, Progress, read_course
+        from popshell.ui.tutor import Tutor
+
+        lessons = Lessons(self._catalog, read_course(self._catalog))
+        progress = Progress(Path(platformdirs.user_data_path("popshell")) / "progress.json")
+        return Tutor(self._shell, lessons, progress, self._connector)
+
+    async def _introduce(self, key: str, style: str) -> None:
+        """Say what this is; of the practice server its account and its password."""
+        shell, connector = self._shell, self._connector
+        shell.say(key, version=__version__, style=style)
+        if self._learn is None and connector.destination.address is None:
+            await connector.open_practice()
+            account, password = next(iter(connector.server.accounts.items()))
+            shell.say("shell.banner-practice", name=account, password=password, place=connector.practice_label)
+
+    async def _begin(self) -> bool:
+        """Connect; with `learn`, begin the course there or where the learner left."""
+        return await (self._shell.connect() if self._learn is None else self._course.begin(self._learn))
 
 
 def _collect() -> None:
     """Garbage is looked for once the first prompt stands; what was loaded for it is none, and would hold up a key."""
     gc.freeze()
     gc.enable()
-
-
-async def _introduce(shell: Shell, connector: Connector) -> None:
-    """Name the practice server, its account and its password."""
-    await connector.open_practice()
-    account, password = next(iter(connector.server.accounts.items()))
-    shell.say("shell.banner-practice", name=account, password=password, place=connector.practice_label)
-
-
-async def _begin(shell: Shell, course: Callable[[], Course], learn: str | None) -> bool:
-    """Connect; with `learn`, begin the course there or where the learner left."""
-    return await (shell.connect() if learn is None else course().begin(learn))
-
-
-def _shell(
-    config: Config, catalog: Catalog, screen: Screen, connector: Connector, options: Options
-) -> tuple[Shell, Callable[[], Course]]:
-    """A shell and its course, which is loaded with the first meta command."""
-
-    @functools.cache
-    def course() -> Course:
-        from popshell.ui.course_metas import Course
-
-        return Course(shell, lambda: _tutor(shell, catalog, connector))
-
-    def metas() -> MetaCommands:
-        from popshell.ui.metas import Metas
-
-        return Metas(course().rows())
-
-    shell = new_shell(catalog, screen, connector.connect, options, metas)
-    shell.fork = connector.fork
-    shell.connections = tuple(config.connections)
-    shell.connect_options = tuple((option.usage, f"cli.{option.name}") for option in CONNECT_OPTIONS)
-    return shell, course
-
-
-def _tutor(shell: Shell, catalog: Catalog, connector: Connector) -> Tutor:
-    """Begin the course: read its order and the learner's progress. Raises LessonError."""
-    from pathlib import Path
-
-    import platformdirs
-
-    from popshell.course.progress import Lessons, Progress, read_course
-    from popshell.ui.tutor import Tutor
-
-    course = read_course(catalog)
-    progress = Progress(Path(platformdirs.user_data_path("popshell")) / "progress.json")
-    return Tutor(shell, Lessons(catalog, course), progress, connector)
-
-
-async def _plain(
-    arguments: Arguments,
-    config: Config,
-    catalog: Catalog,
-    options: Options,
-    connector: Connector,
-    terminal: bool,
-    learn: str | None,
-) -> int:
-    """No redraw, no escapes; every line of standard input runs (sec-U5)."""
-    from popshell.ui.front import Front, PersonSource, ScriptSource
-    from popshell.ui.screen import JsonScreen, Lines, PlainScreen, draws
-    from popshell.ui.theme import chosen
-
-    ascii = config.get("ascii") or not draws(sys.stdout.encoding)
-    # `--plain` is without escape sequences; for a pipe CLICOLOR_FORCE changes that.
-    theme = "none" if config.get("plain") else chosen(*config.values["theme"], os.environ, False)
-    screen = JsonScreen() if arguments.json else PlainScreen(interactive=terminal, ascii=ascii, theme=theme)
-    shell, course = _shell(config, catalog, screen, connector, options)
-    if terminal:
-        shell.say("shell.plain-hint", version=__version__)
-        if learn is None and connector.destination.address is None:
-            await _introduce(shell, connector)
-    if arguments.json:
-        from popshell.ui.exports import JsonRecords
-
-        shell.subscribe(JsonRecords(version=int(arguments.json), words=shell.net_words).heard)
-
-    async def begin() -> bool:
-        began = await _begin(shell, course, learn)
-        if began:
-            given = "\n".join(arguments.send or ()).encode("utf-8", "surrogateescape")
-            screen.answers = source.lines = Lines(io.BytesIO(given) if arguments.send else sys.stdin.buffer)
-        return began
-
-    source = (PersonSource if screen.interactive else ScriptSource)(shell)
-    began = False
-    try:
-        began = await Front(shell, source).run(begin, stop_on_err=arguments.stop_on_err)
-    finally:
-        await connector.close()
-    return OK if terminal and began and not arguments.json else shell.tally.exit_code()
 
 
 def _history_path() -> str:

@@ -1,4 +1,4 @@
-"""Reach: where `popshell check` and `popshell run` connect, with which account, and a server that they start.
+"""Reach: what `popshell check` and `run` connect to, by which account, and how they report; and `popshell ping`.
 
 A name and a password come from `--user` with a hidden prompt, `--password-command` or `--password-fd`, or are the two
 lines of standard input.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import json
 import os
 import select
 import shlex
@@ -18,20 +19,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from copy import copy
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from xml.sax.saxutils import quoteattr
 
 from popshell.arguments import Arguments, Usage, destination_of
 from popshell.conformance.session import Account
 from popshell.course.player import STAMP
-from popshell.net.address import AddressError, Excused, TlsMode
-from popshell.net.channel import Bounds, Channel, Channels, free_port
+from popshell.net.address import AddressError, Excused, TlsMode, text_of
+from popshell.net.channel import Bounds, Channel, ChannelError, Channels, free_port
 from popshell.net.client import Target
 from popshell.net.connector import Clock
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.net.trust import client_context
 from popshell.passwords import PasswordError, Passwords
+from popshell.protocol.strangers import what_speaks
+from popshell.protocol.wire import CRLF
+from popshell.script import STAGES
+from popshell.session import Step
 from popshell.tuples import NamedTuple
 from popshell.visible import show, tame
 
@@ -90,7 +95,8 @@ class Reach:
         return Channels(target, self.say, self.bounds(reply))
 
     def bounds(self, reply: float = Bounds().reply) -> Bounds:
-        return Bounds(reply=self._arguments.timeout or reply)
+        given = self._arguments.timeout
+        return Bounds(reply=given, connect=given, handshake=given) if given else Bounds(reply=reply)
 
     def account(self, *, needed: bool) -> Account | None:
         """The account; None if none is given and none is `needed`. Raises Usage."""
@@ -263,3 +269,82 @@ def tap(cases: Sequence[Case]) -> str:
             rows = [f"    {tame(row, keep='')}" for row in (case.message, *case.rows)]
             out += ["  ---", "  message: |", *rows, "  ..."]
     return "\n".join([*out, ""])
+
+
+# -- popshell ping -----------------------------------------------------------------------------------------------------
+
+#: The stages of a connection, with the exit code if it fails there: those of scripts, and the look-up of a name.
+EXIT_CODES = {"ok": 0, "lookup": 8, "tcp": STAGES["connect"], "tls": STAGES["tls"]}
+EXIT_CODES |= {"greeting": STAGES["greeting"], "quit": STAGES["end"]}
+#: How long greeting and reply are waited for, in seconds, and how long they may be, in octets.
+_PATIENCE, _LONGEST = 30.0, 8 * 1024
+#: The stage that a step ends, and the one that it begins.
+_ENDS = {"resolved": "lookup", "connected": "tcp", "tls": "tls"}
+_BEGINS = {"resolving": "lookup", "resolved": "tcp", "connected": "tls"}
+
+
+def ping(arguments: Arguments, config: Config, words: Words) -> int:
+    """Connects, reads the greeting, sends QUIT, writes one line. Returns the exit code, by stage. Raises Usage."""
+    reach = Reach(arguments, config, words)
+    target = reach.target(arguments.address or "")
+    found = _pinged(target, reach)
+    found["seconds"] = {stage: round(seconds, 4) for stage, seconds in found["seconds"].items()}
+    code = found["exit_code"] = EXIT_CODES[found["stage"]]
+    if arguments.json:
+        sys.stdout.write(json.dumps(found) + "\n")
+        return code
+    place = text_of((target.host, target.port))
+    times = words.listed(
+        words("ping.time", stage=words(f"ping.{stage}"), milliseconds=round(seconds * 1000))
+        for stage, seconds in found["seconds"].items()
+    )
+    if found["stage"] == "ok":
+        text = words("ping.ok", place=place, address=found["address"], tls=found["tls"] or words("ping.clear"))
+    else:
+        text = words("ping.failed", place=place, stage=words(f"ping.{found['stage']}"), error=found["error"]["text"])
+        times = times and f"({times})"
+    sys.stdout.write(show(f"{text} {times}".strip(), keep="").replace("\n", " ") + "\n")
+    return code
+
+
+def _pinged(target: Target, reach: Reach) -> dict[str, Any]:
+    """What came of one try: `stage` is `ok`, or where it failed."""
+    found: dict[str, Any] = {"version": 1, "host": target.host, "port": target.port, "address": None, "tls": None}
+    found |= {"greeting": None, "seconds": {}, "error": None, "stage": "tcp"}
+
+    def step(step: Step) -> None:
+        found["address"], found["stage"] = step.address or None, _BEGINS.get(step.what, found["stage"])
+        if step.what in _ENDS and step.seconds is not None:
+            found["seconds"][_ENDS[step.what]] = step.seconds
+        if step.what == "tls":
+            found["tls"] = step.facts["version"]
+
+    with closing(Channels(target, reach.say, reach.bounds(_PATIENCE), on_step=step)) as channels:
+        try:
+            channel = channels.connect()
+            began, found["stage"] = channels.now(), "greeting"
+            found["greeting"] = _line(channel, channels).decode("utf-8", "backslashreplace").rstrip("\r\n")
+            if target.tls is not TlsMode.STLS:  # else it came before TLS
+                found["seconds"]["greeting"] = channels.now() - began
+            began, found["stage"] = channels.now(), "quit"
+            channel.send(b"QUIT" + CRLF)
+            _line(channel, channels)
+            found["seconds"]["quit"], found["stage"] = channels.now() - began, "ok"
+        except ChannelError as error:
+            found["error"] = {"code": error.code, "text": str(error)}
+    return found
+
+
+def _line(channel: Channel, channels: Channels) -> bytes:
+    """A reply of one line. Raises ChannelError: `not-pop3`, `turned-away`, `greeting-timeout`, `closed-early`."""
+    came, host = b"", channels.target.host
+    while b"\n" not in came and len(came) < _LONGEST and (data := channel.receive(True)) != b"":
+        if data is None:
+            raise channels.error(NetError("greeting-timeout", seconds=round(channels.bounds.reply), host=host))
+        came += data
+    line = came.partition(b"\n")[0]
+    if line.startswith(b"+OK"):
+        return line
+    code = "turned-away" if line.startswith(b"-ERR") else "not-pop3" if line else "closed-early"
+    facts: dict[str, Any] = {"text": line.decode("utf-8", "backslashreplace").strip(), "speaks": what_speaks(line)}
+    raise channels.error(NetError(code, host=host, port=channels.target.port, **facts))

@@ -263,7 +263,7 @@ def test_watch_by_every_login_and_way_out(tmp_path: Path, capsys: Printed) -> No
 #: Where a fault of ours may come while a mail program logs in: what shows, what records, what relays.
 FAULTS = (
     "ui.display.Display._sent",
-    "ui.jsonrecords.JsonRecords.heard",
+    "ui.exports.JsonRecords.heard",
     "watch._Watcher._show",
     "net.relay.Relay._serve",
 )

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from support import each
 from terminal.driver import Peer, environment
 
-from popshell import __version__, arguments, cli, helptext
+from popshell import __version__, arguments, cli
 from popshell.arguments import OPTIONS, SUBCOMMANDS
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.visible import width
@@ -316,7 +316,7 @@ def test_every_message_of_argparse_that_is_translated_is_one_of_argparse() -> No
     import argparse
 
     source = Path(argparse.__file__).read_text("utf-8").replace("'\n                   '", "").replace('"', "'")
-    assert [message for message in helptext.ARGPARSE if f"'{message}'" not in source] == []
+    assert [message for message in arguments.ARGPARSE if f"'{message}'" not in source] == []
 
 
 def test_help_of_every_command_is_in_one_language_and_no_wider_than_the_window(
@@ -456,7 +456,7 @@ def test_no_arguments_are_what_argparse_makes_of_none() -> None:
     words = Catalog((bundled(),)).words("en")
     found = vars(arguments.parser("", words).parse_intermixed_args([]))
     assert {name: value or None for name, value in found.items()} == {
-        name: getattr(arguments.Arguments, name) or None for name in found
+        name: getattr(arguments.Arguments(), name) or None for name in found
     }
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 import tracemalloc
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from popshell.protocol.line import parse
-from popshell.ui.drawings import LIMIT, MailRow, Rung, ladder, mailbox
+from popshell.protocol.maildrop_view import MaildropView
+from popshell.ui.drawings import LIMIT, Rung, ladder, mailbox
 from popshell.ui.layout import Line, Look, columns, plain
-from popshell.ui.rules import sent_runs
+from popshell.ui.theme import sent_runs
 
 if TYPE_CHECKING:
-    from popshell.ui.layout import Words
+    from popshell.course.catalog import Words
 
 CLOSED, AUTHORIZATION, TRANSACTION, UPDATE = "CLOSED", "AUTHORIZATION", "TRANSACTION", "UPDATE"
 
@@ -270,10 +270,14 @@ def test_the_end_is_a_step_of_its_own_and_one_is_where_it_led() -> None:
 
 # -- the mailbox -------------------------------------------------------------------------------------------------------
 
-MAILS = (
-    MailRow(1, 120, "whqtswO00WBw418f9t5JxYwZ", "Welcome to the maildrop", False),
-    MailRow(2, 2000, "QhdPYR:00WBw1Ph7x7", None, True),
-    MailRow(3, None, None, "練習：標題很長的一封郵件，要看看會不會切斷在奇怪的地方", False),
+MAILS = MaildropView(
+    open=True,
+    count=2,
+    sizes={1: 120, 2: 2000},
+    unique_ids={1: "whqtswO00WBw418f9t5JxYwZ", 2: "QhdPYR:00WBw1Ph7x7"},
+    subjects={1: "Welcome to the maildrop", 3: "練習：標題很長的一封郵件，要看看會不會切斷在奇怪的地方"},
+    marks=frozenset({2}),
+    last=3,
 )
 
 MAILBOX_ENGLISH_80 = """
@@ -310,10 +314,11 @@ deleted: 1
 """
 
 
-def many(count: int, *marked: int) -> Iterator[MailRow]:
-    """A maildrop that is never in memory as a whole."""
-    marks = frozenset(marked)
-    return (MailRow(number, number + 100, f"id{number}", None, number in marks) for number in range(1, count + 1))
+def many(count: int, *marked: int) -> MaildropView:
+    """A maildrop of `count` messages, all of which are known."""
+    sizes = {number: number + 100 for number in range(1, count + 1)}
+    unique_ids = {number: f"id{number}" for number in sizes}
+    return MaildropView(open=True, sizes=sizes, unique_ids=unique_ids, marks=frozenset(marked), last=count)
 
 
 def listed(lines: list[Line]) -> list[int]:
@@ -331,12 +336,12 @@ def test_exact_mailbox() -> None:
         (40, False, chinese, MAILBOX_CHINESE_40),
         (20, False, english, MAILBOX_ENGLISH_20),
     ):
-        assert drawn(mailbox(MAILS, look(width, ascii), words, messages=2, octets=None)) == expected
+        assert drawn(mailbox(MAILS, look(width, ascii), words)) == expected
 
 
 @pytest.mark.parametrize("words", [english, chinese])
 def test_columns_are_straight(words: Words) -> None:
-    rows = plain(mailbox(MAILS, look(80), words, messages=2)).splitlines()[1:5]
+    rows = plain(mailbox(MAILS, look(80), words)).splitlines()[1:5]
     unique_ids = [words("mailbox.unique-id"), "whq", "Qhd", "?  "]
     places = [columns(row[: row.rindex(start)]) for row, start in zip(rows, unique_ids, strict=True)]
     assert len(set(places)) == 1
@@ -345,20 +350,20 @@ def test_columns_are_straight(words: Words) -> None:
 def test_a_mark_is_a_sign_and_a_word() -> None:
     assert "✗ marked" in plain(mailbox(MAILS, look(80), english))
     assert "x marked" in plain(mailbox(MAILS, look(80, True), english))
-    assert "✗" not in plain(mailbox(MAILS[:1], look(80), english))
+    assert "✗" not in plain(mailbox(MAILS._replace(marks=frozenset()), look(80), english))
 
 
 @pytest.mark.parametrize(
     ("facts", "summary", "unknown"),
     [
         ({}, "? messages, ? octets; marked as deleted: 0", True),
-        ({"messages": 0, "octets": 0}, "0 messages, 0 octets; marked as deleted: 0", False),
-        ({"messages": 3, "octets": 9, "marks": 2}, "3 messages, 9 octets; marked as deleted: 2", False),
+        ({"count": 0, "octets": 0}, "0 messages, 0 octets; marked as deleted: 0", False),
+        ({"count": 3, "octets": 9, "marks": frozenset({1, 2})}, "3 messages, 9 octets; marked as deleted: 2", False),
     ],
 )
-def test_nothing_listed(facts: dict[str, int], summary: str, unknown: bool) -> None:
+def test_nothing_listed(facts: dict[str, Any], summary: str, unknown: bool) -> None:
     """After STAT two numbers are known and no row."""
-    lines = plain(mailbox([], look(80), english, **facts)).splitlines()
+    lines = plain(mailbox(MaildropView(open=True, **facts), look(80), english)).splitlines()
     assert lines == [summary, "? is not known yet."][: 1 + unknown]
 
 
@@ -401,9 +406,10 @@ class TestLarge:
             tracemalloc.stop()
 
     def test_that_check_can_fail(self) -> None:
+        rows = many(20_000, 10_000)
         tracemalloc.start()
         try:
-            mailbox(list(many(20_000, 10_000)), look(80), english)
+            mailbox(rows, look(80), english, limit=20_000)
             assert tracemalloc.get_traced_memory()[1] > 500_000
         finally:
             tracemalloc.stop()
@@ -417,8 +423,8 @@ class TestLarge:
 
 
 def test_what_the_caller_forgot_is_filtered_in_the_mailbox() -> None:
-    row = MailRow(1, 1, "授\x1b", "\x1b[2J\u202e", False)
-    text = plain(mailbox([row], look(80), english))
+    row = {"sizes": {1: 1}, "unique_ids": {1: "授\x1b"}, "subjects": {1: "\x1b[2J\u202e"}}
+    text = plain(mailbox(MaildropView(open=True, last=1, **row), look(80), english))
     assert "\x1b" not in text
     assert "\\x1b[2J\\u202e" in text
     assert re.search(r"1  \\u6388\S+x1b", text), "a unique-id is ASCII, whatever came"
@@ -426,13 +432,21 @@ def test_what_the_caller_forgot_is_filtered_in_the_mailbox() -> None:
 
 mail_texts = st.text(st.sampled_from("ab 授權…\\\x1b\u202e"), max_size=90)
 numbers = st.integers(0, 10**10)
-mail_rows = st.builds(
-    MailRow, numbers, st.none() | numbers, st.none() | mail_texts, st.none() | mail_texts, st.booleans()
+places = st.integers(1, 9)
+maildrops = st.builds(
+    MaildropView,
+    count=st.none() | numbers,
+    octets=st.none() | numbers,
+    sizes=st.dictionaries(places, numbers),
+    unique_ids=st.dictionaries(places, mail_texts),
+    subjects=st.dictionaries(places, mail_texts),
+    marks=st.frozensets(places),
+    last=st.none() | st.integers(0, 9),
 )
 
 
-@given(st.lists(mail_rows, max_size=9), st.integers(20, 130), st.booleans(), st.sampled_from([english, chinese]))
-def test_no_line_of_the_mailbox_is_too_wide(mails: list[MailRow], width: int, ascii: bool, words: Words) -> None:
+@given(maildrops, st.integers(20, 130), st.booleans(), st.sampled_from([english, chinese]))
+def test_no_line_of_the_mailbox_is_too_wide(mails: MaildropView, width: int, ascii: bool, words: Words) -> None:
     text = plain(mailbox(mails, look(width, ascii), words))
     assert all(columns(line) <= width for line in text.split("\n"))
     assert "\x1b" not in text

@@ -20,8 +20,8 @@ from support import for_each
 
 from popshell.protocol.line import parse
 from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN
-from popshell.ui.rules import BodyKind, sent_runs
 from popshell.ui.stream import View, client_line, pager, status_line, write_content
+from popshell.ui.theme import BodyKind, sent_runs
 
 PROFILE = settings(max_examples=120, deadline=None, derandomize=True, database=None)
 KINDS: tuple[BodyKind, ...] = ("listing", "uids", "mail", "capabilities", "text")

@@ -15,7 +15,7 @@ from support import each
 from test_tls import CA, context
 
 from popshell import cli
-from popshell.ping import EXIT_CODES
+from popshell.reach import EXIT_CODES
 
 Printed = pytest.CaptureFixture[str]
 

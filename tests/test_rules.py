@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from popshell.protocol.commands import COMMANDS, MultiLine
 from popshell.protocol.line import MASK, Context, parse
-from popshell.ui import rules, theme
+from popshell.ui import theme
 from popshell.ui.layout import COLOURED, Look
-from popshell.ui.rules import BodyKind, Spans
+from popshell.ui.theme import BodyKind, Spans
 
 PROFILE = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 KINDS: tuple[BodyKind, ...] = ("listing", "uids", "mail", "capabilities", "text")
@@ -45,7 +45,7 @@ def test_status_lines() -> None:
         ("+OK ٣ ３", [("+OK", "ok")]),  # digits of other scripts are no numbers,
     ]
     for line, expected in cases:
-        assert read(line, rules.status_spans(line)) == expected, line
+        assert read(line, theme.status_spans(line)) == expected, line
 
 
 def test_lines_of_a_body() -> None:
@@ -69,7 +69,7 @@ def test_lines_of_a_body() -> None:
         ("listing", ".1 120", [(".", "stuffing"), ("1", "number"), ("120", "number")]),
     ]
     for kind, line, expected in cases:
-        assert read(line, rules.body_spans(kind, line)) == expected, (kind, line)
+        assert read(line, theme.body_spans(kind, line)) == expected, (kind, line)
 
 
 def test_lines_of_a_header() -> None:
@@ -83,7 +83,7 @@ def test_lines_of_a_header() -> None:
         ("..a: b", [(".", "stuffing"), (".a:", "header-name"), (" b", "header-value")]),
     ]
     for line, expected in cases:
-        assert read(line, rules.body_spans("mail", line, in_header=True)) == expected, line
+        assert read(line, theme.body_spans("mail", line, in_header=True)) == expected, line
 
 
 def test_typed_lines() -> None:
@@ -102,27 +102,27 @@ def test_typed_lines() -> None:
         ("", []),
     ]
     for line, expected in cases:
-        assert read(line, rules.command_spans(parse(line))) == expected, line
+        assert read(line, theme.command_spans(parse(line))) == expected, line
         shown = [(MASK if style == "secret" else text, style) for text, style in expected]
-        assert [(text, style) for style, text in rules.sent_runs(parse(line)) if style] == shown, line
+        assert [(text, style) for style, text in theme.sent_runs(parse(line)) if style] == shown, line
 
 
 def test_a_mistyped_verb_right_after_user_hides_what_follows() -> None:
     line = "PAS secret"
-    spans = rules.command_spans(parse(line, Context(follows="USER")))
+    spans = theme.command_spans(parse(line, Context(follows="USER")))
     assert read(line, spans) == [("PAS", "command-unknown"), ("secret", "secret")]
 
 
 def test_every_command_of_the_table_is_one() -> None:
     """The names come from the table: there is no second list that could drift."""
     for name in COMMANDS:
-        assert rules.command_spans(parse(name))[0].style == "command"
+        assert theme.command_spans(parse(name))[0].style == "command"
 
 
 def test_bodies_belong_to_multi_line_commands() -> None:
     for name in ("LIST", "UIDL", "RETR", "TOP", "CAPA"):
         assert COMMANDS[name].multi_line is not MultiLine.NEVER
-    assert rules.body_kind("LANG") == "text"
+    assert theme.body_kind("LANG") == "text"
 
 
 def test_guess() -> None:
@@ -134,7 +134,7 @@ def test_guess() -> None:
         ("+OK 1 2", "text"),
     ]
     for line, kind in cases:
-        assert rules.guess(line) == kind, line
+        assert theme.guess(line) == kind, line
 
 
 LINES = st.one_of(
@@ -151,8 +151,8 @@ LINES = st.one_of(
 @PROFILE
 @given(LINES)
 def test_spans_are_in_order_and_known(line: str) -> None:
-    found = [rules.status_spans(line), rules.command_spans(parse(line))]
-    found += [rules.body_spans(kind, line) for kind in KINDS] + [rules.body_spans("mail", line, in_header=True)]
+    found = [theme.status_spans(line), theme.command_spans(parse(line))]
+    found += [theme.body_spans(kind, line) for kind in KINDS] + [theme.body_spans("mail", line, in_header=True)]
     for spans in found:
         done = 0
         for start, end, style in spans:
@@ -166,7 +166,7 @@ def test_spans_are_in_order_and_known(line: str) -> None:
 )
 def test_hostile_lines_take_linear_time(line: str) -> None:
     """They would take minutes if a pattern went back over the line for each place where it may begin."""
-    assert rules.status_spans(line)[0].style == "ok"
+    assert theme.status_spans(line)[0].style == "ok"
 
 
 # -- styles ------------------------------------------------------------------------------------------------------------

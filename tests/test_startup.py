@@ -36,8 +36,7 @@ OURS = {
     "protocol": "commands connection line lookalikes maildrop_view mechanisms records sasl secrets strangers unasked"
     " ways wire",
     "server": "faults handlers maildrop mailserver replies session settings",
-    "ui": "completer diagram display editor events front layout link prompt rules safety screen shell stream"
-    " terminal theme",
+    "ui": "completer diagram display editor events front layout link prompt safety screen shell stream terminal theme",
 }
 SECONDS = 30.0
 #: The program asks where the cursor is.

@@ -13,9 +13,8 @@ from soak.visible_million import recover
 from popshell.protocol.line import parse
 from popshell.ui import stream
 from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN, Look
-from popshell.ui.rules import BodyKind, body_spans, sent_runs
 from popshell.ui.stream import Shown, View, client_line, pager, status_line, write_content
-from popshell.ui.theme import begin
+from popshell.ui.theme import BodyKind, begin, body_spans, sent_runs
 from popshell.visible import width
 
 PROFILE = settings(max_examples=250, deadline=None, derandomize=True, database=None)

@@ -1,6 +1,6 @@
 """Channels: connections that are driven from plain functions, line by line, over one event loop of their own.
 
-`popshell check` and `popshell run` speak so. What a peer can cost is bounded here, for all channels together: time,
+`popshell check`, `run` and `ping` speak so. What a peer can cost is bounded here, for all channels together: time,
 octets, and replies that do not come. An end of the bounds, like any failure of the network, is an OSError.
 
 Trap: nothing is read while no call waits, so octets pile up in the system, not here.
@@ -18,6 +18,7 @@ from popshell.net.address import TlsMode
 from popshell.net.client import Deadlines, Target, Transport, connect
 from popshell.net.errors import NetError
 from popshell.net.stls import stls_first
+from popshell.session import Step
 from popshell.tuples import NamedTuple
 
 _T = TypeVar("_T")
@@ -42,6 +43,9 @@ class Bounds(NamedTuple):
     """How much all channels together may take: seconds but those of `pass_time`, octets, replies missed in a row."""
 
     reply: float = 20.0
+    #: for connecting, and for the handshake, if a reply may not take less
+    connect: float = Deadlines().connect
+    handshake: float = Deadlines().handshake
     total: float = 600.0
     octets: int = 64 * 1024 * 1024
     silences: int = 5
@@ -65,8 +69,10 @@ class Channels:
         bounds: Bounds,
         runner: asyncio.Runner | None = None,
         certificate: Callable[[], str] | None = None,
+        on_step: Callable[[Step], None] = lambda step: None,
     ) -> None:
         self.target = target
+        self.on_step = on_step
         #: gives the certificate to trust when TLS is first wanted, as PEM
         self.certificate = certificate
         #: what is trusted, read once
@@ -173,11 +179,14 @@ class Channel:
     async def open(self) -> None:
         """Connect; where STLS is demanded, give it, and have the greeting ready as if it came under TLS."""
         bounds, target = self._owner.bounds, self._owner.target._replace(tls=self._mode)
-        deadlines = Deadlines(
-            min(bounds.reply, Deadlines().connect), min(bounds.reply, Deadlines().handshake), _GOODBYE
-        )
+        deadlines = Deadlines(min(bounds.reply, bounds.connect), min(bounds.reply, bounds.handshake), _GOODBYE)
         self._transport = await connect(
-            target, on_data=self._data, on_close=self._closed, deadlines=deadlines, context=self._owner.context
+            target,
+            on_data=self._data,
+            on_close=self._closed,
+            deadlines=deadlines,
+            on_step=self._owner.on_step,
+            context=self._owner.context,
         )
         self._owner.context = self._transport.context
         self._restart()

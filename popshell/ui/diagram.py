@@ -24,7 +24,7 @@ from popshell.protocol.commands import State, Transition, legal, transitions
 from popshell.ui.layout import Line, Look, clip, clip_line, columns, inline, line_columns, wrap
 
 if TYPE_CHECKING:
-    from popshell.ui.layout import Words
+    from popshell.course.catalog import Words
 
 LINE, STATE, HERE = "diagram.line", "diagram.state", "diagram.here"
 COMMAND, LEGAL, TAKEN, NOTE = "diagram.command", "diagram.legal", "diagram.taken", "diagram.note"

@@ -5,9 +5,9 @@ line, a dashed one for the content of a multi-line reply. Between rungs a bar na
 brackets where the session still is. The end is a step of its own: the server's closing after UPDATE is an arrow, a
 lost connection a dashed line without one.
 
-In the mailbox what was not asked for yet is a question mark. Rows come one by one and may be 100,000; one pass keeps
-at most `limit` of them: those around the marks first (a mark is what may still be taken back), then those at the
-beginning. What is left out is counted where it would stand.
+In the mailbox what was not asked for yet is a question mark. Of 100,000 messages only those that are listed are laid
+out: those around the marks first (a mark is what may still be taken back), then those at the beginning. What is left
+out is counted where it would stand.
 
 Traps. Text of a server stands last on its line: a terminal may measure it otherwise than we do, and then nothing
 follows that could shift. The callers mask secrets and filter (`visible.show`); what is not printable all the same is
@@ -16,9 +16,8 @@ filtered here, since filtering twice would double each backslash.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from popshell.protocol.commands import State
@@ -27,12 +26,12 @@ from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, Status
 from popshell.protocol.wire import ReplyLimits
 from popshell.tuples import NamedTuple
-from popshell.ui import rules
+from popshell.ui import theme
 from popshell.ui.layout import Line, Look, Run, clip, clip_line, columns, inline, pad, wrap
 from popshell.visible import show
 
 if TYPE_CHECKING:
-    from popshell.ui.layout import Words
+    from popshell.course.catalog import Words
 
 _LINE, _STATE, _HERE, _NOTE = "diagram.line", "diagram.state", "diagram.here", "diagram.note"
 
@@ -90,7 +89,7 @@ def rungs(exchanges: Iterable[Exchange]) -> Iterator[Rung]:
             head = head or exchange.problem.code
         good = None if response is None or response.status is Status.CONTINUE else response.ok
         lines = response.content.count(b"\r\n") if response and response.content is not None else None
-        sent = rules.sent_runs(exchange.command) if exchange.command else []
+        sent = theme.sent_runs(exchange.command) if exchange.command else []
         for answer in exchange.sent_lines()[1:]:
             sent += [("", " / "), ("secret", answer)]
         before, after = exchange.before.value, exchange.after.value
@@ -198,32 +197,6 @@ _HEADED, _LEAST = 44, 8
 _UNKNOWN = "?"
 
 
-class MailRow(NamedTuple):
-    """What is known of one message; None for what is not."""
-
-    number: int
-    octets: int | None
-    unique_id: str | None
-    subject: str | None
-    marked: bool
-
-
-class _Choice(NamedTuple):
-    """The rows that are listed, each with its place in the maildrop, and how many rows and marks there are."""
-
-    rows: Sequence[tuple[int, MailRow]]
-    total: int
-    marks: int
-
-
-def mail_rows(view: MaildropView) -> Iterator[MailRow]:
-    """The maildrop as known so far, a row a message."""
-    for number in view.numbers[:MOST_ROWS]:  # a hostile STAT may claim any number
-        subject = view.subjects.get(number)
-        decoded = show(decoded_words(subject), keep="") if subject is not None else None
-        yield MailRow(number, view.sizes.get(number), view.unique_ids.get(number), decoded, number in view.marks)
-
-
 def decoded_words(text: str) -> str:
     """A header field with its encoded words decoded (RFC 2047); as it is if they cannot be."""
     if "=?" not in text:
@@ -237,65 +210,37 @@ def decoded_words(text: str) -> str:
         return text
 
 
-def mailbox(
-    rows: Iterable[MailRow],
-    look: Look,
-    words: Words,
-    *,
-    messages: int | None = None,
-    octets: int | None = None,
-    marks: int | None = None,
-    limit: int = LIMIT,
-) -> list[Line]:
-    """The rows under a summary. `messages` and `octets` are as STAT gives them, without the marked; None if unknown."""
-    choice = _choose(rows, limit)
-    known = {"messages": messages, "octets": octets, "marks": choice.marks if marks is None else marks}
+def mailbox(view: MaildropView, look: Look, words: Words, *, limit: int = LIMIT) -> list[Line]:
+    """The maildrop as known so far, at most `limit` messages of it, under a summary without the marked, as of STAT."""
+    known = {"messages": view.count, "octets": view.octets, "marks": len(view.marks)}
     facts: dict[str, object] = {name: _UNKNOWN if value is None else value for name, value in known.items()}
     lines = wrap([("state", words("mailbox.summary", **facts))], look)
-    if choice.rows:
-        lines += [clip_line(look.spelled(line), look.width, look.ellipsis) for line in _table(choice, look, words)]
-    if None in (messages, octets) or any(None in (row.octets, row.unique_id) for _, row in choice.rows):
+    last = min(view.last or 0, MOST_ROWS)  # a hostile STAT may claim any number
+    if numbers := _chosen(view, last, limit):
+        rows = _table(numbers, last, view, look, words)
+        lines += [clip_line(look.spelled(line), look.width, look.ellipsis) for line in rows]
+    if None in (view.count, view.octets) or any(n not in view.sizes or n not in view.unique_ids for n in numbers):
         lines += wrap(inline(words("mailbox.unknown"), "note"), look)
     return lines
 
 
-def _choose(rows: Iterable[MailRow], limit: int) -> _Choice:
-    first: list[tuple[int, MailRow]] = []
-    near: list[tuple[int, MailRow]] = []
-    waiting: deque[tuple[int, MailRow]] = deque(maxlen=_AROUND)
-    following = total = marks = 0
-    for total, row in zip(count(1), rows):
-        entry = total, row
-        if len(first) < limit:
-            first.append(entry)
-        if row.marked:
-            marks += 1
-            following = _AROUND
-        if len(near) >= limit:
-            continue
-        if row.marked:
-            near += [*waiting, entry]
-            waiting.clear()
-        elif following:
-            near.append(entry)
-            following -= 1
-        else:
-            waiting.append(entry)
-    if total <= limit:
-        return _Choice(first, total, marks)
-    chosen = dict(near[:limit])
-    for place, row in first:
-        if len(chosen) < limit:
-            chosen.setdefault(place, row)
-    return _Choice(sorted(chosen.items()), total, marks)
+def _chosen(view: MaildropView, last: int, limit: int) -> list[int]:
+    """The messages that are listed: those around the marks first, then those at the beginning."""
+    around = (range(max(mark - _AROUND, 1), min(mark + _AROUND, last) + 1) for mark in sorted(view.marks))
+    chosen: dict[int, None] = {}
+    for number in chain(chain.from_iterable(around), range(1, last + 1)):
+        if len(chosen) == limit:
+            break
+        chosen[number] = None
+    return sorted(chosen)
 
 
-def _table(choice: _Choice, look: Look, words: Words) -> Iterator[Line]:
-    """The rows in aligned columns, with a line for each stretch that is left out."""
+def _table(numbers: Sequence[int], last: int, view: MaildropView, look: Look, words: Words) -> Iterator[Line]:
+    """The messages in aligned columns, with a line for each stretch that is left out."""
     headed = look.width >= _HEADED
     mark = f"{'x' if look.signless else '✗'} {words('mailbox.marked')}"
     longest = look.width // 3 if headed else look.width
-    rows = [_cells(row, mark, longest, look) for _, row in choice.rows]
+    rows = [_cells(number, view, mark, longest, look) for number in numbers]
     if headed:
         # A mark needs no head, nor does a subject that was not seen.
         names = ("number", "octets", "", "unique-id", "subject" if any(row[-1][1] for row in rows) else "")
@@ -309,25 +254,25 @@ def _table(choice: _Choice, look: Look, words: Words) -> Iterator[Line]:
     if headed:
         yield lines.pop(0)
     seen = 0
-    for (place, _), line in zip(choice.rows, lines, strict=True):
-        if place - seen > 1:
-            yield _left_out(place - seen - 1, look, words)
-        yield line
-        seen = place
-    if choice.total > seen:
-        yield _left_out(choice.total - seen, look, words)
+    for number, line in zip((*numbers, last + 1), (*lines, None), strict=True):
+        if (left := number - seen - 1) > 0:
+            yield [*look.drawing([[("dim", "┊ ")]])[0], *inline(words("mailbox.left-out", count=left), "dim")]
+        if line is not None:
+            yield line
+        seen = number
 
 
-def _cells(row: MailRow, mark: str, longest: int, look: Look) -> Line:
-    octets, unique_id = (_UNKNOWN if value is None else str(value) for value in (row.octets, row.unique_id))
+def _cells(number: int, view: MaildropView, mark: str, longest: int, look: Look) -> Line:
+    octets, subject = view.sizes.get(number), view.subjects.get(number, "")
+    unique_id = view.unique_ids.get(number, _UNKNOWN)
     if not (unique_id.isascii() and unique_id.isprintable()):  # RFC 1939 §7: 0x21 to 0x7E
         unique_id = _safe(unique_id).encode("ascii", "backslashreplace").decode("ascii")
     return [
-        ("number", str(row.number)),
-        ("dim" if row.octets is None else "number", octets),
-        ("warn", mark if row.marked else ""),
-        ("dim" if row.unique_id is None else "uid", clip(unique_id, longest, look.ellipsis)),
-        ("peer", _safe(row.subject or "")),
+        ("number", str(number)),
+        ("dim", _UNKNOWN) if octets is None else ("number", str(octets)),
+        ("warn", mark if number in view.marks else ""),
+        ("uid" if number in view.unique_ids else "dim", clip(unique_id, longest, look.ellipsis)),
+        ("peer", show(decoded_words(subject), keep="")),
     ]
 
 
@@ -340,7 +285,3 @@ def _aligned(cells: Line, widths: Sequence[int], gap: str) -> Line:
             line += [blanks, (style, text)] if index < 2 else [(style, text), blanks]
     style, text = cells[-1]
     return [*line, ("", gap), (style, text)] if text else line
-
-
-def _left_out(messages: int, look: Look, words: Words) -> Line:
-    return [*look.drawing([[("dim", "┊ ")]])[0], *inline(words("mailbox.left-out", count=messages), "dim")]

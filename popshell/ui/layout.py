@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from popshell.protocol.line import MASK
 from popshell.tuples import NamedTuple
@@ -37,11 +37,6 @@ Line = list[Run]
 
 if TYPE_CHECKING:
     from popshell.course.explain import Note, Span
-
-    class Words(Protocol):
-        """Gives the text for a key in the language of the reader, its placeholders filled with facts."""
-
-        def __call__(self, key: str, /, **facts: object) -> str: ...
 
 
 CODE = "literal"

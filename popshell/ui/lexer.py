@@ -2,7 +2,7 @@
 
 Theory. A transcript is lines `C: ` and `S: `. What a server line is depends on the command that it answers, so the
 lexer keeps the commands that await their reply, in order (pipelining included), and reads a multi-line content up to
-its dot. Every line is cut by `ui.rules`, the rules that also colour the live shell. Where no command is known, as in a
+its dot. Every line is cut by `ui.theme`, the rules that also colour the live shell. Where no command is known, as in a
 fragment, a line is taken for what it looks like.
 
 What the shell puts into the margin (`✔S: `, ` S| `) is understood, so a screen that was copied keeps its colours. A
@@ -23,17 +23,16 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
-from re import Match
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from pygments.lexer import ExtendedRegexLexer, LexerContext
+from pygments.lexer import Lexer
 from pygments.style import Style
 from pygments.token import Comment, Generic, Keyword, Literal, Name, Number, Punctuation, Text, Whitespace
 
 from popshell.protocol.line import CommandLine, Context, parse
-from popshell.ui import rules, theme
-from popshell.ui.rules import BodyKind, Span, Spans
+from popshell.ui import theme
+from popshell.ui.theme import BodyKind, Span, Spans
 
 #: Style of the palette -> type of token; `DarkStyle` and `LightStyle` colour the tokens by the palette.
 TOKENS: Mapping[str, Any] = MappingProxyType(
@@ -79,22 +78,56 @@ class LightStyle(Style):  # type: ignore[misc]
     styles: ClassVar = {token: theme.words(name, "light") for name, token in TOKENS.items()}
 
 
-_BLANKS = " \t"
 _ASIDE = re.compile(r"<[^<>@]*>")
 _MARGIN = r"[ \t]*(?:[✔✘›+!>?] ?|\[[A-Z?]+\] )?"
+_ROW = re.compile(
+    rf"(?:(?P<prefix>{_MARGIN}(?P<mark>C:|S:|S[|~]))|(?P<remark>[ \t]*(?:\.\.\.|\[\.\.\.\]|…|#.*)[ \t]*(?=\n|\Z)))?"
+    r"(?P<line>.*)(?P<end>\n|\Z)"
+)
 
 
-class _Dialogue(LexerContext):  # type: ignore[misc]
+class _Dialogue:
     """Where the dialogue stands: commands without a reply, the content that is open, an AUTH that asks."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text, 0)
+    def __init__(self) -> None:
         self.pending: deque[CommandLine] = deque()
         self.body: BodyKind | None = None
         self.in_header = False
         self.asking = False
         self.follows = ""
         self.indent = 1  # blanks after `S:` on the last status line
+
+    def row(self, row: re.Match[str]) -> Lexed:
+        """The tokens of a row; one without a prefix is content if some is open, otherwise text."""
+        mark, text = row["mark"], row["line"]
+        line = text.lstrip(" \t") if mark in ("C:", "S:") else text.removeprefix(" ") if mark else text
+        if row["remark"]:
+            if not self.body:
+                self.pending.clear()
+            yield row.start(), Comment, row["remark"]
+        elif mark:
+            if mark == "S:" and self.body != "mail":
+                self.indent = max(len(text) - len(line), 1)
+            elif mark == "S:" and len(text) - len(line) > self.indent:
+                line = text[self.indent :]
+            yield row.start(), TOKENS["gutter-client" if mark == "C:" else "gutter-server"], row["prefix"]
+            if blank := text[: len(text) - len(line)]:
+                yield row.start("line"), Whitespace, blank
+        spans: Spans = []
+        if mark == "C:":
+            spans = self.client(line)
+        elif mark == "S:" or (not mark and not row["remark"] and self.body):
+            spans = self.server(line)
+        offset, done = row.end("line") - len(line), 0
+        for start, end, style in (*spans, Span(len(line), len(line), "")):
+            if start > done:
+                between = line[done:start]
+                yield offset + done, Whitespace if between.isspace() else Text, between
+            if end > start:
+                yield offset + start, TOKENS[style], line[start:end]
+            done = end
+        if row["end"]:
+            yield row.start("end"), Whitespace, row["end"]
 
     def client(self, line: str) -> Spans:
         """A line that the client sent."""
@@ -107,7 +140,7 @@ class _Dialogue(LexerContext):  # type: ignore[misc]
         parsed = parse(line, Context(follows=self.follows))
         if parsed.tokens:
             self.pending.append(parsed)
-        return rules.command_spans(parsed)
+        return theme.command_spans(parsed)
 
     def server(self, line: str) -> Spans:
         """A line that the server sent."""
@@ -121,12 +154,12 @@ class _Dialogue(LexerContext):  # type: ignore[misc]
         if self.body:
             if not line:
                 self.in_header = False
-            return rules.body_spans(self.body, line, in_header=self.in_header)
-        spans = rules.status_spans(line)
+            return theme.body_spans(self.body, line, in_header=self.in_header)
+        spans = theme.status_spans(line)
         if spans:
             self._reply(spans[0].style)
             return spans
-        return rules.body_spans(rules.guess(line), line)
+        return theme.body_spans(theme.guess(line), line)
 
     def _reply(self, style: str) -> None:
         self.asking = style == "challenge"
@@ -135,72 +168,11 @@ class _Dialogue(LexerContext):  # type: ignore[misc]
         command = self.pending.popleft()
         self.follows = command.name if style == "ok" else ""
         if style == "ok" and command.expects_multi_line:
-            self.body = rules.body_kind(command.name)
+            self.body = theme.body_kind(command.name)
             self.in_header = self.body == "mail"
 
 
-def _client(lexer: object, match: Match[str], dialogue: _Dialogue) -> Lexed:
-    line = match["line"].lstrip(_BLANKS)
-    yield from _prefix(match, "gutter-client", line)
-    yield from _cut(match, line, dialogue.client(line))
-    dialogue.pos = match.end()
-
-
-def _server(lexer: object, match: Match[str], dialogue: _Dialogue) -> Lexed:
-    line = match["line"].lstrip(_BLANKS)
-    indent = len(match["line"]) - len(line)
-    if dialogue.body != "mail":
-        dialogue.indent = max(indent, 1)
-    elif indent > dialogue.indent:
-        line = match["line"][dialogue.indent :]
-    yield from _prefix(match, "gutter-server", line)
-    yield from _cut(match, line, dialogue.server(line))
-    dialogue.pos = match.end()
-
-
-def _continued(lexer: object, match: Match[str], dialogue: _Dialogue) -> Lexed:
-    line = match["line"].removeprefix(" ")
-    yield from _prefix(match, "gutter-server", line)
-    yield from _cut(match, line, [])
-    dialogue.pos = match.end()
-
-
-def _remark(lexer: object, match: Match[str], dialogue: _Dialogue) -> Lexed:
-    if not dialogue.body:
-        dialogue.pending.clear()
-    yield match.start(), Comment, match["line"]
-    yield match.start("end"), Whitespace, match["end"]
-    dialogue.pos = match.end()
-
-
-def _bare(lexer: object, match: Match[str], dialogue: _Dialogue) -> Lexed:
-    """A line without a prefix: content if some is open, otherwise text."""
-    line = match["line"]
-    yield from _cut(match, line, dialogue.server(line) if dialogue.body else [])
-    dialogue.pos = match.end()
-
-
-def _prefix(match: Match[str], style: str, line: str) -> Lexed:
-    """Everything before `line`, which is the end of the line that was matched."""
-    yield match.start(), TOKENS[style], match["prefix"]
-    if blank := match["line"][: len(match["line"]) - len(line)]:
-        yield match.start("line"), Whitespace, blank
-
-
-def _cut(match: Match[str], line: str, spans: Spans) -> Lexed:
-    """The rest of the line: spans, what lies between them, and the line's end."""
-    offset, done = match.end("line") - len(line), 0
-    for start, end, style in (*spans, Span(len(line), len(line), "")):
-        if start > done:
-            between = line[done:start]
-            yield offset + done, Whitespace if between.isspace() else Text, between
-        if end > start:
-            yield offset + start, TOKENS[style], line[start:end]
-        done = end
-    yield match.start("end"), Whitespace, match["end"]
-
-
-class Pop3Lexer(ExtendedRegexLexer):  # type: ignore[misc]
+class Pop3Lexer(Lexer):  # type: ignore[misc]
     """Dialogues of POP3, as RFC 1939 prints them and PopShell shows them."""
 
     name = "POP3"
@@ -210,15 +182,7 @@ class Pop3Lexer(ExtendedRegexLexer):  # type: ignore[misc]
     url = "https://www.rfc-editor.org/rfc/rfc1939"
     version_added = ""
 
-    tokens: ClassVar = {
-        "root": [
-            (rf"(?P<prefix>{_MARGIN}C:)(?P<line>.*)(?P<end>\n)", _client),
-            (rf"(?P<prefix>{_MARGIN}S:)(?P<line>.*)(?P<end>\n)", _server),
-            (rf"(?P<prefix>{_MARGIN}S[|~])(?P<line>.*)(?P<end>\n)", _continued),
-            (r"(?P<line>[ \t]*(?:\.\.\.|\[\.\.\.\]|…|#.*)[ \t]*)(?P<end>\n)", _remark),
-            (r"(?P<line>.*)(?P<end>\n)", _bare),
-        ]
-    }
-
-    def get_tokens_unprocessed(self, text: str = "", context: _Dialogue | None = None) -> Lexed:
-        yield from super().get_tokens_unprocessed(text, context or _Dialogue(text))
+    def get_tokens_unprocessed(self, text: str) -> Lexed:
+        dialogue = _Dialogue()
+        for row in _ROW.finditer(text):
+            yield from dialogue.row(row)

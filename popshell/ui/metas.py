@@ -213,15 +213,8 @@ def _mailbox(shell: Shell, argument: str) -> list[Line]:
     if not view.open:
         shell.say("shell.no-maildrop", style="warn")
         return []
-    return drawings.mailbox(
-        drawings.mail_rows(view),
-        shell.screen.look.within(-1),
-        shell.words,
-        messages=view.count,
-        octets=view.octets,
-        marks=len(view.marks),
-        limit=drawings.MOST_ROWS if argument else drawings.LIMIT,
-    )
+    limit = drawings.MOST_ROWS if argument else drawings.LIMIT
+    return drawings.mailbox(view, shell.screen.look.within(-1), shell.words, limit=limit)
 
 
 def _ladder(shell: Shell, argument: str) -> list[Line]:

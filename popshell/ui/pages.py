@@ -33,7 +33,7 @@ from popshell.protocol.commands import (
     transitions,
 )
 from popshell.transcript import transcript_lines
-from popshell.ui import layout, rules
+from popshell.ui import layout, theme
 from popshell.ui.layout import Line, Look, Run, clip_line, columns, inline, line_columns, pad, wrap
 from popshell.ui.shell import Shell
 from popshell.visible import show, tame
@@ -188,7 +188,7 @@ def _dialogue(row: str) -> Line:
         return [("dim", text)]
     line: Line = [("gutter-server", mark)]
     at = 0
-    for span in rules.status_spans(rest):
+    for span in theme.status_spans(rest):
         line += [("", rest[at : span.start]), (span.style, rest[span.start : span.end])]
         at = span.end
     return [run for run in [*line, ("", rest[at:])] if run[1]]

@@ -17,7 +17,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.line import MASK, CommandLine
 from popshell.protocol.records import Exchange
-from popshell.ui import rules, stream
+from popshell.ui import stream, theme
 from popshell.ui.layout import PLAIN, Line, Look, paragraph, wrap
 
 #: A reply is shown whole if it fills no more windows than that, and no more lines; else a windowful, and `:more`.
@@ -114,10 +114,14 @@ class Screen:
         paint, spelled = self._look.paint, self._look.spelled
         return "".join("".join(paint(s, t) if s else t for s, t in spelled(line)).rstrip() + "\n" for line in lines)
 
+    def write(self, text: str) -> None:
+        """Show a text, escapes of ours included, at once."""
+        self.out.write(text)
+        self.out.flush()
+
     def lines(self, lines: Iterable[Line]) -> None:
         """Show lines of our own, already safe."""
-        self.out.write(self.drawn(lines))
-        self.out.flush()
+        self.write(self.drawn(lines))
 
     def notes(self, lines: Iterable[Line]) -> None:
         """Show the notes on a reply."""
@@ -141,18 +145,16 @@ class Screen:
     def styled(self, text: str) -> None:
         """Show a page that was laid out for `columns` already, escapes of ours included."""
         self.page = text
-        self.out.write(text)
-        self.out.flush()
+        self.write(text)
 
     def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
         """Show a line that was sent; None is an answer to a challenge."""
         if line is None:
             sent: Line = [("secret", MASK) if masked else ("command", "*")]
         else:
-            sent = rules.sent_runs(line, masked=masked)
+            sent = theme.sent_runs(line, masked=masked)
         drawn = stream.client_line(sent, self._look, self._window())
-        self.out.write(drawn + (self._look.paint("note", f"   ({note})") if note else "") + "\n")
-        self.out.flush()
+        self.write(drawn + (self._look.paint("note", f"   ({note})") if note else "") + "\n")
 
     def reply(
         self, exchange: Exchange, start: int = 0, most: int | None = None, *, begun: bool = False
@@ -165,7 +167,7 @@ class Screen:
         if exchange.problem is not None and not exchange.problem.unasked and (empty or code != "no-terminator"):
             return self._evidence(exchange)
         if start == 0 and not begun and exchange.received and code != "unasked-rows":
-            self.out.write(self._status(exchange, self.echoes) + "\n")
+            self.out.write(self._status(exchange.reply_line(masked=self.echoes)) + "\n")
         if empty:
             self.out.flush()
             return stream.Shown(0, 0)
@@ -175,11 +177,11 @@ class Screen:
             raw = _redacted(exchange, raw, start + most)
         hidden = self.text_of("shell.hidden") or "+{octets}"
         view = stream.View(self._look, self._window(), most, self.longest, hidden, enough=lambda: self.enough)
-        kind, lines = rules.body_kind(exchange.name), exchange.counted.lines if exchange.counted else None
+        kind, lines = theme.body_kind(exchange.name), exchange.counted.lines if exchange.counted else None
         return stream.write_content(self.out, raw, kind, view, first=start, begin=begin, lines=lines)
 
-    def _status(self, exchange: Exchange, redacted: bool) -> str:
-        return stream.status_line(exchange.reply_line(masked=redacted), self._look, self._window())
+    def _status(self, line: bytes | str) -> str:
+        return stream.status_line(line, self._look, self._window())
 
     def _most_of(self, raw: bytes, start: int, begin: int = 0) -> int:
         """How many rows of a content are shown unasked: all, if one can well scroll back to its beginning."""
@@ -196,10 +198,10 @@ class Screen:
 
     def whole(self, exchange: Exchange) -> Iterator[str]:
         """The rows of a reply, nothing left out, for a pager."""
-        yield self._status(exchange, redacted=True)
+        yield self._status(exchange.reply_line())
         if raw := exchange.raw_content():
             view = stream.View(self._look, self._window(), long_line=1 << 40, paged=True)
-            yield from stream.pager(raw, rules.body_kind(exchange.name), view)
+            yield from stream.pager(raw, theme.body_kind(exchange.name), view)
 
     async def page_out(self, rows: Iterable[str]) -> bool:
         """Show rows, filtered and coloured already, in the user's pager; False where there is none."""
@@ -211,14 +213,12 @@ class Screen:
         rows = came.removesuffix(b"\r\n").split(b"\r\n")[:_EVIDENCE] if came else []
         for row in rows:
             text = exchange.redact(row[:512].decode("utf-8", "surrogateescape"))
-            self.out.write(stream.status_line(text, self._look, self._window()) + "\n")
+            self.out.write(self._status(text) + "\n")
         self.out.flush()
         return stream.Shown(len(rows), len(rows))
 
     def challenge(self, challenge: Challenge) -> None:
-        text = b"+ " + challenge.line if challenge.line else b"+ "
-        self.out.write(stream.status_line(text, self._look, self._window()) + "\n")
-        self.out.flush()
+        self.write(self._status(b"+ " + challenge.line) + "\n")
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
         """Show the arrow that was taken."""
@@ -275,8 +275,7 @@ class PlainScreen(Screen):
             return await self._ask_hidden(question, piped)
         await self._forget_ahead()
         rows = wrap([("", question.strip())], self.look.within(-11), "  ", "  ")
-        self.out.write(self.drawn(rows).rstrip("\n") + " ")
-        self.out.flush()
+        self.write(self.drawn(rows).rstrip("\n") + " ")
         return await self._answer()
 
     async def _forget_ahead(self) -> None:
@@ -307,8 +306,7 @@ class PlainScreen(Screen):
         # Not getpass: the reader of the commands waits at the same terminal, and one of both would get the password.
         await self._forget_ahead()
         with Terminal(0).unseen():
-            self.out.write(question)
-            self.out.flush()
+            self.write(question)
             secret = await self._answer()
         self.out.write("\n")
         return secret
@@ -328,8 +326,7 @@ class PlainScreen(Screen):
         return self.most
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
-        self.out.write(f"[STATE: {after.value}]\n")
-        self.out.flush()
+        self.write(f"[STATE: {after.value}]\n")
 
 
 class JsonScreen(PlainScreen):
@@ -338,22 +335,11 @@ class JsonScreen(PlainScreen):
     def __init__(self, out: TextIO | None = None) -> None:
         super().__init__(out or sys.stderr)
 
-    def command(self, line: CommandLine | None, masked: bool, note: str = "") -> None:
-        """Part of the record."""
-
-    def reply(
-        self, exchange: Exchange, start: int = 0, most: int | None = None, *, begun: bool = False
-    ) -> stream.Shown:
+    def _recorded(self, *shown: Any, **how: Any) -> Any:
+        """It is part of the record."""
         return stream.Shown(0, 0)
 
-    def challenge(self, challenge: Challenge) -> None:
-        """Part of the record."""
-
-    def notes(self, lines: Iterable[Line]) -> None:
-        """Part of the record."""
-
-    def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
-        """Part of the record."""
+    command = reply = challenge = notes = state_changed = _recorded
 
 
 # -- lines without a prompt --------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 Theory. A content is cut into blocks at CRLF; a block is filtered (`visible.show`), coloured and written in one go, the
 first one small, so that a first screen is there at once. What is regular is coloured as a whole block by a few calls
 of `str.replace` and `str.join`; only what is not (the header of a mail, long lines, odd rows) is taken line by line,
-by `ui.rules`. Both ways give the same output, and a test holds them to it.
+by `ui.theme`. Both ways give the same output, and a test holds them to it.
 
 The margin is the mark that a server cannot draw (sec-R5): *every* row that is written begins with one, so a line that
 is wider than the window is cut into rows here, not by the terminal.
@@ -30,13 +30,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TextIO
 
 from popshell.protocol.line import MASK
 from popshell.tuples import NamedTuple
-from popshell.ui import rules
+from popshell.ui import theme
 from popshell.ui.layout import Line, Look
-from popshell.ui.rules import BodyKind, Span, Spans
+from popshell.ui.theme import BodyKind, Span, Spans
 from popshell.visible import fold, show, whole_characters
 
 CRLF = b"\r\n"
@@ -57,15 +57,6 @@ _SIGNS = {
     "challenge": ("›", ">", "[MORE]"),
     "warn": ("?", "?", "[?]"),
 }
-
-
-if TYPE_CHECKING:
-
-    class Writer(Protocol):
-        """What of `sys.stdout` is used."""
-
-        def write(self, text: str, /) -> object: ...
-        def flush(self) -> object: ...
 
 
 class View(NamedTuple):
@@ -95,7 +86,7 @@ class Shown(NamedTuple):
 
 
 def write_content(
-    out: Writer, raw: bytes, kind: BodyKind, view: View, *, first: int = 0, begin: int = 0, lines: int | None = None
+    out: TextIO, raw: bytes, kind: BodyKind, view: View, *, first: int = 0, begin: int = 0, lines: int | None = None
 ) -> Shown:
     """Write a multi-line content as it came over the wire, terminator included; pass over `first` lines.
 
@@ -133,7 +124,7 @@ def pager(raw: bytes, kind: BodyKind, view: View, *, first: int = 0) -> Iterator
 def status_line(raw: bytes | str, look: Look, columns: int | None = None) -> str:
     """A status line with its sign in the margin, without line end; more than one row if it is wider than the window."""
     line = show(raw.removesuffix(CRLF) if isinstance(raw, bytes) else raw.removesuffix("\r\n"), keep="")
-    spans = rules.status_spans(line)
+    spans = theme.status_spans(line)
     style = spans[0].style if spans else "warn"
     drawn, typed, word = (look.paint(style, mark) for mark in _SIGNS[style])
     sign = typed if look.ascii else drawn
@@ -306,7 +297,7 @@ class _Rows:
             raw = whole_characters(raw[: self.view.long_line])
             hidden = octets - len(raw)
         line = show(raw, keep="\t")
-        rows = self.line(line, rules.body_spans(self._kind, line, in_header=in_header), self._first)
+        rows = self.line(line, theme.body_spans(self._kind, line, in_header=in_header), self._first)
         if hidden:
             note = self._look.paint("note", self.view.hidden.replace("{octets}", f"{hidden:,}"))
             rows.append(self._word + note)
