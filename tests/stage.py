@@ -33,7 +33,7 @@ CATALOG = Catalog((bundled(),))
 
 
 def _no_course() -> Any:
-    raise LessonError("course.toml", 0, "there is no course here")
+    raise LessonError("course.toml", 0, "bad-lesson", reason="there is no course here")
 
 
 def metas_of(shell: Shell | None) -> Metas:

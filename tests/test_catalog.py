@@ -100,12 +100,12 @@ def test_a_page_without_summary_has_an_empty_one() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("", 1, "begins with"),
-        ("Body.\n", 1, "begins with"),
-        ('+++\nsummary = "a"\n', 1, "no closing"),
-        ('+++\nsummary = "a"\nnote = n\n+++\n', 3, "no TOML"),
-        ('+++\nsummary = "a"\nsummary = "b"\n+++\n', 3, "no TOML"),
-        ('+++\nnote = """a\n+++\n', 2, "no TOML"),
+        ("", 1, "no-fence"),
+        ("Body.\n", 1, "no-fence"),
+        ('+++\nsummary = "a"\n', 1, "no-fence"),
+        ('+++\nsummary = "a"\nnote = n\n+++\n', 3, "Invalid value"),
+        ('+++\nsummary = "a"\nsummary = "b"\n+++\n', 3, "Cannot overwrite"),
+        ('+++\nnote = """a\n+++\n', 2, "Unterminated"),
         (f'+++\nsummary = "a"\nx = {"[" * 999}{"]" * 999}\n+++\n', 3, "nested"),
     ],
 )
@@ -266,7 +266,7 @@ def test_what_was_read_is_kept(small: Catalog) -> None:
 
 def test_a_page_that_is_not_utf_8_is_a_page_error(tmp_path: Path) -> None:
     catalog = Catalog((write(tmp_path, en__commands__A_md=b"+++\n+++\n\xff\n"),))
-    with pytest.raises(LessonError, match=r"^en/commands/A\.md: the file is not UTF-8"):
+    with pytest.raises(LessonError, match=r"^en/commands/A\.md:0: .*UnicodeDecodeError"):
         catalog.page("en", "commands/A")
 
 

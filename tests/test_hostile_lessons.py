@@ -157,7 +157,7 @@ def test_nothing_is_evaluated(course: Path, learn: Callable[..., Learner]) -> No
 def test_checks_are_a_closed_list(check: str, course: Path) -> None:
     """sec-D4: no pattern, no expression."""
     change(course, ("{ marks = [2] }", check))
-    assert "mark" in refused(course).reason
+    assert "mark" in str(refused(course))
 
 
 def test_a_pattern_is_a_literal(course: Path) -> None:
@@ -190,9 +190,9 @@ DEEP = {
 @pytest.mark.parametrize("kind", DEEP)
 def test_deep_nesting_is_refused_at_once(kind: str, course: Path, tmp_path: Path) -> None:
     change(course, ("+++\n", f"+++\n{DEEP[kind]}\n"))
-    assert "nested deeper" in refused(course).reason
+    assert "nested" in str(refused(course))
     (course / "course.toml").write_text(f'id = "x"\nlessons = ["01-first"]\n{DEEP[kind]}\n')
-    with pytest.raises(LessonError, match="nested deeper"):
+    with pytest.raises(LessonError, match="nested"):
         read_course(both(course))
 
 
@@ -225,7 +225,7 @@ def test_deep_markdown_is_refused_at_lint_and_at_load(kind: str, path: str, cour
     text = (course / path).read_text()
     first = text.index("\n+++\n") + 5
     (course / path).write_text(f"{text[:first]}{NESTED[kind]}\n\n{text[first:]}")
-    with pytest.raises(LessonError, match="nested deeper than 20 levels") as caught:
+    with pytest.raises(LessonError, match=r"too-deep.*20") as caught:
         read_whole(both(course))
     (found,) = (found for found in examine(course).findings if found.code == "too-deep")
     assert (found.path, found.line) == (path, caught.value.line)
@@ -257,7 +257,7 @@ def test_as_deep_as_is_shown_is_fine(course: Path) -> None:
 def test_a_file_over_one_mebibyte_is_refused_unread(path: str, course: Path) -> None:
     with (course / path).open("r+b") as file:
         file.truncate(1 << 34)  # sparse: who reads it runs out of memory
-    with pytest.raises(LessonError, match="1 MiB"):
+    with pytest.raises(LessonError, match=r"too-large.*1048576"):
         read_whole(both(course))
 
 
@@ -272,7 +272,7 @@ def test_a_huge_number_of_hints(course: Path, learn: Callable[..., Learner]) -> 
 def test_a_start_without_end_is_refused(course: Path, tmp_path: Path) -> None:
     many = ", ".join(['"NOOP"'] * (MOST_LINES + 1))
     change(course, ('start = ["USER learner", "PASS secret"]', f"start = [{many}]"))
-    assert "too many" in refused(course).reason
+    assert "many-lines" in str(refused(course))
     assert "too many" in refusal(course, tmp_path)
 
 
@@ -281,13 +281,13 @@ def test_a_start_without_end_is_refused(course: Path, tmp_path: Path) -> None:
 def test_a_clock_cannot_be_sent_anywhere(line: str, key: str, course: Path) -> None:
     old = {"start": 'start = ["USER learner"', "solution": 'solution = ["STAT"'}[key]
     change(course, (old, f'{key} = ["{line}"'))
-    assert ":wait SECONDS" in refused(course).reason
+    assert ":wait SECONDS" in str(refused(course))
 
 
 @pytest.mark.parametrize("octet", ["\\r\\nDELE 1", "\\u0000", "\\rQUIT"])
 def test_lines_hold_no_line_end(octet: str, course: Path) -> None:
     change(course, ('"PASS secret"]', f'"PASS secret{octet}"]'))
-    assert "CR or a NUL" in refused(course).reason
+    assert "control" in str(refused(course))
 
 
 # -- a real server (D3) ------------------------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ def test_no_line_of_a_lesson_reaches_a_real_server(key: str, course: Path, tmp_p
             )
             error = refused(course)
             assert error.code == "no-such-line"
-            assert row in error.reason
+            assert row in str(error)
             assert row in (course / LESSON).read_text().split("\n")[error.line - 1]
             if row in (bad[0], bad[2], bad[-1]):
                 assert ":answer TEXT" in refusal(course, tmp_path)
@@ -346,7 +346,7 @@ def test_no_line_of_a_lesson_reaches_a_real_server(key: str, course: Path, tmp_p
 )
 def test_a_lesson_that_leads_out_is_refused(name: str, course: Path, tmp_path: Path) -> None:
     (course / "course.toml").write_text(f'id = "x"\nlessons = ["{name}"]\n')
-    with pytest.raises(LessonError, match=r"no lesson's name|no such lesson"):
+    with pytest.raises(LessonError, match=r"bad-name|missing-lesson"):
         read_lesson(both(course), read_course(both(course)).lessons[0], "en")
     assert name != ".." or "cannot be read" in refusal(course, tmp_path)
 
@@ -354,7 +354,7 @@ def test_a_lesson_that_leads_out_is_refused(name: str, course: Path, tmp_path: P
 @pytest.mark.parametrize("name", ["../../../etc", "/etc", "..", "a/../../b", "a\\\\b", ".git", "\\u0000"])
 def test_a_maildrop_that_leads_out_is_refused(name: str, course: Path, tmp_path: Path) -> None:
     change(course, ('kind = "answer"', f'kind = "answer"\nmaildrop = "{name}"'))
-    assert "maildrops/" in refused(course).reason
+    assert "no-maildrop" in str(refused(course))
     if name == "..":
         assert "cannot be read" in refusal(course, tmp_path)
         assert {found.code for found in examine(course).findings} >= {"bad-lesson"}

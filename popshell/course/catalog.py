@@ -21,7 +21,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from popshell.course.document import Document, LessonError, read_tables, safe
+from popshell.course.document import Document, Flaw, LessonError, read_tables, safe
 from popshell.visible import show
 from popshell.words import LANGUAGES as LANGUAGES
 from popshell.words import fill
@@ -182,12 +182,10 @@ class Catalog:
         """A file as a Document. Raises FileNotFoundError, and LessonError if it cannot be read; not for its head."""
         try:
             return Document(path, self.read(path))
-        except UnicodeDecodeError as error:
-            raise LessonError(path, 0, f"the file is not UTF-8: {error.reason}") from None
         except FileNotFoundError:
             raise
-        except OSError as error:
-            raise LessonError(path, 0, error.strerror or "it cannot be read", facts={"reason": error}) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise LessonError(path, 0, "bad-lesson", reason=error) from None
 
     def page(self, language: str, path: str) -> Document | None:
         """The page `commands/RETR` in a language, else in English, else None. Raises LessonError."""
@@ -249,11 +247,9 @@ class _Names(Mapping[str, str]):
 #: A key of `[reason]`, and the whole of a text that it stands for; groups are its facts, `reason` a reason within it.
 _TEXTS = (
     # where it is
-    ("at", r"(?:the head is no TOML: )?(?P<reason>.+?) \(at line (?P<line>\d+), column (?P<column>\d+)\)"),
-    ("", r"(?:the head is no TOML: )?(?P<reason>.+?) \(at end of document\)"),
-    ("", r"the head is no TOML: (?P<reason>.+)"),
+    ("at", r"(?P<reason>.+?) \(at line (?P<line>\d+), column (?P<column>\d+)\)"),
+    ("", r"(?P<reason>.+?) \(at end of document\)"),
     ("place", r"(?P<reason>.+?) - at `(?P<place>.+?)`"),
-    ("exercise", r"exercise (?P<id>[^\s:]+): (?P<reason>.+)"),
     ("place", r"(?:condition|fault) `(?P<place>[^`]+)`: (?P<reason>.+)"),
     ("choices", r"(?P<reason>.+?); there are (?P<known>.+)"),
     # tomllib
@@ -264,30 +260,17 @@ _TEXTS = (
     ("no-value", "Invalid value|Invalid date or datetime"),
     ("bad-character", r"Illegal character .+|Unescaped .+|Invalid hex value|Escaped .+|Found invalid .+"),
     ("line-goes-on", "Expected newline or end of document after a statement"),
-    ("nested", r"brackets nested deeper than (?P<most>\d+)|line \d+: brackets nested deeper than (?P<most_>\d+)"),
-    ("no-fence", r"a page begins with a line (?P<fence>\S+)|the head has no closing line (?P<fence_>\S+)"),
     # msgspec
     ("missing", r"Object missing required field `(?P<name>[^`]+)`"),
     ("unknown", r"Object contains unknown field `(?P<name>[^`]+)`"),
     ("kind", r"Expected `(?P<wanted>[^`]+)`, got `(?P<found>[^`]+)`"),
     ("range", r"Expected `[^`]+` (?P<bound>.+)"),
     ("value", r"Invalid enum value (?P<value>.+)"),
-    # ours, for authors
+    # of the practice server
     ("kind-flag", "true or false is wanted"),
     ("kind-number", "a number is wanted|1 or more is wanted"),
     ("kind-list", r"`(?P<name>\w+)` is a list of .+"),
     ("unknown", r"there is no \w+ `(?P<name>[^`]+)`"),
-    ("not-utf-8", r"the file is not UTF-8: .+"),
-    ("one-check", "a check has one name and one value"),
-    ("account", "an account is name:password"),
-    ("no-command", r"(?P<name>'.+?') is no command(?: of POP3|: one word in capitals)"),
-    ("no-maildrop", r"(?P<name>'.+?') is no directory below maildrops/"),
-    ("many-lines", r"(?P<count>\d+) lines are too many; (?P<most>\d+) at the most"),
-    ("control", r"(?P<line>'.+?') holds a CR or a NUL, which no line can \(RFC 1939 §3\)"),
-    ("no-course", "there is no course.toml"),
-    ("no-lesson", "there is no such lesson"),
-    ("no-lessons", "the course has no lessons"),
-    ("replied", r"`replied` is a table such as (?P<form>\{.+\})"),
     # shlex
     ("not-closed", "No closing quotation|No escaped character"),
 )
@@ -297,9 +280,12 @@ def in_words(reason: object, words: Words) -> str:
     """A reason in words: of an exception, of its text, or of the symbol of an errno."""
     if isinstance(reason, LessonError):
         place = f"{reason.path}:{reason.line}" if reason.line else reason.path
-        known = None if reason.code in ("bad-lesson", "bad-head", "bad-toml") else words.get(f"lint.{reason.code}")
-        said = words(f"lint.{reason.code}", **reason.facts) if known else in_words(reason.facts["reason"], words)
-        return f"{show(place)}: {said}"
+        why = reason.facts.get("reason")
+        return f"{show(place)}: {in_words(why, words) if why else words(f'lint.{reason.code}', **reason.facts)}"
+    if isinstance(reason, Flaw):
+        return words(f"reason.{reason.code}", **reason.facts)
+    if isinstance(flaw := getattr(reason, "__cause__", None), Flaw):  # msgspec says where it is
+        return in_words(Flaw("place", reason=flaw, place=str(reason).rpartition(" - at `")[2].rstrip("`")), words)
     if isinstance(reason, OSError) and isinstance(symbol := getattr(reason, "reason", None), str):  # of OpenSSL
         return symbol
     if isinstance(reason, OSError) and (reason.errno or isinstance(reason, FileNotFoundError)):
@@ -307,7 +293,7 @@ def in_words(reason: object, words: Words) -> str:
     elif isinstance(reason, UnicodeDecodeError):
         return words("reason.not-utf-8")
     elif isinstance(reason, RecursionError):
-        return words("reason.nested", most="?")
+        return words("reason.nested")
     elif isinstance(reason, UnicodeError | BaseException):
         reason = str(reason) or type(reason).__name__
     text = str(reason)
@@ -315,7 +301,7 @@ def in_words(reason: object, words: Words) -> str:
         return words(f"reason.{text}")
     for key, pattern in _TEXTS:
         if found := re.fullmatch(pattern, text, re.DOTALL):
-            facts = {name.rstrip("_"): value for name, value in found.groupdict().items() if value is not None}
+            facts = found.groupdict()
             if key == "kind":
                 kinds = {name: kind.removesuffix(" | null") for name, kind in facts.items()}
                 facts = {name: words.get(f"reason.type-{kind}") or f"`{kind}`" for name, kind in kinds.items()}
@@ -327,18 +313,10 @@ def in_words(reason: object, words: Words) -> str:
 
 #: No file of a course is larger (sec-D2).
 LARGEST = 1 << 20
-_REASONS = {
-    "leaves-folder": "it leads out of the folder of the course",
-    "too-large": "the file is larger than 1 MiB",
-    "not-a-file": "it is no plain file",
-}
 
 
 class Refused(LessonError):
     """A file that a course must not have, and that was not read."""
-
-    def __init__(self, path: str, code: str, **facts: object) -> None:
-        super().__init__(path, 0, _REASONS[code], code, facts)
 
 
 def read_file(root: Root, path: str) -> bytes | None:
@@ -352,10 +330,10 @@ def read_file(root: Root, path: str) -> bytes | None:
     check_file(root, path)
     with open(os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise Refused(path, "not-a-file")
+            raise Refused(path, 0, "not-a-file")
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
-        raise Refused(path, "too-large", octets=len(data), most=LARGEST)
+        raise Refused(path, 0, "too-large", octets=len(data), most=LARGEST)
     return data
 
 
@@ -379,15 +357,15 @@ def check_file(root: Root, path: str, *, folder: bool = False) -> None:
     if ".." in parts or any(os.path.islink(real := os.path.join(real, part)) for part in parts):
         real, base = os.path.realpath(os.path.join(root, path)), os.path.realpath(root)
         if real != base and not real.startswith(os.path.join(base, "")):
-            raise Refused(path, "leaves-folder", target=real)
+            raise Refused(path, 0, "leaves-folder", target=real)
     try:
         found = os.stat(real)
     except OSError:  # a link to nothing, or to itself
-        raise Refused(path, "not-a-file") from None
+        raise Refused(path, 0, "not-a-file") from None
     if not (stat.S_ISDIR if folder else stat.S_ISREG)(found.st_mode):
-        raise Refused(path, "not-a-file")
+        raise Refused(path, 0, "not-a-file")
     if not folder and found.st_size > LARGEST:
-        raise Refused(path, "too-large", octets=found.st_size, most=LARGEST)
+        raise Refused(path, 0, "too-large", octets=found.st_size, most=LARGEST)
 
 
 def _within(root: Traversable, path: str) -> Traversable:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta, Struct, convert, defstruct
 from msgspec.structs import force_setattr
 
+from popshell.course.document import Flaw
 from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.line import NUMBER
 from popshell.protocol.records import Exchange
@@ -62,7 +63,7 @@ class Replied(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         wanted = self.wanted()
         if not wanted and not self.next and self.least == 1:
-            raise ValueError('`replied` is a table such as { command = "STAT", ok = true }')
+            raise Flaw("replied", form='{ command = "STAT", ok = true }')
         if self.command is not None:
             _one_word(self.command)
         for name in wanted.keys() & {"argument", "line"}:
@@ -109,7 +110,7 @@ _Steps = Annotated[tuple[Replied, ...], Meta(min_length=2)]
 def _one_word(name: str) -> None:
     """A command's name; mistakes that an exercise asks for are allowed."""
     if not name or name != name.upper() or " " in name:
-        raise ValueError(f"{name!r} is no command: one word in capitals")
+        raise Flaw("no-command", name=repr(name))
 
 
 def _plain(text: str) -> str:
@@ -199,14 +200,14 @@ class _Check(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         given = [name for name in self.__struct_fields__ if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("a check has one name and one value")
+            raise Flaw("one-check")
         name, value = given[0], self.value
         if name == "sent_first":
             _one_word(value)
         for line in value if name in ("in_order", "never", "together") else ():
             command = (line.split() or [""])[0] if name == "together" else line
             if command not in COMMANDS:
-                raise ValueError(f"{command!r} is no command of POP3")
+                raise Flaw("no-command", name=repr(command))
         if name == "together":
             force_setattr(self, name, tuple(map(_plain, value)))
 

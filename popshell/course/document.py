@@ -42,18 +42,26 @@ _PLAIN = re.compile(rf'([\w-]+) = "({_TEXT}(?:\\["\\]{_TEXT})*)"', re.ASCII)
 Key = str | int
 
 
+class Flaw(ValueError):
+    """What is wrong with something that an author wrote: a key of `[reason]` of messages.toml, and its facts.
+
+    A fact called `reason` is a reason within it.
+    """
+
+    def __init__(self, code: str, /, **facts: object) -> None:
+        super().__init__(f"{code} {facts}")
+        self.code, self.facts = code, facts
+
+
 class LessonError(ValueError):
     """A file of a course that cannot be read, or must not be. `line` is 0 if the whole file is meant.
 
-    `reason` is for the author, in English; `code` is one of lint's, its text and `facts` say the same in words.
+    `code` is one of lint's, and `facts` are those of its text; where it says why, `reason` is an exception or a text.
     """
 
-    def __init__(
-        self, path: str, line: int, reason: str, code: str = "bad-lesson", facts: Mapping[str, object] | None = None
-    ) -> None:
-        super().__init__(f"{path}:{line}: {reason}" if line else f"{path}: {reason}")
-        self.path, self.line, self.reason, self.code = path, line, reason, code
-        self.facts: Mapping[str, object] = {"reason": reason, **(facts or {})}
+    def __init__(self, path: str, line: int, code: str, /, **facts: object) -> None:
+        super().__init__(f"{path}:{line}: {code} {facts}")
+        self.path, self.line, self.code, self.facts = path, line, code, facts
 
 
 class Heading(NamedTuple):
@@ -97,13 +105,13 @@ class Document:
         if not self.path.endswith(".toml"):
             first, code = 2, "bad-head"
             if rows[0].strip() != FENCE:
-                raise LessonError(self.path, 1, f"a page begins with a line {FENCE}", code)
+                raise LessonError(self.path, 1, code, reason=Flaw("no-fence"))
             end = next((at for at, row in enumerate(rows) if at and row.strip() == FENCE), None)
             if end is None:
-                raise LessonError(self.path, 1, f"the head has no closing line {FENCE}", code)
+                raise LessonError(self.path, 1, code, reason=Flaw("no-fence"))
             self.body_line, rows = end + 2, rows[1:end]
         if (deep := too_deep(rows)) is not None:
-            raise LessonError(self.path, deep + first - 1, f"brackets nested deeper than {DEEPEST}", code)
+            raise LessonError(self.path, deep + first - 1, code, reason=Flaw("nested"))
         import tomllib
 
         try:
@@ -112,8 +120,7 @@ class Document:
             at = re.search(r"\(at line (\d+), ", str(error))
             line = (int(at[1]) if at else len(rows)) + first - 1  # at the end of the head no line is named
             reason = re.sub(r" \(at line \d+, ", f" (at line {line}, ", str(error))  # lines of the file
-            reason = reason if code == "bad-toml" else f"the head is no TOML: {reason}"
-            raise LessonError(self.path, line, reason, code) from error
+            raise LessonError(self.path, line, code, reason=reason) from error
 
     def checked(self) -> Document:
         """The document itself. Raises LessonError if its head cannot be read."""
@@ -303,8 +310,8 @@ def read_tables(text: str) -> Mapping[str, Any]:
             break
     else:
         return tables
-    if (deep := too_deep(text.split("\n"))) is not None:
-        raise ValueError(f"line {deep}: brackets nested deeper than {DEEPEST}")
+    if too_deep(text.split("\n")) is not None:
+        raise Flaw("nested")
     import tomllib  # 2 ms that the first prompt does without
 
     return tomllib.loads(text)

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from popshell.course.catalog import LANGUAGES, Catalog, Refused, Words, bundled, check_file
 from popshell.course.checks import CHECKS, Check
-from popshell.course.document import DEEPEST, Document, LessonError
+from popshell.course.document import DEEPEST, Document, Flaw, LessonError
 from popshell.protocol.commands import CAPABILITIES
 from popshell.server.faults import read_faults
 
@@ -165,7 +165,7 @@ def read_lesson(catalog: Catalog, name: str, language: str) -> Lesson:
         except FileNotFoundError:
             continue
     else:
-        raise LessonError(f"en/{name}.md", 0, "there is no such lesson", "missing-lesson")
+        raise LessonError(f"en/{name}.md", 0, "missing-lesson", reason=Flaw("no-lesson"))
     head = _read_head(original)
     text, prose = read_prose(original)
     title, translation = head.title, Translation.CURRENT
@@ -185,8 +185,7 @@ def read_lesson(catalog: Catalog, name: str, language: str) -> Lesson:
 def _document(catalog: Catalog, path: str) -> Document:
     document = catalog.document(path).checked()
     if (deep := document.too_deep) is not None:
-        reason = f"the text is nested deeper than {DEEPEST} levels"
-        raise LessonError(path, deep, reason, "too-deep", {"most": DEEPEST})
+        raise LessonError(path, deep, "too-deep", most=DEEPEST)
     return document
 
 
@@ -196,19 +195,19 @@ def _read_head(document: Document) -> _Head:
     for index, exercise in enumerate(raw if isinstance(raw, list) else ()):
         kind = exercise.get("kind") if isinstance(exercise, dict) else None
         if isinstance(kind, str) and kind not in KINDS:
-            facts = {"id": exercise.get("id", ""), "kind": kind, "kinds": ", ".join(KINDS)}
-            reason = f"exercise {facts['id']}: {kind!r} is no kind; there are {facts['kinds']}"
-            raise LessonError(document.path, document.line("exercise", index, "kind"), reason, "no-such-kind", facts)
+            line, facts = document.line("exercise", index, "kind"), {"kind": kind, "kinds": ", ".join(KINDS)}
+            raise LessonError(document.path, line, "no-such-kind", id=exercise.get("id", ""), **facts)
     try:
         head = convert(document.head, _Head)
     except ValidationError as error:
-        reason = str(error).replace(" | null", "")
-        line = document.line_of(reason)
-        if "unknown field" in reason and re.search(r"\.check\[\d+\]`$", reason):
-            reason += f"; there are {', '.join(CHECKS)}"
-        if at := re.search(r"\$\.exercise\[(\d+)\]\.", reason):
-            reason = f"exercise {document.head['exercise'][int(at[1])].get('id', at[1])}: {reason}"
-        raise LessonError(document.path, line, reason) from None
+        text = str(error)
+        reason: Exception = error
+        if "unknown field" in text and re.search(r"\.check\[\d+\]`$", text):
+            reason = Flaw("choices", reason=reason, known=", ".join(CHECKS))
+        if at := re.search(r"\$\.exercise\[(\d+)\]\.", text):
+            identity = document.head["exercise"][int(at[1])].get("id", at[1])
+            reason = Flaw("exercise", reason=reason, id=identity)
+        raise LessonError(document.path, document.line_of(text), "bad-lesson", reason=reason) from None
     head.exercise = tuple(_examined(document, *numbered, head.maildrop) for numbered in enumerate(head.exercise))
     return head
 
@@ -219,24 +218,22 @@ def _examined(document: Document, index: int, exercise: Exercise, maildrop: str)
     exercise = replace(exercise, maildrop=exercise.maildrop or maildrop)
     try:
         if not all(exercise.account):
-            raise ValueError("an account is name:password")
+            raise Flaw("account")
         if not is_maildrop(exercise.maildrop):
-            raise ValueError(f"{exercise.maildrop!r} is no directory below maildrops/")
+            raise Flaw("no-maildrop", name=repr(exercise.maildrop))
         for lines in (exercise.start, exercise.solution, exercise.failed, *(wrong.lines for wrong in exercise.wrong)):
             if (stray := _stray_line(lines)) is not None:
-                known = ", ".join(META_LINES)
-                reason = f"exercise {exercise.id}: {stray!r} is no line of a lesson; besides POP3 there are {known}"
-                facts = {"id": exercise.id, "line": stray, "known": known}
-                raise LessonError(path, document.line_with(stray, *here), reason, "no-such-line", facts)
+                line, known = document.line_with(stray, *here), ", ".join(META_LINES)
+                raise LessonError(path, line, "no-such-line", id=exercise.id, line=stray, known=known)
         conditions = dict(read_faults(exercise.conditions, "condition"))
         if unknown := sorted(frozenset(exercise.conditions.get("without", ())) - CAPABILITIES.keys()):
-            reason = f"exercise {exercise.id}: `without` names {unknown[0]!r}, which is no capability"
-            facts = {"id": exercise.id, "name": unknown[0], "known": ", ".join(CAPABILITIES)}
-            raise LessonError(path, document.line_with(unknown[0], *here), reason, "no-such-capability", facts)
+            line, known = document.line_with(unknown[0], *here), ", ".join(CAPABILITIES)
+            raise LessonError(path, line, "no-such-capability", id=exercise.id, name=unknown[0], known=known)
     except LessonError:
         raise
     except ValueError as error:
-        raise LessonError(path, document.line(*here, "id"), f"exercise {exercise.id}: {error}") from None
+        reason = Flaw("exercise", id=exercise.id, reason=error)
+        raise LessonError(path, document.line(*here, "id"), "bad-lesson", reason=reason) from None
     return replace(exercise, conditions=conditions)
 
 
@@ -246,15 +243,15 @@ def is_maildrop(name: str) -> bool:
 
 
 def _stray_line(lines: tuple[str, ...]) -> str | None:
-    """The first line that begins with a colon and is none of META_LINES. Raises ValueError for what cannot be typed.
+    """The first line that begins with a colon and is none of META_LINES. Raises Flaw for what cannot be typed.
 
     A block of several lines goes out in one flight: it is POP3 and nothing else.
     """
     if len(lines) > MOST_LINES:
-        raise ValueError(f"{len(lines)} lines are too many; {MOST_LINES} at the most")
+        raise Flaw("many-lines", count=len(lines), most=MOST_LINES)
     for line in lines:
         if "\r" in line or "\0" in line:
-            raise ValueError(f"{line!r} holds a CR or a NUL, which no line can (RFC 1939 §3)")
+            raise Flaw("control", line=repr(line))
         meta = any(row.lstrip().startswith(":") for row in line.split("\n"))
         if meta and not any(known.fullmatch(line) for known in META_LINES.values()):
             return line

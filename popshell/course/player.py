@@ -66,9 +66,7 @@ def _mails(catalog: Catalog, name: str) -> tuple[Message, ...]:
     try:
         return from_files(catalog.maildrop_files(name))
     except FileNotFoundError:
-        raise LessonError(
-            f"maildrops/{name}", 0, f"there is no maildrop `{name}`", "missing-maildrop", {"name": name}
-        ) from None
+        raise LessonError(f"maildrops/{name}", 0, "missing-maildrop", name=name) from None
 
 
 def placed(text: str, exercise: Exercise, stamp: str | None, port: str = "110") -> str:

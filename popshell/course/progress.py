@@ -20,7 +20,7 @@ from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 from msgspec.structs import replace
 
 from popshell.course.catalog import Catalog, check_file, names_in
-from popshell.course.document import LessonError
+from popshell.course.document import Flaw, LessonError
 from popshell.course.lesson import BUNDLED, Exercise, Lesson, read_lesson
 
 VERSION: Literal[1] = 1
@@ -52,19 +52,18 @@ def read_course(catalog: Catalog) -> Course:
             check_file(root, path)
         document = catalog.document(path).checked()
     except FileNotFoundError:
-        raise LessonError(path, 0, "there is no course.toml", "missing-course") from None
+        raise LessonError(path, 0, "missing-course", reason=Flaw("no-course")) from None
     try:
         course = convert(document.head, Course)
     except ValidationError as error:
-        raise LessonError(path, document.line_of(str(error)), str(error)) from None
+        raise LessonError(path, document.line_of(str(error)), "bad-lesson", reason=error) from None
     if not course.lessons:
-        raise LessonError(path, 1, "the course has no lessons")
+        raise LessonError(path, 1, "bad-lesson", reason=Flaw("no-lessons"))
     for name in course.lessons:
         if not name or "/" in name or "\\" in name or name.startswith("."):
-            raise LessonError(path, 1, f"{name!r} is no lesson's name", "bad-name", {"name": name})
+            raise LessonError(path, 1, "bad-name", name=name)
     if course.id in BUNDLED and not _is_whole(catalog):
-        reason = f"`{course.id}` is the id of PopShell's own course"
-        raise LessonError(path, document.line("id"), reason, "course-id-taken", {"id": course.id})
+        raise LessonError(path, document.line("id"), "course-id-taken", id=course.id)
     return course
 
 

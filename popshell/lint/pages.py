@@ -177,7 +177,7 @@ def _check_deviations(source: Source, heading: Heading | None, name: str) -> Ite
 def check_text(source: Source) -> Iterator[Finding]:
     """Any file: what keeps its head from being read, links, characters that Traditional Chinese does not write."""
     if source.fault is not None and source.path != "course.toml":
-        yield source.finding(source.fault.line, source.fault.code, reason=source.fault.reason)
+        yield source.finding(source.fault.line, source.fault.code, **source.fault.facts)
     if not source.is_toml and source.fault is None and (deep := source.too_deep) is not None:
         yield source.finding(deep, "too-deep", most=DEEPEST)
     depth, chinese = source.path.count("/"), source.language == "zh-Hant"
