@@ -1,7 +1,7 @@
 """`popshell check`: plays the rows of lessons/conformance.toml on a server and reports, grouped by RFC.
 
 What can cost mail or an account is sent only where an option allows it. Exit code: 0, 1 if a MUST is missed, 3 without
-a connection.
+a connection, or if the server is gone at the end.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ OPTIONS: Mapping[str, str] = {
     "wrong-login": "--wrong-login",
     "marks": "--destructive",
     "destructive": "--destructive",
-    "clear": "--tls stls / --tls none",
+    "clear": "--tls none",
     "tls": "--tls stls / --tls implicit",
 }
 #: Rows of evidence, and of one reply's content, that are shown.
@@ -67,12 +67,13 @@ class Report(NamedTuple):
     results: Sequence[Result]
     unobservable: Sequence[Unseen]
     hidden: tuple[str, ...]
+    #: why the server could not be reached any more, "" if it could, or where every row was played
+    lost: str
 
     @property
     def exit_code(self) -> int:
-        return (
-            MISSED if any(one.verdict == "missed" and _GROUPS[one.row.level] == "MUST" for one in self.results) else OK
-        )
+        missed = any(one.verdict == "missed" and _GROUPS[one.row.level] == "MUST" for one in self.results)
+        return MISSED if missed else NO_CONNECTION if self.lost else OK
 
 
 def check(arguments: Arguments, config: Config, catalog: Catalog) -> int:
@@ -126,7 +127,13 @@ def _examined(
     seen = {one.row.id: one for one in again if one.verdict != "unseen"}
     results = tuple(seen.get(one.row.id, one) for one in results)
     hidden = joined((), (account.secret, account.secret + "-wrong")) if account and account.secret else ()
-    return Report(channels.place, first.tls, results, rows.unseen, hidden)
+    lost = ""
+    if any(one.reason == "no-connection" for one in results):  # a certificate may be the reason, and not the server
+        try:
+            channels.connect().close()
+        except ChannelError as error:
+            lost = str(error)
+    return Report(channels.place, first.tls, results, rows.unseen, hidden, lost)
 
 
 # -- reports -----------------------------------------------------------------------------------------------------------
@@ -205,6 +212,9 @@ def _text(report: Report, cases: Sequence[Case], words: Words) -> Iterator[str]:
     under = words("check.tls" if report.tls else "check.clear")
     yield words("check.head", place=report.place, rows=len(cases), under=under)
     pairs = list(zip(report.results, cases, strict=True))
+    often = Counter(case.message for result, case in pairs if result.reason == "problem")
+    causes = [message for message, times in often.items() if times > 1]
+    said = set[str]()
     for rfc, members in groupby(pairs, lambda pair: pair[0].row.rfc):
         yield ""
         yield f"RFC {rfc}"
@@ -214,8 +224,12 @@ def _text(report: Report, cases: Sequence[Case], words: Words) -> Iterator[str]:
                 verdict = f"{words(f'check.{result.verdict}')} §{result.row.section} {level}"
                 yield f"  {words.named(verdict, case.title)}"
             if result.verdict == "missed":
-                yield f"      {case.message}"
-                yield from (f"        {row}" for row in case.rows)
+                number = causes.index(case.message) + 1 if case.message in causes else 0
+                again = case.message in said
+                said.update({case.message} & {*causes})
+                key = f"check.cause-{'again' if again else 'first'}"
+                yield f"      {words(key, number=number, cause=case.message) if number else case.message}"
+                yield from (f"        {row}" for row in case.rows if not again)
     yield ""
     yield words("check.summary")
     for group, counts in _counts(report.results).items():
@@ -225,6 +239,8 @@ def _text(report: Report, cases: Sequence[Case], words: Words) -> Iterator[str]:
     yield words("check.unobservable", count=len(report.unobservable))
     musts = _counts(report.results)["MUST"]["missed"]
     yield words("check.missed-musts", count=musts) if musts else words("check.no-missed-must")
+    if report.lost:
+        yield words("check.lost", reason=report.lost)
 
 
 def _not_seen(pairs: Sequence[tuple[Result, Case]], words: Words) -> Iterator[str]:
@@ -247,6 +263,7 @@ def _json(report: Report, own: Mapping[str, Mapping[str, str]], words: Words) ->
         "place": report.place,
         "tls": report.tls,
         "exit_code": report.exit_code,
+        "lost": report.lost or None,
         "summary": _counts(report.results),
         "rows": [
             {

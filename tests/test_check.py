@@ -28,6 +28,7 @@ from popshell import cli
 from popshell.check import OPTIONS
 from popshell.conformance.player import MISSED_BECAUSE, UNSEEN_BECAUSE, Allowed, play
 from popshell.conformance.session import Account
+from popshell.conformance.session import Session as ConformanceSession
 from popshell.net.address import TlsMode
 from popshell.net.channel import Bounds, ChannelError, Channels, free_port
 from popshell.net.client import Target
@@ -297,6 +298,31 @@ def test_arguments_that_are_wrong_and_no_connection(tmp_path: Path, run: Run) ->
     )
 
 
+def lf_everywhere(line: socket.socket) -> None:
+    line.sendall(b"+OK hello\r\n")
+    for command in line.makefile("rb"):
+        line.sendall(b"+OK\n" if command[:4] != b"XYZZ" else b"-ERR\n")
+
+
+def test_a_server_that_dies_passes_nothing(tmp_path: Path, run: Run) -> None:
+    """All rows that could be missed are unseen then: that is no 0."""
+    program = tmp_path / "popd.py"
+    program.write_text(
+        "import os, socket, sys\n"
+        "line = socket.create_server(('127.0.0.1', int(sys.argv[1]))).accept()[0]\n"
+        "line.sendall(b'+OK\\r\\n')\n"
+        "line.recv(99)\n"
+    )
+    command = f"{sys.executable} {program} {{port}}"
+    code, out, _ = run("--exec", command)
+    assert code == 3
+    assert "0 missed, 0" not in out
+    assert "In the end there was no connection any more: " in out
+    code, out, _ = run("--exec", command, "--json")
+    assert (code, json.loads(out)["exit_code"]) == (3, 3)
+    assert json.loads(out)["lost"]
+
+
 def test_a_students_first_server_is_reported_by_its_cause(run: Run) -> None:
     """Lines that end with LF alone are one fault, not one of each row; what STAT does not say, LIST does."""
 
@@ -323,6 +349,14 @@ def test_a_students_first_server_is_reported_by_its_cause(run: Run) -> None:
         _, listed, _ = run(f"127.0.0.1:{port}", "--tap", stdin=account)
     assert "S: +OK hello\\n\n" in out
     assert "S: +OK hello\\n\n" in listed
+    with fake(lf_everywhere) as port:
+        _, out, _ = run(f"127.0.0.1:{port}", stdin=account)
+        _, listed, _ = run(f"127.0.0.1:{port}", "--json", stdin=account)
+    assert out.count("bare LF") == out.count("Cause 1: ") == 1
+    assert out.count("Cause 1, as above.") > 5
+    rows = [row for row in json.loads(listed)["rows"] if row["reason"] == "problem"]
+    assert all("ends with a bare LF" in row["because"] and row["evidence"] for row in rows)
+    assert all(any(line.startswith("C: ") for line in row["evidence"]) for row in rows)
     with fake(serves(b"+OK hello\r\n", b"+OK 1 message\r\n")) as port:
         _, out, _ = run(f"127.0.0.1:{port}", "--json", "--timeout", "0.3", stdin=account)
     rows = {row["id"]: row for row in json.loads(out)["rows"]}
@@ -390,6 +424,11 @@ def one_line(line: socket.socket) -> None:
         line.sendall(b"x" * 4096)
 
 
+def half_a_greeting(line: socket.socket) -> None:
+    line.sendall(b"+OK")
+    line.recv(1)
+
+
 def drips(line: socket.socket) -> None:
     line.sendall(b"+OK\r\n")
     line.recv(100)
@@ -436,6 +475,32 @@ def test_no_peer_holds_it_up() -> None:
 
     each([(one,) for one in (silent, hangs_up, floods, never_ends, one_line, drips, agrees, hard_rows, echoes)], ends)
     done_dripping.set()
+
+
+def test_half_a_line_is_a_silence() -> None:
+    with fake(half_a_greeting) as port:
+        target = Target("127.0.0.1", port, TlsMode.NONE)
+        with closing(Channels(target, lambda error: error.code, BOUNDS._replace(reply=0.05))) as channels:
+            results = play(FILE.row, channels.connect, Account("learner", CANARY), Allowed(), lambda seconds: None)
+            assert [one.fact for one in results].count("bound-silence") > 50
+            assert channels.octets == 3 * BOUNDS.silences
+
+
+def test_what_comes_unasked_is_looked_for_as_long_as_the_server_is_slow() -> None:
+    def slow(line: socket.socket) -> None:
+        line.sendall(b"+OK\r\n")
+        line.recv(100)
+        done_dripping.wait(0.03)
+        line.sendall(b"+OK\r\n")
+        done_dripping.wait(0.01)
+        line.sendall(b"+OK unasked\r\n")
+        line.recv(1)
+
+    done_dripping.clear()
+    with fake(slow) as port:
+        target = Target("127.0.0.1", port, TlsMode.NONE)
+        with closing(Channels(target, lambda error: error.code, BOUNDS)) as channels:
+            assert ConformanceSession(channels.connect()).say(b"NOOP")[0].came == b"+OK unasked\r\n"
 
 
 def test_bounds_have_their_codes() -> None:

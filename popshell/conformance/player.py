@@ -217,8 +217,13 @@ class _Player:
                 first if first is not None and first.sound else self._open("AUTHORIZATION", state != "AUTHORIZATION")
             )
             self._ask(session, "AUTHORIZATION")
+            if not session.sound:  # CAPA was the end of it
+                session = self._open("AUTHORIZATION", logs_in=False)
             if state != "AUTHORIZATION":
+                known = self._messages
                 self._enter(session, state)
+                if state == "TRANSACTION" and not session.sound and known is None:  # so were STAT, or LIST
+                    session = self._open(state, logs_in=True)
             self._shared[state] = session
         return session
 
@@ -348,7 +353,7 @@ def _answered(seen: Seen, code: str) -> Exchange:
 
 def _evidence(sessions: dict[int, Session], start: int) -> tuple[Exchange, ...]:
     """What was said: from `start` on in the first session, all in the others."""
-    first = sessions[1].evidence[start:] if 1 in sessions else []
+    first = sessions[1].evidence[start:] or sessions[1].evidence[-1:] if 1 in sessions else []
     entered = sessions[1].entered.exchange if 1 in sessions else None
     before = [entered] if entered is not None and entered not in first else []
     return (*before, *first, *(said for number, one in sessions.items() if number > 1 for said in one.evidence))

@@ -91,6 +91,8 @@ class Session:
                 break
         if self._replies:
             return Seen(self._replies.popleft(), self.closed)
+        if connection.broken and self.said[-1:]:
+            return Seen(self.said[-1], self.closed)  # the fault after which nothing can be read
         return Seen(connection.under_way() if connection.challenged else None, self.closed)
 
     def _receive(self, due: bool) -> bool:

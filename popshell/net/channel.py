@@ -22,8 +22,8 @@ from popshell.session import Step
 from popshell.tuples import NamedTuple
 
 _T = TypeVar("_T")
-#: So long is looked for octets that were not asked for, in seconds.
-_GRACE = 0.02
+#: So long is looked for octets that were not asked for, in seconds: a factor of what the last reply took to begin.
+_GRACE, _LEAST, _FACTOR = 0.02, 0.004, 4
 #: A reply that is this slow, in octets a second, is given no more time.
 _SLOWEST = 1000
 #: So long is the peer's close_notify waited for, in seconds.
@@ -171,6 +171,7 @@ class Channel:
         self._given = 0
         self._since = 0.0
         self._octets = 0
+        self._grace = _GRACE
 
     @property
     def tls(self) -> bool:
@@ -214,17 +215,21 @@ class Channel:
         if not (self._came or self._ended):
             left = self._since + self._owner.bounds.reply + self._octets / _SLOWEST - self._owner.now()
             self._news.clear()
+            if not due and self._transport is not None:
+                self._transport.acknowledge()
             try:
-                async with asyncio.timeout(max(left, 0) if due else _GRACE):
+                async with asyncio.timeout(max(left, 0) if due else self._grace):
                     await self._news.wait()
             except TimeoutError:
                 self._owner.silences += due
                 return None
+        if due and not self._octets:
+            self._grace = min(max(_FACTOR * (self._owner.now() - self._since), _LEAST), _GRACE)
         data = bytes(self._came[:most])
         del self._came[:most]
         self._given += len(data)
         self._octets += len(data)
-        if data:
+        if b"\n" in data:  # part of a line, and then nothing, is a silence
             self._owner.silences = 0
         return data
 

@@ -18,6 +18,7 @@ Traps, each met by a test:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -164,6 +165,13 @@ class Transport(asyncio.Protocol):
         """Read, or leave what comes to the system, so that the peer waits."""
         if self._transport is not None and not self._ended:
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
+
+    def acknowledge(self) -> None:
+        """Acknowledge at once what has come, where the system can: a peer may hold back what is next until then."""
+        option, line = getattr(socket, "TCP_QUICKACK", 0), self._transport
+        if option and line is not None and (sock := line.get_extra_info("socket")) is not None:
+            with contextlib.suppress(OSError):  # it is being closed
+                sock.setsockopt(socket.IPPROTO_TCP, option, 1)
 
     def close(self) -> None:
         """End the connection when all is written; `on_close` comes later."""
