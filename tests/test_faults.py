@@ -109,11 +109,16 @@ def test_bad_parameters_are_refused_in_words() -> None:
         ({"login_delay": True}, "a number"),
         ({"line_goes_dead_after": -1}, "a number"),
         ({"in_use": 1}, "fault `in_use`: true or false"),
+        ({"iterations": 0}, "fault `iterations`: 1 or more is wanted"),
     ):
         for refuse in (read_faults, bind, lambda raw: mail_server(faults=raw)):
             with pytest.raises(ValueError, match=r".") as caught:
                 refuse(raw)
             assert reason in str(caught.value), raw
+
+
+def test_the_least_parameters() -> None:
+    assert read_faults({"iterations": 1, "login_delay": 0}) == {"iterations": 1, "login_delay": 0}
 
 
 def test_state_belongs_to_a_session() -> None:

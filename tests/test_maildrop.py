@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from base64 import urlsafe_b64decode
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import default_messages, message, over
 
+from popshell.protocol.mechanisms import PRACTICE_SCOPE
 from popshell.protocol.wire import ReplyLimits, ReplyReader, stuff, unstuff
 from popshell.server import maildrop as module
-from popshell.server.maildrop import Maildrop, Message, from_files, read_directory, stuffed_slices, stuffed_whole
+from popshell.server.maildrop import (
+    Accounts,
+    Maildrop,
+    Message,
+    from_files,
+    in_ascii,
+    read_directory,
+    stuffed_slices,
+    stuffed_whole,
+)
+from popshell.server.mailserver import practice_token
 
 PROFILE = settings(max_examples=400, deadline=None, derandomize=True, database=None)
 
@@ -189,6 +202,10 @@ def test_a_long_message_without_dots_is_the_same_each_time() -> None:
         first, second = (list(mail.stuffed()) for _ in range(2))
         assert b"".join(first) == b"".join(second) == stuffed_whole(content)
         assert max(map(len, second)) <= 262_144 + 10
+        if b"\n.." not in stuffed_whole(content):
+            assert [*map(len, second[:-1])] == [
+                *(min(262_144, len(content) - at) for at in range(0, len(content), 262_144))
+            ]
         assert len(second) >= len(content) // 262_144 + 1
 
 
@@ -261,6 +278,88 @@ class TestMaildrop:
         opened.marks |= {2, 3}
         assert drop.fork() == ((1, 4, 5, 6, 7), everything)
         assert (opened.marks, drop.in_use, drop.messages) == ({2, 3}, True, default_messages())
+        drop.messages = default_messages()[:1]  # the session keeps what it opened
+        assert drop.fork() == ((1, 4, 5, 6, 7), everything)
+
+
+#: A message, and the same in ASCII: fields as encoded-words (RFC 2047), bodies in base64 (RFC 2045 §6.8).
+IN_ASCII = [
+    ("Subject: 信\nTo: a@b\n\nhi", "Subject: =?utf-8?b?5L+h?=\nTo: a@b\n\nhi\n"),
+    ("Subject: 信\n 信\n\n", "Subject: =?utf-8?b?5L+hIOS/oQ==?=\n\n"),
+    ("Subject: \udcff\nTo: a\n b\n\n", "Subject: =?utf-8?b?77+9?=\nTo: a\n b\n\n"),
+    (
+        "Subject: 信\nContent-Type: text/plain; charset=big5\nContent-Transfer-Encoding: 8bit\n\n信\n",
+        "Subject: =?utf-8?b?5L+h?=\nContent-Type: text/plain; charset=big5\n"
+        "Content-Transfer-Encoding: base64\n\n5L+hDQo=\n",
+    ),
+    (
+        "X: y\n\n信\n",
+        'X: y\nContent-Transfer-Encoding: base64\nContent-Type: text/plain; charset="utf-8"\n\n5L+hDQo=\n',
+    ),
+    (
+        "Content-Type: image/png\nContent-Transfer-Encoding: BINARY\n\n信\n",
+        "Content-Type: image/png\nContent-Transfer-Encoding: base64\n\n5L+hDQo=\n",
+    ),
+    *(
+        tuple(
+            f"Subject: {subject}\nContent-Transfer-Encoding: {way}\n\n{body}\n"
+            for subject in ("信", "=?utf-8?b?5L+h?=")
+        )
+        for way, body in (("Base64", "5L+h"), ("Quoted-Printable", "=E4=BF=A1"))
+    ),
+    (
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\nX: 信\n\n信\n--b\n\nhi\n--b--\n",
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\nX: =?utf-8?b?5L+h?=\nContent-Transfer-Encoding: base64\n"
+        'Content-Type: text/plain; charset="utf-8"\n\n5L+h\n\n--b\n\nhi\n--b--\n',
+    ),
+    # What cannot be taken apart, as for UTF-8 between the parts: the fields that are ASCII.
+    (
+        "Subject: 信\n 2\nTo: a\n b\nContent-Type: multipart/mixed; boundary=b\n\n信\n--b\n\nTo: c\n--b--\n",
+        "To: a\n b\nContent-Type: multipart/mixed; boundary=b\n\n",
+    ),
+]
+
+
+@over("mail, wanted", IN_ASCII)
+def test_a_message_in_ascii(mail: str, wanted: str) -> None:
+    octets = mail.replace("\n", "\r\n").encode("utf-8", "surrogateescape")
+    assert in_ascii(octets).decode() == wanted.replace("\n", "\r\n")
+
+
+def test_a_surrogate_keeps_the_unique_id_and_is_made_once() -> None:
+    mail = Message("Subject: 信\r\n\r\n".encode(), "u")
+    assert mail.surrogate().unique_id == "u"
+    assert mail.surrogate() is mail.surrogate()
+
+
+def test_what_a_token_opens() -> None:
+    """The practice server's tokens are JWTs whose time is kept; others last."""
+    names = {practice_token("mei", 1): "mei", practice_token("lin"): "lin", "信": "a", "s\u00adoft": "s\u00adoft"}
+    accounts = Accounts({}, (), lambda: names)
+    for token, name in (
+        (practice_token("mei", 1), None),
+        (practice_token("lin"), "lin"),
+        (practice_token("lin") + "=", None),
+        ("信", "a"),
+        ("\udcff", None),
+        ("", None),
+        ("s\u00adoft", "soft"),  # as SASLprep compares it (RFC 4013 §2.1)
+    ):
+        assert accounts.token_of(token) == name, token
+
+
+def test_a_practice_token() -> None:
+    """A JWT (RFC 7519 §6) without a signature."""
+    for token, more in ((practice_token("mei"), {}), (practice_token("mei", unique="x"), {"jti": "x"})):
+        head, claims, signature = token.split(".")
+        assert signature == ""
+        assert json.loads(urlsafe_b64decode(head + "==")) == {"alg": "none"}
+        padded = claims + "=" * (-len(claims) % 4)
+        assert len(padded) - len(claims) < 3
+        assert " " not in urlsafe_b64decode(padded).decode()
+        found = json.loads(urlsafe_b64decode(padded))
+        wanted = {"aud": "popshell.example", "exp": 4102444800, "scope": PRACTICE_SCOPE, "sub": "mei"}
+        assert found == wanted | more
 
 
 def test_links_that_lead_out_of_a_directory_are_passed_over(tmp_path: Path) -> None:

@@ -483,6 +483,15 @@ class TestLimits:
         assert not session._lines.pending
 
 
+def test_one_connection_too_many() -> None:
+    """It is refused in place of the greeting, and no command is served."""
+    session = practice_server().session()
+    session.refuse()
+    session.feed(b"NOOP\r\n")
+    assert drain(session) == b"-ERR [SYS/TEMP] " + words("too-many-connections") + b"\r\n"
+    assert session.closing
+
+
 class TestStls:
     """sec-V8, RFC 2595 §4."""
 
