@@ -15,7 +15,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from popshell import __version__
-from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES, TLS_MIN, Config, read_ip, read_pin
+from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES, TLS_MIN, Config, read_ip, read_name, read_pin
 from popshell.net.address import Destination, TlsMode, Way, expanded, parse_address
 from popshell.net.errors import NetError
 from popshell.tuples import NamedTuple
@@ -140,7 +140,7 @@ OPTIONS = (
     _connection("--cert", **_PATH, metavar="FILE"),
     _connection("--key", **_PATH, metavar="FILE"),
     _connection("--tls-min", choices=TLS_MIN),
-    _connection("--sni", metavar="NAME"),
+    _connection("--sni", type=read_name, metavar="NAME"),
     _connection("--address", type=read_ip, metavar="IP", dest="ip"),
     _connection("--ipv4", "-4"),
     _connection("--ipv6", "-6"),

@@ -48,6 +48,14 @@ def read_ip(text: str) -> str:
     return str(ip_address(text.strip("[]")))
 
 
+def read_name(text: str) -> str:
+    """The name of a host, or a numeric address, that a certificate can be for. Raises ValueError."""
+    if not re.fullmatch(r"[^\s\x00-\x1f/@?#\\]+", text):
+        raise ValueError(text)
+    text.encode("idna")  # an empty label, and one of more than 63 octets, are none
+    return text
+
+
 Kind = tuple[str, ...] | type[str] | type[bool] | type[int] | type[float] | Callable[[str], str]
 
 
@@ -101,7 +109,7 @@ CONNECTION: Mapping[str, Kind] = MappingProxyType(
         "cert": str,
         "key": str,
         "tls_min": TLS_MIN,
-        "sni": str,
+        "sni": read_name,
         "address": read_ip,
         "ipv4": bool,
         "ipv6": bool,

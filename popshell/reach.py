@@ -10,6 +10,7 @@ import asyncio
 import getpass
 import json
 import os
+import re
 import select
 import shlex
 import signal
@@ -31,11 +32,11 @@ from popshell.net.client import Target
 from popshell.net.connector import Clock
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
+from popshell.net.stls import LONGEST, judged
 from popshell.net.trust import client_context
 from popshell.passwords import PasswordError, Passwords
-from popshell.protocol.strangers import what_speaks
 from popshell.protocol.wire import CRLF
-from popshell.script import STAGES
+from popshell.script import GREETING_FAILED, STAGES
 from popshell.session import Step
 from popshell.tuples import NamedTuple
 from popshell.visible import show, tame
@@ -72,7 +73,9 @@ class Reach:
         again = f"popshell {self._arguments.command}"
         own = self._arguments.exec and error.code == "refused"
         key = "reach.not-listening" if own else f"net.{error.code}"
-        return self._words(key, **{"again": again, "place": place, "holder": "{port}", **error.facts})
+        text = self._words(key, **{"again": again, "place": place, "holder": "{port}", **error.facts})
+        speaks = error.facts.get("speaks")
+        return f"{text} ({self._words(f'speaks.{speaks}')})" if speaks else text
 
     def target(self, where: str) -> Target:
         """Where a HOST or a named connection leads; `self.user` is the name that goes with it."""
@@ -276,8 +279,8 @@ def tap(cases: Sequence[Case]) -> str:
 #: The stages of a connection, with the exit code if it fails there: those of scripts, and the look-up of a name.
 EXIT_CODES = {"ok": 0, "lookup": 8, "tcp": STAGES["connect"], "tls": STAGES["tls"]}
 EXIT_CODES |= {"greeting": STAGES["greeting"], "quit": STAGES["end"]}
-#: How long greeting and reply are waited for, in seconds, and how long they may be, in octets.
-_PATIENCE, _LONGEST = 30.0, 8 * 1024
+#: How long greeting and reply are waited for, in seconds.
+_PATIENCE = 30.0
 #: The stage that a step ends, and the one that it begins.
 _ENDS = {"resolved": "lookup", "connected": "tcp", "tls": "tls"}
 _BEGINS = {"resolving": "lookup", "resolved": "tcp", "connected": "tls"}
@@ -323,28 +326,32 @@ def _pinged(target: Target, reach: Reach) -> dict[str, Any]:
         try:
             channel = channels.connect()
             began, found["stage"] = channels.now(), "greeting"
-            found["greeting"] = _line(channel, channels).decode("utf-8", "backslashreplace").rstrip("\r\n")
+            found["greeting"] = (
+                _line(channel, channels, "greeting-timeout").decode("utf-8", "backslashreplace").rstrip("\r\n")
+            )
             if target.tls is not TlsMode.STLS:  # else it came before TLS
                 found["seconds"]["greeting"] = channels.now() - began
             began, found["stage"] = channels.now(), "quit"
             channel.send(b"QUIT" + CRLF)
-            _line(channel, channels)
+            _line(channel, channels, "reply-timeout")
             found["seconds"]["quit"], found["stage"] = channels.now() - began, "ok"
         except ChannelError as error:
             found["error"] = {"code": error.code, "text": str(error)}
+            if found["stage"] == "tls" and re.match(GREETING_FAILED, error.code):  # before STLS
+                found["stage"] = "greeting"
     return found
 
 
-def _line(channel: Channel, channels: Channels) -> bytes:
-    """A reply of one line. Raises ChannelError: `not-pop3`, `turned-away`, `greeting-timeout`, `closed-early`."""
-    came, host = b"", channels.target.host
-    while b"\n" not in came and len(came) < _LONGEST and (data := channel.receive(True)) != b"":
+def _line(channel: Channel, channels: Channels, overdue: str) -> bytes:
+    """A reply of one line. Raises ChannelError: as `judged`, and `overdue`."""
+    came, seconds = b"", round(channels.bounds.reply)
+    while b"\n" not in came and len(came) < LONGEST and (data := channel.receive(True)) != b"":
+        if data is None and not came:
+            raise channels.error(NetError(overdue, seconds=seconds, host=channels.target.host))
         if data is None:
-            raise channels.error(NetError("greeting-timeout", seconds=round(channels.bounds.reply), host=host))
+            break
         came += data
-    line = came.partition(b"\n")[0]
-    if line.startswith(b"+OK"):
-        return line
-    code = "turned-away" if line.startswith(b"-ERR") else "not-pop3" if line else "closed-early"
-    facts: dict[str, Any] = {"text": line.decode("utf-8", "backslashreplace").strip(), "speaks": what_speaks(line)}
-    raise channels.error(NetError(code, host=host, port=channels.target.port, **facts))
+    try:
+        return judged(b"".join(came.partition(b"\n")[:2]), channels.target)
+    except NetError as error:
+        raise channels.error(error) from error

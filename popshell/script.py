@@ -41,6 +41,9 @@ _DIRECTIVES = {
     "secret": r"([a-z][a-z0-9_]*)?",
     "expect-close": "",
 }
+#: The codes of net/errors.py that say that TLS failed, and those that say that the greeting did.
+_TLS = "certificate|handshake|not-tls|tls|stls|closed-(in|after)|wants-cert|no-server|reply-timeout|unasked"
+GREETING_FAILED = "turned-away|not-pop3|closed-early|line-cut|greeting"
 _LOGINS = ("USER", "PASS", "APOP", "AUTH")
 #: What is filled in where a transcript has a mask.
 _MASKED = {"PASS ": "{secret}", "APOP ": "{digest}", "AUTH PLAIN ": "{plain}"}
@@ -166,7 +169,7 @@ def play(
         return failed.outcome
     except OSError as error:
         code = str(getattr(error, "code", ""))
-        stage = "tls" if re.match("certificate|handshake|not-tls|tls|stls|closed-(in|after)", code) else "connect"
+        stage = "tls" if re.match(_TLS, code) else "greeting" if re.match(GREETING_FAILED, code) else "connect"
         return Outcome(player.turns, stage, player.line, "network", str(error))
     finally:
         if player.session is not None:

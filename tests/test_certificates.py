@@ -38,14 +38,16 @@ class Made:
             .serial_number(x509.random_serial_number())
             .not_valid_before(how.get("begins", NOW - 30 * DAY))
             .not_valid_after(how.get("ends", NOW + 30 * DAY))
-            .add_extension(x509.BasicConstraints(ca, None), critical=True)
+            .add_extension(x509.BasicConstraints(ca, how.get("below")), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key()), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         )
         if ca and how.get("usage", True):
-            usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+            usage = x509.KeyUsage("names" not in how, *(False,) * 4, True, True, False, False)
             builder = builder.add_extension(usage, critical=True)
-        if not ca:
+        if "limit" in how:
+            builder = builder.add_extension(x509.NameConstraints([x509.DNSName(how["limit"])], None), critical=True)
+        if not ca or "names" in how:
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         if "purpose" in how:
             builder = builder.add_extension(x509.ExtendedKeyUsage([how["purpose"]]), critical=False)
@@ -135,6 +137,10 @@ def test_each_check_that_can_fail_and_the_link_that_it_failed_at(tmp_path: Any) 
         ("self-signed", 1, {"sent": [Made(HOST)]}),
         ("purpose", 1, {"sent": [Made(HOST, MIDDLE, purpose=ExtendedKeyUsageOID.CLIENT_AUTH), MIDDLE]}),
         ("not-ca", 2, {"sent": [Made("below.example.org", GOOD), GOOD, MIDDLE]}),
+        ("purpose", 1, {"sent": [o := Made(HOST, ca=True, names=True)], "trusted": o}),
+        ("path-length", 3, {"sent": [
+            Made(HOST, m := Made("Lower", t := Made("Upper", ROOT, ca=True, below=0), ca=True)), m, t]}),
+        ("name-constraint", 1, {"sent": [Made(HOST, c := Made("C", ROOT, ca=True, limit="example.net")), c]}),
         ("weak", 1, {"sent": [Made(HOST, MIDDLE, key=rsa.generate_private_key(65537, 1024)), MIDDLE]}),
         ("form", 0, {"sent": [Made(HOST, bare)], "trusted": bare, "strict": True}),
         ("form", 2, {"sent": [Made(HOST, b := Made("B", ROOT, ca=True, usage=False)), b], "strict": True}),

@@ -182,7 +182,7 @@ def test_under_tls(tmp_path: Path, run: Run) -> None:
             ((f"localhost:{clear}", "--tls", "stls", "--ca", str(ca)), ""),
             ((f"localhost:{tls}", "--tls", "implicit", "--ca", str(ca)), ""),
             ((f"localhost:{tls}", "--tls", "implicit"), "tls"),
-            ((f"localhost:{tls}", "--tls", "stls", "--timeout", "0.5"), "tls"),
+            ((f"localhost:{tls}", "--tls", "stls", "--timeout", "0.5"), "greeting"),
             ((f"localhost:{clear}",), "tls"),
         ):
             assert run(str(script), *argv, stdin=account, command="run")[0] == STAGES[stage], argv

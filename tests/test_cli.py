@@ -294,6 +294,8 @@ def test_a_wrong_option_is_explained_in_the_language_of_the_user() -> None:
         (["--tls", "no"], {"en": "cannot be no; choose one of: ", "zh-Hant": "不能是 no；請選一個："}),
         (["--ca"], {"en": "--ca: it needs a value", "zh-Hant": "--ca：後面要有值"}),
         (["h", "--pin", "sha256:x"], {"en": "'sha256:x' is no pin", "zh-Hant": "'sha256:x' 不是公開金鑰的指紋"}),
+        (["h", "--sni", "."], {"en": "'.' is no name of a host", "zh-Hant": "'.' 不是主機名稱"}),
+        (["h", "--sni", "a b"], {"en": "'a b' is no name of a host"}),
         (["h", "--address", "h"], {"en": "'h' is no numeric address", "zh-Hant": "'h' 不是數字位址"}),
         (["serve", "--port", "x"], {"en": "'x' is not of the kind", "zh-Hant": "這裡要的是數字，'x' 不是"}),
         (["--plain=x"], {"en": "without a value", "zh-Hant": "後面不加值"}),

@@ -94,6 +94,9 @@ DIALOGUES: dict[str, tuple[list[Move], ReplyLimits | None, list[str]]] = {
     "empty status line": (moves("S: ", start=[]), None, ["- not-pop3 C"]),
     "bare LF": (moves(("S", b"+OK ready\n"), start=[]), None, ["- bare-lf C"]),
     "cut greeting": (moves(("S", b"+OK read"), CLOSE, start=[]), None, ["- cut C"]),
+    "bare LF, HTML": (moves(("S", b"<html>\n"), start=[]), None, ["- not-pop3 (http) C"]),
+    "bare LF, MySQL": (moves(("S", b"J\0\0\0\n8.0\0"), start=[]), None, ["- not-pop3 (mysql) C"]),
+    "cut greeting, HTML": (moves(("S", b"<!DOCTYPE html><p>"), CLOSE, start=[]), None, ["- not-pop3 (http) C"]),
     "no greeting": (moves(CLOSE, start=[]), None, ["- no-reply C"]),
     "two greetings": (moves("S: +OK again", start=[GREETING]), None, ["- +OK A", "- unasked A"]),
     "pipelined": (

@@ -17,7 +17,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from interop.dovecot import dovecot
 from interop.practice import ipv6, mail_server, run, serving
-from interop.scripted import Act, playing
+from interop.scripted import Act, Piecemeal, playing
 from stage import CATALOG, FakeScreen, metas_of
 from support import each
 from test_certificates import HOST, MIDDLE, NOW, ROOT, Made
@@ -223,6 +223,12 @@ WRONG_MODES: list[tuple[Any, TlsMode, tuple[str, ...]]] = [
     ([Act.TLS, ()], TlsMode.IMPLICIT, ("TLS stands, but no greeting yet", "No greeting within")),
     ([Act.CLOSE], TlsMode.IMPLICIT, ("closed instead of beginning TLS", "popshell 127.0.0.1:P --tls stls")),
     ([b"+OK\r\n", b"-ERR unknown\r\n"], TlsMode.STLS, ("without it nothing is sent",)),
+    ([(b"-ERR too many\r\n", Act.CLOSE)], TlsMode.STLS, ("turned this connection away",)),
+    ([b"-ERR too many\r\n"], TlsMode.STLS, ("turned this connection away",)),
+    ([(b"+OK\r\n", Act.CLOSE)], TlsMode.STLS, ("server closed the connection",)),
+    ([b"\xff\xfd\x18login: "], TlsMode.NONE, ("looks like telnet", "only a part of a greeting came (10 octets")),
+    ([b"<html>\n<p>Log in</p>\n"], TlsMode.NONE, ("looks like HTTP", "995")),
+    ([Piecemeal(b"* OK IMAP4\r\n")], TlsMode.IMPLICIT, ("looks like IMAP", "995")),
 ]  # fmt: skip
 
 

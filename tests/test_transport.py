@@ -699,7 +699,23 @@ async def _nonsense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError
     return await tls_failure([bytes.fromhex("1603030004ff000000")])  # a handshake message that does not exist
 
 
-@case("handshake-failed")
+@case("unknown-name")
+async def _unrecognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    return await tls_failure([bytes.fromhex("15030300020270")])  # fatal, unrecognized_name (RFC 6066 §3)
+
+
+@case("bad-name")
+async def _no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    """Without a name asyncio would verify for none: any certificate of a trusted CA would do."""
+    resolve_all_here(monkeypatch)
+    async with playing([Act.TLS], leaf()) as port:
+        for host, way in (("..", Way()), ("localhost", Way(sni="."))):
+            error = await failure(dial(port, tls=TlsMode.IMPLICIT, ca_data=PEM, host=host, way=way))
+            assert error.code == "bad-name"
+        return error
+
+
+@case("bad-name")
 async def _impossible_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
     resolve_all_here(monkeypatch)
     async with playing([b""]) as port:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from popshell.protocol.connection import Due
 from popshell.protocol.records import Exchange
+from popshell.protocol.strangers import what_speaks
 from popshell.visible import show
 
 #: How a multi-line reply ends that may be meant to be whole and is not, by the key of the words for it; the first fits.
@@ -58,3 +60,17 @@ def tail(due: Due) -> str:
     """The last octets, line ends spelled out."""
     text = due.tail[-_SHOWN:].decode("utf-8", "backslashreplace").replace("\r", "<CR>").replace("\n", "<LF>")
     return show(text, keep="")
+
+
+def too_late(due: Due | None, seconds: int, place: str) -> dict[str, Any]:
+    """Why a reply is no longer waited for: `code`, of `messages.toml`, `[net]`, and its facts.
+
+    What came of a greeting may be of a protocol without line ends.
+    """
+    known = {"seconds": seconds, "place": place}
+    if due is None or due.command is not None:
+        return {"code": "reply-timeout", **known}
+    if not due.octets:
+        return {"code": "greeting-timeout", **known}
+    host, speaks = place.rpartition(":")[0].strip("[]"), what_speaks(due.tail)
+    return {"code": "greeting-cut", **known, "octets": due.octets, "host": host, "speaks": speaks}

@@ -34,8 +34,10 @@ CHECKS: Mapping[int, str] = MappingProxyType(
         21: "no-issuer",
         23: "revoked",
         24: "not-ca",
-        25: "not-ca",
+        25: "path-length",
         26: "purpose",
+        47: "name-constraint",
+        48: "name-constraint",
         62: "name",
         64: "name",
         66: "weak",
@@ -48,6 +50,7 @@ CHECKS: Mapping[int, str] = MappingProxyType(
 #: The mark of the link that an OpenSSL result speaks of, where it is not plain from the check: `_marks`.
 _BLAMED = MappingProxyType(
     {
+        24: "no-ca",
         26: "no-server-auth",
         66: "small-key",
         67: "small-key",
@@ -67,6 +70,8 @@ _BETWEEN = re.compile(
     re.I,
 )
 _DER = 2  # _ssl.ENCODING_DER
+#: Octets of the header of a TLS record (RFC 8446 §5.1).
+_HEADER = 5
 
 
 def watched(context: ssl.SSLContext, kept: Handshake) -> None:
@@ -96,9 +101,11 @@ class Handshake:
         self._incoming: ssl.MemoryBIO | None = None
 
     def _look(self) -> None:
-        if self._incoming is not None and self._incoming.pending and not self.first:
-            self.first = self._incoming.read()
-            self._incoming.write(self.first)
+        # Of less than the header of a record OpenSSL leaves nothing behind: what is there then is what follows.
+        if self._incoming is not None and self._incoming.pending and len(self.first) < _HEADER:
+            came = self._incoming.read()
+            self._incoming.write(came)
+            self.first += came
 
     def chain(self) -> tuple[bytes, ...]:
         """The certificates that the server sent, the server's own first, in DER; () if none can be had."""
@@ -124,6 +131,11 @@ def fingerprint(certificate: bytes) -> str:
     return hashlib.sha256(certificate).hexdigest()
 
 
+def pin_form(digest: bytes) -> str:
+    """A SHA-256 as `--pin` takes it."""
+    return "sha256:" + base64.b64encode(digest).decode()
+
+
 def pin_of(certificate: bytes) -> str:
     """`sha256:` and the base64 of SHA-256 over the public key's SubjectPublicKeyInfo (RFC 7469 §2.4); "" if unreadable.
 
@@ -135,7 +147,7 @@ def pin_of(certificate: bytes) -> str:
         key = _loaded(certificate).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except Exception:  # as in `_facts`
         return ""
-    return "sha256:" + base64.b64encode(hashlib.sha256(key).digest()).decode()
+    return pin_form(hashlib.sha256(key).digest())
 
 
 def end_point_binding(certificate: bytes) -> bytes | None:
@@ -206,9 +218,14 @@ def _blamed(check: str, code: int, links: Sequence[Mapping[str, Any]], path: Seq
         return 0
     if check in ("own-root", "no-issuer"):
         return path[-1] + 1
+    if check == "path-length":  # the number of CAs below a link: RFC 5280 §4.2.1.9
+        below = ((at, f"path-{most}") for number, at in enumerate(path) for most in range(number - 1))
+        return next((at + 1 for at, mark in below if mark in links[at]["marks"]), 0)
     wanted = check if check in ("expired", "not-yet-valid") else _BLAMED.get(code)
     if wanted is None:
-        return 1 if check in ("pin", "name", "self-signed") else 0
+        return 1 if check in ("pin", "pin-certificate", "name", "name-constraint", "self-signed") else 0
+    if wanted == "no-server-auth" and "no-tls-usage" in links[0]["marks"]:  # of a CA it is right
+        return 1
     asked = path[1:] if wanted == "no-ca" else path
     return next((at + 1 for at in asked if wanted in links[at]["faults"] or wanted in links[at]["marks"]), 0)
 
@@ -314,7 +331,7 @@ def _marks(certificate: x509.Certificate) -> list[str]:
     held: dict[type[x509.ExtensionType], x509.Extension[Any]] = {type(e.value): e for e in certificate.extensions}
     constraints = held.get(x509.BasicConstraints)
     is_ca = constraints is not None and bool(constraints.value.ca)
-    usage = held.get(x509.ExtendedKeyUsage)
+    usage, keys = held.get(x509.ExtendedKeyUsage), held.get(x509.KeyUsage)
     digest = certificate.signature_hash_algorithm
     size = getattr(certificate.public_key(), "key_size", 4096)
     seen = {
@@ -324,6 +341,9 @@ def _marks(certificate: x509.Certificate) -> list[str]:
         "no-authority-key": certificate.issuer != certificate.subject and x509.AuthorityKeyIdentifier not in held,
         "no-subject-key": is_ca and x509.SubjectKeyIdentifier not in held,
         "no-server-auth": usage is not None and ExtendedKeyUsageOID.SERVER_AUTH not in usage.value,
+        "no-tls-usage": keys is not None
+        and not (keys.value.digital_signature or keys.value.key_encipherment or keys.value.key_agreement),
+        f"path-{constraints.value.path_length if is_ca and constraints else None}": is_ca,
         "weak-signature": digest is not None and digest.name in ("md5", "sha1"),
         "small-key": size < (2048 if _key(certificate).startswith("RSA") else 224),
     }

@@ -53,7 +53,8 @@ class Target(NamedTuple):
     def name(self) -> str:
         """The name that the certificate has to bear, and SNI. The dot of a fully qualified name is not part of it, nor
         is the zone of an address (RFC 4007 §11.2)."""
-        return (self.way.sni or self.host.partition("%")[0]).rstrip(".")
+        name = self.way.sni or self.host.partition("%")[0]
+        return name.rstrip(".") or name  # without any name the certificate of any host would do
 
 
 class Deadlines(NamedTuple):
@@ -296,16 +297,17 @@ class Transport(asyncio.Protocol):
 
     async def _check_pin(self, facts: TlsFacts) -> None:
         """Before anything is said over TLS. Raises NetError."""
-        from popshell.net.certificates import pin_of, report
+        from popshell.net.certificates import pin_form, pin_of, report
 
         pin, name = self.target.way.pin, self.target.name
         if pin and (found := pin_of(facts.chain[0]) if facts.chain else "") not in pin.split(","):
             error = NetError("certificate-pin", name=name, pin=pin, found=found, **self._where())
-            error.certificates = report(facts.chain, name, check="pin")
+            mistaken = pin_form(bytes.fromhex(facts.fingerprint)) in pin.split(",")
+            error.certificates = report(facts.chain, name, check="pin-certificate" if mistaken else "pin")
             await self._fail(error)
 
     def _handshake_error(self, error: Exception, handshake: Handshake) -> NetError:
-        code = handshaking(error)
+        code = handshaking(error) if isinstance(error, OSError) else "bad-name"
         if self.target.tls is not TlsMode.IMPLICIT:  # the port is right; advice on ports would mislead
             code = {"closed-in-handshake": "closed-after-stls", "not-tls": "not-tls-after-stls"}.get(code, code)
         facts: dict[str, Fact] = self._where()
@@ -317,9 +319,8 @@ class Transport(asyncio.Protocol):
             failed = NetError(code, **facts)
             failed.certificates = report(handshake.chain(), name, code=number, message=message)
             return failed
-        if code == "tls-too-old":
-            facts["least"] = self.target.way.tls_min or "1.2"
-        elif code == "not-tls":
+        facts |= {"least": self.target.way.tls_min or "1.2", "name": self.target.name}
+        if code == "not-tls":
             if (speaks := what_speaks(handshake.first)) == "pop3":
                 code = "not-tls-pop3"
             else:

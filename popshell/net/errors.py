@@ -16,13 +16,15 @@ message; texts that a peer or a certificate chose are among them, so they are sh
 | `lost` | the network under a standing connection failed | `peer`, `reason` |
 | `closed` | something was to be written when the connection had ended | |
 | `handshake-timeout` | the TLS handshake does not come to an end | `seconds` |
-| `closed-in-handshake` | the peer closed instead of shaking hands | |
+| `closed-in-handshake` | the peer closed instead of shaking hands | `least` |
 | `closed-after-stls` | the same, after its `+OK` to STLS | |
 | `not-tls` | the peer answered in clear text: TLS is not what the port is for | `speaks` (protocol/strangers.py) |
 | `not-tls-pop3` | the same, and it was POP3 | |
 | `not-tls-after-stls` | clear text where TLS was to begin, after `+OK` to STLS: a fault, or an injection | |
 | `tls-too-old` | no TLS version that both would speak | `least`, ours |
 | `wants-certificate` | the peer takes no client without a certificate of its own | |
+| `unknown-name` | the peer has no certificate for the name that was asked for | `name` |
+| `bad-name` | no certificate can be for that name | `name` |
 | `handshake-refused` | the peer sent a TLS alert | `reason` |
 | `handshake-failed` | anything else in the handshake | `reason` |
 | `tls-broken` | a record that does not decrypt, later | `peer`, `reason` |
@@ -121,6 +123,8 @@ def handshaking(error: Exception) -> str:
         return "not-tls"
     if reason in _TOO_OLD:
         return "tls-too-old"
+    if "UNRECOGNIZED_NAME" in reason:
+        return "unknown-name"
     return "handshake-refused" if "_ALERT_" in reason else "handshake-failed"
 
 

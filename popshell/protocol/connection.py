@@ -17,7 +17,7 @@ from popshell.protocol import secrets
 from popshell.protocol.commands import Content, Context, MultiLine, State
 from popshell.protocol.line import CommandLine, advance, if_it_succeeds, parse, tls_on
 from popshell.protocol.maildrop_view import MaildropView
-from popshell.protocol.records import Exchange, Problem, Response, Status, Step, no_status, read_status, stamp
+from popshell.protocol.records import Exchange, Problem, Response, Status, Step, no_status, read_status, spoiled, stamp
 from popshell.protocol.unasked import Found, Unasked
 from popshell.protocol.wire import CRLF, Counts, LineReader, ReplyLimits, ReplyReader, Stream, WireError
 from popshell.tuples import NamedTuple
@@ -169,7 +169,8 @@ class Connection:
             held = self._replies.take_all()
             code = "no-terminator" if pending.response else "cut" if held else "no-reply"
             pending.received += held
-            out.append(self._record(pending, self.here, now, after=State.CLOSED, problem=Problem(code)))
+            problem = spoiled(WireError(code, held), greeting=pending.line is None)
+            out.append(self._record(pending, self.here, now, after=State.CLOSED, problem=problem))
         elif self.broken is None and len(self._replies):
             out += self._record_unasked([Found(Problem("unasked"), self._replies.take_all())], now)
         met, self.here, self.current = self.here, self.here._replace(state=State.CLOSED), None
@@ -311,9 +312,8 @@ class Connection:
                     self._unasked.reply_came()
                     out.append(event)
             except WireError as error:
-                speaks = "tls" if error.code == "tls" else ""
-                code = "not-pop3" if error.code == "tls" else error.code
-                out.append(self._break(pending, Problem(code, speaks), error.raw, now))
+                problem = spoiled(error, greeting=pending is not None and pending.line is None)
+                out.append(self._break(pending, problem, error.raw, now))
             self._start_next()
         return out
 

@@ -38,7 +38,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.strangers import what_speaks
-from popshell.protocol.wire import CRLF, LONGEST_MAIL_LINE, Counts, Stream, stuffed_lines, too_long, unstuff
+from popshell.protocol.wire import CRLF, LONGEST_MAIL_LINE, Counts, Stream, WireError, stuffed_lines, too_long, unstuff
 from popshell.tuples import NamedTuple
 
 
@@ -155,6 +155,12 @@ def no_status(line: bytes, *, greeting: bool = False) -> Problem:
         code = "not-pop3" if greeting else "no-status"
         return Problem(code, (like[1] or like[2]).decode().lower() if like else "")
     return Problem("challenge" if word == b"+" and line.startswith(word) else "not-pop3")
+
+
+def spoiled(error: WireError, *, greeting: bool = False) -> Problem:
+    """What is wrong with octets that cannot be cut into lines; a greeting of them is most likely another protocol's."""
+    speaks = "tls" if error.code == "tls" else what_speaks(error.raw).replace("pop3", "") if greeting else ""
+    return Problem("not-pop3" if speaks else error.code, speaks)
 
 
 def stamp(greeting: str) -> str | None:

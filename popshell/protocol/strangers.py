@@ -17,7 +17,7 @@ SPEAKS = (
     ("smtp", rb"[245]\d\d(?:[ -]|\r?\n|\Z)"),
     ("telnet", rb"\xff[\xfb-\xfe]"),
     ("vnc", rb"RFB \d{3}\."),
-    ("mysql", rb"...\x00(?:\x0a[0-9]|\xff)"),
+    ("mysql", rb"...\x00(?:\x0a(?:[0-9]|\Z)|\xff)"),
 )
 
 

@@ -398,7 +398,8 @@ def verdict(report: Mapping[str, Any], words: Words, again: str) -> Iterable[tup
     """Styles and texts: the check that failed, what else is to be seen, what would mend it on which side."""
     check, number, chain = report["check"], report["link"], report["chain"]
     blamed = chain[number - 1] if number else None
-    where = words("certificate.where" if blamed else "certificate.where-unsent", number=number)
+    unsent = "unsent" if check in ("expired", "not-yet-valid") else "chain"
+    where = words("certificate.where" if blamed else f"certificate.where-{unsent}", number=number)
     first = chain[0]
     facts = {
         **report,

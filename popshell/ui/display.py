@@ -17,6 +17,7 @@ from popshell.protocol.connection import Due
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange, stamp
 from popshell.protocol.secrets import redact
+from popshell.protocol.strangers import what_speaks
 from popshell.session import ConnectError, Step
 from popshell.ui import diagram, events, layout, link
 from popshell.ui.events import End, ShellEvent
@@ -325,7 +326,9 @@ class Display:
             shell.screen.waiting(shell.words("shell.waiting-slow", **facts))
         elif event.first or (event.hangs and hang.lack(due, tls) != self._lack):
             self._lack = hang.lack(due, tls)
-            shell.screen.waiting(shell.words(f"shell.{self._lack}", **facts))
+            speaks = what_speaks(due.tail).replace("pop3", "") if due.command is None else ""
+            likely = f" {shell.words(f'speaks.{speaks}')}" if speaks else ""
+            shell.screen.waiting(shell.words(f"shell.{self._lack}", **facts) + likely)
         if event.hangs:
             # A status line may end in a part of a secret, which no mask would find.
             last = shell.words("shell.hang-last", tail=hang.tail(due)) if due.content and due.tail else ""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from enum import Enum
 from typing import TypeVar
 
@@ -123,23 +124,27 @@ class Link:
             await self.reply(session.greeting)
             if endpoint.stls and self.session is not None:
                 await self._insist_on_tls(self.session)
+        except ConnectionError:  # the server has closed, which is about to be published
+            await self._closed.wait()
         except asyncio.CancelledError:
             if endpoint.stls and self.session is not None:
                 self.close()
                 self.publish(events.Failed(ConnectError("stls-refused", place=self.place)))
             raise
-        stands = self.session is not None
-        self.phase = Phase.OPEN if stands else Phase.CLOSED
-        return stands
+        self.phase = Phase.OPEN if self.session else Phase.CLOSED
+        return self.session is not None
 
     async def _insist_on_tls(self, session: Session) -> None:
         """`--tls stls`: STLS first, sent by the shell; without TLS there is no session (sec-T3)."""
+        if not session.transcript[0].ok:
+            return self.close()  # it turned us away: no STLS, and nothing else in clear text
         if any(exchange.answers_no_line for exchange in session.transcript):  # in clear text, so from anyone
             self.close()
             raise ConnectError("unasked-before-tls", place=self.place)
         line = parse("STLS", session.connection.context())
+        awaited = session.submit(line)
         self.publish(events.Sent(line, by_shell="shell.sent-by-shell"))
-        reply = await self.reply(session.submit(line))
+        reply = await self.reply(awaited)
         if self.session is None or not session.connection.tls:
             self.close()
             if not (isinstance(reply, Exchange) and reply.ok):  # else what failed after it was reported
@@ -159,14 +164,14 @@ class Link:
         except asyncio.CancelledError:
             awaited.cancel()
             raise
-        if not awaited.done():
-            awaited.cancel()
+        if awaited.cancel():  # it has not come
+            due = self.due()
             if not self.patient:
                 self.close(End.TIMEOUT)
-                greets = self.connection is not None and awaited is self.connection.session.greeting
-                code = "greeting-timeout" if greets else "reply-timeout"
-                raise ConnectError(code, seconds=round(limit), place=self.place)
-            self.publish(events.Overdue(self.due(), round(limit)))
+                from popshell.course.hang import too_late
+
+                raise ConnectError(**too_late(due, round(limit), self.place))
+            self.publish(events.Overdue(due, round(limit)))
             return None
         if self._next is not None and not self._next.done():
             await self._lasting(self._next, "tls" if self.phase is Phase.UPGRADING else "closing")
@@ -178,9 +183,8 @@ class Link:
             return REPLY_TIME
         if self.connection.endpoint.timeout is not None:
             return self.connection.endpoint.timeout
-        if self.connection.endpoint.practice and not self.patient:
-            return PRACTICE_TIME
-        return GREETING_TIME if self.connection.session.greeting is awaited else REPLY_TIME
+        usual = GREETING_TIME if self.connection.session.greeting is awaited else REPLY_TIME
+        return PRACTICE_TIME if self.connection.endpoint.practice and not self.patient else usual
 
     def due(self) -> Due | None:
         """The reply that is under way, as far as it has come."""
@@ -284,11 +288,9 @@ class Link:
 
     async def closing(self) -> bool:
         """Wait until the server has closed, but no longer than it may take; whether it has."""
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), CLOSING_TIME)
-        except TimeoutError:
-            return False
-        return True
+        return self._closed.is_set()
 
     def close(self, how: End = End.LEFT) -> None:
         """Close without QUIT, so without UPDATE (RFC 1939 §6)."""
