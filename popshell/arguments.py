@@ -103,24 +103,21 @@ class Option(NamedTuple):
         return self.commands is None or command in self.commands or (command == "" and "HOST" in self.commands)
 
 
-#: An empty path is not as if there were none.
-_PATH: Mapping[str, Any] = MappingProxyType({"type": lambda text: text or "."})
-_CONNECTS = ("HOST", "watch", "learn", "", "check", "run", "ping")  # without a HOST they hold for `:connect HOST`
+_PATH: Mapping[str, Any] = MappingProxyType({"type": lambda text: text or "."})  # an empty path is not as if none
 _SHELL = ("HOST", "", "learn")
 _SHOWS = (*_SHELL, "watch", "config")  # `popshell config` shows what would hold
 _LOGS_IN = ("HOST", "", "check", "run")
-_PRACTICE = ("serve", "", "run")
 _RECORDS = (*_SHELL, "serve", "explain", "check", "run", "watch", "ping")
-_LISTENS = ("serve", "watch")
 
 
 def _option(*names: str, heading: str = "general", commands: tuple[str, ...] | None = None, **settings: Any) -> Option:
     return Option(names, settings or {"action": "store_true"}, heading, commands)
 
 
-_connection = partial(_option, heading="connection", commands=_CONNECTS)
+#: Without a HOST they hold for `:connect HOST`.
+_connection = partial(_option, heading="connection", commands=("HOST", "watch", "learn", "", "check", "run", "ping"))
 _listening = partial(_option, heading="listening")
-_practice = partial(_option, heading="practice", commands=_PRACTICE)
+_practice = partial(_option, heading="practice", commands=("serve", "", "run"))
 _check = partial(_option, heading="check", commands=("check",))
 _output = partial(_option, heading="output")
 
@@ -152,8 +149,8 @@ OPTIONS = (
     _option("--token-command", metavar="COMMAND", heading="passwords", commands=("HOST", "")),
     _listening("--listen", type=int, metavar="PORT", commands=("watch",)),
     _listening("--port", type=int, metavar="P", commands=("serve",)),
-    _listening("--tls-port", type=int, metavar="P", commands=_LISTENS),
-    _listening("--ca-out", **_PATH, metavar="FILE", commands=_LISTENS),
+    _listening("--tls-port", type=int, metavar="P", commands=("serve", "watch")),
+    _listening("--ca-out", **_PATH, metavar="FILE", commands=("serve", "watch")),
     _listening("--client-cert-out", **_PATH, metavar="FILE", commands=("serve",)),
     _listening("--host", metavar="ADDRESS", commands=("serve",)),
     _listening("--lan", commands=("serve",)),
@@ -327,11 +324,15 @@ def parser(command: str, words: Words, objection: str = "cli.bad-arguments") -> 
             rows = (row for part in text.split("\n") for row in self._split_lines(part, width - len(indent)))
             return "\n".join(indent + row for row in rows)
 
+    given: dict[str, str] = {}
+
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             raise Usage(words(objection, reason=message, called=f"popshell {command}".rstrip()), command)
 
         def _check_value(self, action: argparse.Action, value: Any) -> None:
+            if action.type is _PATH["type"] and given.setdefault(action.dest, value) != value:
+                raise argparse.ArgumentError(action, words("cli.twice"))
             if action.choices is not None and value not in action.choices:
                 choices = tuple(f"`{choice}`" for choice in action.choices)
                 raise argparse.ArgumentError(action, words("cli.choice", value=value, choices=choices))

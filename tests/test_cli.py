@@ -299,6 +299,7 @@ def test_a_wrong_option_is_explained_in_the_language_of_the_user() -> None:
         (["h", "--address", "h"], {"en": "'h' is no numeric address", "zh-Hant": "'h' 不是數字位址"}),
         (["serve", "--port", "x"], {"en": "'x' is not of the kind", "zh-Hant": "這裡要的是數字，'x' 不是"}),
         (["--plain=x"], {"en": "without a value", "zh-Hant": "後面不加值"}),
+        (["--ca", "a", "check", "h", "--ca=b"], {"en": "--ca: given more than once", "zh-Hant": "--ca：給了不只一個"}),
         (["lesson", "new"], {"en": "missing: NAME", "zh-Hant": "少了：NAME"}),
         (["lesson", "old", "x"], {"en": "choose one of: ", "zh-Hant": "請選一個："}),
     ]
