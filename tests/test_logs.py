@@ -18,11 +18,9 @@ from support import ROOT, each
 
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.logs import reader, text
-from popshell.logs.formats import all_formats, said
+from popshell.logs.formats import all_formats, faults, framed, said
 from popshell.logs.report import explain_log
-from popshell.logs.rows import framed
 from popshell.logs.text import Line
-from popshell.logs.verdict import FAULTS
 
 LOGS = ROOT / "tests" / "logs"
 VERDICTS = tomllib.loads((LOGS / "verdicts.toml").read_text("utf-8"))
@@ -123,10 +121,10 @@ def test_of_a_frame_what_tcp_carried_is_read() -> None:
 
 
 def test_what_tools_say_names_faults_that_there_are() -> None:
-    assert {code for code, _ in said()} <= {*FAULTS, "never"}
+    assert {code for code, _ in said()} <= {*faults(), "never"}
     for language in LANGUAGES:
         words = CATALOG.words(language)
-        for code, causes in FAULTS.items():
+        for code, causes in ((code, row["causes"]) for code, row in faults().items()):
             assert words.get(f"log-fault.{code}"), (language, code)
             for cause in causes:
                 assert words.get(f"log-cause.{cause}"), (language, cause)
@@ -135,7 +133,7 @@ def test_what_tools_say_names_faults_that_there_are() -> None:
 def test_the_page_names_every_form_and_fault() -> None:
     page = (ROOT / "docs" / "reference-logs.md").read_text("utf-8")
     assert [form.name for form in all_formats() if f"| `{form.name}` | {form.title} |" not in page] == []
-    for code, causes in FAULTS.items():
+    for code, causes in ((code, row["causes"]) for code, row in faults().items()):
         assert re.search(
             rf"^\| `{code}` \|.*\| {', '.join(f'`{cause}`' for cause in causes)} \|$", page, re.MULTILINE
         ), code

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from popshell.logs.dialogue import Dialogue
-from popshell.logs.formats import COMMANDS, REPLIES, Format, all_formats
-from popshell.logs.rows import READERS, Rows, by_line, framed
+from popshell.logs.formats import COMMANDS, READERS, REPLIES, Format, Rows, all_formats, by_line, framed, without_heads
 from popshell.logs.text import (
     CLIENT,
     LONGEST_LOG,
@@ -28,7 +27,6 @@ from popshell.logs.text import (
     resumed,
     unescaped,
     unquoted,
-    without_heads,
 )
 from popshell.tuples import NamedTuple
 

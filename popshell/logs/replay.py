@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable
 
 from popshell.logs.formats import Format
-from popshell.logs.session import Entry, Session
 from popshell.logs.text import ANNOUNCED, CLIENT, HIDDEN, OTHER, SERVER, TOOL, UNKNOWN, Event, answered, greetings
-from popshell.logs.verdict import tool_fault
+from popshell.logs.verdict import Entry, Session, tool_fault
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import parse

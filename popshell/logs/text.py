@@ -1,4 +1,4 @@
-"""The lines of a log file: encodings, colours, quoting and times in front taken off, numbers kept; literals decoded."""
+"""The lines of a log file: encodings, colours and quoting taken off, numbers kept; literals decoded; events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from popshell.logs.formats import heads
 from popshell.protocol.commands import COMMANDS
 from popshell.tuples import NamedTuple
 
@@ -127,21 +126,6 @@ def fenced(lines: list[Line]) -> list[Line]:
     if len(fences) < 2:
         return lines
     return [line if line.number > fences[0] else line._replace(text="") for line in lines[: fences[-1] - 1]]
-
-
-def without_heads(lines: list[Line], deep: bool = True) -> Iterator[list[Line]]:
-    """`lines` without what most of them have in front, in each way there is: a time, a head of syslog, a quote."""
-    for name, pattern in heads().items():
-        filled = [line.text for line in lines[:400] if line.text.strip()]
-        having = sum((found := pattern.match(text)) is not None and found.end() > 0 for text in filled)
-        if filled and having * 10 >= len(filled) * 6:
-            bare = [line._replace(text=pattern.sub("", line.text, count=1)) for line in lines]
-            if name == "quote":  # the others are of the mail
-                pairs = zip(lines, bare, strict=True)
-                bare = [line if pattern.match(old.text) else line._replace(text="") for old, line in pairs]
-            yield bare
-            if deep:
-                yield from without_heads(bare, deep=False)
 
 
 def resumed(lines: list[Line]) -> Iterator[Line]:

@@ -1,83 +1,21 @@
-"""The verdict on a session: its first fault by a stable code, the line that shows it, and likely causes by code."""
+"""The sessions of a log, and the verdict on each: its first fault by a stable code, its line, likely causes by code."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 
 from popshell.course.doctor import Rules, diagnose
 from popshell.course.notes import reason
 from popshell.course.symptoms import Facts
-from popshell.logs.formats import said
-from popshell.logs.session import Entry, Session
+from popshell.logs.formats import faults, said, shown_by
 from popshell.logs.text import ANNOUNCED, CLIENT, Event
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
 from popshell.tuples import NamedTuple
 
-#: Fault -> likely causes where the doctor (course/doctor.py) knows none, the likeliest first. Words for both stand in
-#: `messages.toml`: [log-fault], [log-cause].
-FAULTS: dict[str, tuple[str, ...]] = {
-    "connect-refused": ("wrong-port", "server-down", "firewall"),
-    "connect-timeout": ("firewall", "server-down", "wrong-host"),
-    "name-unknown": ("wrong-host", "no-dns"),
-    "certificate": ("self-signed", "wrong-name", "unknown-issuer", "expired"),
-    "tls-on-clear": ("clear-port", "stls-refused"),
-    "tls-failed": ("stls-refused", "no-tls-there", "tls-version"),
-    "no-stls": ("no-stls-there",),
-    "not-pop3": ("no-pop3-there",),
-    "greeting-refused": ("too-many-sessions", "server-temporary"),
-    "login-refused": ("credentials", "app-password", "tls-missing"),
-    "in-use": ("mailbox-in-use",),
-    "login-delay": ("login-delay",),
-    "connection-limit": ("too-many-sessions",),
-    "server-temporary": ("server-temporary",),
-    "server-permanent": ("server-permanent",),
-    "tls-required": ("tls-missing",),
-    "stls-refused": ("server-tls-broken",),
-    "mechanism-refused": ("mechanism-unknown", "tls-missing"),
-    "cut-off": ("server-died", "idle-timeout", "local-scanner"),
-    "no-terminator": ("terminator-missing", "server-stuck"),
-    "no-reply": ("server-stuck", "line-ends", "local-scanner"),
-    "waited-on": ("one-line-reply", "server-stuck"),
-    "no-greeting": ("tls-expected", "server-stuck"),
-    "closed": ("idle-timeout", "server-died"),
-    "dots-not-doubled": ("dots-not-doubled",),
-    "wrong-state": ("not-logged-in",),
-    "out-of-order": ("out-of-order",),
-    "unknown-command": ("unknown-command",),
-    "bad-argument": ("bad-argument",),
-    "no-such-message": ("numbers",),
-    "deleted-here": ("deleted-here",),
-    "not-announced": ("not-announced",),
-    "refused": ("server-words",),
-    "typed-r": ("s-client-letters",),
-    "unasked": ("out-of-step",),
-    "bare-lf": ("line-ends-server",),
-    "protocol": ("broken-server",),
-}
-
 #: -ERR to these is an answer, not a fault: a client asks in order to find out.
 _PROBES = frozenset({"CAPA", "LANG", "UTF8", "XTND", "LAST", "RPOP"})
-#: Response codes, reasons of notes.REASONS, and problems of the record, where the fault has another name.
-_CODES = {
-    "IN-USE": "in-use",
-    "LOGIN-DELAY": "login-delay",
-    "SYS/TEMP": "server-temporary",
-    "SYS/PERM": "server-permanent",
-    "AUTH": "login-refused",
-}
-_REASONS = {
-    "empty": "unknown-command",
-    "marked": "deleted-here",
-    **dict.fromkeys(("unknown-mechanism", "says-no-mechanism"), "mechanism-refused"),
-    **dict.fromkeys(("historic", "not-supported"), "not-announced"),
-    **dict.fromkeys(("credentials", "bad-message", "bad-base64"), "login-refused"),
-    **dict.fromkeys(("must-follow", "not-after", "already-tls"), "out-of-order"),
-    **dict.fromkeys(("missing-argument", "extra-argument", "bad-number", "zero", "bad-digest"), "bad-argument"),
-}
-_PROBLEMS = {"no-terminator": "cut-off", "cut": "cut-off"}
-
-
 #: What tools say of an end without a reply: after QUIT it is no fault; of these, what says that time ran out.
 _SILENCES = ("cut-off", "no-terminator", "connect-timeout", "tls-failed")
 _TIMES = ("no-terminator", "connect-timeout", "no-reply")
@@ -85,8 +23,58 @@ _TIMES = ("no-terminator", "connect-timeout", "no-reply")
 _READS = re.compile("(?i)read|getline|rbuf")
 
 
+@dataclass(slots=True)
+class Entry:
+    """One line of a session as it is shown. `exchange` stands at the first line of a reply, once it is whole."""
+
+    event: Event
+    text: str = ""
+    exchange: Exchange | None = None
+    #: part of a reply after its first line
+    content: bool = False
+    #: the log does not show it; it is taken to have happened because the tool went on
+    assumed: bool = False
+    #: the state that begins with this line
+    state: State | None = None
+
+
+@dataclass(slots=True)
+class Session:
+    """One connection as the log shows it."""
+
+    entries: list[Entry] = field(default_factory=list)
+    exchanges: list[tuple[Exchange, Entry | None]] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+    marks: frozenset[int] = frozenset()
+    erased: frozenset[int] = frozenset()
+    #: where the other end closed, and whether something was due then
+    closed: Event | None = None
+    tool: list[Event] = field(default_factory=list)
+    unfit: Event | None = None
+    secrets: set[str] = field(default_factory=set)
+    spoke: bool = False
+    tls: bool = False
+    #: the greeting, commands or replies are not in the log
+    gaps: bool = False
+    #: octets that were announced and came, of a reply that is not whole
+    short: tuple[int, int, Entry] | None = None
+    #: the commands are not in the log
+    alone: bool = False
+    #: a refusal whose command is not in the log
+    nameless: bool = False
+    #: the log shows that a connection was made, and that the server said anything
+    begun: bool = False
+    heard: bool = False
+    #: the tool says that it waits for the greeting
+    greeting: bool = False
+    #: this form shows no replies
+    unseen: bool = False
+    #: several connections were open at once, and the replies do not say whose they are
+    mixed: bool = False
+
+
 class Fault(NamedTuple):
-    """A fault: the line that shows it first (1-based), its code in FAULTS, and who or what speaks there, if known."""
+    """A fault: the line that shows it first (1-based), its code, one of `faults()`, and who or what speaks there."""
 
     line: int
     code: str
@@ -132,13 +120,15 @@ def judge(session: Session, rules: Rules) -> Verdict:
         unseen = {**dict(fault.facts), "command": "", "unseen": True}
         fault = fault._replace(exchange=None, facts=tuple(unseen.items()))
     named = _named("certificate", fault.shown) if fault.code == "certificate" else ""
-    likely = [cause for cause in FAULTS[fault.code] if not (session.tls and cause == "tls-missing")] or ["credentials"]
+    likely = [cause for cause in faults()[fault.code]["causes"] if not (session.tls and cause == "tls-missing")] or [
+        "credentials"
+    ]
     causes = [f"log-cause.{cause}" for cause in sorted(likely, key=lambda cause: cause != named)]
     if fault.exchange is not None:
         exchanges = [exchange for exchange, _ in session.exchanges]
         last = next(at for at, exchange in enumerate(exchanges) if exchange is fault.exchange)
-        known = diagnose(exchanges[: last + 1], Facts(closed=session.closed is not None), rules)
-        causes = [f"cause.{cause.code}" for cause in known.causes] or causes
+        found = diagnose(exchanges[: last + 1], Facts(closed=session.closed is not None), rules)
+        causes = [f"cause.{cause.code}" for cause in found.causes] or causes
     return Verdict(fault, tuple(causes))
 
 
@@ -265,8 +255,8 @@ def _code(session: Session, exchange: Exchange, at: int) -> str:
             return problem.code.partition("-")[0] if problem.unasked else problem.code
         if exchange.name == "AUTH" and re.search(rb"\+ ey[A-Za-z0-9+/]+=*\s*$", exchange.received):
             return "login-refused"  # JSON in a challenge: RFC 7628 §3.2.2; the client left without an answer
-        code = _PROBLEMS.get(problem.code, problem.code)
-        return code if code in FAULTS and code != "not-pop3" else "protocol"
+        code = shown_by("problems", problem.code)
+        return code if code and code != "not-pop3" else "protocol"
     if response is None or response.ok or (exchange.name == "QUIT" and exchange.before is not State.TRANSACTION):
         return ""
     if command is None:
@@ -274,12 +264,12 @@ def _code(session: Session, exchange: Exchange, at: int) -> str:
     if exchange.name == "STLS":
         return "stls-refused"
     if session.alone or (session.nameless and at == 0):
-        return _named("nameless", f"{response.code} {response.text}", _CODES.get(response.code or "", "refused"))
+        return _named("nameless", f"{response.code} {response.text}", shown_by("codes", response.code) or "refused")
     if exchange.name in _PROBES:
         return ""
     why = reason(exchange)
-    if response.code in _CODES:
-        return why if why == "tls-required" else _CODES[response.code]
+    if response.code and (known := shown_by("codes", response.code)):
+        return why if why == "tls-required" else known
     if exchange.name == "AUTH" and not exchange.steps and len(command.arguments) < 2:
         later = (one.name for one, _ in session.exchanges[at + 1 :])
         return "" if not command.arguments or {"USER", "APOP", "AUTH"}.intersection(later) else "mechanism-refused"
@@ -288,7 +278,7 @@ def _code(session: Session, exchange: Exchange, at: int) -> str:
         return _named("refused", response.text, "login-refused")
     if why == "unseen-message" and re.search(r"(?i)no such|no message|not exist|out of range", response.text):
         return "no-such-message"
-    return _REASONS.get(why, why if why in FAULTS else "refused")
+    return shown_by("reasons", why) or "refused"
 
 
 def _early_dot(session: Session, fault: Fault) -> bool:
