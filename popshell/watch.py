@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from popshell.arguments import Arguments
-from popshell.course import hang
+from popshell.course import symptoms
 from popshell.net.address import Destination, TlsMode, is_loopback_name, text_of
 from popshell.net.client import Deadlines, Target
 from popshell.net.relay import Answered, LeftOpen, Said, Unreadable
@@ -171,7 +171,7 @@ class _Watcher:
                         view = self._turn(session)
                         facts: Any = {"command": _name(view, due.command), "lines": due.lines, "octets": due.octets}
                         view.say("watch.due", seconds=seconds, **facts)
-                        if due.octets and view.lack != (lack := hang.lack(due)):
+                        if due.octets and view.lack != (lack := symptoms.lack(due)):
                             view.lack = lack
                             view.say(f"shell.{lack}", **facts)
 
@@ -208,7 +208,7 @@ class _Watcher:
             case LeftOpen(exchange=exchange):
                 view.say("watch.left-open", style="warn", line=_name(view, exchange.command))
                 view.publish(events.Unanswered(exchange))
-                if lack := hang.lacked(exchange):
+                if lack := symptoms.lacked(exchange):
                     view.say(f"shell.{lack}", command=_name(view, exchange.command))
             case Unreadable():
                 view.say("watch.unreadable", style="warn")

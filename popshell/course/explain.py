@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
+from popshell.course import symptoms
 from popshell.course.catalog import Catalog, Words
 from popshell.course.document import Document
 from popshell.course.notes import facts, ok_keys, reason
@@ -91,11 +92,8 @@ def problem_notes(exchange: Exchange, words: Words) -> Iterator[Note]:
     yield Note("warn" if problem.unasked else "err", fill(text, facts) or text)
     if problem.speaks:
         yield Note("info", words(f"speaks.{problem.speaks}"))
-    if problem.code == "no-terminator":
-        from popshell.course import hang  # few replies need it
-
-        if lack := hang.lacked(exchange):
-            yield Note("info", words(f"shell.{lack}", command=due))
+    if problem.code == "no-terminator" and (lack := symptoms.lacked(exchange)):
+        yield Note("info", words(f"shell.{lack}", command=due))
 
 
 #: Reasons that are read off a response code, where there is one.

@@ -2,6 +2,7 @@
 
 `seen_in` reads one exchange, `observe` a session up to its last refusal. Each note of notes.py and each rule of
 `lessons/doctor.toml` names its premises by these kinds, and `holds` is the one place where they are judged.
+What a reply lacks that is due, or that never ended, is seen by its last octets.
 A server's text may be in any encoding: it is held against a pattern in each reading that `decoded_text` gives.
 """
 
@@ -12,12 +13,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
+from popshell.protocol.connection import Due
 from popshell.protocol.line import upper
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange, Status
 from popshell.protocol.sasl import Mechanism, SaslError, Verifier, decode_line
+from popshell.protocol.strangers import what_speaks
 from popshell.protocol.wire import CRLF, from_base64
 from popshell.tuples import NamedTuple
+from popshell.visible import show
 
 
 class Facts(NamedTuple):
@@ -324,3 +328,71 @@ def _challenge(octets: bytes) -> str:
         return base64.b64decode(octets, validate=True).decode("utf-8", "replace")
     except ValueError:
         return ""
+
+
+# -- what a reply lacks ------------------------------------------------------------------------------------------------
+
+#: How a multi-line reply ends that may be meant to be whole and is not, by the key of the words for it; the first fits.
+_ENDS = {
+    "terminator-lf": rb"(?:\A|\r\n)\.\n\Z",
+    "bare-lf": rb"\n\.\r?\n\Z",
+    "dot-open": rb"(?:\A|\n)\.\r?\Z",
+    "dot-blank": rb"(?:\A|\n)(?:[ \t\r\0]*\.[ \t\r\0]+\r?|[ \t\0]+\.\r?)\n\Z",
+    "dot-stuffed": rb"(?:\A|\n)\.\.\r\n\Z",
+    "bare-cr": rb"\r\.\r\Z",
+    "status-inside": rb"(?:\A|\n)(?:\+OK|-ERR)(?: [^\n]*)?\r?\n\Z",
+    "tls-record": rb"[\x14-\x17]\x03[\x00-\x04]",  # RFC 8446 §5.1
+}
+#: So many of the last octets are looked at, and are shown.
+_LOOKED_AT, _SHOWN = 512, 24
+
+
+def lack(due: Due, tls: bool = True) -> str:
+    """The key of what is missing of a reply, in `messages.toml`, `shell.waiting-...`."""
+    if not due.octets:
+        return "waiting" if due.command else "waiting-greeting-tls" if tls else "waiting-greeting"
+    if not due.content:
+        return "waiting-line"
+    if not due.lines and not due.tail:
+        return "waiting-status-only"
+    return f"waiting-{_end(due.tail) or 'terminator'}"
+
+
+def lacked(exchange: Exchange) -> str:
+    """The same key for a multi-line reply that never ended; "" where its last octets say nothing."""
+    raw = exchange.received  # it may be 64 MiB
+    found = _end(raw[max(exchange.content_at, len(raw) - _LOOKED_AT) :])
+    return found and f"waiting-{found}"
+
+
+def _end(tail: bytes) -> str:
+    """Which of `_ENDS` it is; "" for none. Who took such an end for the end has sent the next line: it was answered."""
+    for key, pattern in _ENDS.items():
+        if re.search(pattern, tail):
+            return (key == "status-inside" and _end(tail[: tail.rfind(b"\n", 0, -1) + 1])) or key
+    return ""
+
+
+def missing(due: Due) -> str:
+    """The octets that have to come yet."""
+    return "CRLF . CRLF" if due.content and lack(due) != "waiting-dot-open" else "CRLF"
+
+
+def tail(due: Due) -> str:
+    """The last octets, line ends spelled out."""
+    text = due.tail[-_SHOWN:].decode("utf-8", "backslashreplace").replace("\r", "<CR>").replace("\n", "<LF>")
+    return show(text, keep="")
+
+
+def too_late(due: Due | None, seconds: int, place: str) -> dict[str, Any]:
+    """Why a reply is no longer waited for: `code`, of `messages.toml`, `[net]`, and its facts.
+
+    What came of a greeting may be of a protocol without line ends.
+    """
+    known = {"seconds": seconds, "place": place}
+    if due is None or due.command is not None:
+        return {"code": "reply-timeout", **known}
+    if not due.octets:
+        return {"code": "greeting-timeout", **known}
+    host, speaks = place.rpartition(":")[0].strip("[]"), what_speaks(due.tail)
+    return {"code": "greeting-cut", **known, "octets": due.octets, "host": host, "speaks": speaks}

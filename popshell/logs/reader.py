@@ -66,8 +66,8 @@ def read(data: bytes, name: str = "") -> Log:
             if points > best * least:
                 best, lines, found = points, candidate, form
     if not best:
-        return Log(entry, list(_events(entry, raw)) if entry else [], raw, cut)
-    events = list(_events(found, lines))
+        return Log(entry, _events(entry, raw) if entry else [], raw, cut)
+    events = _events(found, lines)
     if found.name == "dovecot-rawlog" and any(event.source == SERVER for event in events):
         found = replace(found, hides=frozenset({"commands"}))  # both directions, or the server's
     if found.name == "neomutt" and not any("]<5> " in line.text for line in lines):
@@ -130,10 +130,8 @@ def _score(form: Format, lines: list[Line], least: float) -> float:
 # -- lines to events -------------------------------------------------------------------------------------------------
 
 
-def _events(form: Format, lines: list[Line]) -> Iterator[Event]:
-    if form.bare:
-        return iter(Dialogue(form, lines).events())
-    return iter(_Marked(form).read(lines))
+def _events(form: Format, lines: list[Line]) -> list[Event]:
+    return Dialogue(form, lines).events() if form.bare else _Marked(form).read(lines)
 
 
 class _Marked:
@@ -181,7 +179,7 @@ class _Marked:
         if match is None or (burst and match[0] in ("client", "server") and form.glued):
             if self.head is not None and form.rest == "burst":
                 self.rows.append((number, line.text, None))
-            elif form.rest == "content" and not self._glued(line):
+            elif form.rest == "content" and (line.cr or not line.text.startswith(("curl:", "* "))):
                 self._say(number, SERVER, "content", octets(line.text) + b"\r\n", key=self.side)
             else:
                 self._say(number, TOOL, "noise", text=line.text)
@@ -201,9 +199,6 @@ class _Marked:
         self._flush()
         getattr(self, "_" + kind.replace("-", "_"), self._other)(line, found, kind)
 
-    def _glued(self, line: Line) -> bool:
-        return not line.cr and line.text.startswith(("curl:", "* "))
-
     # -- the kinds ---------------------------------------------------------------------------------------------------
 
     def _other(self, line: Line, found: re.Match[str], kind: str) -> None:
@@ -213,17 +208,13 @@ class _Marked:
             self.fds.add(self.side)
         elif kind == "closed" and self.form.name == "strace" and groups["id"] not in self.fds:
             return self._say(line.number, TOOL, "noise", text=line.text)
-        if kind in ("closed",) and groups.get("text"):
+        if kind == "closed" and groups.get("text"):
             self._say(line.number, SERVER, "data", octets(groups["text"]))
         data = b""
-        if kind in ("refused", "stray", "unfit", "broken") and self.form.text == "literal":
-            data = unescaped(groups["text"])
-        elif kind in ("refused", "stray", "unfit", "broken", "fetched"):
-            data = octets(groups["text"])
-        if kind == "fetched" and groups.get("deleted"):
-            data += b" deleted"
-        key = groups.get("id") or ""
-        self._say(line.number, TOOL, kind, data, line.text, key)
+        if kind in ("refused", "stray", "unfit", "broken", "fetched"):
+            written = unescaped if self.form.text == "literal" and kind != "fetched" else octets
+            data = written(groups["text"]) + (b" deleted" if groups.get("deleted") else b"")
+        self._say(line.number, TOOL, kind, data, line.text, groups.get("id") or "")
 
     def _side(self, mark: str) -> str:
         return f"{self.nodes.get(mark, mark or '-')}|{self.nodes.get('' if mark else chr(9), '-' if mark else chr(9))}"
@@ -238,7 +229,9 @@ class _Marked:
         text = groups["text"] or groups.get("bare") or ""
         if self.form.text:
             data = literal(text) if self.form.text == "literal" else unescaped(text)
-            if self.form.name == "strace" and not self._socket(key, data, kind == "received"):
+            if kind == "received" and data.startswith((b"+OK", b"-ERR")):
+                self.fds.add(key)  # what greets is the connection
+            if self.form.name == "strace" and key not in self.fds:
                 if kind == "sent":  # what the program read elsewhere, files with passwords among it, is no part of this
                     self._say(line.number, TOOL, "noise", text=line.text)
                 return
@@ -257,12 +250,6 @@ class _Marked:
         self.out.append(Event(line.number, source, "data", octets(text) + b"\r\n", shown, key))
 
     _received = _sent
-
-    def _socket(self, descriptor: str, data: bytes, received: bool) -> bool:
-        """Whether a file descriptor is the connection: what was connected to a port, or greets."""
-        if received and data.startswith((b"+OK", b"-ERR")):
-            self.fds.add(descriptor)
-        return descriptor in self.fds
 
     def _close(self, line: Line, found: re.Match[str], kind: str) -> None:
         self.fds.discard(found["id"])
@@ -291,11 +278,12 @@ class _Marked:
             "counted": self._side(groups["src"]),
         }
         self.head = (sides.get(self.form.rows, f"{groups['src']}|{groups['dst']}"), line.number, found)
-        self.due = int(groups["len"])
+        if kind == "packet":
+            self.due = int(groups["len"])
+        else:
+            self.rows.append((line.number, groups["text"], None))
 
-    def _packet_row(self, line: Line, found: re.Match[str], kind: str) -> None:
-        self.head = (f"{found['src']}|{found['dst']}", line.number, found)
-        self.rows.append((line.number, found["text"], None))
+    _packet_row = _packet
 
     def _packet_sent(self, line: Line, found: re.Match[str], kind: str) -> None:
         source = CLIENT if kind == "packet-sent" else SERVER
@@ -313,9 +301,6 @@ class _Marked:
             ports = re.findall(r"(?<![\w.])\d{1,5}(?= (?:→|->) \d| \[)", found.string[found.end("dst") :])
             server = len(ports) == 2 and int(ports[0]) < int(ports[1])
         self._say(line.number, TOOL, "closed" if server else "noise", text=line.text)
-
-    def _stage(self, line: Line, found: re.Match[str], kind: str) -> None:
-        self._say(line.number, TOOL, "stage", text=line.text)
 
     def _node(self, line: Line, found: re.Match[str], kind: str) -> None:
         self.nodes["\t" if found["node"] == "1" else ""] = found["src"]

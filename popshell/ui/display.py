@@ -316,7 +316,7 @@ class Display:
 
     def _hanging(self, event: events.Waiting, due: Due) -> None:
         """Once what has come and what is missing; once that it comes slowly; once, when it stands still, what to do."""
-        from popshell.course import hang
+        from popshell.course import symptoms
 
         shell, tls = self._shell, self._tls
         facts = {"command": self._name(due), "lines": due.lines, "octets": due.octets, "rate": event.rate}
@@ -324,15 +324,15 @@ class Display:
         facts |= {"again": shell.again, "place": here}
         if event.rate is not None:
             shell.screen.waiting(shell.words("shell.waiting-slow", **facts))
-        elif event.first or (event.hangs and hang.lack(due, tls) != self._lack):
-            self._lack = hang.lack(due, tls)
+        elif event.first or (event.hangs and symptoms.lack(due, tls) != self._lack):
+            self._lack = symptoms.lack(due, tls)
             speaks = what_speaks(due.tail).replace("pop3", "") if due.command is None else ""
             likely = f" {shell.words(f'speaks.{speaks}')}" if speaks else ""
             shell.screen.waiting(shell.words(f"shell.{self._lack}", **facts) + likely)
         if event.hangs:
             # A status line may end in a part of a secret, which no mask would find.
-            last = shell.words("shell.hang-last", tail=hang.tail(due)) if due.content and due.tail else ""
-            text = shell.words("shell.hang", silent=event.silent, missing=hang.missing(due))
+            last = shell.words("shell.hang-last", tail=symptoms.tail(due)) if due.content and due.tail else ""
+            text = shell.words("shell.hang", silent=event.silent, missing=symptoms.missing(due))
             choices = shell.words("shell.hang-choices") if shell.screen.interactive else ""
             shell.screen.waiting("\n".join(filter(None, (text, last, choices))))
 

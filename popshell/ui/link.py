@@ -168,7 +168,7 @@ class Link:
             due = self.due()
             if not self.patient:
                 self.close(End.TIMEOUT)
-                from popshell.course.hang import too_late
+                from popshell.course.symptoms import too_late
 
                 raise ConnectError(**too_late(due, round(limit), self.place))
             self.publish(events.Overdue(due, round(limit)))
