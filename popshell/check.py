@@ -24,7 +24,7 @@ from popshell.net.channel import Channel, ChannelError, Channels
 from popshell.net.errors import NetError
 from popshell.protocol.secrets import joined, redact
 from popshell.reach import Case, Reach, junit, started, tap, write_file
-from popshell.transcript import transcript_lines
+from popshell.session import transcript_lines
 from popshell.tuples import NamedTuple
 from popshell.visible import show, tame
 from popshell.words import fill

@@ -344,7 +344,7 @@ class _Run:
 
     async def _plain(self) -> int:
         """No redraw, no escapes; every line of standard input runs (sec-U5)."""
-        from popshell.ui.front import Front, PersonSource, ScriptSource
+        from popshell.ui.front import Front, PersonSource, Source
         from popshell.ui.screen import JsonScreen, Lines, PlainScreen, draws
         from popshell.ui.theme import chosen
 
@@ -368,7 +368,7 @@ class _Run:
                 screen.answers = source.lines = Lines(io.BytesIO(given) if arguments.send else sys.stdin.buffer)
             return began
 
-        source = (PersonSource if screen.interactive else ScriptSource)(shell)
+        source = (PersonSource if screen.interactive else Source)(shell)
         began = False
         try:
             began = await Front(shell, source).run(begin, stop_on_err=arguments.stop_on_err)

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from popshell.tuples import NamedTuple
@@ -97,48 +97,30 @@ class Value(NamedTuple):
     source: str
 
 
-#: What `[connections.NAME]` may hold.
-CONNECTION: Mapping[str, Kind] = MappingProxyType(
+#: What `[connections.NAME]` may hold, and what holds without it.
+CONNECTION: Mapping[str, tuple[Kind, object]] = MappingProxyType(
     {
-        "host": str,
-        "port": int,
-        "tls": TLS_MODES,
-        "user": str,
-        "ca": str,
-        "pin": read_pin,
-        "cert": str,
-        "key": str,
-        "tls_min": TLS_MIN,
-        "sni": read_name,
-        "address": read_ip,
-        "ipv4": bool,
-        "ipv6": bool,
-        "password_command": str,
-        "look_only": bool,
+        "host": (str, ""),
+        "port": (int, None),
+        "tls": (TLS_MODES, ""),  # the port decides
+        "user": (str, ""),
+        "ca": (str, ""),
+        "pin": (read_pin, ""),
+        "cert": (str, ""),
+        "key": (str, ""),
+        "tls_min": (TLS_MIN, ""),
+        "sni": (read_name, ""),
+        "address": (read_ip, ""),
+        "ipv4": (bool, False),
+        "ipv6": (bool, False),
+        "password_command": (str, ""),
+        "look_only": (bool, True),  # DELE is held back until `:unlock`
     }
 )
 
 
-class Connection(NamedTuple):
-    """A named connection: `popshell NAME` goes to it. `tls` is "" where the port decides; `ip` is its `address`."""
-
-    name: str
-    host: str
-    port: int | None = None
-    tls: str = ""
-    user: str = ""
-    ca: str = ""
-    pin: str = ""
-    cert: str = ""
-    key: str = ""
-    tls_min: str = ""
-    sni: str = ""
-    ip: str = ""
-    ipv4: bool = False
-    ipv6: bool = False
-    password_command: str = ""
-    #: whether DELE is held back until `:unlock`
-    look_only: bool = True
+class Connection(SimpleNamespace):
+    """A named connection, with what CONNECTION names: `popshell NAME` goes to it. `ip` is its `address`."""
 
     @property
     def address(self) -> str:
@@ -299,10 +281,11 @@ def _connection(file: _File, name: str, value: object) -> Connection:
             raise file.wrong(table, key, "password")
         if key not in CONNECTION:
             raise file.wrong(table, key, "unknown", known=tuple(CONNECTION))
-        found[_field(key)] = _checked(file, table, key, given, CONNECTION[key])
+        found[_field(key)] = _checked(file, table, key, given, CONNECTION[key][0])
     if not found.get("host"):
         raise file.wrong("connections", name, "connection-host")
-    return Connection(name, **found)
+    defaults = {_field(key): default for key, (_, default) in CONNECTION.items()}
+    return Connection(name=name, **defaults | found)
 
 
 def _field(key: str) -> str:
@@ -314,9 +297,9 @@ def rows_of(config: Config) -> Iterator[tuple[str, str, str]]:
     for name, (value, source) in config.values.items():
         yield name, _toml(value), source
     for connection in config.connections.values():
-        for name in CONNECTION:
+        for name, (_, default) in CONNECTION.items():
             value = getattr(connection, _field(name))
-            if value != Connection._field_defaults.get(_field(name)):
+            if value != default:
                 yield f"connections.{connection.name}.{name}", _toml(value), "config.toml"
     for key, line in config.keys.items():
         yield f"keys.{key}", _toml(line), "config.toml"

@@ -15,7 +15,7 @@ from popshell.conformance.session import Account, Channel, Session, line
 from popshell.course.player import ROW, Turn, Untruth, compare, turns
 from popshell.protocol.records import Exchange, stamp
 from popshell.protocol.secrets import MASK, joined, redact
-from popshell.transcript import transcript_lines
+from popshell.session import transcript_lines
 from popshell.tuples import NamedTuple
 
 #: No script is longer, in octets.

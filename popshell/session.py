@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import CRLF, ReplyLimits, Stream
 from popshell.tuples import NamedTuple
+from popshell.visible import show
 
 
 class Wire(Protocol):
@@ -80,9 +81,6 @@ class Session:
         self._on_end = on_end
         self._waiters: deque[asyncio.Future[Event | None]] = deque()
         self.greeting = self._waiter()
-
-    def attach(self, wire: Wire) -> None:
-        self.wire = wire
 
     def submit(self, line: str | CommandLine, stream: Stream | None = None) -> asyncio.Future[Event | None]:
         """Send one line, octet for octet as typed; `stream` takes the content of its reply.
@@ -242,3 +240,30 @@ class ConnectError(Exception):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.code!r}, {self.facts!r})"
+
+
+def transcript_lines(exchanges: list[Exchange], *, masked: bool = True, private: str = "") -> Iterator[str]:
+    """The session as `C:`/`S:` lines, secrets masked, everything else filtered (sec-F2).
+
+    Unmasked is for what no user typed, such as a dialogue of a lesson, and for a user who asked for it and agreed.
+    `private` is the remark that stands before the text of a message (sec-K4); `[...]` is a text that went into a file.
+    Each further connection begins with `@connect`, as in a script (docs/reference-scripts.md).
+    """
+    for number, exchange in enumerate(exchanges):
+        if number and exchange.is_greeting:
+            yield "@connect"
+        sent = [f"C: {show(text, keep='')}" for text in exchange.sent_lines(masked=masked)]
+        received = exchange.received_lines(masked=masked)
+        status = len(exchange.steps)
+        yield from sent[:1]
+        for at, line in enumerate(received):
+            if at == status + 1 and private and exchange.name in ("RETR", "TOP"):
+                yield f"# {private}"
+            text = line.removesuffix("\r\n")
+            yield f"S: {show(text, keep=chr(9) if at > status else '')}"
+            yield from sent[at + 1 : at + 2]
+        if exchange.stream is not None and exchange.ok:
+            yield from ("S: [...]", "S: .")
+        if exchange.problem is not None and (received[status:] or exchange.problem.lines):
+            cut = received and not received[-1].endswith("\r\n")
+            yield f"# {exchange.problem.code}" + (", no CRLF" if cut else "")

@@ -237,6 +237,6 @@ class _Server:
         session = Session(self.clock, on_event, on_end)
         self._wire = PracticeWire(self._server)
         self._wire.session = session
-        session.attach(self._wire)
+        session.wire = self._wire
         autologout = self._server.limits.autologout
         return OpenConnection(session, Endpoint("127.0.0.1:1", practice=True, loopback=True, autologout=autologout))

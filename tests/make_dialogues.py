@@ -98,7 +98,7 @@ class _Line:
 
     def take(self, near: Session) -> None:
         self._near = near
-        near.attach(self)
+        near.wire = self
         self._later()
 
     def write(self, data: bytes) -> None:

@@ -232,7 +232,7 @@ class Stage:
         wire = PracticeWire(self.server) if self.script is None else ScriptedWire(dict(self.script), self.greeting)
         session = Session(self.clock, on_event, on_end)
         wire.session = session
-        session.attach(wire)
+        session.wire = wire
         self.wires.append(wire)
         return OpenConnection(session, self.place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,10 +16,25 @@ from popshell.course.catalog import LANGUAGES
 from popshell.protocol.commands import COMMANDS, State, legal
 from popshell.protocol.line import Context
 from popshell.protocol.maildrop_view import MaildropView
-from popshell.ui.completer import MOST, Known, ShellCompleter, Suggestion, suggest, with_prefix
+from popshell.ui.completer import MOST, ShellCompleter, Suggestion, with_prefix
 from popshell.ui.course_metas import Course
 from popshell.ui.metas import Metas
 from popshell.ui.shell import Options
+
+
+def completer_of(
+    context: Context,
+    language: str = "en",
+    capabilities: dict[str, tuple[str, ...]] | None = None,
+    metas: Callable[[], Metas] = lambda: metas_of(None),
+) -> ShellCompleter:
+    """The completer of a shell, of which no more is there than it reads."""
+    session = SimpleNamespace(connection=SimpleNamespace(capabilities=capabilities))
+    shell: Any = SimpleNamespace(
+        catalog=CATALOG, words=CATALOG.words(language), session=session, screen=SimpleNamespace(ascii=False)
+    )
+    shell.metas, shell.connections, shell.connect_options = metas, (), ()
+    return ShellCompleter(shell, lambda: context, "learner")
 
 
 def offered(
@@ -28,11 +44,7 @@ def offered(
     language: str = "en",
     capabilities: dict[str, tuple[str, ...]] | None = None,
 ) -> list[Suggestion]:
-    return list(
-        suggest(
-            text, Known(context or Context(), capabilities, language, "learner", metas=lambda: metas_of(None)), CATALOG
-        )
-    )
+    return list(completer_of(context or Context(), language, capabilities).suggest(text))
 
 
 def texts(text: str, context: Context | None = None, **how: object) -> list[str]:
@@ -202,7 +214,7 @@ def test_chinese_remarks() -> None:
 
 
 def test_completer_replaces_what_is_typed_and_leaves_pasted_blocks_alone() -> None:
-    completer = ShellCompleter(lambda: Known(LOGGED_IN, None, "en"), CATALOG)
+    completer = completer_of(LOGGED_IN)
     found = list(completer.get_completions(Document("RETR 1"), CompleteEvent()))
     assert [(c.text, c.start_position) for c in found] == [("1", -1), ("10", -1), ("11", -1), ("12", -1)]
     assert not list(completer.get_completions(Document("RETR 1\nST"), CompleteEvent()))
@@ -217,10 +229,10 @@ def test_hostile_subject_and_unique_id_are_filtered() -> None:
 @pytest.mark.parametrize(("language", "many"), [("en", "many"), ("zh-Hant", "多行")])
 def test_a_prediction_that_is_due_is_completed_word_by_word(language: str, many: str) -> None:
     course = Course(Stage(options=Options(language=language)).shell, lambda: cast("Any", None))
-    known = Known(Context(), None, language, metas=lambda: Metas(course.rows()))
+    completer = completer_of(Context(), language, metas=lambda: Metas(course.rows()))
 
     def completed(text: str) -> list[str]:
-        return [found.text for found in suggest(text, known, CATALOG)]
+        return [found.text for found in completer.suggest(text)]
 
     assert completed(":answer ") == []
     course._tutor = cast("Any", SimpleNamespace(attempt=SimpleNamespace(held="STAT")))

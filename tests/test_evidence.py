@@ -22,7 +22,7 @@ from terminal.driver import Peer, environment
 
 from popshell.protocol.connection import Connection
 from popshell.protocol.records import Exchange
-from popshell.transcript import transcript_lines
+from popshell.session import transcript_lines
 from popshell.ui.events import Replied
 from popshell.ui.exports import JsonRecords
 from popshell.ui.layout import Look

@@ -55,7 +55,7 @@ class Held:
         self.session = Session(Clock(), self.link.received, self.link.ended)
         self.wire = ScriptedWire(*self._script)
         self.wire.session = self.session
-        self.session.attach(self.wire)
+        self.session.wire = self.wire
         return OpenConnection(self.session, self._endpoint)
 
     async def send(self, text: str) -> None:

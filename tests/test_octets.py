@@ -177,9 +177,9 @@ def test_times_of_steps_and_exchanges() -> None:
     async def go(width: int, plain: bool, bars: bool) -> None:
         on = await fetched(b"x" * 98 + b"\r\n", columns=width, plain=plain)
         assert on.shell.link is not None
-        moments = ((0.0, "resolving", ""), (0.5, "connecting", "::1"), (0.75, "not-connected", "::1"))
-        more = ((0.75, "connecting", "127.0.0.1"), (1.0, "connected", "127.0.0.1"), (2.0, "tls", ""))
-        on.shell.link.steps = [*moments, *more, (3.0, "stls", ""), (3.5, "tls", "")]
+        moments = (("resolving", "", None), ("resolved", "", 0.5), ("connecting", "::1", None))
+        more = (("not-connected", "::1", 0.25), ("connected", "127.0.0.1", 0.25), ("tls", "", 1.0), ("tls", "", 0.5))
+        on.shell.link.steps = [Step(what, "h", 1, at, seconds=took) for what, at, took in (*moments, *more)]
         rows = (await on.run(":times")).splitlines()
         cells = [re.split(r" {2,}", row.strip()) for row in rows if re.search(r"[0-9-]$|[─━]$", row)]
         assert [row[:5] for row in cells if row[0][0] not in "1234"] == [
@@ -203,8 +203,9 @@ def test_each_step_is_timed() -> None:
         await on.begin()
         assert on.shell.link is not None
         on.shell.link.step(Step("connecting", "h", 1, "::1"))
-        await on.run("STLS")
-        assert [what for _, what, _ in on.shell.link.steps] == ["connecting", "stls"]
+        on.shell.link.step(Step("connected", "h", 1, "::1", seconds=0.5))
+        assert [(step.what, step.seconds) for step in on.shell.link.steps] == [("connecting", None), ("connected", 0.5)]
+        assert "TCP to ::1" in await on.run(":times")
         on.shell.publish(Step("not-connected", "h", 1, "::1", {"code": ConnectError("refused").code}))
 
     run(go())

@@ -33,7 +33,7 @@ from popshell.lint.lint import played
 from popshell.protocol.commands import State
 from popshell.script import STAGES, Outcome, ScriptError, _stands, play, read_script
 from popshell.server.mailserver import FREE
-from popshell.transcript import transcript_lines
+from popshell.session import transcript_lines
 
 ACCOUNT = Account(NAME, SECRET)
 LOGIN = f"C: USER {NAME}\nS: +OK*\nC: PASS {SECRET}\nS: +OK*\n"

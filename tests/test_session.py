@@ -9,8 +9,7 @@ from support import Clock
 from popshell.protocol.connection import Challenge
 from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange, Problem
-from popshell.session import ConnectError, Event, Session, Unsendable
-from popshell.transcript import transcript_lines
+from popshell.session import ConnectError, Event, Session, Unsendable, transcript_lines
 
 
 class Parts:
@@ -23,7 +22,7 @@ class Parts:
         self.session = Session(self.clock, self._event, self.ends.append)
         self.wire = ScriptedWire(answers or {}, greeting)
         self.wire.session = self.session
-        self.session.attach(self.wire)
+        self.session.wire = self.wire
 
     def _event(self, event: Event, awaited: bool) -> None:
         if not awaited:

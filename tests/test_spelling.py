@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from stage import CATALOG, METAS, FakeScreen, Stage, run
+from stage import METAS, FakeScreen, Stage, run
 
 from popshell.course.explain import pages
-from popshell.ui.completer import Known, suggest
+from popshell.ui.completer import ShellCompleter
 from popshell.ui.layout import columns
 from popshell.ui.screen import PlainScreen
 
@@ -46,8 +46,8 @@ def test_a_subject_stays_as_it_is_with_ascii() -> None:
         await stage.log_in("LIST", "RETR 3")
         assert "四十二號包裹在哪裡？" in await stage.run(":mailbox")
         assert stage.shell.session is not None
-        known = Known(stage.shell.session.connection.context(), None, "en", ascii=True)
-        assert [found.remark for found in suggest("RETR 3", known, CATALOG)] == ["935 octets, 四十二號包裹在哪裡？"]
+        completer = ShellCompleter(stage.shell, stage.shell.session.connection.context)
+        assert [found.remark for found in completer.suggest("RETR 3")] == ["935 octets, 四十二號包裹在哪裡？"]
 
     run(go())
 

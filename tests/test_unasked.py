@@ -16,7 +16,7 @@ from popshell.net.connector import Connector
 from popshell.protocol.connection import Connection
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import ReplyLimits
-from popshell.transcript import transcript_lines
+from popshell.session import transcript_lines
 from popshell.ui.events import End, Ended, Replied, ShellEvent
 
 LIMITS = ReplyLimits()

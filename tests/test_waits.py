@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from stage import LOCAL, FakeScreen, Stage, cancelled, run, turns, until
 
-from popshell.session import ConnectError
-from popshell.transcript import transcript_lines
+from popshell.session import ConnectError, transcript_lines
 from popshell.ui import link
 from popshell.ui.events import Waiting
 from popshell.ui.layout import Line

@@ -168,7 +168,7 @@ class _SessionWire:
     def join(self, transport: Transport, session: Session) -> None:
         self._transport = transport
         self._session = session
-        session.attach(self)
+        session.wire = self
 
     def received(self, data: bytes) -> None:
         assert self._session is not None

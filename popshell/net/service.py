@@ -16,7 +16,7 @@ from popshell.net.address import Address, TlsMode
 from popshell.protocol.commands import Content
 from popshell.protocol.records import Exchange
 from popshell.server.session import ServerSession
-from popshell.transcript import transcript_lines
+from popshell.session import transcript_lines
 from popshell.tuples import NamedTuple
 
 #: Letters and digits that are not taken for each other when a password is read aloud or copied from a board.

@@ -1,7 +1,7 @@
 """Completion and history: what could stand at the cursor, and what was typed before, without any secret (sec-K3).
 
-Deciding *what* to suggest is `suggest()`, apart from prompt_toolkit. With 100,000 messages nothing is scanned: numbers
-with a given prefix are computed, 50 at most.
+Deciding *what* to suggest is `suggest()`. With 100,000 messages nothing is scanned: numbers with a given prefix are
+computed, 50 at most.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from prompt_toolkit.history import FileHistory
 
 from popshell.course.catalog import LANGUAGES, Catalog
 from popshell.course.explain import objection, warning
-from popshell.protocol.commands import COMMANDS, CommandSpec, Kind, State
+from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.line import Context, parse
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.tuples import NamedTuple
 from popshell.ui.layout import clip
-from popshell.ui.shell import MetaCommands
+from popshell.ui.shell import Shell
 from popshell.visible import show
 
 MOST = 50
@@ -41,114 +41,136 @@ class Suggestion(NamedTuple):
     remark: str = ""
 
 
-class Known(NamedTuple):
-    """What completion needs to know, read when Tab is pressed."""
+class ShellCompleter(Completer):
+    """Completion at the prompt of a shell. `context` gives what the line will meet, `name` is the account's."""
 
-    context: Context
-    capabilities: dict[str, tuple[str, ...]] | None
-    language: str
-    name: str = ""
-    ascii: bool = False
-    metas: Callable[[], MetaCommands] | None = None
-    #: the names of connections, and the options of `:connect` as they are typed
-    connections: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    def __init__(self, shell: Shell, context: Callable[[], Context], name: str = "") -> None:
+        self._shell, self._context, self._name = shell, context, name
 
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+        if "\n" not in document.text:
+            for found in self.suggest(document.text_before_cursor):
+                yield Completion(found.text, -found.length, display=found.text.strip(), display_meta=found.remark)
 
-def suggest(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
-    """What could stand at the end of `text`."""
-    if text.startswith(":"):
-        yield from _metas(text, known, catalog)
-        return
-    words = text.split(" ")
-    if len(words) == 1:
-        yield from _commands(text, known, catalog)
-        return
-    spec = COMMANDS.get(words[0].upper())
-    at = len(words) - 2
-    if spec is None or at >= len(spec.params):
-        return
-    prefix = words[-1]
-    match spec.params[at].kind:
-        case Kind.MESSAGE:
-            yield from _numbers(prefix, spec, known, catalog)
-        case Kind.LINES:
-            yield from (Suggestion(n, len(prefix)) for n in ("0", "5", "10") if n.startswith(prefix))
-        case Kind.MECHANISM:
-            # Without a list: the one that each server MUST implement (RFC 5034 §4).
-            offered = (known.capabilities or {}).get("SASL") or ("PLAIN",)
-            yield from _words(prefix, (show(name, keep="") for name in offered))
-        case Kind.LANGUAGE:
-            yield from _words(prefix, (*LANGUAGES, "*"))
-        case Kind.NAME if known.name:
-            yield from _words(prefix, (known.name,))
-        case Kind.INITIAL:
-            yield from _words(prefix, ("=",))
+    def suggest(self, text: str) -> Iterator[Suggestion]:
+        """What could stand at the end of `text`."""
+        if text.startswith(":"):
+            yield from self._metas(text)
+            return
+        name, *words = text.split(" ")
+        if not words:
+            yield from self._commands(text)
+            return
+        spec = COMMANDS.get(name.upper())
+        if spec is None or len(words) > len(spec.params):
+            return
+        prefix = words[-1]
+        match spec.params[len(words) - 1].kind:
+            case Kind.MESSAGE:
+                yield from self._numbers(prefix)
+            case Kind.LINES:
+                yield from _words(prefix, ("0", "5", "10"))
+            case Kind.MECHANISM:
+                session = self._shell.session
+                capabilities = session.connection.capabilities if session is not None else None
+                # Without a list: the one that each server MUST implement (RFC 5034 §4).
+                offered = (capabilities or {}).get("SASL") or ("PLAIN",)
+                yield from _words(prefix, (show(name, keep="") for name in offered))
+            case Kind.LANGUAGE:
+                yield from _words(prefix, (*LANGUAGES, "*"))
+            case Kind.NAME if self._name:
+                yield from _words(prefix, (self._name,))
+            case Kind.INITIAL:
+                yield from _words(prefix, ("=",))
 
+    def _commands(self, prefix: str) -> Iterator[Suggestion]:
+        """Legal commands first, then the others with the reason; no historic ones."""
+        words, context = self._shell.words, self._context()
+        if not prefix and context.state is State.CLOSED:
+            yield Suggestion(":connect", 0, words("meta.connect"))
+            return
+        elsewhere: list[Suggestion] = []
+        for spec in COMMANDS.values():
+            if spec.historic or not spec.name.startswith(prefix.upper()):
+                continue
+            text = (spec.name if prefix == prefix.upper() else spec.name.lower()) + (" " if spec.params else "")
+            if code := objection(spec, context):
+                reason = warning(parse(spec.name, context), code, words)
+                elsewhere.append(Suggestion(text, len(prefix), reason))
+            else:
+                page = self._shell.catalog.page(words.language, f"commands/{spec.name}")
+                yield Suggestion(text, len(prefix), page.summary if page else "")
+        yield from elsewhere
 
-def _words(prefix: str, words: Iterator[str] | tuple[str, ...]) -> Iterator[Suggestion]:
-    yield from (Suggestion(word, len(prefix)) for word in words if word.lower().startswith(prefix.lower()))
-
-
-def _commands(prefix: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
-    """Legal commands first, then the others with the reason; no historic ones."""
-    words = catalog.words(known.language)
-    if not prefix and known.context.state is State.CLOSED:
-        yield Suggestion(":connect", 0, words("meta.connect"))
-        return
-    here: list[Suggestion] = []
-    elsewhere: list[Suggestion] = []
-    for spec in COMMANDS.values():
-        if spec.historic or not spec.name.startswith(prefix.upper()):
-            continue
-        name = spec.name if prefix == prefix.upper() else spec.name.lower()
-        blank = " " if spec.params else ""
-        if code := objection(spec, known.context):
-            line = parse(spec.name, known.context)
-            elsewhere.append(Suggestion(name + blank, len(prefix), warning(line, code, words)))
+    def _metas(self, text: str) -> Iterator[Suggestion]:
+        if self._shell.metas is None:
+            return
+        table, words = self._shell.metas(), self._shell.words
+        name, blank, rest = text[1:].partition(" ")
+        if not blank:
+            for meta in table.rows.values():
+                if meta.name.startswith(name.lower()):
+                    shown = f":{meta.name}" + (" " if meta.param else "")
+                    yield Suggestion(shown, len(text), words(f"meta.{meta.name}"))
+            return
+        metas = table.found(name)
+        if len(metas) != 1:
+            return
+        meta = metas[0]
+        if meta.name in ("explain", "flight"):  # a line of POP3, or the last of several
+            line = rest.rpartition(" | ")[2] if meta.name == "flight" else rest
+            yield from () if line.startswith(":") else self.suggest(line)
+        elif meta.param.endswith("FILE"):
+            option, blank, path = rest.partition(" ")
+            with_option = bool(blank) and option in meta.choices()
+            yield from () if with_option else _words(rest, meta.choices() if rest.startswith("-") else ())
+            yield from _files(path if with_option else rest)
+        elif meta.name == "connect":
+            options = tuple(usage for usage, _ in self._shell.connect_options)
+            yield from _connects(rest, (*meta.choices(), *self._shell.connections), options)
+        elif meta.name == "apop":
+            yield from _words(rest, (self._name,) if self._name else ())
+        elif meta.name == "answer":
+            *said, last = rest.split(" ")
+            yield from _words(last, (word for word in meta.choices() if word not in said))
+        elif meta.name == "lesson":
+            yield from _words(rest, _lessons(self._shell.catalog))
+        elif meta.name == "help":
+            for choice in _words(rest, (*meta.choices(), *(f":{row}" for row in table.rows))):
+                yield choice._replace(remark=self._about(choice.text))
         else:
-            page = catalog.page(known.language, f"commands/{spec.name}")
-            here.append(Suggestion(name + blank, len(prefix), page.summary if page else ""))
-    yield from here
-    yield from elsewhere
+            yield from _words(rest, meta.choices())
+
+    def _about(self, word: str) -> str:
+        from popshell.ui.metas import page_for
+
+        path, words = page_for(word), self._shell.words
+        page = self._shell.catalog.page(words.language, path) if path else None
+        key = "state" if word == "states" else word.removeprefix(":")
+        return page.summary if page else words.get(f"meta.{key}") or ""
+
+    def _numbers(self, prefix: str) -> Iterator[Suggestion]:
+        """Message-numbers with what is known of them; marked ones are left out, since they would be refused."""
+        view = self._context().maildrop
+        numbers = (number for number in with_prefix(prefix, view.last or 0) if number not in view.marks)
+        for number in islice(numbers, MOST):
+            yield Suggestion(str(number), len(prefix), self._about_message(number, view))
+
+    def _about_message(self, number: int, view: MaildropView) -> str:
+        parts, ascii = list[str](), self._shell.screen.ascii
+        if (size := view.sizes.get(number)) is not None:
+            parts.append(self._shell.words("toolbar.message", octets=size))
+        if (subject := view.subjects.get(number)) is not None:
+            from popshell.ui.drawings import decoded_words
+
+            parts.append(clip(show(decoded_words(subject), keep=""), 36, "..." if ascii else "…"))
+        elif (unique_id := view.unique_ids.get(number)) is not None:
+            parts.append(show(unique_id, keep=""))
+        return (", " if ascii else " · ").join(parts)
 
 
-def _metas(text: str, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
-    if known.metas is None:
-        return
-    table = known.metas()
-    name, blank, rest = text[1:].partition(" ")
-    words = catalog.words(known.language)
-    if not blank:
-        for meta in table.rows.values():
-            if meta.name.startswith(name.lower()):
-                yield Suggestion(f":{meta.name}" + (" " if meta.param else ""), len(text), words(f"meta.{meta.name}"))
-        return
-    metas = table.found(name)
-    if len(metas) != 1:
-        return
-    meta = metas[0]
-    if meta.name in ("explain", "flight"):  # a line of POP3, or the last of several
-        line = rest.rpartition(" | ")[2] if meta.name == "flight" else rest
-        yield from () if line.startswith(":") else suggest(line, known, catalog)
-    elif meta.param.endswith("FILE"):
-        option, blank, path = rest.partition(" ")
-        with_option = bool(blank) and option in meta.choices()
-        yield from () if with_option else _words(rest, meta.choices() if rest.startswith("-") else ())
-        yield from _files(path if with_option else rest)
-    elif meta.name == "connect":
-        yield from _connects(rest, (*meta.choices(), *known.connections), known.options)
-    elif meta.name == "apop":
-        yield from _words(rest, (known.name,) if known.name else ())
-    elif meta.name == "answer":
-        *said, last = rest.split(" ")
-        yield from _words(last, tuple(word for word in meta.choices() if word not in said))
-    elif meta.name == "lesson":
-        yield from _words(rest, _lessons(catalog))
-    else:
-        choices = (*meta.choices(), *(f":{row}" for row in table.rows)) if meta.name == "help" else meta.choices()
-        for choice in _words(rest, choices):
-            yield choice._replace(remark=_about(choice.text, known, catalog)) if meta.name == "help" else choice
+def _words(prefix: str, words: Iterable[str]) -> Iterator[Suggestion]:
+    yield from (Suggestion(word, len(prefix)) for word in words if word.lower().startswith(prefix.lower()))
 
 
 def _connects(rest: str, places: tuple[str, ...], options: tuple[str, ...]) -> Iterator[Suggestion]:
@@ -164,15 +186,6 @@ def _connects(rest: str, places: tuple[str, ...], options: tuple[str, ...]) -> I
         if not any(not word.startswith("-") for word in words):
             yield from _words(last, places)
         yield from _words(last, tuple(o.partition(" ")[0] for o in options if o.partition(" ")[0] not in words))
-
-
-def _about(word: str, known: Known, catalog: Catalog) -> str:
-    from popshell.ui.metas import page_for
-
-    path = page_for(word)
-    page = catalog.page(known.language, path) if path else None
-    words = catalog.words(known.language)
-    return page.summary if page else words.get(f"meta.{'state' if word == 'states' else word.removeprefix(':')}") or ""
 
 
 def _lessons(catalog: Catalog) -> tuple[str, ...]:
@@ -209,47 +222,6 @@ def with_prefix(prefix: str, last: int) -> Iterator[int]:
     while low <= last:
         yield from range(low, min(high, last) + 1)
         low, high = low * 10, high * 10 + 9
-
-
-def _numbers(prefix: str, spec: CommandSpec, known: Known, catalog: Catalog) -> Iterator[Suggestion]:
-    """Message-numbers with what is known of them; marked ones are left out, since they would be refused."""
-    view = known.context.maildrop
-    count = 0
-    for number in with_prefix(prefix, view.last or 0):
-        if number in view.marks:
-            continue
-        yield Suggestion(str(number), len(prefix), _about_message(number, view, catalog, known))
-        count += 1
-        if count == MOST:
-            return
-
-
-def _about_message(number: int, view: MaildropView, catalog: Catalog, known: Known) -> str:
-    parts: list[str] = []
-    if (size := view.sizes.get(number)) is not None:
-        parts.append(catalog.words(known.language)("toolbar.message", octets=size))
-    if (subject := view.subjects.get(number)) is not None:
-        from popshell.ui.drawings import decoded_words
-
-        parts.append(clip(show(decoded_words(subject), keep=""), 36, "..." if known.ascii else "…"))
-    elif (unique_id := view.unique_ids.get(number)) is not None:
-        parts.append(show(unique_id, keep=""))
-    return (", " if known.ascii else " · ").join(parts)
-
-
-class ShellCompleter(Completer):
-    """`suggest()` for prompt_toolkit. `known` is asked on each Tab."""
-
-    def __init__(self, known: Callable[[], Known], catalog: Catalog) -> None:
-        self._known = known
-        self._catalog = catalog
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
-        text = document.text_before_cursor
-        if "\n" in document.text:
-            return
-        for found in suggest(text, self._known(), self._catalog):
-            yield Completion(found.text, -found.length, display=found.text.strip(), display_meta=found.remark)
 
 
 #: How much of an old history is read, in octets, and how many entries a suggestion looks at: a key must stay cheap.

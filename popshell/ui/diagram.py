@@ -53,16 +53,16 @@ class Machine:
         first = {spec.name: spec.must_follow for spec in legal(taken.before)}
         return [f"{first[name]}+{name}" if first.get(name) else name for name in taken.commands]
 
-    def cause(self, before: State, after: State, verb: str) -> str:
-        """What to call the change from `before` to `after` when `verb` was the last that was typed, "" for nothing."""
-        found = next((t for t in self.arrows if (t.before, t.after) == (before, after)), None)
-        if verb and (after is not self.home or (found and verb in found.commands)):
-            return verb
-        return self.words("diagram.lost") if not found or found.commands else self._labels(found)[0]
+    def cause(self, before: State, after: State, verb: str) -> tuple[str, bool]:
+        """What to call the change from `before` to `after` when `verb` was the last that was typed, "" for nothing.
 
-    def by_itself(self, before: State, after: State) -> bool:
-        """Whether the server leads from `before` to `after` without being asked, as it closes after UPDATE."""
-        return any((t.before, t.after) == (before, after) and not t.commands for t in self.arrows)
+        And whether the server leads there without being asked, as it closes after UPDATE.
+        """
+        found = next((t for t in self.arrows if (t.before, t.after) == (before, after)), None)
+        by_itself = found is not None and not found.commands
+        if verb and (after is not self.home or (found and verb in found.commands)):
+            return verb, by_itself
+        return self._labels(found)[0] if found and by_itself else self.words("diagram.lost"), by_itself
 
     def loses(self, state: State) -> bool:
         """Whether a connection that is lost in `state` leads past UPDATE."""
@@ -114,12 +114,12 @@ def arrow(
     drawn = Machine(words)
     states = (drawn.home, *drawn.row)
     verb = command.split(maxsplit=1)[0].upper() if command and command.strip() else ""
-    label = drawn.cause(before, after, verb)
+    label, by_itself = drawn.cause(before, after, verb)
     if (before, after) in pairwise(states):
         rows = [row for row in (states, drawn.row, (before, after)) if before in row]
         walks = [_walk(row, after, taken=(before, label)) for row in rows]
         forms = [[walk, *([] if brief else _possible(walk, after, look.width))] for walk in walks]
-    elif drawn.by_itself(before, after):
+    elif by_itself:
         forms = [[_walk((before, after), after, taken=(before, label))]]
     else:
         start, end = sorted((states.index(before), states.index(after)))
@@ -298,7 +298,6 @@ _DOUBLE = str.maketrans("┌┐└┘─│┬┴├", "╔╗╚╝═║╤╧
 def machine(state: State, look: Look, words: Words) -> list[Line]:
     """The whole machine with every legal command on its arrow, for `:state`; in a narrow window from top to bottom."""
     drawn = Machine(words)
-    lost = [before for before in drawn.row if drawn.loses(before)]
     picture = _Picture(drawn, state, look, next(text for least, text in _TEMPLATES if look.width >= least))
     lines = list(picture.lines())
     for before, after in dict.fromkeys((taken.before, taken.after) for taken in drawn.arrows):
@@ -308,7 +307,7 @@ def machine(state: State, look: Look, words: Words) -> list[Line]:
         label = _joint(look).join(drawn.labels(before, after))
         lines += wrap([*names, (COMMAND, f" ({label})")], look, "  ", "    ")
     lines += wrap([(HERE, f"[{state.value}]"), (NOTE, " " + words("diagram.here"))], look, "  ", "  ")
-    if lost:
+    if any(map(drawn.loses, drawn.row)):
         lines += wrap([(LINE, "┊ "), *inline(words("diagram.lost_note"), NOTE)], look, "  ", "    ")
     return look.drawing(clip_line(line, look.width, look.ellipsis) for line in lines)
 

@@ -10,8 +10,7 @@ out: those around the marks first (a mark is what may still be taken back), then
 out is counted where it would stand.
 
 Traps. Text of a server stands last on its line: a terminal may measure it otherwise than we do, and then nothing
-follows that could shift. The callers mask secrets and filter (`visible.show`); what is not printable all the same is
-filtered here, since filtering twice would double each backslash.
+follows that could shift. All of it is filtered here, once: filtering twice would double each backslash.
 """
 
 from __future__ import annotations
@@ -36,26 +35,10 @@ if TYPE_CHECKING:
 _LINE, _STATE, _HERE, _NOTE = "diagram.line", "diagram.state", "diagram.here", "diagram.note"
 
 
-def _safe(text: str) -> str:
-    return text if text.isprintable() else show(text, keep="")
-
-
 # -- the ladder --------------------------------------------------------------------------------------------------------
 
 _WIDE, _NARROW = 60, 36
 _SIGNS = {"ok": "✔", "err": "✘", "challenge": "", "warn": "?"}
-
-
-class Rung(NamedTuple):
-    """One exchange as `:ladder` shows it; `sent` is empty for a greeting, `reply` is the status line."""
-
-    sent: Line
-    reply: str
-    good: bool | None
-    lines: int | None
-    before: str
-    after: str
-    milliseconds: float | None
 
 
 class _Step(NamedTuple):
@@ -78,27 +61,9 @@ _STROKES = {
 }
 
 
-def rungs(exchanges: Iterable[Exchange]) -> Iterator[Rung]:
-    """The session for `ladder`, secrets masked."""
-    for exchange in exchanges:
-        response = exchange.response
-        # The reply that counts comes after the challenges of AUTH.
-        row = exchange.received.split(b"\r\n", len(exchange.steps) + 1)[: len(exchange.steps) + 1][-1]
-        head = show(exchange.redact(row.decode("utf-8", "surrogateescape")), keep="")
-        if exchange.problem is not None:
-            head = head or exchange.problem.code
-        good = None if response is None or response.status is Status.CONTINUE else response.ok
-        lines = response.content.count(b"\r\n") if response and response.content is not None else None
-        sent = theme.sent_runs(exchange.command) if exchange.command else []
-        for answer in exchange.sent_lines()[1:]:
-            sent += [("", " / "), ("secret", answer)]
-        before, after = exchange.before.value, exchange.after.value
-        yield Rung(sent, head, good, lines, before, after, exchange.milliseconds if exchange.finished else None)
-
-
-def ladder(rungs: Iterable[Rung], look: Look, words: Words, *, now: str = "") -> list[Line]:
-    """The rungs from top to bottom. `now` is the state, if it is not the last rung's."""
-    steps = _steps(rungs, look, words, now)
+def ladder(exchanges: Iterable[Exchange], look: Look, words: Words, now: State | None = None) -> list[Line]:
+    """The session from top to bottom, secrets masked. `now` is the state, if it is not the last exchange's."""
+    steps = _steps(exchanges, look, words, now)
     if not steps:
         return wrap([("note", words("ladder.empty"))], look)
     lines = [_listed(step) for step in steps] if look.width < _NARROW else _drawn(steps, look.width, words)
@@ -107,40 +72,46 @@ def ladder(rungs: Iterable[Rung], look: Look, words: Words, *, now: str = "") ->
     return [clip_line(look.spelled(line), look.width, look.ellipsis) for line in look.drawing(lines)]
 
 
-def _steps(rungs: Iterable[Rung], look: Look, words: Words, now: str) -> list[_Step]:
+def _steps(exchanges: Iterable[Exchange], look: Look, words: Words, now: State | None) -> list[_Step]:
     steps: list[_Step] = []
-    state = ""
-    for rung in rungs:
-        if rung.before != state and (state or rung.sent):
-            steps.append(_Step("bar", (_STATE, rung.before)))
-        if rung.sent:
-            sent = [(style, _safe(text)) for style, text in rung.sent]
+    state: State | None = None
+    for exchange in exchanges:
+        sent = theme.sent_runs(exchange.command) if exchange.command else []
+        for answer in exchange.sent_lines()[1:]:
+            sent += [("", " / "), ("secret", answer)]
+        if exchange.before is not state and (state or sent):
+            steps.append(_Step("bar", (_STATE, exchange.before.value)))
+        if sent:
             # No name stands on the arrow of an answer to a challenge, or of something odd.
             named = sent[0][1].isascii() and sent[0][1].isalnum() and len(sent[0][1]) <= 10
             steps.append(_Step("sent", sent[0], sent[1:]) if named else _Step("sent", ("command", ""), sent))
-        steps.append(_reply(rung, look, words))
-        if rung.lines is not None:
-            steps.append(_Step("lines", ("number", words("ladder.lines", count=rung.lines))))
-        state = rung.after
-        if rung.after != rung.before:
-            steps.append(_Step("bar", (_STATE, rung.after)))
-    if now and state and now != state:
-        closes = state == State.UPDATE.value
-        sort, style = ("closes", _NOTE) if closes else ("lost", "warn")
-        steps += [_Step(sort, (style, words(f"diagram.{sort}"))), _Step("bar", (_STATE, now))]
+        steps.append(_reply(exchange, look, words))
+        if exchange.response is not None and (content := exchange.response.content) is not None:
+            steps.append(_Step("lines", ("number", words("ladder.lines", count=content.count(b"\r\n")))))
+        state = exchange.after
+        if exchange.before is not state:
+            steps.append(_Step("bar", (_STATE, state.value)))
+    if now and state and now is not state:
+        sort, style = ("closes", _NOTE) if state is State.UPDATE else ("lost", "warn")
+        steps += [_Step(sort, (style, words(f"diagram.{sort}"))), _Step("bar", (_STATE, now.value))]
     last = max((index for index, step in enumerate(steps) if step.sort == "bar"), default=None)
     if last is not None:
         steps[last] = _Step("bar", (_HERE, f"[{steps[last].label[1]}]"))
     return steps
 
 
-def _reply(rung: Rung, look: Look, words: Words) -> _Step:
-    value = rung.milliseconds
-    time = "" if value is None else f"{value:.{value < 100:d}f}" if value < 100_000 else f"{value / 1000:.0f}e3"
-    status, _, text = _safe(rung.reply).partition(" ")
+def _reply(exchange: Exchange, look: Look, words: Words) -> _Step:
+    value, response = exchange.milliseconds, exchange.response
+    time = "" if not exchange.finished else f"{value:.{value < 100:d}f}" if value < 100_000 else f"{value / 1000:.0f}e3"
+    # The reply that counts comes after the challenges of AUTH.
+    row = exchange.received.split(b"\r\n", len(exchange.steps) + 1)[: len(exchange.steps) + 1][-1]
+    said = show(exchange.redact(row.decode("utf-8", "surrogateescape")), keep="")
+    said = said or (exchange.problem.code if exchange.problem else "")
+    status, _, text = said.partition(" ")
     if status not in ("+OK", "-ERR", "+"):
-        status, text = "", _safe(rung.reply) or words("ladder.nothing")
-    style = "challenge" if status == "+" else "warn" if rung.good is None else "ok" if rung.good else "err"
+        status, text = "", said or words("ladder.nothing")
+    good = None if response is None or response.status is Status.CONTINUE else response.ok
+    style = "challenge" if status == "+" else "warn" if good is None else "ok" if good else "err"
     # Without signs the status is a word by itself.
     sign = "" if look.signless and status else _SIGNS[style]
     return _Step("reply", (style, f"{sign} {status}".strip()), [("peer", text)] if text else [], time)
@@ -266,7 +237,7 @@ def _cells(number: int, view: MaildropView, mark: str, longest: int, look: Look)
     octets, subject = view.sizes.get(number), view.subjects.get(number, "")
     unique_id = view.unique_ids.get(number, _UNKNOWN)
     if not (unique_id.isascii() and unique_id.isprintable()):  # RFC 1939 §7: 0x21 to 0x7E
-        unique_id = _safe(unique_id).encode("ascii", "backslashreplace").decode("ascii")
+        unique_id = show(unique_id, keep="").encode("ascii", "backslashreplace").decode("ascii")
     return [
         ("number", str(number)),
         ("dim", _UNKNOWN) if octets is None else ("number", str(octets)),

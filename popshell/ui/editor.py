@@ -31,9 +31,9 @@ from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 from popshell.course.catalog import Catalog
 from popshell.protocol.line import MASK
 from popshell.ui import layout, terminal, theme
-from popshell.ui.completer import Known, RecentSuggest, ShellCompleter, ShellHistory
+from popshell.ui.completer import RecentSuggest, ShellCompleter, ShellHistory
 from popshell.ui.events import Replied, ShellEvent
-from popshell.ui.front import Front, Stopped, Typed
+from popshell.ui.front import Front, Source, Stopped, Typed
 from popshell.ui.layout import Line, Look
 from popshell.ui.prompt import Mask, ShellLexer, Toolbar, Typing, formatted, hint, prompt_line
 from popshell.ui.screen import ClockOut, Screen
@@ -71,7 +71,7 @@ class TerminalScreen(Screen):
         return await self.editor.page_out(rows)
 
 
-class Editor:
+class Editor(Source):
     """The line editor of one Shell, as a source of its front end."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Editor:
         vi: bool = False,
         keys: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.shell = shell
+        super().__init__(shell)
         self._typing = Typing(shell)
         #: lines that were refused when they were last sent: they are not suggested
         self._failed: set[str] = set()
@@ -97,7 +97,7 @@ class Editor:
         self._toolbar = Toolbar(shell, catalog, self._typing, self._typed)
         self._session: PromptSession[str] = PromptSession(
             message=lambda: formatted(prompt_line(shell)),
-            completer=ShellCompleter(lambda: self._known(name), catalog),
+            completer=ShellCompleter(shell, self._typing.context, name),
             complete_while_typing=False,
             complete_style=CompleteStyle.COLUMN,
             history=ShellHistory(history, self._typing.has_secret, self._unkept),
@@ -290,21 +290,6 @@ class Editor:
             return []
         said = hint(self._typing.line(text, self._typing.context()), self.shell.words, self.shell.screen.ascii)
         return [("class:warn", f"   {said}")] if said else []
-
-    def _known(self, name: str) -> Known:
-        session = self.shell.session
-        capabilities = session.connection.capabilities if session else None
-        shell = self.shell
-        return Known(
-            self._typing.context(),
-            capabilities,
-            shell.options.language,
-            name,
-            shell.screen.ascii,
-            shell.metas,
-            shell.connections,
-            tuple(usage for usage, _ in shell.connect_options),
-        )
 
     def _unkept(self, path: str, reason: OSError) -> None:
         """The history cannot be kept: said above the line that may be typed just now."""

@@ -18,8 +18,7 @@ from typing import Any, TextIO
 
 from popshell.protocol.records import JSON_VERSIONS, Exchange
 from popshell.protocol.wire import Stream
-from popshell.session import ConnectError, Step
-from popshell.transcript import transcript_lines
+from popshell.session import ConnectError, Step, transcript_lines
 from popshell.ui.events import Connecting, Ended, Failed, Greeted, Overdue, Replied, ShellEvent, Unanswered
 from popshell.ui.layout import inline, wrap_text
 from popshell.ui.shell import Misused, Shell

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from popshell.protocol.line import parse
 from popshell.tuples import NamedTuple
@@ -40,26 +40,90 @@ class Typed(NamedTuple):
     ask: bool = False
 
 
-class Source(Protocol):
-    """Where lines come from, and what its kind of terminal wants done."""
+class Source:
+    """Where lines come from, and what its kind of terminal wants done.
+
+    By itself it is a script, from a pipe or a file: each line is run, and nothing is asked or shown.
+    """
+
+    def __init__(self, shell: Shell, lines: Lines | None = None) -> None:
+        self.shell = shell
+        #: to be set before the first line is read
+        self.lines = lines
+
+    async def _next(self) -> str:
+        assert self.lines is not None
+        try:
+            return await self.lines.__anext__()
+        except StopAsyncIteration:
+            raise EOFError from None
+
+    def _or_draft(self, text: str) -> Typed:
+        """There is no prompt to put a finished line at: an empty line is the Enter that sends it."""
+        draft, self.shell.draft = self.shell.draft, ""
+        return Typed((text or draft).split("\n"))
 
     async def read(self, front: Front) -> Typed | None:
         """What is to be run next; None if that is nothing. Raises EOFError at the end of the input."""
+        return self._or_draft(await self._next())
 
     def interrupts(self, task: asyncio.Task[Any]) -> contextlib.AbstractContextManager[object]:
         """While it is entered, Ctrl-C cancels `task`."""
+        return contextlib.nullcontext()
 
     def interrupted(self) -> None:
         """The task was cancelled. Raises what shall end the loop instead."""
+        raise asyncio.CancelledError
 
     def echo(self, text: str) -> None:
         """Show a line that nothing else will show."""
 
     def refused(self, rows: list[str]) -> None:
         """Several lines are not to be sent."""
+        self.shell.say("shell.not-sent", style="warn")
 
     def last_minute(self, begins: bool) -> None:
         """Autologout is near: called each second of the last minute."""
+
+
+class PersonSource(Source):
+    """A person at a terminal that is not redrawn. Lines that come at once are asked about, AUTH's answers not shown."""
+
+    async def read(self, front: Front) -> Typed | None:
+        shell = self.shell
+        if shell.session is not None and shell.session.connection.challenged:
+            text: str | None = await front.foreground(shell.ask_secret(""))
+            if text is None:
+                return None
+        else:
+            text = await self._next()
+        await asyncio.sleep(_AT_ONCE)
+        rows = [text, *(self.lines.read_ahead() if self.lines else ())]
+        if len(rows) == 1:
+            return self._or_draft(text)
+        return Typed(rows, ask=not all(row.startswith(":") for row in rows))  # the shell's own go nowhere
+
+    @contextlib.contextmanager
+    def interrupts(self, task: asyncio.Task[Any]) -> Iterator[None]:
+        loop, screen = asyncio.get_running_loop(), self.shell.screen
+
+        def stop(*_: object) -> None:
+            screen.enough = True  # before the loop has a turn: 60 MB may be on their way to the terminal
+            loop.call_soon_threadsafe(task.cancel)
+
+        screen.enough = False
+        signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupted(self) -> None:
+        self.shell.screen.lines([[]])
+
+    def last_minute(self, begins: bool) -> None:
+        if begins:
+            self.shell.screen.interrupt(lambda: self.shell.say("shell.autologout-soon", style="warn"))
 
 
 class Front:
@@ -226,85 +290,3 @@ def _keep(shell: Shell, lines: list[str], *, connected: bool = False) -> None:
     if lines:
         shell.draft = "\n".join(lines)
         shell.say("shell.paste-kept")
-
-
-# -- sources -----------------------------------------------------------------------------------------------------------
-
-
-class ScriptSource:
-    """Lines of a pipe or a file: each is run, and nothing is asked."""
-
-    def __init__(self, shell: Shell, lines: Lines | None = None) -> None:
-        self._shell = shell
-        #: to be set before the first line is read
-        self.lines = lines
-
-    async def _next(self) -> str:
-        assert self.lines is not None
-        try:
-            return await self.lines.__anext__()
-        except StopAsyncIteration:
-            raise EOFError from None
-
-    def _or_draft(self, text: str) -> Typed:
-        """There is no prompt to put a finished line at: an empty line is the Enter that sends it."""
-        draft, self._shell.draft = self._shell.draft, ""
-        return Typed((text or draft).split("\n"))
-
-    async def read(self, front: Front) -> Typed | None:
-        return self._or_draft(await self._next())
-
-    def interrupts(self, task: asyncio.Task[Any]) -> contextlib.AbstractContextManager[object]:
-        return contextlib.nullcontext()
-
-    def interrupted(self) -> None:
-        raise asyncio.CancelledError
-
-    def echo(self, text: str) -> None:
-        """A script's lines are not shown."""
-
-    def refused(self, rows: list[str]) -> None:
-        self._shell.say("shell.not-sent", style="warn")
-
-    def last_minute(self, begins: bool) -> None:
-        """There is no person to announce it to."""
-
-
-class PersonSource(ScriptSource):
-    """A person at a terminal that is not redrawn. Lines that come at once are asked about, AUTH's answers not shown."""
-
-    async def read(self, front: Front) -> Typed | None:
-        shell = self._shell
-        if shell.session is not None and shell.session.connection.challenged:
-            text: str | None = await front.foreground(shell.ask_secret(""))
-            if text is None:
-                return None
-        else:
-            text = await self._next()
-        await asyncio.sleep(_AT_ONCE)
-        rows = [text, *(self.lines.read_ahead() if self.lines else ())]
-        if len(rows) == 1:
-            return self._or_draft(text)
-        return Typed(rows, ask=not all(row.startswith(":") for row in rows))  # the shell's own go nowhere
-
-    @contextlib.contextmanager
-    def interrupts(self, task: asyncio.Task[Any]) -> Iterator[None]:
-        loop, screen = asyncio.get_running_loop(), self._shell.screen
-
-        def stop(*_: object) -> None:
-            screen.enough = True  # before the loop has a turn: 60 MB may be on their way to the terminal
-            loop.call_soon_threadsafe(task.cancel)
-
-        screen.enough = False
-        signal.signal(signal.SIGINT, stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def interrupted(self) -> None:
-        self._shell.screen.lines([[]])
-
-    def last_minute(self, begins: bool) -> None:
-        if begins:
-            self._shell.screen.interrupt(lambda: self._shell.say("shell.autologout-soon", style="warn"))

@@ -68,8 +68,8 @@ class Link:
         self.phase = Phase.CONNECTING
         self.connection: OpenConnection | None = None
         self.silent = silent
-        #: the steps on the way to the connection: when, in seconds, what (session.Step; `stls` begins TLS), the address
-        self.steps: list[tuple[float, str, str]] = []
+        #: the steps on the way to the connection, and to TLS
+        self.steps: list[Step] = []
         #: whether the user allowed DELE (`:unlock`)
         self.unlocked = False
         #: how the connection ended; None while it is open
@@ -238,7 +238,7 @@ class Link:
 
     def step(self, step: Step) -> None:
         """A step on the way to the connection was taken."""
-        self.steps.append((asyncio.get_running_loop().time(), step.what, step.address))
+        self.steps.append(step)
         self.publish(step)
 
     def received(self, event: Event, awaited: bool) -> None:
@@ -263,7 +263,6 @@ class Link:
     async def _start_tls(self, session: Session) -> None:
         """The handshake that `+OK` to STLS asks for. If it fails, the connection is closed, and why is published."""
         before, state, self.phase = self.phase, self.state, Phase.UPGRADING
-        self.steps.append((asyncio.get_running_loop().time(), "stls", ""))
         try:
             await session.start_tls()
         except (Exception, asyncio.CancelledError) as error:

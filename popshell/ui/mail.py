@@ -41,12 +41,11 @@ async def mail(shell: Shell, argument: str) -> None:
 
 def _fetched(shell: Shell, number: int) -> Exchange | None:
     """The last RETR of the message on this connection whose reply is kept; numbers hold for one session only."""
-    return next((e for e in reversed(shell.exchanges_here()) if e.name == "RETR" and e.ok and _of(e, number)), None)
-
-
-def _of(exchange: Exchange, number: int) -> bool:
-    kept = exchange.response is not None and exchange.response.content is not None
-    return kept and exchange.command is not None and exchange.command.message == number
+    for exchange in reversed(shell.exchanges_here()):
+        command, kept = exchange.command, exchange.response is not None and exchange.response.content is not None
+        if command is not None and command.name == "RETR" and command.message == number and exchange.ok and kept:
+            return exchange
+    return None
 
 
 async def _fetch(shell: Shell, number: str) -> Exchange | None:

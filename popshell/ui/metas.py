@@ -218,8 +218,8 @@ def _mailbox(shell: Shell, argument: str) -> list[Line]:
 
 
 def _ladder(shell: Shell, argument: str) -> list[Line]:
-    rungs = drawings.rungs(shell.exchanges_here() if shell.endpoint else shell.earlier)
-    return drawings.ladder(rungs, shell.screen.look.within(-1), shell.words, now=shell.state.value)
+    exchanges = shell.exchanges_here() if shell.endpoint else shell.earlier
+    return drawings.ladder(exchanges, shell.screen.look.within(-1), shell.words, shell.state)
 
 
 async def more(shell: Shell, argument: str) -> None:

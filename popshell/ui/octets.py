@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import pairwise
 
 from popshell.course.catalog import Words
 from popshell.course.symptoms import goes_on
@@ -288,14 +287,8 @@ def _hex(lines: Iterable[Said], width: int) -> Iterator[Line]:
 
 # -- :times ------------------------------------------------------------------------------------------------------------
 
-#: A step and the one after it, and the key of `[times]` for the time between them.
-_STAGES = {
-    ("resolving", "connecting"): "lookup",
-    ("connecting", "connected"): "connect",
-    ("connecting", "not-connected"): "not-connected",
-    ("connected", "tls"): "handshake",
-    ("stls", "tls"): "handshake",
-}
+#: A step that has come to its end, and the key of `[times]` for the time that it took.
+_STAGES = {"resolved": "lookup", "connected": "connect", "not-connected": "not-connected", "tls": "handshake"}
 #: Columns: of the numbers, of what is measured, of a bar that is worth drawing.
 _WIDTHS, _NAME, _LEAST_BAR = (10, 10, 11, 11), 20, 8
 #: Columns that are neither name nor bar.
@@ -315,7 +308,12 @@ class Row(NamedTuple):
 def times(shell: Shell, argument: str) -> list[Line]:
     """The table; empty, and why is said, if nothing was measured."""
     words, look = shell.words, shell.screen.look
-    rows = [*_steps(shell.link.steps if shell.link else (), words), *_exchanges(shell.exchanges_here(), words)]
+    rows: list[Row] = []
+    for step in shell.link.steps if shell.link else ():
+        if step.seconds is not None:
+            name = words(f"times.{_STAGES[step.what]}", address=show(step.address, keep=""))
+            rows.append(Row("", name, None, step.seconds))
+    rows += _exchanges(shell.exchanges_here(), words)
     if not rows:
         shell.say("shell.nothing-yet")
         return []
@@ -325,12 +323,6 @@ def times(shell: Shell, argument: str) -> list[Line]:
     bar = 0 if look.plain or bar < _LEAST_BAR else bar
     title = words("times.title") + (" " + words("times.bars") if bar else "")
     return [*layout.paragraph(title, look, style="note"), *look.drawing(_table(rows, total, words, look, bar))]
-
-
-def _steps(steps: Iterable[tuple[float, str, str]], words: Words) -> Iterator[Row]:
-    for (begun, before, _), (ended, what, address) in pairwise(steps):
-        if key := _STAGES.get((before, what)):
-            yield Row("", words(f"times.{key}", address=show(address, keep="")), None, ended - begun)
 
 
 def _exchanges(exchanges: Iterable[Exchange], words: Words) -> Iterator[Row]:

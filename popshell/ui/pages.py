@@ -32,7 +32,7 @@ from popshell.protocol.commands import (
     known_code,
     transitions,
 )
-from popshell.transcript import transcript_lines
+from popshell.session import transcript_lines
 from popshell.ui import layout, theme
 from popshell.ui.layout import Line, Look, Run, clip_line, columns, inline, line_columns, pad, wrap
 from popshell.ui.shell import Shell
