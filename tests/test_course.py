@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -677,7 +678,13 @@ def test_a_course_in_a_zip(tmp_path: Path) -> None:
 
 
 def test_a_new_lesson_names_itself_in_the_course(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert read_course(both(root)) == Course("my-course", ("01-first",))
+    course = read_course(both(root))
+    assert re.fullmatch("my-course-[0-9a-f]{6}", course.id)
+    assert course == Course(course.id, ("01-first",))
+    other = root / "other" / root.name
+    other.mkdir(parents=True)
+    assert new_lesson(other, "01-first", EN) == 0
+    assert read_course(both(other)).id != course.id  # progress is kept by it
     assert new_lesson(root, "02-second", EN) == 0
     assert read_course(both(root)).lessons == ("01-first", "02-second")
     (root / "course.toml").write_text('id = "x"\nlessons = []\n')

@@ -349,9 +349,8 @@ def _name_in_course(path: Path, name: str, course: str) -> None:
     """Append the lesson to `lessons = [...]`; make the file if there is none."""
     if not path.exists():
         identity = re.sub(r"[^a-z0-9-]+", "-", course.lower()).strip("-") or "course"
-        if identity in BUNDLED:
-            identity = f"my-{identity}"  # learners' progress is kept by it
-        path.write_text(f'id = "{identity}"\nlessons = [\n  "{name}",\n]\n', encoding="utf-8")
+        # Learners' progress is kept by it: another folder of this name is another course.
+        path.write_text(f'id = "{identity}-{os.urandom(3).hex()}"\nlessons = [\n  "{name}",\n]\n', encoding="utf-8")
         return
     text = path.read_text(encoding="utf-8")
     found = re.search(r"(?m)^[ \t]*lessons[ \t]*=[ \t]*\[[^\]]*", text)
