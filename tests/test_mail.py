@@ -79,6 +79,10 @@ def test_text_is_read_in_its_charset() -> None:
             (kind("utf-8"), b"a=\r\nb=C3=A9", "quoted-printable", "abé"),
             (kind("iso-8859-1"), b"\x93x\x94", "", "“x”"),
             (kind("utf-8"), b"\xff", "", "\udcff", "bad-octets"),
+            (kind("utf-8"), "\u7e41\u9ad4\u4e2d\u6587".encode("big5"), "", "\u7e41\u9ad4\u4e2d\u6587", "as-big5"),
+            ("X: y", "\u7b80\u4f53".encode("gb2312"), "", "\u7b80\u4f53", "as-gb18030"),
+            (kind("us-ascii"), "m\xe9tal".encode("latin-1"), "", "m\udce9tal", "bad-octets"),
+            (kind("utf-8"), "\u7e41\u9ad4".encode()[:-1], "", "\u7e41\udce9\udcab", "bad-octets"),
             (kind("big5"), b"\xff", "", "\ufffd", "bad-octets"),
             (kind("x-klingon"), b"\xc3\xa9", "", "é", "charset"),
             (kind("punycode"), b"a-b", "", "a-b", "charset"),
@@ -219,6 +223,18 @@ def test_what_cannot_be_shown() -> None:
         ],
         lambda *row: run(go(*row)),
     )
+
+
+def test_a_deep_tree_stays_readable() -> None:
+    async def go() -> None:
+        deep = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (i, i) for i in range(45))
+        on = stage(deep, FakeScreen(columns=60, rows=5000))
+        await on.log_in(":mail 1")
+        tree = on.text[on.text.index("Its parts") : on.text.index("\n\n", on.text.index("Its parts") + 12)]
+        assert max(map(len, tree.splitlines())) <= 60
+        assert len(tree.splitlines()) < 45 * 7
+
+    run(go())
 
 
 def test_what_is_shown_of_any_message_is_safe() -> None:

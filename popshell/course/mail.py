@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 
+from popshell.course.symptoms import guessed
 from popshell.tuples import NamedTuple
 
 
@@ -310,10 +311,7 @@ _READ_AS = {
     "ascii": ("utf-8",),
 }
 #: Codecs of Python that are charsets of mail; others are none, and punycode takes quadratic time.
-_CHARSETS = (
-    *("ascii", "big5", "cp", "euc_", "gb", "hz", "iso2022_", "iso8859-", "johab", "koi8", "mac", "shift_jis"),
-    *("tis-620", "utf-"),
-)
+_CHARSETS = tuple("ascii big5 cp euc_ gb hz iso2022_ iso8859- johab koi8 mac shift_jis tis-620 utf-".split())
 
 
 def _codec(charset: str) -> str:
@@ -358,6 +356,8 @@ def text_of(mail: Mail, part: Part, limits: Limits = LIMITS, clock: Callable[[],
     elif part.encoding not in ("", "7bit", "8bit", "binary"):
         faults.append("encoding")
     text, fault = _in_charset(raw, part.charset)
+    if fault == "bad-octets" and _codec(part.charset or "ascii") in ("ascii", "utf-8") and (guess := guessed(raw)):
+        text, fault = guess.text, f"as-{guess.encoding.lower()}"
     faults += [fault] if fault else []
     text = text.replace("\r\n", "\n")
     if part.kind == "text/html":
@@ -365,9 +365,7 @@ def text_of(mail: Mail, part: Part, limits: Limits = LIMITS, clock: Callable[[],
         if not reader.read(text, clock() + limits.seconds, clock):
             faults.append("html")
         text = reader.text()
-    elif part.flowed:
-        text = _unflowed(text, part.delsp)
-    return Text(text, tuple(faults), left)
+    return Text(_unflowed(text, part.delsp) if part.flowed else text, tuple(faults), left)
 
 
 def _unflowed(text: str, delsp: bool) -> str:

@@ -59,6 +59,19 @@ def decoded_text(octets: bytes) -> tuple[Text, ...]:
     return tuple(Text(names[codec], found[codec]) for codec in (*order, "latin-1") if codec in found)
 
 
+def guessed(octets: bytes) -> Text | None:
+    """What octets that are no UTF-8 most likely are: Big5 or GB18030; None if they rather look like Latin-1.
+
+    Of Chinese text many octets beyond ASCII stand in pairs; of text in Latin letters few do.
+    """
+    beyond, pairs = (len(re.findall(one, octets)) for one in (rb"[\x80-\xff]", rb"[\x80-\xff]{2}"))
+    as_utf8 = octets.decode("utf-8", "surrogateescape")
+    broken = sum("\udc80" <= char <= "\udcff" for char in as_utf8)
+    first = decoded_text(octets)[0]
+    likely = pairs * 4 >= beyond and broken * 2 > sum(char > "\x7f" for char in as_utf8)
+    return first if likely and first.encoding in ("Big5", "GB18030") else None
+
+
 class Seen(NamedTuple):
     """What the premises are held against: the reply, and what came before it. "" and None: was not seen."""
 

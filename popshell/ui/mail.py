@@ -112,7 +112,7 @@ def _named(part: mails.Part, look: Look, words: Words) -> list[Line]:
         said.append(words("mail.other-form"))
     indent = "    " + "  " * min(part.number.count(".") + bool(part.number), 10)
     text = show(words.listed(said), keep="")
-    hanging = indent + " " * (len(part.number) + 2)
+    hanging = indent + " " * min(len(part.number) + 2, 12)
     return layout.wrap(
         [("number", part.number), ("", "  " if part.number else ""), ("peer", text)], look, indent, hanging
     )
