@@ -209,6 +209,7 @@ def test_no_secret_comes_out() -> None:
             "1796023722.270004 aHVudGVyMi1jYW5hcnk=\r\n1796023722.27 aHVudGVyMi1jYW5hcnk=\r\n",
             "a command line": "$ curl -v -u mei:hunter2-canary pop3://a/\n* Connected to a\n< +OK\n> CAPA\n",
             "an address": "* Connected to a\n< +OK\n* URL pop3://mei:hunter2-canary@a/\n",
+            "another tool's settings": "S: +OK\ns-nail: Credentials: host a, user mei, pass hunter2-canary\nC: STAT\n",
             "settings": "using account default from x\npassword = hunter2-canary\n<-- +OK\n",
             "echoed": "S: +OK\nC: USER mei\nS: +OK\nC: PASS hunter2-canary\nS: -ERR no hunter2-canary here\n",
             "token": "C: AUTH XOAUTH2 dXNlcj1tZWkBYXV0aD1CZWFyZXIgaHVudGVyMi1jYW5hcnkBAQ==\nS: +OK\n",

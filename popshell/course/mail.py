@@ -311,7 +311,7 @@ _READ_AS = {
     "ascii": ("utf-8",),
 }
 #: Codecs of Python that are charsets of mail; others are none, and punycode takes quadratic time.
-_CHARSETS = tuple("ascii big5 cp euc_ gb hz iso2022_ iso8859- johab koi8 mac shift_jis tis-620 utf-".split())
+_CHARSETS = re.compile("ascii|big5|cp|euc_|gb|hz|iso2022_|iso8859-|johab|koi8|mac|shift_jis|tis-620|utf-")
 
 
 def _codec(charset: str) -> str:
@@ -322,7 +322,7 @@ def _codec(charset: str) -> str:
         name = codecs.lookup(charset.lower()).name
     except (LookupError, ValueError):
         return ""
-    return name if name.startswith(_CHARSETS) else ""
+    return name if _CHARSETS.match(name) else ""
 
 
 def _in_charset(octets: bytes, charset: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from collections import deque
 from functools import cached_property
 from itertools import pairwise, takewhile
 
-from popshell.logs.formats import Format
+from popshell.logs.formats import Format, said
 from popshell.logs.text import ANNOUNCED, OTHER, Event, Line, is_command, octets
 from popshell.protocol.line import parse
 
@@ -108,11 +108,13 @@ class Dialogue:
             self._spoken(at, line)
 
     def _refused(self, number: int, text: str) -> None:
-        """A login that is not shown was refused; why may stand below."""
+        """A login that is not shown was refused; why may stand below. Without a reply it was none."""
         self.hidden = False
-        self.due.popleft()
         below = (self.form.match(line.text) for line in self.lines[number : number + 60])
         reason = next((found[1]["text"] for found in below if found and found[0] == "reason"), "")
+        if not text and any(code in ("no-terminator", "cut-off") and one.search(reason) for code, one in said()):
+            return
+        self.due.popleft()
         self.out.append(Event(number, "tool", "refused", octets(reason), text))
 
     def _tool_in_content(self, at: int, kind: str) -> bool:

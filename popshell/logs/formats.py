@@ -70,8 +70,6 @@ class Format:
     hides: frozenset[str] = frozenset()
     #: contents stand without doubled dots and without their terminator
     unstuffed: bool = False
-    #: where else secrets stand: group 1 is one
-    secrets: tuple[str, ...] = ()
     #: a stump may have the tool's next line glued to it: the fault is seen where the tool says it
     glued: bool = False
     #: a line that a log of this form must have to be recognised
@@ -109,7 +107,6 @@ def _format(table: dict[str, Any]) -> Format:
     settings = dict(table)
     settings["rules"] = tuple((kind, re.compile(_filled(pattern))) for kind, pattern in table["rules"])
     settings["samples"] = tuple(table["samples"])
-    settings["secrets"] = tuple(table.get("secrets", ()))
     settings["hides"] = frozenset(table.get("hides", ()))
     settings["needs"] = re.compile(_filled(table["needs"])) if "needs" in table else None
     return Format(**settings)

@@ -37,7 +37,7 @@ def explain_log(
     """The explanation of a log and the exit code. Raises KeyError if `name` is no entry of FORMATS."""
     log = read(data, name)
     found = sessions(log.format, log.events) if log.format else []
-    masker = Masker(log.format, (s for session in found for s in session.secrets), (line.text for line in log.lines))
+    masker = Masker((s for session in found for s in session.secrets), (line.text for line in log.lines))
     rules, words = load(catalog), catalog.words(language, "doctor")
     judged = [(session, judge(session, rules)) for session in found]
     faulty = any(verdict.fault for _, verdict in judged)
@@ -214,6 +214,7 @@ def _exchange(exchange: Exchange) -> dict[str, Any]:
 
 #: Where tools print secrets beside the protocol: group 1 is one.
 _PLACES = (
+    r"Credentials: .*?, pass (.*)$",
     r"(?i)\b(?:pass(?:word|wd|phrase)?|passwordeval|secret|(?:access_|refresh_)?token)[\"']?(?: +is)? *[=:] *"
     r"[\"']?([^\s\"',;]{1,200})",
     r"(?i)\b(?:-u|--user|--proxy-user) +[\"']?[^\s:\"']{1,120}:([^\s\"']{1,200})",
@@ -237,8 +238,8 @@ _LONGEST_IN_PATTERN = 4000
 class Masker:
     """Replaces every known secret by MASK, and what has the form of one."""
 
-    def __init__(self, form: Format | None, secrets: Iterable[str], lines: Iterable[str]) -> None:
-        self._places = [re.compile(pattern) for pattern in (*(form.secrets if form else ()), *_PLACES)]
+    def __init__(self, secrets: Iterable[str], lines: Iterable[str]) -> None:
+        self._places = [re.compile(pattern) for pattern in _PLACES]
         known = {secret for secret in secrets if secret and MASK not in secret and set(secret) != {"*"}}
         for line in lines:
             known |= self._printed(line[:4000])

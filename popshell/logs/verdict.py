@@ -274,7 +274,8 @@ def _code(session: Session, exchange: Exchange, at: int) -> str:
         later = (one.name for one, _ in session.exchanges[at + 1 :])
         return "" if not command.arguments or {"USER", "APOP", "AUTH"}.intersection(later) else "mechanism-refused"
     login = exchange.name == "USER" or (command.spec is not None and command.spec.logs_in)
-    if login and exchange.before is not State.TRANSACTION and why in ("refused", "tls-required", "credentials"):
+    doubted = why in ("refused", "tls-required") or shown_by("reasons", why) == "login-refused"
+    if login and exchange.before is not State.TRANSACTION and doubted:
         return _named("refused", response.text, "login-refused")
     if why == "unseen-message" and re.search(r"(?i)no such|no message|not exist|out of range", response.text):
         return "no-such-message"
