@@ -14,7 +14,7 @@ from popshell.course import symptoms
 from popshell.course.catalog import Catalog, Words
 from popshell.course.document import Document
 from popshell.course.notes import facts, ok_keys, reason
-from popshell.protocol.commands import CAPABILITIES, COMMANDS, CommandSpec, State, known_code
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, State, known_code
 from popshell.protocol.line import MASK, CommandLine, Context, Role, Token, parse
 from popshell.protocol.records import Exchange, Status, no_status, read_status, stamp
 from popshell.protocol.strangers import passes_on
@@ -150,10 +150,7 @@ def _err(
     why = reason(exchange)
     row = known_code(response.code) if response.code else None
     code_page = catalog.page(words.language, f"codes/{row.page}") if row else None
-    if line.spec is not None:
-        known["allowed"] = " / ".join(state.value for state in line.spec.transitions)
-        known["syntax"] = line.spec.syntax
-        known["must_follow"] = line.spec.must_follow or ""
+    known |= _of_spec(line.spec)
     if why == "unknown-command":
         key, known = _unknown(line, known)
         text = fill(words.get(f"why.{key}") or "", known)
@@ -204,16 +201,9 @@ def _in_password(line: CommandLine) -> Iterator[str]:
 def _unknown(line: CommandLine, known: dict[str, object]) -> tuple[str, dict[str, object]]:
     """The key of `[why]` for a keyword that is none, and the facts with those that it needs."""
     odd, near = odd_character(_seen(line))
-    known = (
-        known
-        | {"command": line.name.replace("`", "'") or MASK}
-        | ({"character": odd} if odd else {})
-        | ({"suggestion": near} if near else {})
-    )
-    return (
-        "odd-near" if odd and near else "odd-character" if odd else "unknown-near" if near else "unknown-command",
-        known,
-    )
+    found = {"command": line.name.replace("`", "'") or MASK, "character": odd, "suggestion": near}
+    key = "odd-near" if odd and near else "odd-character" if odd else "unknown-near" if near else "unknown-command"
+    return key, known | {name: fact for name, fact in found.items() if fact}
 
 
 def _seen(line: CommandLine) -> str:
@@ -333,18 +323,19 @@ def undo_in_words(spec: CommandSpec, words: Words) -> list[str]:
     return [words("undo.in", state=state.value, undo=undo) for state, undo in found.items()]
 
 
+def _of_spec(spec: CommandSpec | None) -> dict[str, object]:
+    """What the table says of a command, as facts of a text."""
+    if spec is None:
+        return {}
+    allowed = " / ".join(state.value for state in spec.transitions)
+    return {"allowed": allowed, "syntax": spec.syntax, "must_follow": spec.must_follow or ""}
+
+
 def warning(line: CommandLine, code: str, words: Words) -> str:
     """One diagnostic in words, short enough for the line that is being typed."""
     spec = line.spec
     odd, near = odd_character(_seen(line)) if code == "unknown-command" else ("", None)
-    known: dict[str, object] = {
-        "command": line.name,
-        "state": line.state.value,
-        "allowed": " / ".join(s.value for s in spec.transitions) if spec else "",
-        "syntax": spec.syntax if spec else "",
-        "must_follow": (spec.must_follow if spec else None) or "",
-        "suggestion": near or "",
-    }
+    known = {"command": line.name, "state": line.state.value, "suggestion": near or "", **_of_spec(spec)}
     if odd and near:
         return words("warn.odd-character", character=odd.partition(" ")[0], suggestion=near)
     if code == "wrong-state" and line.state is State.CLOSED:
@@ -357,8 +348,6 @@ def pages() -> Iterator[str]:
     yield from (f"commands/{name}" for name in COMMANDS)
     yield from (f"states/{state.value}" for state in State)
     yield from (f"capabilities/{tag}" for tag in CAPABILITIES)
-    from popshell.protocol.commands import RESPONSE_CODES
-
     yield from (f"codes/{row.page}" for row in RESPONSE_CODES.values())
 
 

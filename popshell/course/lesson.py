@@ -267,26 +267,16 @@ def read_prose(document: Document) -> tuple[str, dict[str, Prose]]:
         elif heading.level == 3 and parts:
             parts.append((parts[-1][0], heading.text, heading.line))
     ends = [line for _, _, line in parts[1:]] + [len(document.rows) + 1]
-    tasks: dict[str, str] = {}
-    solved: dict[str, str] = {}
-    hints: dict[str, list[str]] = {}
-    wrong: dict[str, dict[str, str]] = {}
+    sections: dict[str, list[tuple[str, str, str]]] = {}
     for (identity, what, line), end in zip(parts, ends, strict=False):
-        text = document.part(line + 1, end)
         word, _, key = what.partition(" ")
-        tasks.setdefault(identity, "")
-        if word == "task":
-            tasks[identity] = text
-        elif word == "hint":
-            hints.setdefault(identity, []).append(text)
-        elif word == "solved":
-            solved[identity] = text
-        elif word == "wrong":
-            wrong.setdefault(identity, {})[key.strip()] = text
-    prose = {
-        one: Prose(task, tuple(hints.get(one, ())), solved.get(one, ""), wrong.get(one, {}))
-        for one, task in tasks.items()
-    }
+        sections.setdefault(identity, []).append((word, key.strip(), document.part(line + 1, end)))
+    prose = {}
+    for identity, rows in sections.items():
+        last = {word: text for word, _, text in rows}
+        hints = tuple(text for word, _, text in rows if word == "hint")
+        wrong = {key: text for word, key, text in rows if word == "wrong"}
+        prose[identity] = Prose(last.get("task", ""), hints, last.get("solved", ""), wrong)
     return document.part(document.body_line, parts[0][2] if parts else len(document.rows) + 1), prose
 
 
@@ -347,12 +337,10 @@ def languages_of(course: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _name_in_course(path: Path, name: str, course: str) -> None:
     """Append the lesson to `lessons = [...]`; make the file if there is none."""
-    if not path.exists():
-        identity = re.sub(r"[^a-z0-9-]+", "-", course.lower()).strip("-") or "course"
-        # Learners' progress is kept by it: another folder of this name is another course.
-        path.write_text(f'id = "{identity}-{os.urandom(3).hex()}"\nlessons = [\n  "{name}",\n]\n', encoding="utf-8")
-        return
-    text = path.read_text(encoding="utf-8")
+    identity = re.sub(r"[^a-z0-9-]+", "-", course.lower()).strip("-") or "course"
+    # Learners' progress is kept by it: another folder of this name is another course.
+    made = f'id = "{identity}-{os.urandom(3).hex()}"\n'
+    text = path.read_text(encoding="utf-8") if path.exists() else made
     found = re.search(r"(?m)^[ \t]*lessons[ \t]*=[ \t]*\[[^\]]*", text)
     if found is None:
         text = text.rstrip() + "\nlessons = [\n]\n"

@@ -44,22 +44,15 @@ def check_course(tree: Tree, root: Traversable) -> Iterator[Finding]:
     if source.fault is not None:
         yield source.finding(source.fault.line, "bad-course", **source.fault.facts)
         return
-    known = Course.__struct_fields__
-    found = [
-        source.finding(source.line(key), "course-field", key=key, known=tuple(known))
-        for key in source.head.keys() - set(known)
-    ]
-    named = source.head.get("lessons")
-    seen: list[str] = []
-    for name in named if isinstance(named, list) else ():
-        if not isinstance(name, str):
-            continue  # said by read_course
-        seen.append(name)
-        line = source.line_with(name, "lessons", nth=seen.count(name))
-        if LESSON.fullmatch(name) is None:
-            found.append(source.finding(line, "bad-name", name=name))
-        elif seen.count(name) > 1:
-            found.append(source.finding(line, "listed-twice", name=name))
+    known, named = Course.__struct_fields__, source.head.get("lessons")
+    found = [source.finding(key, "course-field", key=key, known=known) for key in source.head.keys() - set(known)]
+    # What is no text is said by read_course.
+    names = [name for name in (named if isinstance(named, list) else ()) if isinstance(name, str)]
+    for at, name in enumerate(names):
+        code = "bad-name" if LESSON.fullmatch(name) is None else "listed-twice" if name in names[:at] else ""
+        if code:
+            line = source.line_with(name, "lessons", nth=names[: at + 1].count(name))
+            found.append(source.finding(line, code, name=name))
     yield from found
     if not found:
         try:
@@ -84,7 +77,7 @@ def check_lessons(tree: Tree, catalog: Catalog) -> Iterator[Finding]:
                 yield Finding(error.path, error.line, error.code, error.facts)
             continue
         if lesson.id in ids:
-            yield source.finding(source.line("id"), "duplicate-id", id=lesson.id)
+            yield source.finding("id", "duplicate-id", id=lesson.id)
         ids.add(lesson.id)
         yield from _check_lesson(source, lesson, catalog)
         inner = {exercise.id for exercise in lesson.exercises}
@@ -97,7 +90,7 @@ def check_lessons(tree: Tree, catalog: Catalog) -> Iterator[Finding]:
 def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[Finding]:
     """The facts of a lesson: names, ids, and each exercise played."""
     if not _ID.fullmatch(lesson.id):
-        yield source.finding(source.line("id"), "bad-id", id=show(lesson.id, keep=""))
+        yield source.finding("id", "bad-id", id=show(lesson.id, keep=""))
     if not lesson.exercises:
         yield source.finding(1, "no-exercise")
     own = source.head.get("maildrop", "default")
@@ -132,9 +125,9 @@ def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[
     codes = (*RESPONSE_CODES, *(f"[{code}]" for code in RESPONSE_CODES))
     for name in lesson.teaches:
         if name not in (*COMMANDS, *State.__members__, *CAPABILITIES, *codes):
-            yield source.finding(source.line("teaches"), "teaches-unknown", name=name)
+            yield source.finding("teaches", "teaches-unknown", name=name)
         elif name not in met and not unplayed:  # what was not played may teach it
-            yield source.finding(source.line("teaches"), "not-taught", name=name)
+            yield source.finding("teaches", "not-taught", name=name)
 
 
 def _lacks(exercise: Exercise) -> Iterator[str]:
@@ -237,26 +230,17 @@ def _toml(value: Any) -> str:
 
 def _met(exchanges: Iterable[Exchange]) -> set[str]:
     """The names of what these exchanges touched: commands, states, response codes, capabilities."""
-    names: set[str] = set()
+    names: set[str | None] = set()
     for exchange in exchanges:
-        names |= {exchange.before.value, exchange.after.value}
-        response = exchange.response
-        if exchange.command is not None and exchange.command.spec is not None:
-            spec = exchange.command.spec
-            names.add(spec.name)
-            if spec.capability:
-                names.add(spec.capability)
+        spec, response = exchange.command.spec if exchange.command else None, exchange.response
+        names |= {exchange.before.value, exchange.after.value, "PIPELINING" if exchange.ahead else None}
+        if spec is not None:
+            names |= {spec.name, spec.capability}
         if response is not None:
-            names |= {response.code, f"[{response.code}]"}
-            if response.code:
-                names.add("RESP-CODES")
-            if response.code == "AUTH":
-                names.add("AUTH-RESP-CODE")
-            if exchange.name == "CAPA":
-                names |= response.capabilities().keys()
-        if exchange.ahead:
-            names.add("PIPELINING")
-    return names
+            names |= {response.code, f"[{response.code}]", "RESP-CODES" if response.code else None}
+            names |= {"AUTH-RESP-CODE"} if response.code == "AUTH" else set()
+            names |= response.capabilities().keys() if exchange.name == "CAPA" else set()
+    return {name for name in names if name}
 
 
 # -- the words ---------------------------------------------------------------------------------------------------------
@@ -268,7 +252,7 @@ def _check_prose(english: Source, source: Source, lesson: Lesson) -> Iterator[Fi
         yield from _check_translation(english, source)
     title = source.head.get("title")
     if isinstance(title, str) and not (title.strip() and title.isprintable() and width(title) <= WIDEST_HEADLINE):
-        yield source.finding(source.line("title"), "bad-title", columns=width(title), most=WIDEST_HEADLINE)
+        yield source.finding("title", "bad-title", columns=width(title), most=WIDEST_HEADLINE)
     text, prose = read_prose(source)
     own, ours = read_prose(english)
     for index, exercise in enumerate(lesson.exercises):
@@ -284,12 +268,9 @@ def _check_prose(english: Source, source: Source, lesson: Lesson) -> Iterator[Fi
         if not words.solved:
             yield source.finding(line, "no-solved", id=exercise.id)
         wanted = [wrong.say for wrong in exercise.wrong]
-        for say in wanted:
-            if not words.wrong.get(say):
-                yield source.finding(line, "no-wrong", id=exercise.id, say=say)
-        for say in words.wrong:
-            if say and say not in wanted:
-                yield source.finding(line, "stray-wrong", id=exercise.id, say=say)
+        strays = [say for say in words.wrong if say and say not in wanted]
+        for code, says in (("no-wrong", [say for say in wanted if not words.wrong.get(say)]), ("stray-wrong", strays)):
+            yield from (source.finding(line, code, id=exercise.id, say=say) for say in says)
         if (columns := width(words.headline.replace("`", ""))) > WIDEST_HEADLINE:
             yield source.finding(line, "headline-wide", id=exercise.id, columns=columns, most=WIDEST_HEADLINE)
         if exercise.id in ours and source is not english:
@@ -302,9 +283,8 @@ def _check_prose(english: Source, source: Source, lesson: Lesson) -> Iterator[Fi
         yield source.finding(source.body_line, "text-differs", commands=odd, other=english.path)
     for at, row in source.outside_fences():
         if at >= source.body_line:
-            unknown = next(filter(None, (_no_meta(span.strip()) for span in CODE.findall(row))), "")
-            if unknown:
-                yield source.finding(at, "no-such-meta", meta=unknown)
+            unknown = [*filter(None, (_no_meta(span.strip()) for span in CODE.findall(row)))]
+            yield from (source.finding(at, "no-such-meta", meta=meta) for meta in unknown[:1])
 
 
 def _compare(source: Source, english: Source, identity: str, words: Prose, ours: Prose) -> Iterator[Finding]:
@@ -354,11 +334,11 @@ def _no_meta(span: str) -> str:
 
 def _check_translation(english: Source, source: Source) -> Iterator[Finding]:
     for key in sorted(source.head.keys() - _TRANSLATED):
-        yield source.finding(source.line(key), "translated-fact", key=key, other=english.path)
+        yield source.finding(key, "translated-fact", key=key, other=english.path)
     if not isinstance(source.head.get("title"), str):
         yield source.finding(1, "missing-key", key="title")
     if source.head.get("translated_from") != fingerprint(english.text):
-        yield source.finding(source.line("translated_from"), "stale", other=english.path)
+        yield source.finding("translated_from", "stale", other=english.path)
 
 
 def _heading(source: Source, identity: str, section: str = "") -> int:
