@@ -153,8 +153,12 @@ class Practice:
 
     def wait(self, seconds: float) -> None:
         self._clock.ahead += seconds
-        self._listener.check_timers()
-        self.channels.pass_time(0)
+
+        async def look() -> None:
+            self._listener.check_timers()
+            await asyncio.sleep(0)
+
+        self.channels.run(look())
 
     def close(self) -> None:
         self.channels.run(self._listener.close())

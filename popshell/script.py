@@ -115,7 +115,7 @@ class Outcome(NamedTuple):
 def read_script(data: bytes) -> Script:
     """Read a script. Raises ScriptError."""
     if len(data) > LONGEST:
-        raise ScriptError(0, "too-long", most=LONGEST)
+        raise ScriptError(1, "too-long", most=LONGEST)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -139,13 +139,12 @@ def read_script(data: bytes) -> Script:
             raise ScriptError(at, "bad-row", row=row[:80])
     steps += turns(rows) if rows else ()
     if not steps:
-        raise ScriptError(0, "empty")
+        raise ScriptError(1, "empty")
     return Script(tuple(steps), tuple(lines))
 
 
 def _directive(at: int, row: str) -> Directive:
-    name, _, argument = row[1:].strip().partition(" ")
-    argument = argument.strip()
+    name, argument = (*row[1:].strip().split(None, 1), "", "")[:2]
     if name not in _DIRECTIVES:
         raise ScriptError(at, "unknown-directive", name=name[:80], names=tuple(f"@{one}" for one in _DIRECTIVES))
     if re.fullmatch(_DIRECTIVES[name], argument) is None or (name == "wait" and float(argument) > LONGEST_WAIT):
@@ -211,6 +210,8 @@ class _Player:
             self._captured[step.argument or "secret"] = self._account.secret if self._account else ""
         elif step.name == "wait":
             self._wait(float(step.argument))
+            if self.session is not None:
+                self.session.listen()  # the server may have closed by now
         else:
             session = self._here()
             if step.name == "tls" and not session.channel.tls:

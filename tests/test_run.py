@@ -124,6 +124,7 @@ def test_each_failure_has_its_stage_and_line() -> None:
             ("C: QUIT\nS: -ERR*\n", "end", 2, "differs"),
             ("C: QUIT\nS: +OK*\nC: NOOP\nS: -ERR*\n", "reply", 3, "closed"),
             ("@expect-close\n", "end", 1, "not-closed"),
+            (LOGIN + "@wait\t700\nC: NOOP\nS: +OK*\n", "reply", 6, "closed"),
             ("C: AUTH CRAM-MD5 ••••\n", "script", 1, "masked"),
             (LOGIN + "C: UIDL 1\nS: +OK {n} {n}\n", "reply", 6, "differs"),
         ],
@@ -158,8 +159,8 @@ def test_scripts_that_cannot_be_read() -> None:
 
     each(
         [
-            (b"", 0, "empty"),
-            (b"# nothing\n", 0, "empty"),
+            (b"", 1, "empty"),
+            (b"# nothing\n", 1, "empty"),
             (b"C: A\nX: B\n", 2, "bad-row"),
             (b"C:A\n", 1, "bad-row"),
             ("C: …".encode(), 1, "bad-row"),
@@ -171,7 +172,7 @@ def test_scripts_that_cannot_be_read() -> None:
             (b"C: A\nC: \xff\n", 2, "not-utf8"),
             (b"C: A\0\n", 1, "bad-row"),
             (b"S: {a} {b} {c} {d} {e}\n", 1, "many-captures"),
-            (b"#" * (1024 * 1024 + 1), 0, "too-long"),
+            (b"#" * (1024 * 1024 + 1), 1, "too-long"),
         ],
         refused,
     )
@@ -273,10 +274,11 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_practice_server_answers_where_no_host_is_given(tmp_path: Path, run: Run) -> None:
     good, bad, report = tmp_path / "good.pop", tmp_path / "bad.pop", tmp_path / "report.xml"
     good.write_text(
-        f"S: +OK * {STAMP}\n@tls\nC: USER learner\nS: +OK*\nC: PASS ••••\nS: +OK*\n@wait 700\n@expect-close\n"
+        f"S: +OK * {STAMP}\n@tls\nC: USER learner\nS: +OK*\nC: PASS ••••\nS: +OK*\n@wait 1\nC: NOOP\nS: +OK*\n"
+        "@wait 700\n@expect-close\n"
     )
     bad.write_text("C: USER learner\nS: +OK*\nC: PASS secret\nS: -ERR*\n")
-    assert run(str(good))[:2] == (0, f"{good}: passed, 3 turns\n")
+    assert run(str(good))[:2] == (0, f"{good}: passed, 4 turns\n")
     code, out, _ = run(str(good), str(bad), "--junit", str(report))
     assert code == STAGES["login"]
     assert f"{bad}:4: failed at stage login" in out
