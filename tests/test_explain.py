@@ -305,6 +305,12 @@ OTHERS: list[tuple[tuple[str, ...], str]] = [
     (("C: AUTH CRAM-MD5", "S: + PDE+", "C: eA==", "S: -ERR no"), "credentials"),
     (("C: AUTH CRAM-MD5", "S: + PDE+", "C: x y", "S: -ERR no"), "bad-base64"),
     (("C: AUTH CRAM-MD5", "S: -ERR no"), "refused"),
+    (("C: AUTH CRAM-MD5", "S: + PDE+", "C: eA==", "S: -ERR unknown command"), "says-no-mechanism"),
+    (("C: AUTH CRAM-MD5", "S: + PDE+", "C: eA==", "S: -ERR [SYS/PERM] switched off"), "code"),
+    (("C: AUTH CRAM-MD5", "S: + PDE+", "C: eA==", "S: -ERR [LOGIN-DELAY] wait"), "code"),
+    (("C: AUTH CRAM-MD5", "S: + PDE+", "C: *", "S: -ERR [AUTH] cancelled"), "cancelled"),
+    (("C: AUTH XOAUTH2", "S: + ", "C: dXNlcj1hAWF1dGg9QmVhcmVyIHgBAQ==", "S: + e30=", "C: ", "S: -ERR no"), "token"),
+    (("C: AUTH OAUTHBEARER bixhPWEsAWF1dGg9QmVhcmVyIHgBAQ==", "S: -ERR [AUTH] no"), "token"),
     (("C: LANG *", "S: -ERR no"), "unknown-language"),
     (("C: LANG", "S: -ERR no"), "perhaps-lacking"),
     (("C: USER x", "S: +OK", "C: CAPA", "S: -ERR no"), "after-user"),
@@ -329,6 +335,16 @@ def test_reasons_of_other_servers(moves: tuple[str, ...], why: str, language: st
     exchange = real(*moves)
     assert reason(exchange) == why
     assert notes(exchange, language)[0].sort == "err"
+
+
+@over("language", LANGUAGES)
+def test_a_cancelled_login_and_one_without_a_password_blame_no_password(language: str) -> None:
+    """`[AUTH]` after `*` speaks of no proof; who sends none of a password need not send STLS first."""
+    begun = ("C: AUTH CRAM-MD5", "S: + PDE+")
+    cancelled = notes(real(*begun, "C: *", "S: -ERR [AUTH] cancelled"), language)
+    assert [note.text for note in cancelled] == [template(language, "commands/AUTH", "err.cancelled")]
+    digest = notes(real(*begun, "C: eA==", "S: -ERR [AUTH] no"), language)
+    assert [note.text for note in digest] == [template(language, "commands/AUTH", "err.credentials")]
 
 
 @over("line, why", [("USER x", "before-proof"), (f"AUTH PLAIN {PLAIN}", "credentials"), ("AUTH PLAIN", "before-proof")])

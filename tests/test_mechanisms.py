@@ -416,7 +416,9 @@ def test_what_a_scram_client_refuses_at_once() -> None:
         [
             (b"", "bad-message"),
             (b"r=abcdef,s=QQ==", "bad-message"),
-            (b"r=abcdef,s=QQ==,i=0", "bad-message"),
+            (b"r=abcdef,s=QQ==,i=0", "no-iterations"),
+            (b"e=unknown-user", "server-error"),
+            (b"r=abcdef,s=QQ==,i=0x10", "bad-message"),
             (b"r=abcdef,s=QQ==,i=-1", "bad-message"),
             (b"r=abcdef,s=QQ==,i=04096", "bad-message"),
             (b"r=abcdef,s=Q,i=4096", "bad-message"),

@@ -15,7 +15,8 @@ from popshell.course.catalog import Catalog, Words
 from popshell.course.document import Document
 from popshell.course.notes import facts, ok_keys, reason
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, State, known_code
-from popshell.protocol.line import MASK, CommandLine, Context, Role, Token, parse
+from popshell.protocol.line import MASK, CommandLine, Context, Role, Token, parse, upper
+from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange, Status, no_status, read_status, stamp
 from popshell.protocol.strangers import passes_on
 from popshell.protocol.wire import ReplyLimits
@@ -97,7 +98,7 @@ def problem_notes(exchange: Exchange, words: Words) -> Iterator[Note]:
 
 
 #: Reasons that are read off a response code, where there is one.
-_FROM_CODE = ("credentials", "before-proof", "tls-required")
+_FROM_CODE = ("credentials", "token", "before-proof", "tls-required")
 #: Objections that `+OK` does not heal, each with its key of `[why]`; of several, the first.
 _ACCEPTED = {
     "wrong-state": "against-rfc",
@@ -167,15 +168,17 @@ def _err(
             template = words.get("why.silent" if silent else f"why.{why}") or words.get("why.refused")
             text = fill(template or "", known) or words("why.refused", **known)
     from_code = row is not None and why in _FROM_CODE
+    cancelled = why == "cancelled" and response.code == "AUTH"  # nothing was proved, so nothing was wrong
     if text:
         yield Note("err", text, citation(row.rfc, row.section) if row and from_code else cite)
-    if row is not None and code_page is not None and not from_code and exchange.name != "QUIT":
+    if row is not None and code_page is not None and not from_code and not cancelled and exchange.name != "QUIT":
         note = _filled(code_page, known, "note")
         if row.commands and line.name not in row.commands:
             note = words("why.code-elsewhere", **known, meant=words.listed(row.commands))
         if note:
             yield Note("info" if text else "err", note, citation(row.rfc, row.section))
-    if why == "credentials" and exchange.name == "AUTH" and not exchange.tls:
+    mechanism = MECHANISMS.get(upper(line.arguments[0])) if exchange.name == "AUTH" and line.arguments else None
+    if why == "credentials" and mechanism is not None and mechanism.clear_text and not exchange.tls:
         yield Note("info", words("why.perhaps-tls"), citation(3206, "5"))
     for key in _in_password(line):
         yield Note("info", words(f"why.{key}"), citation(1939, "7"))

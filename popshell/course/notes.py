@@ -98,6 +98,7 @@ def _met(meets: Callable[[CommandSpec], bool], *premises: Premises) -> Reason:
 
 
 _CLEAR = tuple(name for name, mechanism in MECHANISMS.items() if mechanism.clear_text or mechanism.only_under_tls)
+_TOKEN = tuple(name for name, mechanism in MECHANISMS.items() if mechanism.proof == "token")
 _NOT_QUIT = tuple(name for name in COMMANDS if name != "QUIT")
 #: A server that names TLS, or clear text, when it refuses a login.
 _NAMES_TLS = r"(?<![a-z])(?:STLS|STARTTLS|TLS|SSL)(?![a-z])|(?:clear|plain) ?-?text|encrypt|secure|\blayer\b|明文|加密"
@@ -120,14 +121,25 @@ WHY: Mapping[str, Reason] = MappingProxyType(
             {"text": _NAMES_TLS, "tls": False},
             {"code": "AUTH", "tls": False, "answer": ("none",), "mechanism": _CLEAR},
         ),
-        "says-no-mechanism": _met(_takes(Kind.MECHANISM), {"text": _NO_MECHANISM, "served": ("yes", "unknown")}),
+        "says-no-mechanism": _met(
+            _takes(Kind.MECHANISM),
+            {"text": _NO_MECHANISM, "served": ("yes", "unknown")},
+            {"text": _NO_COMMAND, "served": ("yes",)},
+        ),
         "before-proof": _met(
             lambda spec: spec.continues or spec.name == "USER",
             {"code": "AUTH", "command": ("USER",)},
             {"code": "AUTH", "answer": ("none",)},
         ),
+        "token": _met(
+            _takes(Kind.MECHANISM),
+            {"code": "AUTH", "mechanism": _TOKEN},
+            {"code": "", "mechanism": _TOKEN, "answer": ("sent",), "served": ("yes",)},
+        ),
         "credentials": _met(
-            lambda spec: spec.logs_in, {"code": "AUTH"}, {"command": ("AUTH",), "answer": ("sent",), "served": ("yes",)}
+            lambda spec: spec.logs_in,
+            {"code": "AUTH"},
+            {"code": "", "command": ("AUTH",), "answer": ("sent",), "served": ("yes",)},
         ),
         "code": Reason(
             tuple({"code": code, "command": row.commands or _NOT_QUIT} for code, row in RESPONSE_CODES.items())

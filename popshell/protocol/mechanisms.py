@@ -181,9 +181,10 @@ _BASE64 = "[A-Za-z0-9+/]+={0,2}"
 _MORE = r"(?:,(?![aceimnprsv]=)[A-Za-z]=[^,\0]+)*"
 _GS2 = r"(?P<flag>[ny]|p=[A-Za-z0-9.-]+),(?:a=(?P<authzid>[^,\0]+))?,"
 _CLIENT_FIRST = rf"(?P<gs2>{_GS2})(?P<bare>n=(?P<name>[^,\0]+),r=(?P<nonce>{_NONCE}){_MORE})"
-_SERVER_FIRST = rf"r=(?P<nonce>{_NONCE}),s=(?P<salt>{_BASE64}),i=(?P<count>[1-9][0-9]*){_MORE}"
+_ERROR = r"e=(?P<error>[^,\0]+)"
+_SERVER_FIRST = rf"(?:r=(?P<nonce>{_NONCE}),s=(?P<salt>{_BASE64}),i=(?P<count>0|[1-9][0-9]*)|{_ERROR}){_MORE}"
 _CLIENT_FINAL = rf"(?P<without>c=(?P<bound>{_BASE64}),r=(?P<nonce>{_NONCE}){_MORE}),p=(?P<proof>{_BASE64})"
-_SERVER_FINAL = rf"(?:v=(?P<signature>{_BASE64})|e=(?P<error>[^,\0]+)){_MORE}"
+_SERVER_FINAL = rf"(?:v=(?P<signature>{_BASE64})|{_ERROR}){_MORE}"
 
 
 class _Proof(NamedTuple):
@@ -237,6 +238,8 @@ def _scram_client(algorithm: str, plus: bool, login: Credentials, first: bytes |
         raise SaslError("bad-message")
     if not match["nonce"].startswith(nonce) or match["nonce"] == nonce:
         raise SaslError("bad-nonce")
+    if count == "0":
+        raise SaslError("no-iterations")
     if len(count) > len(str(MOST_ITERATIONS)) or int(count) > MOST_ITERATIONS:
         raise SaslError("too-many-iterations")
     bound = encode_line(gs2.encode() + (login.binding or b"" if plus else b""))

@@ -47,6 +47,7 @@ class SaslError(Exception):
     | bad-token | client | a token holds what none may hold (RFC 6750 §2.1) |
     | no-binding | client | a -PLUS mechanism without channel-binding data |
     | bad-nonce | client | the server's nonce does not extend ours (RFC 5802 §5.1) |
+    | no-iterations | client | 0 of them (RFC 5802 §7: posit-number) |
     | too-many-iterations | client | more than MOST_ITERATIONS |
     | extension | client | an extension is mandatory and not known (RFC 5802 §5.1) |
     | server-error | client | the server's own reason is in `detail` |
