@@ -8,7 +8,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from popshell.logs.dialogue import Dialogue
-from popshell.logs.formats import COMMANDS, READERS, REPLIES, Format, Rows, all_formats, by_line, framed, without_heads
+from popshell.logs.formats import (
+    COMMANDS,
+    READERS,
+    REPLIES,
+    Format,
+    Rows,
+    all_formats,
+    by_line,
+    framed,
+    said,
+    without_heads,
+)
 from popshell.logs.text import (
     CLIENT,
     LONGEST_LOG,
@@ -85,7 +96,7 @@ def _score(form: Format, lines: list[Line], least: float) -> float:
         if not any(form.needs.search(line.text[:2000]) for line in lines):
             return 0.0
         points, evidence = 1.0, 0.6 if form.bare else 1.0
-    said: set[str] = set()
+    heard: set[str] = set()
     lines = lines[:3000]
     for left, line in zip(range(len(lines), 0, -1), lines, strict=True):
         if points + _MOST * left <= least:
@@ -112,19 +123,24 @@ def _score(form: Format, lines: list[Line], least: float) -> float:
         elif kind in ("sent", "received"):
             points += 0.3
         elif kind == "closed" and form.bare:
-            points += 0.5
+            points, evidence = points + 0.5, evidence + 0.4 * _names_fault(form, text)
         elif kind == "noise":
             if form.bare and found[0][:1].isalpha() is False and text.endswith(("$ ", "$")):
                 continue
-            new = text[:6] not in said
-            said.add(text[:6])
+            new = text[:6] not in heard
+            heard.add(text[:6])
             points += 0.3 if new else 0.02
-            evidence += 0.2 if new else 0
+            evidence += 0.4 if _names_fault(form, text) else 0.2 if new else 0
         elif kind == "packet":
             points, evidence = points + _MOST, evidence + 1
         else:  # heads, beginnings, and what only this tool says
             points, evidence = points + 1, evidence + 1
     return points if evidence >= 1 else 0.0
+
+
+def _names_fault(form: Format, text: str) -> bool:
+    """Whether a line of a form without marks, of which something else proves it, says what went wrong below POP3."""
+    return form.bare and bool(form.needs) and any(one.search(text) for code, one in said() if code != "never")
 
 
 # -- lines to events -------------------------------------------------------------------------------------------------
@@ -357,7 +373,7 @@ class _Marked:
         if length and not pieces:
             self._say(number, source, "count", str(length).encode())
         if fin or set(groups.get("flags") or "") & {"F", "R"}:
-            self._say(number, source, "fin")
+            self._say(number, source, "fin", text=found.string)
 
 
 def _sided(events: list[Event]) -> Iterator[Event]:
