@@ -6,6 +6,7 @@ What the kernel lacks, no package brings: such a reason begins with "the kernel 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Generator
 
 import pytest
@@ -14,6 +15,12 @@ from hypothesis import HealthCheck, settings
 
 # mutmut runs each test in several processes and by several executors, which hypothesis would object to.
 settings.register_profile("mutation", suppress_health_check=[HealthCheck.differing_executors])
+
+# Thousands of small files come and go: in memory where there is enough of it, and programs may be run there.
+if "TMPDIR" not in os.environ and os.access("/dev/shm", os.W_OK):
+    memory = os.statvfs("/dev/shm")
+    if memory.f_bavail * memory.f_frsize > 4 << 30 and not memory.f_flag & os.ST_NOEXEC:
+        os.environ["TMPDIR"] = tempfile.tempdir = "/dev/shm"
 
 started.begin()
 

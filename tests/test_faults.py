@@ -109,6 +109,9 @@ def test_bad_parameters_are_refused_in_words() -> None:
         ({"login_delay": True}, "a number"),
         ({"line_goes_dead_after": -1}, "a number"),
         ({"in_use": 1}, "fault `in_use`: true or false"),
+        ({"mechanisms": "PLAIN"}, "fault `mechanisms`: `mechanisms` is a list of EXTERNAL, SCRAM"),
+        ({"mechanisms": ["PLAIN", "NO"]}, "`mechanisms` is a list of EXTERNAL, SCRAM"),
+        ({"mechanisms": [7]}, "`mechanisms` is a list of EXTERNAL, SCRAM"),
         ({"iterations": 0}, "fault `iterations`: 1 or more is wanted"),
     ):
         for refuse in (read_faults, bind, lambda raw: mail_server(faults=raw)):
