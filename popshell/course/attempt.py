@@ -209,10 +209,8 @@ class Vocabulary:
         return Prediction(**said)
 
 
-@lru_cache(maxsize=8)
-def vocabulary(catalog: Catalog) -> Vocabulary:
-    """The vocabulary of a catalog, read once."""
-    return Vocabulary(catalog)
+#: The vocabulary of a catalog, read once.
+vocabulary = lru_cache(maxsize=8)(Vocabulary)
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------

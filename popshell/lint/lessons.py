@@ -121,7 +121,7 @@ def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[
                 yield source.finding(at, "missing-maildrop", name=exercise.maildrop)
             unplayed.add(exercise.maildrop)
         except ValueError as error:
-            yield source.finding(line, "bad-lesson", reason=str(error))
+            yield source.finding(line, "bad-lesson", reason=error)
     codes = (*RESPONSE_CODES, *(f"[{code}]" for code in RESPONSE_CODES))
     for name in lesson.teaches:
         if name not in (*COMMANDS, *State.__members__, *CAPABILITIES, *codes):
