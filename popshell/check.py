@@ -162,6 +162,8 @@ def _option(result: Result) -> str | None:
         return None
     if result.reason in ("wait", "login-delay"):
         return f"--wait {result.fact or result.row.longest_wait}"
+    if result.reason == "wrong-login" and result.fact:  # one was sent
+        return OPTIONS["destructive"]
     needs_clear = result.reason == "capability" and result.fact == "STLS"
     return OPTIONS.get("clear" if needs_clear else result.reason)
 

@@ -524,6 +524,7 @@ def test_the_password_is_in_no_report_of_a_server_that_repeats_it(tmp_path: Path
         argv = (f"127.0.0.1:{port}", "--fetch", "--wrong-login", "--timeout", "0.3", "--junit", str(report))
         code, out, err = run(*argv, stdin=account)
     assert code == 1
+    assert "with --wrong-login" not in out, "it was given: more than one takes --destructive"
     assert "MISSED" in out
     for text in (out, err, report.read_text("utf-8")):
         assert CANARY not in text

@@ -72,7 +72,7 @@ ROWS: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], tuple[str, ..
         ({"STAT": line}, (*IN, "STAT"), ("must be upper case", "the session goes on"), ("looks like", "closed"))
         for line in ("+ok 2", "-Err", "+Ok")
     ),
-    ({"": "+ok ready"}, (), ("must be upper case", "The connection is closed"), ()),
+    ({"": "+ok ready"}, (), ("must be upper case", "PopShell closed the"), ()),
     ({"": "+OKready"}, (), ("resembles +OK", "closed"), ()),
     ({"": "220 ready"}, (), ("SMTP", "FTP and NNTP"), ("looks like SMTP",)),
     # a login locks nothing that was seen

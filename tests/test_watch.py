@@ -303,6 +303,20 @@ def test_a_listing_in_bare_lf_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         run(body(language, how))
 
 
+def test_what_cannot_be_read_still_passes_and_nobody_is_said_to_have_closed(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with playing((b"+OK\r\n", b"+OK\n", b"+OK still here\r\n")) as port, watching(port, tmp_path) as seen:
+            wire = await Wire.dial(seen.clear)
+            await wire.upto()
+            await wire.ask("NOOP", b"\n")
+            assert await wire.ask("NOOP") == b"+OK still here\r\n"
+            assert "ends with a bare LF" in seen.text
+            assert "nothing can be read as POP3" in seen.text
+            assert "closed" not in seen.text
+
+    run(body())
+
+
 def test_a_server_that_is_not_reached(tmp_path: Path) -> None:
     async def check(name: str, words: str, event: str, tls: TlsMode, how: dict[str, Any]) -> None:
         folder = tmp_path / name

@@ -174,7 +174,7 @@ class _Player:
                 raise _Unseen(code)
         if row.wrong_login and not (row.state == "REFUSED" and "REFUSED" in self._shared):
             if self._wrong_logins >= allowed.wrong_logins:
-                raise _Unseen("wrong-login")
+                raise _Unseen("wrong-login", self._wrong_logins or "")
             self._wrong_logins += 1
 
     def _learn(self, needs: Needs) -> None:

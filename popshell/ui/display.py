@@ -371,8 +371,9 @@ class Display:
             self._shell.say("shell.autologout", style="warn")
         elif isinstance(event.error, ConnectError):
             self._failed(event.error)
-        elif event.how is End.LOST:  # else the words on the fault have said that this side closed
-            self._shell.say("shell.server-closed", style="warn")
+        elif event.how is not End.TLS_FAILED:  # else the words on the fault have said that this side closed
+            key = "server-closed" if event.how is End.LOST else "closed-broken"
+            self._shell.say(f"shell.{key}", style="warn")
 
     def _marks(self, event: events.Ended) -> None:
         """Whether the marked messages are still there: only QUIT in TRANSACTION enters UPDATE (RFC 1939 §6).
