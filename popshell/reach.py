@@ -73,7 +73,7 @@ class Reach:
         again = f"popshell {self._arguments.command}"
         own = self._arguments.exec and error.code == "refused"
         key = "reach.not-listening" if own else f"net.{error.code}"
-        text = self._words(key, **{"again": again, "place": place, "holder": "{port}", **error.facts})
+        text = self._words(key, **{"again": again, "place": place, "holder": "{port}", "mode": "", **error.facts})
         speaks = error.facts.get("speaks")
         return f"{text} ({self._words(f'speaks.{speaks}')})" if speaks else text
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 
-from popshell.net.address import SocketAddress, TlsMode, Way, is_loopback, resolve, text_of
+from popshell.net.address import Address, SocketAddress, TlsMode, Way, is_loopback, parse_address, resolve, text_of
 from popshell.net.errors import Fact, NetError, connecting, ending, handshaking, looking_up, symbol
 from popshell.protocol.strangers import what_speaks
 from popshell.session import Step
@@ -55,6 +55,12 @@ class Target(NamedTuple):
         is the zone of an address (RFC 4007 §11.2)."""
         name = self.way.sni or self.host.partition("%")[0]
         return name.rstrip(".") or name  # without any name the certificate of any host would do
+
+    @property
+    def mode(self) -> str:
+        """The option without which this host and port would be tried in another mode; "" where it is the default."""
+        usual = parse_address(Address(self.host, self.port, self.tls).label).tls
+        return "" if usual is self.tls else f" --tls {self.tls.value}"
 
 
 class Deadlines(NamedTuple):
@@ -198,7 +204,7 @@ class Transport(asyncio.Protocol):
 
     def _where(self, host: str = "") -> dict[str, Fact]:
         host = host or self.target.host
-        return {"host": f"[{host}]" if ":" in host else host, "port": self.target.port}
+        return {"host": f"[{host}]" if ":" in host else host, "port": self.target.port, "mode": self.target.mode}
 
     def _step(self, what: str, began: float | None = None, facts: Mapping[str, object] = MappingProxyType({})) -> None:
         """Report a step, and how long it took if it is one's end."""

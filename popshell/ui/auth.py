@@ -402,6 +402,7 @@ def verdict(report: Mapping[str, Any], words: Words, again: str) -> Iterable[tup
     where = words("certificate.where" if blamed else f"certificate.where-{unsent}", number=number)
     first = chain[0]
     facts = {
+        "mode": "",
         **report,
         "where": where,
         "again": again,

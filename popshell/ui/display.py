@@ -239,7 +239,8 @@ class Display:
         if error.certificates is not None:
             from popshell.ui.auth import show_chain
 
-            shell.refused = {"place": f"{error.facts['host']}:{error.facts['port']}", **error.certificates}
+            place = f"{error.facts['host']}:{error.facts['port']}"
+            shell.refused = {"place": place, "mode": error.facts["mode"], **error.certificates}
             show_chain(shell, shell.refused)
 
     def _other_port(self, host: str) -> None:

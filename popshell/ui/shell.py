@@ -178,7 +178,7 @@ class Shell:
     def net_words(self, error: ConnectError) -> str:
         """A failure of the network or of TLS in words."""
         key = f"net.{error.code}" if self.words.get(f"net.{error.code}") else "net.other"
-        facts = {"reason": error.code, "host": "?", "port": "?", "again": self.again, **error.facts}
+        facts = {"reason": error.code, "host": "?", "port": "?", "again": self.again, "mode": "", **error.facts}
         host = f"[{facts['host']}]" if ":" in str(facts["host"]) else facts["host"]
         return self.words(key, **{"place": f"{host}:{facts['port']}", **facts})
 
