@@ -27,7 +27,7 @@ from popshell.arguments import (
     read_destination,
     synopsis,
 )
-from popshell.config import Config, ConfigError, config_path, read_config, show_config
+from popshell.config import SETTINGS, Config, ConfigError, config_path, read_config, show_config
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled, choose_language
 from popshell.course.document import LessonError
 from popshell.net.address import AddressError, Destination
@@ -113,16 +113,9 @@ def run(argv: list[str]) -> int:
 
 def _given(arguments: Arguments) -> dict[str, object]:
     """The options that overrule settings, by the settings' names; None is not given."""
-    return {
-        "language": choose_language(arguments.lang, {}) if arguments.lang else None,
-        "notes": arguments.notes,
-        "theme": arguments.theme,
-        "editing": "vi" if arguments.vi else None,
-        "plain": arguments.plain or None,
-        "ascii": arguments.ascii or None,
-        "lessons": arguments.lessons,
-        "timeout": arguments.timeout,
-    }
+    given = {one.name: getattr(arguments, one.option.removeprefix("--")) or None for one in SETTINGS}
+    language = choose_language(arguments.lang, {}) if arguments.lang else None
+    return {**given, "language": language, "editing": "vi" if arguments.vi else None}
 
 
 def _config_words(error: ConfigError, words: Words) -> str:

@@ -138,8 +138,8 @@ def _input(*, wait: bool) -> list[str]:
     return [row.rstrip(b"\r\n").decode("utf-8", "surrogateescape") for row in rows if row.strip()]
 
 
-class Practice:
-    """The practice server, for one script: its stamp is fixed, and its clock moves without waiting."""
+class Practice(Channels):
+    """Channels to a practice server of one script's own: its stamp is fixed, and its clock moves without waiting."""
 
     def __init__(self, server: MailServer, reach: Reach) -> None:
         self._clock = Clock()
@@ -148,21 +148,21 @@ class Practice:
         self._listener = Listener(server.session)
         host, port = runner.run(self._listener.start())
         target = Target(host, port, TlsMode.NONE)
-        self.channels = Channels(target, reach.say, reach.bounds(), runner, self._listener.certificate_pem)
+        super().__init__(target, reach.say, reach.bounds(), runner, self._listener.certificate_pem)
         self.account = Account(*next(iter(server.accounts.items())))
 
-    def wait(self, seconds: float) -> None:
+    def pass_time(self, seconds: float) -> None:
         self._clock.ahead += seconds
 
         async def look() -> None:
             self._listener.check_timers()
             await asyncio.sleep(0)
 
-        self.channels.run(look())
+        self.run(look())
 
     def close(self) -> None:
-        self.channels.run(self._listener.close())
-        self.channels.close()
+        self.run(self._listener.close())
+        super().close()
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from popshell.arguments import Arguments
 from popshell.conformance.session import Account
-from popshell.net.channel import Channel
 from popshell.reach import Case, Practice, Reach, junit, write_file
 from popshell.script import LONGEST, STAGES, Outcome, Script, ScriptError, play, read_script
 from popshell.tuples import NamedTuple
@@ -90,32 +89,20 @@ def _play(
 ) -> Outcome:
     """Play one script: its connections share their bounds with those to the same place alone."""
     opened: dict[str, Any] = {}
-
-    def owner(place: str) -> Any:
-        if place not in opened:
-            practice = place in ("", "practice")
-            opened[place] = Practice(new_server(), reach) if practice else reach.channels(reach.target(place))
-        return opened[place]
-
     last = [where]
 
-    def connect(place: str) -> Channel:
-        last[0] = place or last[0]
-        found = owner(last[0])
-        channel: Channel = (found.channels if isinstance(found, Practice) else found).connect()
-        return channel
-
-    def wait(seconds: float) -> None:
-        found = opened.get(last[0])
-        if isinstance(found, Practice):
-            found.wait(seconds)
-        else:
-            time.sleep(seconds)
+    def channels(place: str) -> Any:
+        """To a place, "" for the last one."""
+        where = last[0] = place or last[0]
+        if where not in opened:
+            practice = where in ("", "practice")
+            opened[where] = Practice(new_server(), reach) if practice else reach.channels(reach.target(where))
+        return opened[where]
 
     try:
         if account is None and script.needs_account:
-            account = owner("").account
-        return play(script, connect, account, wait)
+            account = channels("").account
+        return play(script, lambda place: channels(place).connect(), account, lambda left: channels("").pass_time(left))
     finally:
         for one in opened.values():
             one.close()

@@ -33,28 +33,24 @@ FAILED = 3
 async def serve(server: MailServer, arguments: Arguments, words: Words) -> int:
     """Serve; gives the exit code. Raises Usage, and OSError when the log or the terminal cannot be written."""
     with log_of(arguments, words) as out:
-        return await _serve(server, arguments, out, words)
+        # What is for people makes room for JSON lines.
+        said = sys.stderr if out is sys.stdout and arguments.json else sys.stdout
+        stop = Stop()
 
+        def ended(summary: Summary) -> None:
+            if out is not sys.stdout and said.isatty():
+                say(said, [_summary(summary, words)])
 
-async def _serve(server: MailServer, arguments: Arguments, out: TextIO | None, words: Words) -> int:
-    # What is for people makes room for JSON lines.
-    said = sys.stderr if out is sys.stdout and arguments.json else sys.stdout
-    stop = Stop()
+        if out is not None or said.isatty():
+            server.subscribe(SessionLog(out, as_json=bool(arguments.json), ended=ended, failed=stop).observed)
+        host = arguments.host or ("0.0.0.0" if arguments.lan else "127.0.0.1")
+        listener = Listener(server.session, server.limits, client_addresses(host))
 
-    def ended(summary: Summary) -> None:
-        if out is not sys.stdout and said.isatty():
-            say(said, [_summary(summary, words)])
+        async def start() -> None:
+            bound = await listen(listener, host, arguments.port, arguments, words, next(iter(server.accounts)))
+            say(said, _introduction(server, arguments, bound, words))
 
-    if out is not None or said.isatty():
-        server.subscribe(SessionLog(out, as_json=bool(arguments.json), ended=ended, failed=stop).observed)
-    host = arguments.host or ("0.0.0.0" if arguments.lan else "127.0.0.1")
-    listener = Listener(server.session, server.limits, client_addresses(host))
-
-    async def start() -> None:
-        bound = await listen(listener, host, arguments.port, arguments, words, next(iter(server.accounts)))
-        say(said, _introduction(server, arguments, bound, words))
-
-    return await until_stopped(listener, start, stop, words)
+        return await until_stopped(listener, start, stop, words)
 
 
 class Stop:

@@ -26,7 +26,7 @@ from popshell.tuples import NamedTuple
 from popshell.ui import layout
 from popshell.ui.layout import Line, Run, columns, pad, paragraph, wrap_text
 from popshell.ui.safety import ask_password
-from popshell.ui.shell import Misused, Shell
+from popshell.ui.shell import Refused, Shell
 from popshell.visible import fold, show
 
 #: What `:auth` can log in by.
@@ -76,8 +76,7 @@ async def auth(shell: Shell, argument: str) -> None:
     if argument:
         shell.login_held_back()  # until its secret was asked for
     if connection.challenged or shell.state is not State.AUTHORIZATION:
-        shell.say("auth.not-now", style="warn", state=shell.state.value)
-        return
+        raise Refused("auth.not-now", state=shell.state.value)
     first, *rest = argument.split() or [""]
     mechanism = first.upper()
     if mechanism and mechanism not in NAMES:
@@ -86,8 +85,6 @@ async def auth(shell: Shell, argument: str) -> None:
         return
     row = MECHANISMS.get(mechanism)
     who = await _who(shell, row, rest) if mechanism else None
-    if who is None and mechanism:
-        return
     shell.held_back = False
     if connection.capabilities is None and (row or not mechanism):
         await shell.send("CAPA", by_shell=_SENT)
@@ -111,21 +108,20 @@ async def auth(shell: Shell, argument: str) -> None:
         await shell.send("CAPA", by_shell=_SENT)
 
 
-async def _who(shell: Shell, row: Mechanism | None, words: list[str]) -> _Who | None:
-    """The name as typed or asked for, and the secret, which is asked for and not shown; None if they are not given."""
+async def _who(shell: Shell, row: Mechanism | None, words: list[str]) -> _Who:
+    """The name as typed or asked for, and the secret, which is asked for and not shown. Raises Refused without them."""
     authzid = words.pop().removeprefix("as=") if row and words and words[-1].startswith("as=") else ""
     if len(words) > 1 or (words and is_secret_word(words[0], None, None)):
-        raise Misused  # perhaps a password
+        raise Refused  # perhaps a password
     if row is not None and row.proof == "certificate":
         return _Who("", authzid or "".join(words))
-    name = words[0] if words else (await shell.ask(shell.words("auth.ask-name"))).strip()
+    name = words[0] if words else (await shell.screen.ask(shell.words("auth.ask-name")) or "").strip()
     if not name:
-        raise Misused
+        raise Refused
     token = row is not None and row.proof == "token"
     secret = await ask_password(shell, name, token=token, piped=True)
     if not secret or shell.session is None:
-        shell.say("shell.not-sent", style="warn")
-        return None
+        raise Refused("shell.not-sent")
     shell.session.connection.hide(secret)
     if token:
         _show_token(shell, secret)
@@ -178,8 +174,7 @@ def _show_token(shell: Shell, token: str) -> None:
 
 async def _apop(shell: Shell, who: _Who, stamp: str | None) -> bool:
     if stamp is None:
-        shell.say("shell.no-stamp", style="warn")
-        return False
+        raise Refused("shell.no-stamp")
     digest = apop_digest(stamp, who.secret)
     _show(shell, (Named("timestamp", stamp), Named("apop-digest", digest, True)))
     return _conclude(shell, await shell.send(f"APOP {prepared(who.name) or who.name} {digest}", by_shell=_SENT))
@@ -339,8 +334,7 @@ async def tls(shell: Shell, argument: str) -> None:
     known = opened.tls_facts() if opened else {}
     found = opened.certificates() if opened and known else None if opened else shell.refused
     if found is None:
-        shell.say("shell.no-tls" if shell.session else "shell.no-connection", style="warn")
-        return
+        raise Refused("shell.no-tls" if shell.session else "shell.no-connection")
     report = {"place": opened.endpoint.label, **found} if opened else found
     if opened:
         insecure = opened.endpoint.insecure

@@ -15,7 +15,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.line import parse
 from popshell.protocol.records import Exchange
 from popshell.ui import pages
-from popshell.ui.shell import Meta, Misused, Shell
+from popshell.ui.shell import Meta, Refused, Shell
 from popshell.visible import show
 
 if TYPE_CHECKING:
@@ -36,33 +36,25 @@ class Course:
         self._make = make
         self._tutor: Tutor | None = None
 
-    def _begun(self) -> Tutor | None:
-        """The tutor; None, and why is said, if the course cannot be read."""
+    def _begun(self) -> Tutor:
+        """Raises LessonError."""
         if self._tutor is None:
-            try:
-                tutor = self._tutor = self._make()
-                self._shell.listeners.append(lambda text: understood(tutor, text))
-            except LessonError as error:
-                self._shell.say("tutor.unreadable", style="err", reason=error)
+            tutor = self._tutor = self._make()
+            self._shell.listeners.append(lambda text: understood(tutor, text))
         return self._tutor
 
     async def begin(self, lesson: str) -> bool:
         """`popshell learn`: begin at `lesson`, or where the learner left (""). False, and why is said, if it cannot."""
-        shell, tutor = self._shell, self._begun()
-        if tutor is None:
-            shell.tally.usage = True
-            return False
+        shell = self._shell
         try:
-            if await tutor.begin(lesson or None):
+            if await self._begun().begin(lesson or None):
                 return True
-            if lesson and not shell.screen.interactive:  # no person is there to choose another
-                shell.tally.usage = True
-                return False
-            return await shell.connect("practice")
+            if not lesson or shell.screen.interactive:  # else no person is there to choose another
+                return await shell.connect("practice")
         except LessonError as error:
             shell.say("tutor.unreadable", style="err", reason=error)
-            shell.tally.usage = True
-            return False
+        shell.tally.usage = True
+        return False
 
     def rows(self) -> tuple[Meta, ...]:
         """The rows that the course brings for the table of meta commands."""
@@ -91,11 +83,8 @@ class Course:
 
     def _row(self, name: str, act: Act, param: str = "", choices: Callable[[], tuple[str, ...]] = tuple) -> Meta:
         async def run(shell: Shell, argument: str) -> None:
-            tutor = self._begun()
-            if tutor is None:
-                return
             try:
-                done = act(tutor, argument)
+                done = act(self._begun(), argument)
                 if done is not None:
                     await done
             except LessonError as error:
@@ -146,15 +135,13 @@ async def lesson(tutor: Tutor, argument: str) -> None:
 
 
 def task(tutor: Tutor, argument: str) -> None:
-    if tutor.in_lesson() is not None:
-        tutor.show_task()
+    tutor.in_lesson()
+    tutor.show_task()
 
 
 async def again(tutor: Tutor, argument: str) -> None:
-    if tutor.exercise is None:
-        tutor.shell.say("tutor.no-exercise", style="warn")
-    else:
-        await tutor.again()
+    tutor.in_lesson()
+    await tutor.again()
 
 
 async def answer(tutor: Tutor, text: str) -> None:
@@ -188,12 +175,10 @@ def _answer(tutor: Tutor, attempt: Attempt, text: str) -> None:
 async def _predict(tutor: Tutor, attempt: Attempt, text: str) -> None:
     shell = tutor.shell
     if attempt.held is None:
-        shell.say("tutor.type-first", style="warn", line=attempt.exercise.line)
-        return
+        raise Refused("tutor.type-first", line=attempt.exercise.line)
     said = attempt.words.prediction(text)
     if not said.complete:
-        shell.say("tutor.incomplete", style="warn")
-        return
+        raise Refused("tutor.incomplete")
     line, attempt.held = attempt.held, None
     attempt.solved = True  # the line itself is judged here, together with the prediction
     try:
@@ -209,8 +194,7 @@ def _compare(tutor: Tutor, attempt: Attempt, said: Prediction, last: Exchange) -
     """The prediction beside what came."""
     faults = attempt.compare(said, last)
     if faults is None:
-        tutor.shell.say("tutor.elsewhere", style="warn", line=attempt.exercise.line)
-        return
+        raise Refused("tutor.elsewhere", line=attempt.exercise.line)
     if not faults:
         if attempt.solved:
             tutor.say_solved()
@@ -233,8 +217,7 @@ async def next_(tutor: Tutor, argument: str = "") -> None:
         return
     language, name = tutor.shell.options.language, tutor.lesson.name
     if not tutor.standing_here().done:
-        tutor.shell.say("tutor.still-open", style="warn")
-        return
+        raise Refused("tutor.still-open")
     found = tutor.lessons.next_open(name, tutor.exercise.id, tutor.progress, language)
     if found is None:
         tutor.course_done()
@@ -245,8 +228,6 @@ async def next_(tutor: Tutor, argument: str = "") -> None:
 def hint(tutor: Tutor, argument: str) -> None:
     """The next hint; each says more."""
     attempt = tutor.in_lesson()
-    if attempt is None:
-        return
     hints, standing = tutor.prose.hints, tutor.standing_here()
     at = min(attempt.hints_shown, len(hints) - 1)
     attempt.hints_shown += 1
@@ -261,11 +242,8 @@ def hint(tutor: Tutor, argument: str) -> None:
 def solution(tutor: Tutor, argument: str) -> None:
     """One way to solve it, after the hints; that it was seen is remembered."""
     attempt = tutor.in_lesson()
-    if attempt is None:
-        return
     if attempt.hints_shown < len(tutor.prose.hints) and not tutor.standing_here().done:
-        tutor.shell.say("tutor.hints-first", style="warn", left=len(tutor.prose.hints) - attempt.hints_shown)
-        return
+        raise Refused("tutor.hints-first", left=len(tutor.prose.hints) - attempt.hints_shown)
     tutor.remember(solution=True)
     rows = [tutor.placed(text) for text in attempt.exercise.solution]
     rows = [f":flight {row.replace(chr(10), ' | ')}" if "\n" in row else row for row in rows]
@@ -276,8 +254,7 @@ def solution(tutor: Tutor, argument: str) -> None:
 
 async def skip(tutor: Tutor, argument: str) -> None:
     """Go on without having solved it; that it was skipped is remembered."""
-    if tutor.in_lesson() is None:
-        return
+    tutor.in_lesson()
     if not tutor.standing_here().done:
         tutor.remember(state="skipped")
     tutor.shell.say("tutor.skipped")
@@ -288,13 +265,12 @@ async def reset(tutor: Tutor, argument: str) -> None:
     """Forget this lesson's progress, or the course's, after asking."""
     shell, everything = tutor.shell, argument == "all"
     if argument and not everything:
-        raise Misused
-    if not everything and tutor.in_lesson() is None:
-        return
+        raise Refused
+    if not everything:
+        tutor.in_lesson()
     question = shell.words("tutor.ask-reset-all" if everything else "tutor.ask-reset")
     if not (shell.options.yes or await shell.confirm(question)):
-        shell.say("tutor.not-reset")
-        return
+        raise Refused("tutor.not-reset", style="note")
     if everything:
         tutor.progress.forget(tutor.course_id)
         tutor.tell_trouble()
@@ -309,7 +285,7 @@ async def reset(tutor: Tutor, argument: str) -> None:
 async def wait(tutor: Tutor, argument: str) -> None:
     """Move the practice server's clock, and see what comes of it."""
     if not argument.isascii() or not argument.isdigit() or len(argument) > 6:
-        raise Misused
+        raise Refused
     seconds, shell, attempt = float(argument), tutor.shell, tutor.attempt
     if attempt is not None and attempt.collector is not None and not tutor.paused:
         attempt.collector.wait(seconds)

@@ -21,7 +21,7 @@ from popshell.protocol.wire import Stream
 from popshell.session import ConnectError, Step, transcript_lines
 from popshell.ui.events import Connecting, Ended, Failed, Greeted, Overdue, Replied, ShellEvent, Unanswered
 from popshell.ui.layout import inline, wrap_text
-from popshell.ui.shell import Misused, Shell
+from popshell.ui.shell import Refused, Shell
 from popshell.visible import fold, show, width
 
 WITH_SECRETS = "--with-secrets"
@@ -230,7 +230,7 @@ async def save_message(shell: Shell, number: str, name: str) -> None:
     comes.
     """
     if not name:
-        raise Misused
+        raise Refused
     path = Path(name).expanduser()
     try:
         if os.path.lexists(path):
@@ -257,7 +257,7 @@ def failed(shell: Shell, path: Path, error: OSError) -> None:
 def write_new(shell: Shell, name: str, lines: Iterable[str]) -> bool:
     """Write a new file, 0600; what exists is left alone and no link is followed (sec-F1)."""
     if not name:
-        raise Misused
+        raise Refused
     path = Path(name).expanduser()
     try:
         file = os.fdopen(os.open(path, _NEW, 0o600), "w", encoding="utf-8")
@@ -355,7 +355,7 @@ async def save(shell: Shell, argument: str) -> None:
     suffix = Path(path).suffix.lower()
     export = EXPORTS.get(suffix) if suffix else transcript
     if not path or not (masked or export in (transcript, None)):
-        raise Misused
+        raise Refused
     if export is None:
         shell.tally.usage = True
         shell.say("shell.save-suffix", style="err", suffix=show(suffix), suffixes=shell.words.listed(EXPORTS))
@@ -363,8 +363,7 @@ async def save(shell: Shell, argument: str) -> None:
     if not masked:
         question = shell.words("shell.ask-secrets", path=show(path))
         if not await shell.confirm(question):
-            shell.say("shell.not-saved")
-            return
+            raise Refused("shell.not-saved", style="note")
     if write_new(shell, path, export(shell) if masked else transcript(shell, masked=False)):
         key = "shell.saved" if masked else "shell.saved-secrets"
         shell.say(key, path=show(path), count=len(shell.exchanges()))

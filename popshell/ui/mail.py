@@ -16,7 +16,7 @@ from popshell.course.catalog import Words
 from popshell.protocol.records import Exchange
 from popshell.ui import layout
 from popshell.ui.layout import Line, Look
-from popshell.ui.shell import Misused, Shell
+from popshell.ui.shell import Refused, Shell
 from popshell.visible import fold, show
 
 #: Rows of a page (sec-R6), rows of octets below a field or text, and of a line of text that is wrapped, in characters.
@@ -28,7 +28,7 @@ _SHOWN = ("from", "sender", "reply-to", "to", "cc", "date", "subject")
 async def mail(shell: Shell, argument: str) -> None:
     """Show a message that was fetched on this connection, or send RETR first."""
     if not re.fullmatch("[0-9]{1,10}", argument):
-        raise Misused
+        raise Refused
     exchange = _fetched(shell, int(argument)) or await _fetch(shell, argument)
     if exchange is None or exchange.response is None or exchange.response.content is None:
         return

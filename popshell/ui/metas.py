@@ -22,7 +22,7 @@ from popshell.ui.exports import WITH_SECRETS, save
 from popshell.ui.front import run_block
 from popshell.ui.layout import Line, pad
 from popshell.ui.safety import ask_password
-from popshell.ui.shell import Meta, MetaCommands, Misused, Shell, Undone
+from popshell.ui.shell import Meta, MetaCommands, Refused, Shell, Undone
 from popshell.visible import show
 
 #: What `:notes` can be, as the setting `notes`: `auto` says once what repeats (display.py).
@@ -56,14 +56,13 @@ class Metas:
         meta, argument = known[0], argument.strip()
         try:
             if argument and not meta.param:
-                raise Misused
+                raise Refused
             if meta.connected and shell.session is None:
-                shell.say("shell.no-connection", style="warn")
-            else:
-                await meta.run(shell, argument)
-        except Misused:
-            shell.say("shell.usage", style="warn", usage=meta.usage)
-            shell.tally.usage = True
+                raise Refused("shell.no-connection")
+            await meta.run(shell, argument)
+        except Refused as refused:
+            shell.say(refused.key or "shell.usage", style=refused.style, **{"usage": meta.usage, **refused.facts})
+            shell.tally.usage = shell.tally.usage or not refused.key
 
 
 def _table(shell: Shell) -> MetaCommands:
@@ -165,7 +164,7 @@ def _help_words() -> tuple[str, ...]:
 
 async def explain(shell: Shell, argument: str) -> None:
     if not argument:
-        raise Misused
+        raise Refused
     if argument.startswith(":"):
         name = argument[1:].partition(" ")[0]
         known = _table(shell).found(name)
@@ -207,12 +206,11 @@ def _state(shell: Shell, argument: str) -> list[Line]:
 
 def _mailbox(shell: Shell, argument: str) -> list[Line]:
     if argument not in ("", "all"):
-        raise Misused
+        raise Refused
     assert shell.session is not None
     view = shell.session.connection.maildrop
     if not view.open:
-        shell.say("shell.no-maildrop", style="warn")
-        return []
+        raise Refused("shell.no-maildrop")
     limit = drawings.MOST_ROWS if argument else drawings.LIMIT
     return drawings.mailbox(view, shell.screen.look.within(-1), shell.words, limit=limit)
 
@@ -224,11 +222,10 @@ def _ladder(shell: Shell, argument: str) -> list[Line]:
 
 async def more(shell: Shell, argument: str) -> None:
     if argument not in ("", "all"):
-        raise Misused
+        raise Refused
     rest, before = shell.rest, shell.screen.page
     if rest is None:
-        shell.say("shell.no-more")
-        return
+        raise Refused("shell.no-more", style="note")
     if rest.exchange is not None:
         shell.reply(rest.exchange, rest.start, 1 << 40 if argument else None)
         return
@@ -245,8 +242,7 @@ async def pager(shell: Shell, argument: str) -> None:
     screen = shell.screen
     last = next((exchange for exchange in reversed(shell.exchanges()) if exchange.raw_content()), None)
     if not screen.page and last is None:
-        shell.say("shell.nothing-yet")
-        return
+        raise Refused("shell.nothing-yet", style="note")
     page = screen.page + "".join(shell.rest.rows if shell.rest else ())
     if not await screen.page_out(page.splitlines() if page or last is None else screen.whole(last)):
         shell.say("shell.no-pager", style="warn")
@@ -259,8 +255,7 @@ async def why(shell: Shell, argument: str) -> None:
 
     link, endpoint = shell.link, shell.endpoint
     if link is None or endpoint is None:
-        shell.say("shell.no-connection", style="warn")
-        return
+        raise Refused("shell.no-connection")
     facts = Facts(endpoint.host, closed=link.how is End.LOST)
     diagnosis = doctor.diagnose(shell.exchanges_here(), facts, doctor.load(shell.catalog))
     words = shell.catalog.words(shell.options.language, "doctor")
@@ -272,11 +267,9 @@ async def fork(shell: Shell, argument: str) -> None:
     """What the maildrop would be after QUIT, and after the line going dead, side by side."""
     assert shell.session is not None
     if shell.fork is None or not shell.on_practice:
-        shell.say("shell.no-fork", style="warn")
-        return
+        raise Refused("shell.no-fork")
     if not shell.session.connection.maildrop.open:
-        shell.say("shell.fork-closed", style="warn")
-        return
+        raise Refused("shell.fork-closed")
     after_quit, after_loss = shell.fork()
     words = shell.words
     left, right = words("shell.fork-quit"), words("shell.fork-lost")
@@ -331,23 +324,20 @@ async def apop(shell: Shell, argument: str) -> None:
     stamp = session.connection.stamp if session is not None else None
     if not argument or " " in argument:
         shell.login_held_back()
-        raise Misused
+        raise Refused
     # In a script the next line is the answer, whatever becomes of the command: it must not go out as a command.
     scripted = not shell.screen.interactive
     secret = await ask_password(shell, argument, piped=True) if scripted else None
     if secret is None:
         shell.login_held_back()
     if session is None or stamp is None:
-        shell.say("shell.no-stamp" if session else "shell.not-connected", style="warn")
-        return
+        raise Refused("shell.no-stamp" if session else "shell.not-connected")
     if session.connection.state is not State.AUTHORIZATION:
-        shell.say("shell.apop-logged-in", style="warn", state=session.connection.state.value)
-        return
+        raise Refused("shell.apop-logged-in", state=session.connection.state.value)
     if not scripted:
         secret = await ask_password(shell, argument, piped=True)
     if not secret:
-        shell.say("shell.not-sent", style="warn")
-        return
+        raise Refused("shell.not-sent")
     digest = apop_digest(stamp, secret)
     shell.screen.lines(
         [
@@ -365,10 +355,9 @@ async def flight(shell: Shell, argument: str) -> None:
 
     rows = in_flight(argument)
     if not rows:
-        raise Misused
+        raise Refused
     if any(spec and takes_secret(spec) for spec in (parse(row).spec for row in rows)):
-        shell.say("shell.no-login-in-flight", style="warn")
-        return
+        raise Refused("shell.no-login-in-flight")
     session = shell.session
     if session is not None and "PIPELINING" not in (session.connection.capabilities or {}):
         shell.say("shell.one-by-one")

@@ -19,7 +19,7 @@ from popshell.session import Chunk
 from popshell.tuples import NamedTuple
 from popshell.ui import layout
 from popshell.ui.layout import Line, Look, clip, columns, pad
-from popshell.ui.shell import Misused, Shell
+from popshell.ui.shell import Refused, Shell
 from popshell.visible import fold, show
 
 #: Octets of a reply that are shown; how often a remark of one kind is made; columns of what a client would have read.
@@ -62,8 +62,7 @@ def raw(shell: Shell, argument: str) -> list[Line]:
     due = _due(shell)
     last = due or next(reversed(shell.exchanges()), None)
     if last is None:
-        shell.say("shell.nothing-yet")
-        return []
+        raise Refused("shell.nothing-yet", "note")
     lines = sorted(said(_bounded(last)), key=lambda line: not line.by_client)
     rows = [row for line in lines for row in _peer(line.by_client, line.text, shell.screen.columns)]
     return [*rows, *_left_out(shell, last, due is not None)]
@@ -143,14 +142,13 @@ def wire(shell: Shell, argument: str) -> list[Line]:
     """An exchange of this connection, the last one if no number is given."""
     asked = re.fullmatch(r"(?:([0-9]{1,9})(?: |\Z))?(hex)?", argument)
     if asked is None:
-        raise Misused
+        raise Refused
     session = shell.link.connection.session if shell.link and shell.link.connection else None
     due, exchanges = _due(shell), shell.exchanges_here()
     exchanges = [*exchanges, due] if due else exchanges
     number = int(asked[1] or len(exchanges))
     if session is None or not 0 < number <= len(exchanges):
-        shell.say("wire.no-such" if exchanges else "shell.nothing-yet", style="warn", count=len(exchanges))
-        return []
+        raise Refused("wire.no-such" if exchanges else "shell.nothing-yet", count=len(exchanges))
     before, exchange = exchanges[: number - 1], exchanges[number - 1]
     lines = list(said(_bounded(exchange), sum(len(e.sent) for e in before), sum(map(_length, before))))
     words, look = shell.words, shell.screen.look
@@ -315,8 +313,7 @@ def times(shell: Shell, argument: str) -> list[Line]:
             rows.append(Row("", name, None, step.seconds))
     rows += _exchanges(shell.exchanges_here(), words)
     if not rows:
-        shell.say("shell.nothing-yet")
-        return []
+        raise Refused("shell.nothing-yet", "note")
     first, last = (sum(getattr(row, name) or 0.0 for row in rows) for name in ("first", "last"))
     total = Row("", words("times.sum"), first, last, sum(row.octets for row in rows))
     bar = look.width - _FIXED - _NAME

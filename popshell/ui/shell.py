@@ -53,8 +53,12 @@ class Leave(Exception):
     """The user leaves the shell."""
 
 
-class Misused(Exception):
-    """The argument of a meta command is missing or makes no sense: its usage is shown."""
+class Refused(Exception):
+    """A meta command cannot be done: what is said of it, by its key. Without a key its usage is shown."""
+
+    def __init__(self, key: str = "", style: str = "warn", **facts: object) -> None:
+        super().__init__(key)
+        self.key, self.style, self.facts = key, style, facts
 
 
 class Undone(Exception):
@@ -135,8 +139,7 @@ class Shell:
         self.shows_itself = False
         #: the chain of certificates that was refused last, in facts (`:tls`)
         self.refused: Mapping[str, Any] | None = None
-        #: text that is put at the prompt, unsent
-        self.draft = ""
+        self.draft = ""  # text that is put at the prompt, unsent
         self.held_back = False  # a login did not come about: what follows may be its secret
         self._output_failed: OSError | None = None
 
@@ -184,9 +187,6 @@ class Shell:
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
-    async def ask(self, question: str) -> str:
-        return await self.screen.ask(question) or ""
-
     async def ask_secret(self, question: str, *, piped: bool = True) -> str | None:
         """Ask for a line that is not shown; None if there is none. `piped`: in a script it is the next line."""
         return await self.screen.ask(question, hidden=True, piped=piped)
@@ -194,7 +194,7 @@ class Shell:
     async def confirm(self, question: str) -> bool:
         """Ask for a yes: `y`, `yes`, or the word of any language for it."""
         yes = {"y", "yes", *(self.catalog.words(tag)("shell.yes") for tag in LANGUAGES)}
-        return (await self.ask(question)).strip().lower() in yes
+        return (await self.screen.ask(question) or "").strip().lower() in yes
 
     # -- events --------------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from popshell.session import ConnectError
 from popshell.ui import layout, pages
 from popshell.ui.events import End, Ended, Greeted, Replied, ShellEvent
 from popshell.ui.layout import Line
-from popshell.ui.shell import Shell
+from popshell.ui.shell import Refused, Shell
 from popshell.visible import show
 
 #: After so many lines beyond the shortest solution the tutor says what is still missing, unasked.
@@ -190,7 +190,7 @@ class Tutor:
         screen = self.shell.screen
         while screen.pauses and (self.shell.rest or rows + _TASK_ROWS > screen.rows):
             rest = self.shell.rest
-            typed = await self.shell.ask(self.shell.words("tutor.enter-more" if rest else "tutor.enter"))
+            typed = await screen.ask(self.shell.words("tutor.enter-more" if rest else "tutor.enter"))
             if typed or not rest:
                 self.shell.draft = typed or self.shell.draft
                 return
@@ -357,10 +357,10 @@ class Tutor:
 
     # -- remembering ---------------------------------------------------------------------------------------------------
 
-    def in_lesson(self) -> Attempt | None:
-        """The attempt; None, and it is said, if there is no exercise."""
+    def in_lesson(self) -> Attempt:
+        """The attempt. Raises Refused if there is no exercise."""
         if self.attempt is None:
-            self.shell.say("tutor.no-exercise", style="warn")
+            raise Refused("tutor.no-exercise")
         return self.attempt
 
     def standing_here(self) -> Standing:
