@@ -149,6 +149,14 @@ def test_a_session_is_the_same_in_every_form() -> None:
     assert wrong == []
 
 
+def test_of_an_end_alone_nothing_is_said() -> None:
+    """A capture that begins where the server closes does not show that it was silent."""
+    whole = (LOGS / "tcpdump-A-closegreet.log").read_bytes()
+    end = re.sub(rb"(?s).*?(?=[\d:.]+ IP \S+pop3 > \S+ Flags \[F)", b"", whole, count=1)
+    assert 0 < len(end) < len(whole)
+    assert [verdict(explained(data)).get("code") for data in (whole, end)] == ["no-greeting", None]
+
+
 def variations(data: bytes) -> Iterator[tuple[str, bytes]]:
     """The same log as it comes out of editors, mails and collectors of logs."""
     rows = data.rstrip(b"\n").split(b"\n")

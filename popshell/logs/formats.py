@@ -279,7 +279,7 @@ def _unwrapped(packet: list[tuple[int, bytes]]) -> Iterator[Line]:
         return
     names, size = ip + (8 if six else 12), 16 if six else 4
     src, dst = (f"{frame[names + n * size :][:size].hex()}:{number(tcp + 2 * n, 2)}" for n in (0, 1))
-    flags = "".join(name for bit, name in enumerate("F.R") if number(tcp + 13) >> bit & 1) or "."
+    flags = "".join(name for bit, name in enumerate("FSR") if number(tcp + 13) >> bit & 1) or "."
     at = tcp + number(tcp + 12) // 16 * 4
     yield Line(packet[0][0], f"{src} > {dst} {flags} {max(min(end, len(frame)) - at, 0)}", False)
     start = 0

@@ -372,8 +372,9 @@ class _Marked:
             self.out.append(Event(at, source, "data", part, key=groups.get("id") or "", glued=glued))
         if length and not pieces:
             self._say(number, source, "count", str(length).encode())
-        if fin or set(groups.get("flags") or "") & {"F", "R"}:
-            self._say(number, source, "fin", text=found.string)
+        flags = set(groups.get("flags") or "") | set("F" * fin)
+        if flags & set("SFR"):
+            self._say(number, source, "begin" if "S" in flags else "fin", text=found.string)
 
 
 def _sided(events: list[Event]) -> Iterator[Event]:
@@ -399,7 +400,8 @@ def _sided(events: list[Event]) -> Iterator[Event]:
         server = servers.get(pair)
         source = UNKNOWN if server is None else SERVER if server == sides[0] else CLIENT
         key = "|".join(sorted(pair)) if all(len(side) > 2 for side in sides) else ""
-        if event.kind == "fin":
-            yield event._replace(source=TOOL, kind="closed" if source == SERVER else "noise", key=key, octets=b"")
+        if event.kind in ("begin", "fin"):
+            kind = "begin" if event.kind == "begin" else "closed" if source == SERVER else "noise"
+            yield event._replace(source=TOOL, kind=kind, key=key, octets=b"")
         else:
             yield event._replace(source=source, key=key)

@@ -374,6 +374,7 @@ class _Replay:
     def _count(self, event: Event, entry: Entry) -> None:
         number = int(event.octets[:12])
         entry.text = ""
+        self.session.heard |= event.source == SERVER
         if self.content and event.source == SERVER:
             entry.content = True
             self.hidden += number

@@ -161,7 +161,7 @@ def _first(session: Session) -> Fault | None:
         return _in(entry, "cut-off", announced=announced, came=came)
     quit_at = next((entry.event.line for entry in sent if entry.text.upper().startswith("QUIT")), 0)
     quiet = said is None or said.code in ("cut-off", "no-terminator")
-    if session.closed and (session.begun or session.closed.key) and not (session.exchanges or session.spoke) and quiet:
+    if session.closed and session.begun and not (session.exchanges or session.spoke or session.heard) and quiet:
         return _by(session.closed, "tls-failed" if "TLS" in session.closed.text and not session.tls else "no-greeting")
     silent = session.greeting or (session.begun and not session.unseen) or (said and _READS.search(said.shown))
     if said is not None and said.code == "cut-off" and not (session.spoke or session.heard):
