@@ -330,7 +330,7 @@ class PlainScreen(Screen):
 
 
 class JsonScreen(PlainScreen):
-    """Our own words on standard error, and nothing of replies: the records of events.py hold them."""
+    """Our own words on standard error, and nothing of replies: the records of exports.py hold them."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         super().__init__(out or sys.stderr)
