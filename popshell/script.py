@@ -313,11 +313,13 @@ class _Player:
         self, turn: Turn, records: list[Exchange], expected: str | None, received: str | None, before: Sequence[str]
     ) -> dict[str, Any]:
         """What is shown of a turn that failed, without secrets: its rows, what was expected, and what came."""
-        own = (self._account.secret,) if self._account and self._account.secret else ()
+        own: tuple[str, ...] = ()
+        if self._account and self._account.secret and self.session:
+            own = (self._account.secret, line("{digest}", self.session, self._account, {}).decode())
         hidden = joined((), (*own, *(secret for record in records for secret in record.secrets)))
         expected, received = (None if row is None else redact(row, hidden) for row in (expected, received))
         sent = [row for row in transcript_lines(records) if row.startswith("C:")]
-        rows = [f"  {row}" for row in sent[len(sent) - len(turn.sent) :]]
+        rows = [f"  {redact(row, hidden)}" for row in sent[len(sent) - len(turn.sent) :]]
         rows += [f"  S: {redact(row, hidden)}" for row in before[-_SHOWN:]]
         rows += [] if expected is None else [f"- S: {expected}"]
         rows += [] if received is None else [f"+ S: {received}"]

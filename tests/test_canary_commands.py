@@ -90,6 +90,7 @@ SCRIPTS = {
     "an answer": "C: AUTH PLAIN\nS: +*\nC: ••••\nS: +OK no\n",
     "@secret": "@secret it\nC: USER mei\nS: +OK*\nC: PASS {it}\nS: +OK no\n",
     "later": "C: USER mei\nS: +OK*\nC: PASS {secret}\nS: +OK*\nC: NOOP\nS: -ERR {captured} no\n",
+    "elsewhere": "C: USER mei\nS: +OK*\nC: PASS {secret}\nS: +OK*\nC: LIST {secret} {digest} {plain}\nS: -ERR no\n",
     "in it": f"C: USER mei\nS: +OK*\nC: PASS {CANARY}\nS: -ERR {CANARY}\n",
     "in it, PLAIN": f"C: AUTH PLAIN {plain('mei', CANARY)}\nS: -ERR*\n",
     "in it, unlike": f"C: USER mei\nS: +OK*\nC: PAS {CANARY}\nS: -ERR*\n",
@@ -184,7 +185,9 @@ def test_run_by_every_way_in_and_out(place: str, capsys: Printed) -> None:
                 options += ["--json", "--junit", "report.xml"] if form == "--json" else []
                 code = cli.run(["run", "script.pop", where, *options, "--lang", "en", "--timeout", "5"])
             texts[f"{form}, out"], texts[f"{form}, err"] = capsys.readouterr()
-            assert code == (cli.FAILED if form == "fault" else 1 if script in ("later", "in it, unlike") else 6), texts
+            assert code == (
+                cli.FAILED if form == "fault" else 1 if script in ("later", "elsewhere", "in it, unlike") else 6
+            ), texts
         texts["xml"] = Path("report.xml").read_text("utf-8")
         assert "ValueError (" in texts.get("fault, err", "ValueError (")
         assert {name: found for name, text in texts.items() if (found := leaks(text, FORMS))} == {}
