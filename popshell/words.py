@@ -1,4 +1,4 @@
-"""The languages of `lessons/`, and the filling of placeholders in their words; every package may import it.
+"""The languages of `lessons/`, the filling of placeholders in their words, and faults that words are filled for.
 
 `{name}` is replaced by a fact; `{count|message|messages}` chooses by number, and `#` in a choice stands for the number.
 Nothing is evaluated: a lesson is data (sec-D1).
@@ -33,3 +33,14 @@ def fill(template: str, facts: Mapping[str, object]) -> str | None:
         return (match[2] if value == "1" else match[3]).replace("#", value)
 
     return _PLACE.sub(put, template)
+
+
+class Flaw(ValueError):
+    """What is wrong with something that an author wrote: a key of `[reason]` of messages.toml, and its facts.
+
+    A fact called `reason` is a reason within it.
+    """
+
+    def __init__(self, code: str, /, **facts: object) -> None:
+        super().__init__(f"{code} {facts}")
+        self.code, self.facts = code, facts

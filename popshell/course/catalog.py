@@ -21,10 +21,10 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from popshell.course.document import Document, Flaw, LessonError, read_tables, safe
+from popshell.course.document import Document, LessonError, read_tables, safe
 from popshell.visible import show
 from popshell.words import LANGUAGES as LANGUAGES
-from popshell.words import fill
+from popshell.words import Flaw, fill
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -250,8 +250,6 @@ _TEXTS = (
     ("at", r"(?P<reason>.+?) \(at line (?P<line>\d+), column (?P<column>\d+)\)"),
     ("", r"(?P<reason>.+?) \(at end of document\)"),
     ("place", r"(?P<reason>.+?) - at `(?P<place>.+?)`"),
-    ("place", r"(?:condition|fault) `(?P<place>[^`]+)`: (?P<reason>.+)"),
-    ("choices", r"(?P<reason>.+?); there are (?P<known>.+)"),
     # tomllib
     ("twice", r"Cannot (?:overwrite|declare|mutate|redefine) .+|Duplicate inline table key .+"),
     ("no-equals", "Expected '=' after a key in a key/value pair"),
@@ -266,11 +264,6 @@ _TEXTS = (
     ("kind", r"Expected `(?P<wanted>[^`]+)`, got `(?P<found>[^`]+)`"),
     ("range", r"Expected `[^`]+` (?P<bound>.+)"),
     ("value", r"Invalid enum value (?P<value>.+)"),
-    # of the practice server
-    ("kind-flag", "true or false is wanted"),
-    ("kind-number", "a number is wanted|1 or more is wanted"),
-    ("kind-list", r"`(?P<name>\w+)` is a list of .+"),
-    ("unknown", r"there is no \w+ `(?P<name>[^`]+)`"),
     # shlex
     ("not-closed", "No closing quotation|No escaped character"),
 )

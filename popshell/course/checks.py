@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta, Struct, convert, defstruct
 from msgspec.structs import force_setattr
 
-from popshell.course.document import Flaw
 from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.line import NUMBER
 from popshell.protocol.records import Exchange
 from popshell.tuples import NamedTuple
+from popshell.words import Flaw
 
 
 class Evidence(NamedTuple):

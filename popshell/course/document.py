@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from popshell.tuples import NamedTuple
 from popshell.visible import harmless, tame
+from popshell.words import Flaw
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -40,17 +41,6 @@ _TEXT = r'[^"\\\x00-\x08\x0a-\x1f\x7f]*'
 _PLAIN = re.compile(rf'([\w-]+) = "({_TEXT}(?:\\["\\]{_TEXT})*)"', re.ASCII)
 
 Key = str | int
-
-
-class Flaw(ValueError):
-    """What is wrong with something that an author wrote: a key of `[reason]` of messages.toml, and its facts.
-
-    A fact called `reason` is a reason within it.
-    """
-
-    def __init__(self, code: str, /, **facts: object) -> None:
-        super().__init__(f"{code} {facts}")
-        self.code, self.facts = code, facts
 
 
 class LessonError(ValueError):

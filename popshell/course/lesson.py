@@ -24,9 +24,10 @@ from msgspec.structs import replace
 
 from popshell.course.catalog import LANGUAGES, Catalog, Refused, Words, bundled, check_file
 from popshell.course.checks import CHECKS, Check
-from popshell.course.document import DEEPEST, Document, Flaw, LessonError
+from popshell.course.document import DEEPEST, Document, LessonError
 from popshell.protocol.commands import CAPABILITIES
 from popshell.server.faults import read_faults
+from popshell.words import Flaw
 
 #: The ids of our own courses. Another course with one of them would change a learner's progress.
 BUNDLED = ("pop3",)
@@ -225,7 +226,7 @@ def _examined(document: Document, index: int, exercise: Exercise, maildrop: str)
             if (stray := _stray_line(lines)) is not None:
                 line, known = document.line_with(stray, *here), ", ".join(META_LINES)
                 raise LessonError(path, line, "no-such-line", id=exercise.id, line=stray, known=known)
-        conditions = dict(read_faults(exercise.conditions, "condition"))
+        conditions = dict(read_faults(exercise.conditions))
         if unknown := sorted(frozenset(exercise.conditions.get("without", ())) - CAPABILITIES.keys()):
             line, known = document.line_with(unknown[0], *here), ", ".join(CAPABILITIES)
             raise LessonError(path, line, "no-such-capability", id=exercise.id, name=unknown[0], known=known)

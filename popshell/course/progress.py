@@ -20,8 +20,9 @@ from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 from msgspec.structs import replace
 
 from popshell.course.catalog import Catalog, check_file, names_in
-from popshell.course.document import Flaw, LessonError
+from popshell.course.document import LessonError
 from popshell.course.lesson import BUNDLED, Exercise, Lesson, read_lesson
+from popshell.words import Flaw
 
 VERSION: Literal[1] = 1
 #: No progress file is larger; a course of a hundred exercises takes 20 KB.

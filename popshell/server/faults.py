@@ -19,6 +19,7 @@ from popshell.protocol.mechanisms import MECHANISMS
 from popshell.server.replies import Reply, error
 from popshell.server.session import NO_HOOKS, Hooks, ServerSession
 from popshell.tuples import NamedTuple
+from popshell.words import Flaw
 
 if TYPE_CHECKING:
     from random import Random
@@ -41,7 +42,7 @@ class Active:
 
 
 class Fault(NamedTuple):
-    """One fault. `read` checks the parameter and raises ValueError, in words for an author; see `session.Hooks`."""
+    """One fault. `read` checks the parameter and raises Flaw; see `session.Hooks`."""
 
     read: Callable[[object], object]
     on_line: Callable[[Active, ServerSession, CommandLine | None], Reply | None] | None = None
@@ -53,32 +54,27 @@ class Fault(NamedTuple):
 
 def true_or_false(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("true or false is wanted")
+        raise Flaw("kind-flag")
     return value
 
 
-def number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError("a number is wanted")
+def number(value: object, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise Flaw("kind-number", least=least)
     return value
 
 
 def tags(value: object) -> frozenset[str]:
     if not isinstance(value, list | tuple | frozenset) or not all(isinstance(tag, str) for tag in value):
-        raise ValueError("`without` is a list of capabilities")
+        raise Flaw("kind-list")
     return frozenset(value)
 
 
 def mechanisms(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name in MECHANISMS for name in value):
-        raise ValueError(f"`mechanisms` is a list of {', '.join(MECHANISMS)}")
+    if unknown := sorted(tags(value) - MECHANISMS.keys()):
+        raise Flaw("choices", reason=Flaw("unknown", name=unknown[0]), known=", ".join(MECHANISMS))
+    assert isinstance(value, list | tuple | frozenset)
     return tuple(value)
-
-
-def one_or_more(value: object) -> int:
-    if number(value) == 0:
-        raise ValueError("1 or more is wanted")
-    return number(value)
 
 
 def _go_dead(active: Active, session: ServerSession, line: CommandLine | None) -> None:
@@ -141,7 +137,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         #: the mechanisms of AUTH in place of PLAIN; served are those that can be used (`ServerSession.mechanisms`)
         "mechanisms": Fault(mechanisms),
         #: what SCRAM asks for; RFC 5802 §5.1 wants 4096 at least
-        "iterations": Fault(one_or_more),
+        "iterations": Fault(partial(number, least=1)),
         "require_tls": Fault(true_or_false, on_line=_require_tls, withholds=_in_clear_text),
         "temp_failure": Fault(true_or_false, on_login=lambda *_: error("temp-failure", "SYS/TEMP")),
         "perm_failure": Fault(true_or_false, on_login=lambda *_: error("perm-failure", "SYS/PERM")),
@@ -153,24 +149,21 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
 )
 
 
-def read_faults(raw: Mapping[str, object], noun: str = "fault") -> Mapping[str, object]:
-    """Parameters by fault, checked; one that is switched off by `false` is left out.
-
-    Raises ValueError, in words for the author; `noun` is what a fault is called there.
-    """
+def read_faults(raw: Mapping[str, object]) -> Mapping[str, object]:
+    """Parameters by fault, checked; one that is switched off by `false` is left out. Raises Flaw."""
     found: dict[str, object] = {}
     for name, value in raw.items():
         if name not in FAULTS:
-            raise ValueError(f"there is no {noun} `{name}`; there are {', '.join(sorted(FAULTS))}")
+            raise Flaw("choices", reason=Flaw("unknown", name=name), known=", ".join(sorted(FAULTS)))
         try:
             found[name] = FAULTS[name].read(value)
         except ValueError as wrong:
-            raise ValueError(f"{noun} `{name}`: {wrong}") from None
+            raise Flaw("place", reason=wrong, place=name) from None
     return MappingProxyType({name: value for name, value in found.items() if value is not False})
 
 
 def bind(faults: Mapping[str, object], seed: str | None = None) -> Hooks:
-    """What the faults of one new session do. Raises ValueError."""
+    """What the faults of one new session do. Raises Flaw."""
     if not faults:
         return NO_HOOKS
     read = read_faults(faults)

@@ -31,7 +31,7 @@ class MailServer:
     """Accounts, and the settings of sessions that ask for none of their own.
 
     `accounts` maps a name to its secret; each maildrop begins with `messages`. `languages` maps a tag to the language's
-    own name, `texts(tag)` gives its replies. Raises ValueError for a fault that is not in FAULTS.
+    own name, `texts(tag)` gives its replies. Raises Flaw for a fault that is not in FAULTS.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class MailServer:
         return lambda: self._subscribers.remove(observer)
 
     def session(self, *, tls: bool = False, client: str = "", settings: Settings | None = None) -> ServerSession:
-        """A session for a new connection. Raises ValueError for a fault that is not in FAULTS."""
+        """A session for a new connection. Raises Flaw for a fault that is not in FAULTS."""
         settings = settings or self.settings
         number = next(self._sessions)
         hooks = bind(settings.faults, None if settings.seed is None else f"{settings.seed}/{number}")
