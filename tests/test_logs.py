@@ -149,6 +149,30 @@ def test_a_session_is_the_same_in_every_form() -> None:
     assert wrong == []
 
 
+def test_sessions_in_one_file_are_kept_apart() -> None:
+    """One after the other without QUIT, or line by line: marks that name a connection tell them apart."""
+
+    def tshark(host: str, reply: str) -> list[str]:
+        turns = ["S: +OK hi", "C: USER mei", "S: +OK", "C: PASS hunter2-canary", f"S: {reply}"]
+        way = {"S": f"{host} → 127.0.0.1", "C": f"127.0.0.1 → {host}"}
+        return [f"    1   0.0{at}  {way[turn[0]]}  POP 80 {turn}\n" for at, turn in enumerate(turns)]
+
+    def perl(address: str, reply: str) -> list[str]:
+        turns = ["<<< +OK hi", ">>> USER mei", "<<< +OK", ">>> PASS ....", f"<<< {reply}"]
+        return [f"Net::POP3=GLOB({address}){turn}\n" for turn in turns]
+
+    for first, second in (
+        (tshark("127.0.0.7", "+OK in"), tshark("127.0.0.8", "-ERR [IN-USE] no")),
+        (perl("0x5f", "+OK in"), perl("0x6f", "-ERR [IN-USE] no")),
+    ):
+        mixed = [row for pair in zip(first, second, strict=True) for row in pair]
+        for rows, line in ((mixed, 10), (first + second, 10), (second + first, 5)):
+            found = explained("".join(rows).encode())["sessions"]
+            got = {" ".join(one["states"]): one["first_fault"] for one in found}  # type: ignore[attr-defined]
+            assert got.pop("AUTHORIZATION TRANSACTION", "none") is None
+            assert [(fault["line"], fault["code"]) for fault in got.values()] == [(line, "in-use")]
+
+
 def test_of_an_end_alone_nothing_is_said() -> None:
     """A capture that begins where the server closes does not show that it was silent."""
     whole = (LOGS / "tcpdump-A-closegreet.log").read_bytes()

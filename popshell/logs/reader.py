@@ -302,21 +302,22 @@ class _Marked:
     _packet_row = _packet
 
     def _packet_sent(self, line: Line, found: re.Match[str], kind: str) -> None:
-        source = CLIENT if kind == "packet-sent" else SERVER
+        source, pair = CLIENT if kind == "packet-sent" else SERVER, "|".join(sorted((found["src"], found["dst"])))
         if fragment := re.match(r"DATA fragment, (\d{1,9}) bytes", found["text"]):
-            self._say(line.number, source, "count", fragment[1].encode())
+            self._say(line.number, source, "count", fragment[1].encode(), key=pair)
         else:
-            self._say(line.number, source, "data", octets(found["text"]) + b"\r\n")
-            self.nodes[source] = found["src"]
+            self._say(line.number, source, "data", octets(found["text"]) + b"\r\n", key=pair)
+            self.nodes[source + pair] = found["src"]
 
     _packet_received = _packet_sent
 
     def _packet_fin(self, line: Line, found: re.Match[str], kind: str) -> None:
-        server = self.nodes.get(SERVER) == found["src"]
+        pair = "|".join(sorted((found["src"], found["dst"])))
+        server = self.nodes.get(SERVER + pair) == found["src"]
         if found["src"] == found["dst"]:  # both on one machine: the server has the lower port
             ports = re.findall(r"(?<![\w.])\d{1,5}(?= (?:→|->) \d| \[)", found.string[found.end("dst") :])
             server = len(ports) == 2 and int(ports[0]) < int(ports[1])
-        self._say(line.number, TOOL, "closed" if server else "noise", text=line.text)
+        self._say(line.number, TOOL, "closed" if server else "noise", text=line.text, key=pair)
 
     def _node(self, line: Line, found: re.Match[str], kind: str) -> None:
         self.nodes["\t" if found["node"] == "1" else ""] = found["src"]
