@@ -37,7 +37,7 @@ class PasswordError(Exception):
 
 
 class Found(NamedTuple):
-    """A password, whose it is, and where it was: `fd`, `command`, `keyring` or `netrc`."""
+    """A password, whose it is, and where it was: `fd`, `command`, `token` (a command, too), `keyring` or `netrc`."""
 
     name: str
     secret: str
@@ -63,7 +63,8 @@ class Passwords:
         command = self._token_command or self._command if token else self._command
         if self._read is not None and not (token and self._token_command):
             return Found(name, self._read, "fd")
-        return Found(name, await _output_of(command), "command") if command else None
+        place = "token" if token and self._token_command else "command"
+        return Found(name, await _output_of(command), place) if command else None
 
     async def find(self, name: str, host: str) -> Found | None:
         """What an option gives, else what is stored: for where no question can be asked. Raises PasswordError."""

@@ -162,6 +162,8 @@ def test_what_a_token_says_is_shown_and_the_token_is_not() -> None:
             (TOKEN, "exp 2100-01-01"),
             (TOKEN, "scope pop"),
             (practice_token(NAME, 1), "The token has expired"),
+            (practice_token(NAME, 32_503_679_999), "exp 2999-12-31"),
+            (practice_token(NAME, 99_999_999_999), "scope pop"),
             ("opaque-token", "only its issuer can read it"),
             ("bad token", "no token may hold"),
         ],

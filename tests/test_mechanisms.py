@@ -646,6 +646,8 @@ def test_what_a_token_says_of_itself() -> None:
             (microsoft, (1700003600.0, 1700000000.0, scope, ("https://outlook.office.com",), "mei@example.org")),
             ({"aud": ["a", "b", 1], "roles": ["POP.AccessAsApp"]}, (None, None, ("POP.AccessAsApp",), ("a", "b"), "")),
             ({"exp": "soon", "iat": 1e300, "aud": {}, "scope": 1, "upn": 2, "sub": "s"}, (None, None, (), (), "s")),
+            ({"exp": -6.3e10, "iat": True, "sub": "s"}, (None, None, (), (), "s")),
+            ({"exp": 4e10, "iat": 0, "sub": "s"}, (None, 0.0, (), (), "s")),
             ({}, None),
             ([], None),
             ("x", None),

@@ -64,6 +64,7 @@ def test_commands_and_what_is_wrong_with_them() -> None:
     assert given(Passwords()) is None
     tokens = Passwords("echo password", token_command="echo token")
     assert [found.secret for found in (given(tokens), given(tokens, token=True)) if found] == ["password", "token"]
+    assert given(tokens, token=True) == Found("mei", "token", "token")
     assert given(Passwords("echo only"), token=True) == Found("mei", "only", "command")
 
 
@@ -243,7 +244,7 @@ def test_the_real_keyring_package(tmp_path: Path) -> None:
         done("keyring", "set", "popshell", "learner@127.0.0.1", stdin=script)
         place = f"127.0.0.1:{port}"
         shown = done("popshell", "--plain", "--yes", place, stdin=":auth USER learner\n\nSTAT\nQUIT\n")
-        assert "The password comes from the keyring." in shown
+        assert "it comes from the keyring." in shown
         assert "+OK 7 7528" in shown
         shown = done("popshell", "check", "--lang", "en", "--user", "learner", place, stdin="")
         assert "  ok      §3 MUST: After AUTH has succeeded" in shown

@@ -11,6 +11,9 @@ from popshell.protocol.sasl import json_object
 from popshell.protocol.wire import from_base64
 from popshell.tuples import NamedTuple
 
+#: Seconds since 1970 up to the year 3000: what every system's clock can make a date of.
+_LAST_DATE = 32_503_680_000
+
 
 class TokenFacts(NamedTuple):
     """What a JWT says of itself (RFC 7519 §4.1); nothing of it is verified here, and the token is not in it.
@@ -41,7 +44,9 @@ def token_facts(token: str) -> TokenFacts | None:
 
     def moment(name: str) -> float | None:
         value = claims.get(name)
-        return float(value) if isinstance(value, int | float) and -1e11 < value < 1e11 else None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LAST_DATE:
+            return None
+        return float(value)
 
     lists = {name: value for name, value in claims.items() if isinstance(value, str | list)}
     scope = words(lists.get("scope") or lists.get("scp") or lists.get("roles"))
