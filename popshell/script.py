@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import takewhile
 from typing import Any, NoReturn
 
@@ -344,9 +345,24 @@ def _stands(row: str, heard: str, captured: Mapping[str, str]) -> Mapping[str, s
     `*`, and a mask, stand for anything, `{name}` for a word. What lies between two `*` is looked for from the left and
     not tried again, so that no line costs more than once through it.
     """
-    if not _WILD.search(row):
+    known = tuple((name, captured[name]) for name in _names(row) if name in captured)
+    if (pattern := _pattern(row, known)) is None:
         return captured if row == heard else None
-    names, pieces = set[str](), [""]
+    found = pattern.fullmatch(heard)
+    return None if found is None else {**captured, **found.groupdict()} if pattern.groups else captured
+
+
+@lru_cache(maxsize=256)
+def _names(row: str) -> tuple[str, ...]:
+    return tuple(_NAME.findall(row))
+
+
+@lru_cache(maxsize=256)
+def _pattern(row: str, known: tuple[tuple[str, str], ...]) -> re.Pattern[str] | None:
+    """The row as a regular expression, with what was captured before filled in; None if it stands for itself alone."""
+    if not _WILD.search(row):
+        return None
+    names, pieces, captured = set[str](), [""], dict(known)
     for token in _WILD.split(row):
         name = token[1:-1] if _NAME.fullmatch(token) else ""
         if token in ("*", MASK):
@@ -358,6 +374,4 @@ def _stands(row: str, heard: str, captured: Mapping[str, str]) -> Mapping[str, s
             names.add(name)
     first, *rest = pieces
     pattern = "".join(f"(?>.*?{piece})" for piece in rest[:-1])
-    pattern = f"(?>{first}){pattern}.*{rest[-1]}" if rest else first
-    found = re.fullmatch(pattern, heard)
-    return None if found is None else {**captured, **{name: found[name] for name in names}}
+    return re.compile(f"(?>{first}){pattern}.*{rest[-1]}" if rest else first)
