@@ -21,6 +21,7 @@ from support import blob, each, leaks, plain
 
 from popshell.logs.report import explain_log
 from popshell.passwords import Passwords
+from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.secrets import MASK
 from popshell.session import Endpoint
 from popshell.ui.completer import ShellHistory
@@ -37,7 +38,7 @@ DIGEST = hashlib.md5(f"{STAMP}{CANARY}".encode()).hexdigest()
 HMAC = hmac.digest(CANARY.encode(), CHALLENGE.encode(), "md5").hex()
 TOKEN = base64.b64encode(f"user=mei\x01auth=Bearer {CANARY}\x01\x01".encode()).decode()
 FORMS = (CANARY, DIGEST, HMAC, CANARY.lower(), CANARY.upper())
-LISTED = b"+OK\r\nSASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 XOAUTH2\r\nPIPELINING\r\nUSER\r\n.\r\n"
+LISTED = f"+OK\r\nSASL {' '.join(MECHANISMS)}\r\nPIPELINING\r\nUSER\r\n.\r\n".encode()
 
 
 class WayIn(NamedTuple):
@@ -85,7 +86,7 @@ WAYS_IN = {
     "no mechanism": WayIn((f"AUTH {plain('mei', CANARY)}",)),
     **{
         f":auth {name}": WayIn((f":auth {name} mei",), (CANARY,), script=(("CAPA", LISTED), *challenged(CHALLENGE)))
-        for name in ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "XOAUTH2", "APOP", "USER")
+        for name in (*MECHANISMS, "APOP", "USER")
     },
     ":auth, the secret typed": WayIn((f":auth PLAIN mei {CANARY}",)),
     # after what was refused or held back

@@ -127,7 +127,7 @@ _SCRAM_REST = [
     "client-signature*",
     "client-proof*",
     "server-key*",
-    "server-signature",
+    "server-signature*",
 ]
 _SCRAM = ["gs2-header", "authcid", "client-nonce", "nonce", "salt", "iterations", *_SCRAM_REST]
 NAMED = {

@@ -45,8 +45,9 @@ FEW_ITERATIONS = 4096
 #: More are refused: half a second to a second of one core. RFC 5802 §9 warns of servers that ask for too many.
 MOST_ITERATIONS = 2_000_000
 _STAND_IN = "no such name"
-#: The intermediates that are secret. SCRAM's client-signature is: with the proof it gives the client's key.
-_SECRET = "passwd|digest|token|salted-password|(?:client|stored|server)-key|client-(?:signature|proof)"
+#: The intermediates that are secret. SCRAM's client-signature is: with the proof it gives the client's key; and by the
+#: server's a password can be guessed, as by a digest.
+_SECRET = "passwd|digest|token|salted-password|(?:client|stored|server)-key|(?:client|server)-signature|client-proof"
 
 
 def _named(**values: str) -> tuple[Named, ...]:

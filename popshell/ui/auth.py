@@ -281,6 +281,10 @@ class _Login:
         forms = _MESSAGES.get("SCRAM" if self._row.name.startswith("SCRAM") else self._row.name, ())
         form = forms[self._messages] if self._messages < len(forms) else ""
         self._named, self._messages = len(client.run.named), self._messages + 1
+        proof = tuple(one.value for one in named if one.name == "server-signature")  # the server sends it next
+        self._known += proof
+        if proof and shell.session is not None:
+            shell.session.connection.hide(*proof)
         if client.run.done and not named and any(one.name == "server-signature" for one in client.run.named):
             shell.say("auth.server-proved", style="ok")
         shell.say("auth.sends" if line and line != CANCEL else "auth.sends-empty", number=self._messages)
