@@ -297,7 +297,7 @@ class _Player:
         if isinstance(found, Untruth):
             expected = turn.said[found.at] if found.at < len(turn.said) else None
             received = heard[found.heard] if found.heard is not None else None
-            missing = "closed" if session.closed else "no-reply" if due else "differs"
+            missing = "closed" if session.closed else "no-reply" if due or session.connection.broken else "differs"
             at = self._line(turn, len(turn.sent) + min(found.at, len(turn.said) - 1))
             rows = self._shown(turn, records, expected, received, turn.said[: found.at])
             # Where the lone dot is missed, the reply has not ended: that it differs says less.

@@ -346,6 +346,22 @@ def test_arguments_that_are_wrong(tmp_path: Path, run: Run) -> None:
     )
 
 
+def test_after_a_fault_of_the_protocol_the_reply_has_not_come(tmp_path: Path, run: Run) -> None:
+    """It is not said to differ: what follows a line with a bare LF is not read."""
+    script = tmp_path / "x.pop"
+    script.write_text("S: +OK*\nC: NOOP\nS: +OK*\nC: NOOP\nS: +OK*\n")
+
+    def serve(line: socket.socket) -> None:
+        line.sendall(b"+OK\r\n")
+        while line.recv(100):
+            line.sendall(b"+OK\n")
+
+    with fake(serve) as port:
+        code, out, _ = run(str(script), f"127.0.0.1:{port}", "--timeout", "1")
+    assert code == STAGES["reply"]
+    assert out.startswith(f"{script}:5: failed at stage reply: the reply did not come"), out
+
+
 def test_a_server_that_is_not_there(tmp_path: Path, run: Run) -> None:
     script = tmp_path / "a.pop"
     script.write_text("C: PASS {secret}\n")
