@@ -146,6 +146,10 @@ class _Player:
             return Result(row, "unseen", lack.code, lack.fact, exchanges=_evidence(sessions, start))
         except OSError as error:
             return Result(row, "unseen", "no-connection", str(error), at, _evidence(sessions, start))
+        except BaseException:  # Ctrl-C, or a signal: no reply to QUIT is waited for
+            for session in sessions.values():
+                session.cut()
+            raise
         finally:
             for number, session in sessions.items():
                 if row.alone or number > 1 or not session.sound:
