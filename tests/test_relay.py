@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import (
     CRLF,
@@ -59,6 +59,7 @@ def test_cuttings_of_random_dialogues() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=30), st.sampled_from(PIECES)), max_size=12), st.integers(0, 1 << 32))
+@example([b"UTF8\r\nCAPA\r\n"], 0)
 def test_client_and_server_get_what_they_would_get_without_it(pieces: list[bytes], seed: int) -> None:
     """The client in clear text: the practice server offers STLS, and so does the relay; nothing is to be changed."""
     stream = b"".join(pieces)
@@ -143,6 +144,10 @@ DIALOGUES: dict[str, tuple[list[Move], bytes, bytes, list[str]]] = {
     "nor after the login": (
         moves("C: USER a", "S: +OK", "C: PASS b", "S: +OK", "C: CAPA", "S: +OK list|X|.", "C: STLS"),
         b"+OK\r\n+OK\r\n+OK list\r\nX\r\n.\r\n" + own("wrong-state"), b"USER a\r\nPASS b\r\nCAPA\r\n", ["own STLS"],
+    ),
+    "nor after UTF8": (
+        moves("C: UTF8", "S: +OK", "C: CAPA", "S: +OK list|X|.", "C: STLS"),
+        b"+OK\r\n+OK list\r\nX\r\n.\r\n" + own("not-after"), b"UTF8\r\nCAPA\r\n", ["own STLS"],
     ),
     "a refused CAPA": (moves("C: CAPA", "S: -ERR no"), b"-ERR no\r\n", b"CAPA\r\n", []),
     "mechanisms that bind": (

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection, Due
 from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.records import Exchange
@@ -212,12 +211,8 @@ class Relay:
         """Answer a line in place of the server."""
         if line.name != "STLS":
             reply = self._reply("-ERR ", "channel-binding")
-        elif self.connection.tls:
-            reply = self._reply("-ERR ", "already-tls")
-        elif self.connection.state is not State.AUTHORIZATION:
-            reply = self._reply("-ERR ", "wrong-state")
-        elif line.arguments:
-            reply = self._reply("-ERR ", "extra-argument")
+        elif line.objection is not None:
+            reply = self._reply("-ERR ", line.objection.code)
         elif self._from_client:
             # An injection, or a client that did not wait (RFC 2595 §4).
             self.closing, reply = True, self._reply("-ERR ", "stls-pipelined")
@@ -263,7 +258,7 @@ class Relay:
         taken: Rows = ()
         put: Rows = ()
         if exchange.ok and not self._too_long:
-            offers = not exchange.tls and exchange.after is State.AUTHORIZATION
+            offers = parse("STLS", self.connection.here).objection is None
             reply, taken, put = list_for_client(exchange.received, stls=offers)
             self.to_client += self._held.removesuffix(exchange.received) + reply
         else:
