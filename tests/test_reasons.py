@@ -21,6 +21,7 @@ from popshell.course.catalog import _TEXTS, in_words
 from popshell.course.document import Document, LessonError
 from popshell.course.lesson import _read_head
 from popshell.server.faults import read_faults
+from popshell.words import Flaw
 
 CHINESE, ENGLISH = CATALOG.words("zh-Hant"), CATALOG.words("en")
 #: What may stand in a Chinese sentence: names in backquotes, quotes or capitals, paths, numbers.
@@ -60,7 +61,7 @@ def _failures() -> list[Exception]:
     found += [caught(lambda: shlex.split("'x")), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")]
     faults: list[dict[str, Any]] = [{"latency": "x"}, {"no_such": 1}, {"require_tls": 2}, {"without": 1}]
     faults += [{"mechanisms": 1}]
-    return [*found, *(caught(lambda row=row: dict(read_faults(row, "fault"))) for row in faults)]
+    return [*found, *(caught(lambda row=row: dict(read_faults(row))) for row in faults)]
 
 
 def _heads() -> list[Exception]:
@@ -87,7 +88,7 @@ def test_no_reason_is_english_in_a_chinese_sentence() -> None:
         said = in_words(error, CHINESE)
         assert not re.findall(r"[A-Za-z]{2,}", _NAMES.sub("", said)), said
         for text in (str(error), f"{str(error).partition(' - ')[0]} - at `$.x`"):
-            if not isinstance(error, OSError | UnicodeError | RecursionError | LessonError):
+            if not isinstance(error, OSError | UnicodeError | RecursionError | LessonError | Flaw):
                 assert not re.findall(r"[A-Za-z]{2,}", _NAMES.sub("", in_words(text, CHINESE))), text
         assert in_words(error, ENGLISH)
 

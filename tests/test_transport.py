@@ -462,6 +462,17 @@ async def _reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
         return await end_of(ear)
 
 
+@case("reset")
+async def _reset_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    """What the system says if the reset overtakes the end of `connect`: there is a way, and somebody there."""
+
+    async def reset(*args: object) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", reset, raising=False)
+    return await failure(dial(110))
+
+
 @case("lost")
 async def _lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
     async with playing([b"+OK\r\n"]) as port:

@@ -252,14 +252,16 @@ class Transport(asyncio.Protocol):
             return
         # The most telling failure names the code: a machine that refuses is at least there.
         codes = [connecting(error) for error in errors]
-        code = next(code for code in ("refused", "timeout", "unreachable") if code in codes)
+        code = next(code for code in ("refused", "reset", "timeout", "unreachable") if code in codes)
+        at = codes.index(code)
         raise NetError(
             code,
+            peer=text_of(found[at][1]),
             addresses=", ".join(text_of(address) for _, address in found),
             seconds=seconds,
-            reason=symbol(errors[codes.index(code)]),
+            reason=symbol(errors[at]),
             **self._where(),
-        ) from errors[codes.index(code)]
+        ) from errors[at]
 
     async def _handshake(self) -> None:
         from popshell.net.certificates import Handshake, watched

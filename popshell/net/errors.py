@@ -95,9 +95,8 @@ def symbol(error: BaseException) -> str:
 
 def connecting(error: OSError) -> str:
     """The code for one address that could not be reached."""
-    if isinstance(error, TimeoutError):
-        return "timeout"
-    return "refused" if isinstance(error, ConnectionRefusedError) else "unreachable"
+    kinds = {TimeoutError: "timeout", ConnectionRefusedError: "refused", ConnectionResetError: "reset"}
+    return next((code for kind, code in kinds.items() if isinstance(error, kind)), "unreachable")
 
 
 def looking_up(error: Exception) -> str:
