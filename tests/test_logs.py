@@ -88,7 +88,7 @@ def test_forms_have_samples() -> None:
     for form in all_formats():
         first = [form.match(sample) for sample in form.samples]
         used = {found[1].re.pattern for found in first if found}
-        wrong += [(form.name, kind, pattern.pattern) for kind, pattern in form.rules if pattern.pattern not in used]
+        wrong += [(form.name, kind, pattern) for kind, pattern in form.rules if pattern not in used]
         wrong += [
             (form.name, "no rule", sample) for sample, found in zip(form.samples, first, strict=True) if not found
         ]

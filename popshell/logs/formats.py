@@ -38,7 +38,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any
@@ -54,7 +54,7 @@ class Format:
 
     name: str
     title: str
-    rules: tuple[tuple[str, re.Pattern[str]], ...]
+    rules: tuple[tuple[str, str], ...]
     #: lines that prove the rules: each rule is the first match of one
     samples: tuple[str, ...]
     rest: str = "noise"
@@ -77,10 +77,18 @@ class Format:
 
     def match(self, line: str) -> tuple[str, re.Match[str]] | None:
         """The kind of `line` and what its rule found; None if it is `rest`."""
-        for kind, pattern in self.rules:
-            if found := pattern.match(line):
-                return kind, found
-        return None
+        if (rule := self._first.match(line)) is None:
+            return None
+        kind, pattern = self.rules[int(str(rule.lastgroup)[1:])]
+        found = re.match(pattern, line)
+        assert found is not None
+        return kind, found
+
+    @cached_property
+    def _first(self) -> re.Pattern[str]:
+        """All rules as one pattern, for most forms match no line of a log; the group `_7` is the eighth rule."""
+        patterns = (re.sub(r"\(\?P<\w+>", "(?:", pattern) for _, pattern in self.rules)
+        return re.compile("|".join(f"(?P<_{at}>{pattern})" for at, pattern in enumerate(patterns)))
 
 
 @cache
@@ -105,7 +113,7 @@ def _filled(pattern: str) -> str:
 
 def _format(table: dict[str, Any]) -> Format:
     settings = dict(table)
-    settings["rules"] = tuple((kind, re.compile(_filled(pattern))) for kind, pattern in table["rules"])
+    settings["rules"] = tuple((kind, _filled(pattern)) for kind, pattern in table["rules"])
     settings["samples"] = tuple(table["samples"])
     settings["hides"] = frozenset(table.get("hides", ()))
     settings["needs"] = re.compile(_filled(table["needs"])) if "needs" in table else None
