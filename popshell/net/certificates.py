@@ -101,7 +101,7 @@ class Handshake:
         self._incoming: ssl.MemoryBIO | None = None
 
     def _look(self) -> None:
-        # Of less than the header of a record OpenSSL leaves nothing behind: what is there then is what follows.
+        # Of less than the header of a record OpenSSL keeps nothing: what is there then is what follows.
         if self._incoming is not None and self._incoming.pending and len(self.first) < _HEADER:
             came = self._incoming.read()
             self._incoming.write(came)

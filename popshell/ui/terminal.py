@@ -1,4 +1,4 @@
-"""The terminal behind a file descriptor: its settings, keys that were typed ahead, the user's pager. POSIX only.
+"""The terminal of a file descriptor: its settings, keys that were typed ahead, the user's pager. POSIX only.
 
 While a reply is due the terminal does not echo (a password typed ahead would be shown) and gives its bytes at once, so
 that what was typed ahead can be put at the next prompt *unsent* (sec-U2). Whatever way the program ends, `restore()`
