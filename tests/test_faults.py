@@ -22,6 +22,7 @@ from support import (
 )
 
 from popshell.protocol.line import CommandLine
+from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.sasl import apop_digest
 from popshell.server import faults
 from popshell.server.faults import FAULTS, Active, Fault, bind, number, read_faults, true_or_false
@@ -123,6 +124,21 @@ def test_bad_parameters_are_refused() -> None:
                 found.append(flaw.code)
                 flaw = flaw.facts.get("reason")
             assert " ".join(found) == codes, raw
+
+
+def test_a_refusal_names_what_may_be_given() -> None:
+    for raw, wanted in (
+        ({"iterations": 0}, [{"least": 1}]),
+        ({"login_delay": -1}, [{"least": 0}]),
+        ({"mechanisms": ["PLAIN", "NO"]}, [{"known": ", ".join(MECHANISMS)}, {"name": "NO"}]),
+    ):
+        with pytest.raises(Flaw) as caught:
+            read_faults(raw)
+        flaw, found = caught.value.facts["reason"], []
+        while isinstance(flaw, Flaw):
+            found.append({name: fact for name, fact in flaw.facts.items() if name != "reason"})
+            flaw = flaw.facts.get("reason")
+        assert found == wanted, raw
 
 
 def test_the_least_parameters() -> None:

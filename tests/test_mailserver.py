@@ -853,3 +853,15 @@ def test_no_reply_of_auth_shows_what_base64_hides() -> None:
     for name, secret in itertools.product(("a\r\n+OK", "a\n", "\r"), ("b", "b\r\nDELE 1")):
         exchanges = play("AUTH PLAIN", plain(name, secret), "AUTH PLAIN " + blob(f"{name}\0{name}\0{secret}"))
         assert all(e.received.endswith(b"-ERR " + words("bad-message") + b"\r\n") for e in exchanges)
+
+
+def test_what_a_client_shows_under_tls() -> None:
+    """The name in its certificate, prepared as a name is (RFC 4013); none without a certificate."""
+    for name, wanted in (("mei", "mei"), ("s\u00adoft", "soft"), ("", None)):
+        session = opened()
+        session.feed(b"STLS\r\n")
+        drain(session)
+        session.tls_started(b"b", name)
+        assert (session.certificate, session.binding) == (wanted, b"b")
+    session.tls_started()
+    assert (session.certificate, session.binding) == (None, None)

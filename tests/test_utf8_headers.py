@@ -60,6 +60,7 @@ NEED_NOT = {
     "a preamble": multipart(PLAIN_PART).replace("\n\n--b", "\n\nSubject: 信\n--b", 1),
     "behind the last boundary line": multipart(PLAIN_PART) + "--b\nSubject: 信\n\nx\n",
     "a boundary that goes on": multipart("\nx").replace("--b--", "--bx\nSubject: 信\n\n--b--"),
+    "a form feed at the boundary line": multipart(UTF8_PART).replace("--b\n", "--b\f\n"),
     "a boundary that is none": "Content-Type: multipart/mixed\n\n--b\nSubject: 信\n\nbody\n",
     "a boundary that the text has only in mid-line": multipart("\n x --b\nSubject: 信\n\nbody"),
 }
@@ -97,6 +98,10 @@ class TestBounds:
         many = "\n".join(f"--{number}" for number in range(20_000))
         assert has_utf8_header(octets(multipart("\n" + many[:20_000], UTF8_PART)))
         assert not has_utf8_header(octets(multipart("\n" + many, UTF8_PART)))
+
+    def test_delimiter_lines_within_a_header_are_no_parts(self) -> None:
+        head = "Content-Type: multipart/mixed; boundary=b\nX: y\n" + "--b\n" * (MOST_HEADERS + 1)
+        assert has_utf8_header(octets(f"{head}\n--b\n{UTF8_PART}"))
 
     def test_a_content_type_beyond_the_first_64_kib_is_not_read(self) -> None:
         filler = "X: y\n" * (LARGEST_HEADER // 8)
