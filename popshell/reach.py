@@ -147,8 +147,8 @@ class Practice(Channels):
         runner = asyncio.Runner()
         self._listener = Listener(server.session)
         host, port = runner.run(self._listener.start())
-        target = Target(host, port, TlsMode.NONE)
-        super().__init__(target, reach.say, reach.bounds(), runner, self._listener.certificate_pem)
+        target = Target(host, port, TlsMode.NONE, ca_data=self._listener.certificate_pem)
+        super().__init__(target, reach.say, reach.bounds(), runner)
         self.account = Account(*next(iter(server.accounts.items())))
 
     def pass_time(self, seconds: float) -> None:

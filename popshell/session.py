@@ -25,10 +25,10 @@ from popshell.visible import show
 
 
 class Wire(Protocol):
-    """What a Session needs of a transport."""
+    """What a Session needs of a transport (net/client.py). Its methods may raise ConnectError."""
 
     def write(self, data: bytes) -> None: ...
-    async def start_tls(self) -> None: ...
+    async def start_tls(self, *, after: int) -> object: ...
     def close(self) -> None: ...
 
 
@@ -75,6 +75,7 @@ class Session:
         self.last_sent = self.last_heard = clock()
         self.chunks: deque[Chunk] = deque(maxlen=_CHUNKS)
         self._passed = [0, 0]  # octets of the server, of the client
+        self._stls_end: int | None = None  # the octet at which the reply to STLS ended (sec-T2)
         #: the session's clock, in seconds
         self.now = clock
         self._on_event = on_event
@@ -95,7 +96,10 @@ class Session:
         if self.ended or self.wire is None:
             raise ConnectionError
         data = text.encode("utf-8", "surrogateescape") + CRLF
-        self.wire.write(data)  # what cannot be written was never sent
+        try:
+            self.wire.write(data)
+        except ConnectError as error:  # what cannot be written was never sent
+            raise ConnectionError from error
         self.last_sent = self.now()
         self._note(True, data, self.last_sent)
         waiter = self._waiter()
@@ -108,6 +112,8 @@ class Session:
         self._note(False, data, now)
         self.last_heard = now
         self._dispatch(self.connection.received(data, now))
+        if self.connection.wants_tls and self._stls_end is None:
+            self._stls_end = self._passed[False]
         if self.connection.broken:
             self.close()
 
@@ -142,7 +148,7 @@ class Session:
     async def start_tls(self) -> None:
         """Do the handshake that `+OK` to STLS asks for. Raises what the wire raises."""
         assert self.wire is not None
-        await self.wire.start_tls()
+        await self.wire.start_tls(after=self._passed[False] if self._stls_end is None else self._stls_end)
         self.connection.tls_started()
 
     @property

@@ -105,7 +105,7 @@ class _Line:
         self._far.feed(data)
         self._later()
 
-    async def start_tls(self) -> None:
+    async def start_tls(self, *, after: int) -> None:
         self._far.tls_started(BINDING)
         self._tls = True
 

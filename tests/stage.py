@@ -126,7 +126,7 @@ class PracticeWire:
             self.closed = True
             self.session.end()
 
-    async def start_tls(self) -> None:
+    async def start_tls(self, *, after: int) -> None:
         if self.refuses_tls:
             raise ConnectError("handshake-failed", reason="TEST", host="h", port=1)
         self.peer.tls_started()
@@ -182,7 +182,7 @@ class ScriptedWire:
         self.closed = True
         self.session.end()
 
-    async def start_tls(self) -> None:
+    async def start_tls(self, *, after: int) -> None:
         """The handshake always works."""
 
     def close(self) -> None:

@@ -72,7 +72,8 @@ def resolve_all_here(monkeypatch: pytest.MonkeyPatch) -> None:
 async def dial(port: int, ear: Ear | None = None, *, deadlines: Deadlines | None = None, **target: Any) -> Transport:
     ear = ear or Ear()
     target.setdefault("tls", TlsMode.NONE)
-    place = Target(target.pop("host", "127.0.0.1"), port, **target)
+    trusted = target.pop("ca_data", "")
+    place = Target(target.pop("host", "127.0.0.1"), port, ca_data=lambda: trusted, **target)
     return await connect(place, on_data=ear.hear, on_close=ear.ends.append, deadlines=deadlines)
 
 
@@ -218,7 +219,7 @@ def test_the_stages_are_told_with_their_times(monkeypatch: pytest.MonkeyPatch) -
 
     async def body() -> None:
         async with tls_server(leaf(names=("pop.example.org",))) as port:
-            ear, target = Ear(), Target("pop.example.org", port, ca_data=PEM)
+            ear, target = Ear(), Target("pop.example.org", port, ca_data=lambda: PEM)
             transport = await connect(target, on_data=ear.hear, on_close=ear.ends.append, on_step=steps.append)
             await hang_up(transport)
 
@@ -1033,7 +1034,7 @@ def test_stls_typed_by_hand_needs_no_promise_beforehand() -> None:
             await ear.upto(b"\r\n")
             transport.write(b"STLS\r\n")
             await ear.upto(b"\r\n")
-            transport.target = Target("127.0.0.1", port, TlsMode.NONE, ca_data=listener.certificate_pem())
+            transport.target = Target("127.0.0.1", port, TlsMode.NONE, ca_data=listener.certificate_pem)
             assert (await transport.start_tls(after=transport.bytes_in)).verified
             await hang_up(transport)
 

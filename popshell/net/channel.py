@@ -68,13 +68,10 @@ class Channels:
         say: Callable[[NetError], str],
         bounds: Bounds,
         runner: asyncio.Runner | None = None,
-        certificate: Callable[[], str] | None = None,
         on_step: Callable[[Step], None] = lambda step: None,
     ) -> None:
         self.target = target
         self.on_step = on_step
-        #: gives the certificate to trust when TLS is first wanted, as PEM
-        self.certificate = certificate
         #: what is trusted, read once
         self.context: ssl.SSLContext | None = None
         self.bounds = bounds
@@ -235,8 +232,6 @@ class Channel:
 
     def start_tls(self) -> None:
         assert self._transport is not None
-        if self._owner.certificate is not None and self._transport.context is None:
-            self._transport.target = self._transport.target._replace(ca_data=self._owner.certificate())
         self._owner.run(self._transport.start_tls(after=self._given))
         self._owner.context = self._transport.context
 

@@ -40,13 +40,13 @@ _READ_SIZE = 1 << 15
 
 
 class Target(NamedTuple):
-    """Where to connect, and how. `ca_data` is PEM text; without `way.ca` it is the only thing trusted."""
+    """Where to connect, and how. `ca_data` gives PEM when TLS is first wanted; without `way.ca` it alone is trusted."""
 
     host: str
     port: int
     tls: TlsMode = TlsMode.IMPLICIT
     way: Way = Way()
-    ca_data: str = ""
+    ca_data: Callable[[], str] = str
     insecure: bool = False
 
     @property
@@ -200,7 +200,7 @@ class Transport(asyncio.Protocol):
     def _make_context(self) -> ssl.SSLContext:
         from popshell.net.trust import client_context
 
-        return client_context(self.target.way, self.target.ca_data, self.target.insecure)
+        return client_context(self.target.way, self.target.ca_data(), self.target.insecure)
 
     def _where(self, host: str = "") -> dict[str, Fact]:
         host = host or self.target.host

@@ -1,22 +1,18 @@
 """Connector: opens a shell's connections, to the practice server of this process or to a real one.
 
-It joins a Transport to a Session: octets go up, lines go down, and after STLS the octet is noted at which its reply
-ended (sec-T2).
+It joins a Transport to a Session: octets go up, lines go down.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from popshell.net.address import AddressError, Destination, Excused, TlsMode, parse_address
-from popshell.net.client import Deadlines, Target, Transport
+from popshell.net.client import Deadlines, Target
 from popshell.net.client import connect as open_transport
-from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.server.mailserver import MailServer
-from popshell.server.session import ServerSession
 from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session, Step
 
 
@@ -66,7 +62,7 @@ class Connector:
     async def open_practice(self) -> tuple[str, int]:
         """Start the practice server, once. Raises NetError."""
         if self.practice is None:
-            self.listener = Listener(self._new_session)
+            self.listener = Listener(lambda **client: self.server.session(**client))  # the one that is in use then
             self.practice = await self.listener.start("127.0.0.1", 0)
         return self.practice
 
@@ -77,9 +73,6 @@ class Connector:
     def use(self, server: MailServer) -> None:
         """Let new connections of the practice server meet `server`."""
         self.server = server
-
-    def _new_session(self, *, tls: bool, client: str) -> ServerSession:
-        return self.server.session(tls=tls, client=client)
 
     def pass_time(self, seconds: float) -> None:
         self.clock.ahead += seconds
@@ -122,23 +115,23 @@ class Connector:
         address, seconds = destination.address, destination.timeout
         if address is None:
             host, port = await self.open_practice()
-            target = Target(host, port, TlsMode.NONE)
+            assert self.listener is not None
+            target = Target(host, port, TlsMode.NONE, ca_data=self.listener.certificate_pem)
         else:
             insecure = self._excused(address, destination.insecure)
             target = Target(address.host, address.port, address.tls, destination.way, insecure=insecure)
         practice = address is None
-        wire = _SessionWire(self.listener if practice else None)
         deadlines = Deadlines(seconds, seconds) if seconds else Deadlines()
         transport = await open_transport(
             target,
-            on_data=wire.received,
-            on_close=wire.closed,
+            on_data=lambda data: None,
+            on_close=lambda error: None,
             deadlines=deadlines,
             on_step=lambda step: on_step(step._replace(practice=practice)),
         )
         self.destination = destination
         session = Session(self.clock, on_event, on_end, tls=transport.tls is not None)
-        wire.join(transport, session)
+        session.wire, transport.on_data, transport.on_close = transport, session.received, session.end
         endpoint = Endpoint(
             address.label if address else self.practice_label,
             practice=practice,
@@ -153,61 +146,10 @@ class Connector:
             certificate=target.way.cert is not None or target.way.key is not None,
             tokens=(lambda: self.server.settings.accounts.tokens) if practice else dict,
         )
-        return OpenConnection(session, endpoint, wire.facts, wire.binding, wire.certificates)
-
-
-class _SessionWire:
-    """Joins a Transport and a Session, as the Session's Wire."""
-
-    def __init__(self, listener: Listener | None) -> None:
-        self._listener = listener
-        self._transport: Transport | None = None
-        self._session: Session | None = None
-        self._stls_end: int | None = None
-
-    def join(self, transport: Transport, session: Session) -> None:
-        self._transport = transport
-        self._session = session
-        session.wire = self
-
-    def received(self, data: bytes) -> None:
-        assert self._session is not None
-        assert self._transport is not None
-        self._session.received(data)
-        if self._session.connection.wants_tls and self._stls_end is None:
-            self._stls_end = self._transport.bytes_in
-
-    def closed(self, error: Exception | None) -> None:
-        if self._session is not None:
-            self._session.end(error)
-
-    def write(self, data: bytes) -> None:
-        assert self._transport is not None
-        try:
-            self._transport.write(data)
-        except NetError as error:
-            raise ConnectionError from error
-
-    async def start_tls(self) -> None:
-        assert self._transport is not None
-        if self._listener is not None:
-            # The practice server's certificate is made when TLS is first wanted: 70 ms that no other start pays.
-            self._transport.target = self._transport.target._replace(ca_data=self._listener.certificate_pem())
-        after = self._stls_end if self._stls_end is not None else self._transport.bytes_in
-        await self._transport.start_tls(after=after)
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def binding(self) -> bytes | None:
-        tls = self._transport.tls if self._transport else None
-        return tls.binding if tls else None
-
-    def facts(self) -> dict[str, object]:
-        tls = self._transport.tls if self._transport else None
-        return tls.known() if tls else {}
-
-    def certificates(self) -> Mapping[str, Any] | None:
-        tls = self._transport.tls if self._transport else None
-        return tls.report(self._transport.target.name) if tls and self._transport else None
+        return OpenConnection(
+            session,
+            endpoint,
+            tls_facts=lambda: transport.tls.known() if transport.tls else {},
+            binding=lambda: transport.tls.binding if transport.tls else None,
+            certificates=lambda: transport.tls.report(target.name) if transport.tls else None,
+        )

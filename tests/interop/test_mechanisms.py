@@ -212,7 +212,7 @@ def test_channel_binding(name: str) -> None:
 
     async def body() -> None:
         async with listening(practice(), implicit_tls=True) as (listener, port):
-            where = Target("127.0.0.1", port, TlsMode.IMPLICIT, ca_data=listener.certificate_pem())
+            where = Target("127.0.0.1", port, TlsMode.IMPLICIT, ca_data=listener.certificate_pem)
             async with talking(where) as talk:
                 await talk.next()
                 assert talk.transport is not None

@@ -547,7 +547,7 @@ def test_stls_and_then_the_capabilities_anew() -> None:
         script: list[Answer] = [OK, b"+OK\r\nSTLS\r\n.\r\n", (OK, Act.TLS), b"+OK\r\nUSER\r\n.\r\n", (OK, Act.CLOSE)]
         async with (
             playing(script, context, heard) as port,
-            talking(Target("127.0.0.1", port, TlsMode.STLS, ca_data=pem)) as talk,
+            talking(Target("127.0.0.1", port, TlsMode.STLS, ca_data=lambda: pem)) as talk,
         ):
             await talk.next()
             await talk.ask("CAPA")
