@@ -32,7 +32,6 @@ from popshell.net.client import Target
 from popshell.net.connector import Clock
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
-from popshell.net.stls import LONGEST, judged
 from popshell.net.trust import client_context
 from popshell.passwords import PasswordError, Passwords
 from popshell.protocol.wire import CRLF
@@ -330,32 +329,16 @@ def _pinged(target: Target, reach: Reach) -> dict[str, Any]:
         try:
             channel = channels.connect()
             began, found["stage"] = channels.now(), "greeting"
-            found["greeting"] = (
-                _line(channel, channels, "greeting-timeout").decode("utf-8", "backslashreplace").rstrip("\r\n")
-            )
+            greeting = channel.line("greeting-timeout")
+            found["greeting"] = greeting.decode("utf-8", "backslashreplace").rstrip("\r\n")
             if target.tls is not TlsMode.STLS:  # else it came before TLS
                 found["seconds"]["greeting"] = channels.now() - began
             began, found["stage"] = channels.now(), "quit"
             channel.send(b"QUIT" + CRLF)
-            _line(channel, channels, "reply-timeout")
+            channel.line("reply-timeout")
             found["seconds"]["quit"], found["stage"] = channels.now() - began, "ok"
         except ChannelError as error:
             found["error"] = {"code": error.code, "text": str(error)}
             if found["stage"] == "tls" and re.match(GREETING_FAILED, error.code):  # before STLS
                 found["stage"] = "greeting"
     return found
-
-
-def _line(channel: Channel, channels: Channels, overdue: str) -> bytes:
-    """A reply of one line. Raises ChannelError: as `judged`, and `overdue`."""
-    came, seconds = b"", round(channels.bounds.reply)
-    while b"\n" not in came and len(came) < LONGEST and (data := channel.receive(True)) != b"":
-        if data is None and not came:
-            raise channels.error(NetError(overdue, seconds=seconds, host=channels.target.host))
-        if data is None:
-            break
-        came += data
-    try:
-        return judged(b"".join(came.partition(b"\n")[:2]), channels.target)
-    except NetError as error:
-        raise channels.error(error) from error

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from popshell.net.address import TlsMode
 from popshell.net.client import Deadlines, Target, Transport, connect
 from popshell.net.errors import NetError
-from popshell.net.stls import stls_first
+from popshell.net.stls import Incoming
 from popshell.session import Step
 from popshell.tuples import NamedTuple
 
@@ -79,7 +79,7 @@ class Channels:
         self.silences = 0
         self._say = say
         self._runner = runner or asyncio.Runner()
-        self._open: list[Channel] = []
+        self._open: list[Transport] = []
         self._began = self.now()
 
     def now(self) -> float:
@@ -123,12 +123,27 @@ class Channels:
     def connect(self, *, clear: bool = False) -> Channel:
         """A new channel. Where the target asks for STLS it is under TLS already, unless it is to be `clear`."""
         self.check()
-        channel = Channel(self, TlsMode.NONE if clear and self.upgrades else self.target.tls)
-        self._open.append(channel)
+        return self.run(self._connect(TlsMode.NONE if clear and self.upgrades else self.target.tls))
+
+    async def _connect(self, mode: TlsMode) -> Channel:
+        bounds = self.bounds
+        transport = await connect(
+            self.target._replace(tls=mode),
+            on_data=lambda data: None,
+            on_close=lambda error: None,
+            deadlines=Deadlines(min(bounds.reply, bounds.connect), min(bounds.reply, bounds.handshake), _GOODBYE),
+            on_step=self.on_step,
+            context=self.context,
+        )
+        self.context = transport.context
+        self._open.append(transport)
+        incoming = Incoming(transport, bounds.reply)
+        channel = Channel(self, transport, incoming)
         try:
-            self.run(channel.open())
+            if mode is TlsMode.STLS:  # the greeting is there as if it came under TLS
+                incoming.came[:0] = await incoming.stls()
         except BaseException:
-            channel.close()
+            transport.close()
             raise
         return channel
 
@@ -144,62 +159,37 @@ class Channels:
             self.pass_time(_AGAIN)
 
     def close(self) -> None:
-        for channel in self._open:
-            channel.close()
+        for transport in self._open:
+            transport.close()
         self.run(self._end())
         self._runner.close()
 
     async def _end(self) -> None:
         """Wait for TLS to say goodbye, no longer than the transports themselves do."""
-        for channel in self._open:
-            await channel.ended(2 * _GOODBYE)
+        end = self.now() + 2 * _GOODBYE
+        while not all(transport.closed for transport in self._open) and self.now() < end:
+            await asyncio.sleep(0.005)
 
 
 class Channel:
     """One connection, as popshell.conformance.session wants it."""
 
-    def __init__(self, owner: Channels, mode: TlsMode) -> None:
-        self._owner = owner
-        self._mode = mode
-        self._transport: Transport | None = None
-        self._came = bytearray()
-        self._ended = False
-        self._news = asyncio.Event()
-        self._given = 0
-        self._since = 0.0
-        self._octets = 0
+    def __init__(self, owner: Channels, transport: Transport, incoming: Incoming) -> None:
+        self._owner, self._transport, self._incoming = owner, transport, incoming
+        self._since, self._octets = owner.now(), 0
         self._grace = _GRACE
+        transport.on_data = self._data
 
     @property
     def tls(self) -> bool:
-        return self._transport is not None and self._transport.tls is not None
-
-    async def open(self) -> None:
-        """Connect; where STLS is demanded, give it, and have the greeting ready as if it came under TLS."""
-        bounds, target = self._owner.bounds, self._owner.target._replace(tls=self._mode)
-        deadlines = Deadlines(min(bounds.reply, bounds.connect), min(bounds.reply, bounds.handshake), _GOODBYE)
-        self._transport = await connect(
-            target,
-            on_data=self._data,
-            on_close=self._closed,
-            deadlines=deadlines,
-            on_step=self._owner.on_step,
-            context=self._owner.context,
-        )
-        self._owner.context = self._transport.context
-        self._restart()
-        if self._mode is TlsMode.STLS:
-            self._came += await stls_first(self._transport, bounds.reply)
-            self._given = self._transport.bytes_in - len(self._came)
+        return self._transport.tls is not None
 
     def send(self, data: bytes) -> None:
-        assert self._transport is not None
-        transport = self._transport
         self._owner.check()
-        self._restart()
+        self._since, self._octets = self._owner.now(), 0
 
         async def write() -> None:
-            transport.write(data)
+            self._transport.write(data)
 
         self._owner.run(write())
 
@@ -209,52 +199,41 @@ class Channel:
         return self._owner.run(self._receive(due))
 
     async def _receive(self, due: bool, most: int = 256 * 1024) -> bytes | None:
-        if not (self._came or self._ended):
+        incoming = self._incoming
+        if not (incoming.came or self._transport.closed):
             left = self._since + self._owner.bounds.reply + self._octets / _SLOWEST - self._owner.now()
-            self._news.clear()
-            if not due and self._transport is not None:
+            incoming.news.clear()
+            if not due:
                 self._transport.acknowledge()
             try:
                 async with asyncio.timeout(max(left, 0) if due else self._grace):
-                    await self._news.wait()
+                    await incoming.news.wait()
             except TimeoutError:
                 self._owner.silences += due
                 return None
         if due and not self._octets:
             self._grace = min(max(_FACTOR * (self._owner.now() - self._since), _LEAST), _GRACE)
-        data = bytes(self._came[:most])
-        del self._came[:most]
-        self._given += len(data)
+        data = bytes(incoming.came[:most])
+        del incoming.came[:most]
         self._octets += len(data)
         if b"\n" in data:  # part of a line, and then nothing, is a silence
             self._owner.silences = 0
         return data
 
+    def line(self, overdue: str) -> bytes:
+        """A reply of one line that begins with `+OK`. Raises ChannelError: as `Incoming.line`."""
+        self._owner.check()
+        return self._owner.run(self._incoming.line(overdue))
+
     def start_tls(self) -> None:
-        assert self._transport is not None
-        self._owner.run(self._transport.start_tls(after=self._given))
+        self._owner.run(self._incoming.start_tls())
         self._owner.context = self._transport.context
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    async def ended(self, seconds: float) -> None:
-        """Wait until the connection has ended, so long at most."""
-        end = self._owner.now() + seconds
-        while self._transport is not None and not self._transport.closed and self._owner.now() < end:
-            await asyncio.sleep(0.005)
-
-    def _restart(self) -> None:
-        self._since, self._octets = self._owner.now(), 0
+        self._transport.close()
 
     def _data(self, data: bytes) -> None:
-        self._came += data
         self._owner.octets += len(data)
         if self._owner.octets > self._owner.bounds.octets:
             self.close()
-        self._news.set()
-
-    def _closed(self, error: Exception | None) -> None:
-        self._ended = True
-        self._news.set()
+        self._incoming.heard(data)

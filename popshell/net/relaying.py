@@ -18,7 +18,7 @@ from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.net.peer import Peer
 from popshell.net.relay import Relay, RelayEvent
-from popshell.net.stls import stls_first
+from popshell.net.stls import Incoming
 from popshell.server.settings import Limits
 from popshell.session import Step
 from popshell.tuples import NamedTuple
@@ -185,7 +185,8 @@ class RelaySession(Relay):
             )
             self._server.on_full = self._server_full
             stls = target.tls is TlsMode.STLS
-            greeting = await stls_first(self._server, owner.deadlines.handshake) if stls else b""
+            greeting = await Incoming(self._server, owner.deadlines.handshake).stls() if stls else b""
+            self._server.on_data, self._server.on_close = self._received, self._closed
         except NetError as error:
             self._failed(error)
             return

@@ -1,73 +1,84 @@
-"""STLS before anything else (RFC 2595 §4), for connections on which no user types it; and what a first reply lacks."""
+"""Replies of one line, and STLS before anything else (RFC 2595 §4), for connections on which no user types."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 
-from popshell.net.client import Target, Transport
+from popshell.net.client import Transport
 from popshell.net.errors import NetError
 from popshell.protocol.strangers import what_speaks
 from popshell.protocol.wire import CRLF
 
 #: The longest line that is read, in octets (wire.ReplyLimits.status_line).
-LONGEST = 8 * 1024
+_LONGEST = 8 * 1024
 
 
-def judged(line: bytes, target: Target) -> bytes:
-    """`line`, if it is a whole reply that begins with `+OK`.
+class Incoming:
+    """What a transport that was just opened has delivered, and what of it is not read yet. It takes over `on_data`."""
 
-    Raises NetError: `turned-away` for `-ERR`, `not-pop3`, `line-cut` without an end, `closed-early` if it is empty.
-    """
-    if line.startswith(b"+OK") and line.endswith(b"\n"):
-        return line
-    known = re.match(rb"\+OK|-ERR", line) is not None
-    code = ("turned-away" if line.endswith(b"\n") else "line-cut") if known else "not-pop3" if line else "closed-early"
-    speaks = what_speaks(line).replace("pop3", "")
-    text = line.decode("utf-8", "backslashreplace").strip()
-    raise NetError(code, host=target.host, port=target.port, text=text, speaks=speaks)
+    def __init__(self, transport: Transport, seconds: float) -> None:
+        """A line is waited for so many seconds."""
+        self._transport, self._seconds = transport, seconds
+        self._on_close = transport.on_close
+        self.came = bytearray()
+        #: set when more has come, or the connection has ended
+        self.news = asyncio.Event()
+        transport.on_data, transport.on_close = self.heard, self._closed
 
+    def heard(self, data: bytes) -> None:
+        self.came += data
+        self.news.set()
 
-async def stls_first(transport: Transport, seconds: float) -> bytes:
-    """Put TLS over a connection that was just opened; gives the greeting, which came in clear text.
+    def _closed(self, error: Exception | None) -> None:
+        self.news.set()
+        self._on_close(error)
 
-    Afterwards `transport` calls what it called before. Raises NetError: as `judged` for the greeting,
-    `greeting-timeout`, `unasked-before-tls`; then `stls-refused`, `reply-timeout`.
-    """
-    on_data, on_close = transport.on_data, transport.on_close
-    came, news, target = bytearray(), asyncio.Event(), transport.target
+    async def line(self, overdue: str) -> bytes:
+        """The next line, if it is a whole reply that begins with `+OK`.
 
-    def heard(data: bytes) -> None:
-        came.extend(data)
-        news.set()
-
-    def closed(error: Exception | None) -> None:
-        news.set()
-        on_close(error)
-
-    async def line(start: int, overdue: str) -> bytes:
+        Raises NetError: `overdue` if nothing comes, `turned-away` for `-ERR`, `not-pop3`, `line-cut` without an end,
+        `closed-early` if the server closes before.
+        """
+        target = self._transport.target
         try:
-            async with asyncio.timeout(seconds):
-                while not (end := came.find(b"\n", start) + 1) and not transport.closed and len(came) < start + LONGEST:
-                    news.clear()
-                    await news.wait()
+            async with asyncio.timeout(self._seconds):
+                while b"\n" not in self.came and not self._transport.closed and len(self.came) < _LONGEST:
+                    self.news.clear()
+                    await self.news.wait()
         except TimeoutError:
-            if start == len(came):
-                raise NetError(overdue, seconds=round(seconds), host=target.host, port=target.port) from None
-        return judged(bytes(came[start : end or None]), target)
+            if not self.came:
+                facts = {"seconds": round(self._seconds), "host": target.host, "port": target.port}
+                raise NetError(overdue, **facts) from None
+        text, end, self.came = self.came.partition(b"\n")
+        line = bytes(text + end)
+        if line.startswith(b"+OK") and end:
+            return line
+        known = re.match(rb"\+OK|-ERR", line) is not None
+        code = ("turned-away" if end else "line-cut") if known else "not-pop3" if line else "closed-early"
+        speaks = what_speaks(line).replace("pop3", "")
+        said = line.decode("utf-8", "backslashreplace").strip()
+        raise NetError(code, host=target.host, port=target.port, text=said, speaks=speaks)
 
-    transport.on_data, transport.on_close = heard, closed
-    greeting = await line(0, "greeting-timeout")
-    if len(came) > len(greeting):  # what came ahead of its time would be taken for the reply to STLS
-        raise NetError("unasked-before-tls")
-    transport.write(b"STLS" + CRLF)
-    try:
-        reply = await line(len(greeting), "reply-timeout")
-    except NetError as error:
-        if error.code == "reply-timeout":
-            raise
-        raise NetError("stls-refused") from error
-    # One octet more, and the connection is aborted (sec-T2).
-    await transport.start_tls(after=len(greeting) + len(reply))
-    transport.on_data, transport.on_close = on_data, on_close
-    return greeting
+    async def stls(self) -> bytes:
+        """Read the greeting, which comes in clear text, and put TLS over the connection; gives the greeting.
+
+        Raises NetError: as `line` for the greeting, with `greeting-timeout`; `unasked-before-tls`; then
+        `stls-refused`, `reply-timeout`.
+        """
+        greeting = await self.line("greeting-timeout")
+        if self.came:  # what came ahead of its time would be taken for the reply to STLS
+            raise NetError("unasked-before-tls")
+        self._transport.write(b"STLS" + CRLF)
+        try:
+            await self.line("reply-timeout")
+        except NetError as error:
+            if error.code == "reply-timeout":
+                raise
+            raise NetError("stls-refused") from error
+        await self.start_tls()
+        return greeting
+
+    async def start_tls(self) -> None:
+        """The reply to STLS was the last that was read: one octet more, and the connection is aborted (sec-T2)."""
+        await self._transport.start_tls(after=self._transport.bytes_in - len(self.came))
