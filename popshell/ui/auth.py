@@ -1,4 +1,4 @@
-"""`:auth`: the ways to log in, ranked; one login, each of its steps shown, no second try. `:tls`: a chain in words.
+"""`:auth`, `:apop`: the ways to log in, ranked; one login, each step shown, no second try. `:tls`: a chain in words.
 
 It sends CAPA if the list is not known, then USER and PASS, APOP, or AUTH with its answers, and once logged in CAPA
 again where there was a list, for what has changed; all are shown as its own.
@@ -8,7 +8,7 @@ Masked are secrets, and what is computed from one so that it could be found agai
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,12 +22,11 @@ from popshell.protocol.secrets import CANCEL, MASK, is_secret_word, redact
 from popshell.protocol.ways import Choice, rank, token_facts
 from popshell.protocol.wire import from_base64
 from popshell.session import Event
-from popshell.tuples import NamedTuple
 from popshell.ui import layout
 from popshell.ui.layout import Line, Run, columns, pad, paragraph, wrap_text
 from popshell.ui.safety import ask_password
 from popshell.ui.shell import Refused, Shell
-from popshell.visible import fold, show
+from popshell.visible import show
 
 #: What `:auth` can log in by.
 NAMES = (*MECHANISMS, "APOP", "USER")
@@ -41,7 +40,7 @@ _MESSAGES = {
     "OAUTHBEARER": ("gs2-header ^A host=host ^A port=port ^A auth=Bearer SP token ^A ^A", "^A"),
     "EXTERNAL": ("authzid",),
 }
-#: What is computed from what (RFC 5802 §3, RFC 2195 §2, RFC 1939 §7).
+#: What is computed from what (RFC 5802 §3, RFC 2195 §2).
 _FORMULAS = {
     "salted-password": "PBKDF2-HMAC(H, passwd, salt, iterations)",
     "client-key": 'HMAC(salted-password, "Client Key")',
@@ -53,20 +52,8 @@ _FORMULAS = {
     "auth-message": "client-first-bare , server-first , client-final-without-proof",
     "channel-binding": "base64(gs2-header [cbind-data])",
     "digest": "HMAC-MD5(passwd, challenge)",
-    "apop-digest": "MD5(timestamp, passwd)",
 }
 _SENT = "auth.sent"
-
-
-class _Who(NamedTuple):
-    """Who logs in; `secret` is a password or a token."""
-
-    name: str
-    authzid: str = ""
-    secret: str = ""
-
-    def __repr__(self) -> str:
-        return f"_Who({self.name!r}, ...)"
 
 
 async def auth(shell: Shell, argument: str) -> None:
@@ -102,19 +89,23 @@ async def auth(shell: Shell, argument: str) -> None:
     listed = connection.capabilities is not None
     if row is not None:
         trusted = await _Login(shell, row, who).run()
+    elif mechanism == "APOP":
+        trusted = await _send_last(shell, _apop_line(shell, who.name, who.secret))
     else:
-        trusted = await (_apop(shell, who, connection.stamp) if mechanism == "APOP" else _user(shell, who))
+        answer = await shell.send(f"USER {who.name}", by_shell=_SENT)
+        accepted = isinstance(answer, Exchange) and answer.ok
+        trusted = await _send_last(shell, f"PASS {who.secret}") if accepted else _succeeded(shell, answer)
     if listed and trusted and not connection.closed:
         await shell.send("CAPA", by_shell=_SENT)
 
 
-async def _who(shell: Shell, row: Mechanism | None, words: list[str]) -> _Who:
+async def _who(shell: Shell, row: Mechanism | None, words: list[str]) -> Credentials:
     """The name as typed or asked for, and the secret, which is asked for and not shown. Raises Refused without them."""
     authzid = words.pop().removeprefix("as=") if row and words and words[-1].startswith("as=") else ""
     if len(words) > 1 or (words and is_secret_word(words[0], None, None)):
         raise Refused  # perhaps a password
     if row is not None and row.proof == "certificate":
-        return _Who("", authzid or "".join(words))
+        return Credentials("", "", authzid or "".join(words))
     name = words[0] if words else (await shell.screen.ask(shell.words("auth.ask-name")) or "").strip()
     if not name:
         raise Refused
@@ -125,7 +116,7 @@ async def _who(shell: Shell, row: Mechanism | None, words: list[str]) -> _Who:
     shell.session.connection.hide(secret)
     if token:
         _show_token(shell, secret)
-    return _Who(name, authzid, secret)
+    return Credentials(name, secret, authzid)
 
 
 # -- the ways ----------------------------------------------------------------------------------------------------------
@@ -133,7 +124,7 @@ async def _who(shell: Shell, row: Mechanism | None, words: list[str]) -> _Who:
 
 def _ways(shell: Shell) -> list[Choice]:
     """All ways to log in; none if the connection has ended."""
-    opened = shell.link.connection if shell.link else None
+    opened = shell.opened
     if shell.session is None or opened is None:
         return []
     connection = shell.session.connection
@@ -172,22 +163,45 @@ def _show_token(shell: Shell, token: str) -> None:
 # -- APOP, USER --------------------------------------------------------------------------------------------------------
 
 
-async def _apop(shell: Shell, who: _Who, stamp: str | None) -> bool:
+async def apop(shell: Shell, name: str) -> None:
+    """`:apop NAME`: compute the digest step by step and put the line at the prompt, unsent."""
+    shell.login_held_back()  # until its secret was asked for
+    if not name or " " in name:
+        raise Refused
+    if shell.session is None:
+        raise Refused("shell.not-connected")
+    if shell.session.connection.stamp is None:
+        raise Refused("shell.no-stamp")
+    if shell.state is not State.AUTHORIZATION:
+        raise Refused("shell.apop-logged-in", state=shell.state.value)
+    secret = await ask_password(shell, name, piped=True)
+    if not secret:
+        raise Refused("shell.not-sent")
+    shell.held_back = False
+    shell.draft = _apop_line(shell, name, secret)
+    shell.say("shell.apop-ready" if shell.screen.prompts else "shell.apop-ready-plain")
+
+
+def _apop_line(shell: Shell, name: str, secret: str) -> str:
+    """The line of APOP, after its sum was shown. Raises Refused without a timestamp."""
+    stamp = shell.session.connection.stamp if shell.session else None
     if stamp is None:
         raise Refused("shell.no-stamp")
-    digest = apop_digest(stamp, who.secret)
-    _show(shell, (Named("timestamp", stamp), Named("apop-digest", digest, True)))
-    return _conclude(shell, await shell.send(f"APOP {prepared(who.name) or who.name} {digest}", by_shell=_SENT))
+    digest, shown = apop_digest(stamp, secret), shell.options.reveal and shell.on_practice
+    lines: list[Line] = [
+        [("", "    MD5( "), ("stamp", show(stamp, keep="")), ("", " + "), ("secret", MASK), ("", " )")],
+        [("", "      = "), ("secret", digest if shown else MASK)],
+    ]
+    shell.screen.lines(lines)
+    return f"APOP {prepared(name) or name} {digest}"  # RFC 6856 §2.2
 
 
-async def _user(shell: Shell, who: _Who) -> bool:
-    answer = await shell.send(f"USER {who.name}", by_shell=_SENT)
-    if isinstance(answer, Exchange) and answer.ok:
-        answer = await shell.send(f"PASS {who.secret}", by_shell=_SENT)
-    return _conclude(shell, answer)
+async def _send_last(shell: Shell, line: str) -> bool:
+    """Send the line that logs in; whether it did."""
+    return _succeeded(shell, await shell.send(line, by_shell=_SENT))
 
 
-def _conclude(shell: Shell, answer: Event | None) -> bool:
+def _succeeded(shell: Shell, answer: Event | None) -> bool:
     """Whether the answer is `+OK`; after a refusal, that there is no second try."""
     ok = isinstance(answer, Exchange) and answer.ok
     if isinstance(answer, Exchange) and answer.response is not None and not ok:
@@ -201,7 +215,7 @@ def _conclude(shell: Shell, answer: Event | None) -> bool:
 class _Login:
     """One use of a mechanism."""
 
-    def __init__(self, shell: Shell, row: Mechanism, who: _Who) -> None:
+    def __init__(self, shell: Shell, row: Mechanism, who: Credentials) -> None:
         self._shell = shell
         self._row = row
         self._who = who
@@ -210,15 +224,14 @@ class _Login:
 
     async def run(self) -> bool:
         """Whether it has led to a login that can be trusted."""
-        shell, opened, name = self._shell, self._shell.link.connection if self._shell.link else None, self._row.name
+        shell, opened, name = self._shell, self._shell.opened, self._row.name
         if opened is None:
             return False
         greeting = opened.session.transcript[0].response
         microsoft = greeting is not None and re.search("Microsoft Exchange|Outlook", greeting.text) is not None
         offered = {one.upper() for one in (opened.session.connection.capabilities or {}).get("SASL", ())}
         port = opened.endpoint.label.rpartition(":")[2]
-        login = Credentials(
-            *(self._who.name, self._who.secret, self._who.authzid),
+        login = self._who._replace(
             # Without a list it is not known whether -PLUS is there: then `y` would be untrue.
             binding=opened.binding() if offered else None,
             plus_offered=f"{name}-PLUS" in offered,
@@ -253,7 +266,7 @@ class _Login:
             shell.say("auth.error-not-proved", style="err")
             shell.tally.failed = True
             return False
-        return _conclude(shell, answer)
+        return _succeeded(shell, answer)
 
     def _answer(self, client: ClientLines, challenge: Challenge) -> str:
         """The line that answers a challenge, after both were shown."""
@@ -310,16 +323,17 @@ def _show(shell: Shell, named: Iterable[Named]) -> None:
         name = shell.words.get(f"auth.label-{row.name}") or row.name
         rows.append((name, ("secret", MASK) if row.secret else ("peer", show(row.value, keep=""))))
         rows += [("", ("note", f"= {_FORMULAS[row.name]}"))] if row.name in _FORMULAS else []
-    _labelled(shell, rows, lambda text, room: [text[start:end] for start, end in fold(text, room)])
+    _labelled(shell, rows)
 
 
-def _labelled(shell: Shell, rows: Sequence[tuple[str, Run]], cut: Callable[[str, int], Iterable[str]]) -> None:
-    """Rows of label and text; `cut` breaks a text that is wider than its column."""
+def _labelled(shell: Shell, rows: Iterable[tuple[str, Run]]) -> None:
+    """Rows of label and text."""
+    rows = list(rows)
     widest = max((columns(label) for label, _ in rows), default=0) + 2
     room = max(shell.screen.columns - widest - 5, 16)
     lines: list[Line] = []
     for label, (style, text) in rows:
-        for piece in cut(text, room):
+        for piece in wrap_text(text, room):
             lines.append([("", "    "), ("note", pad(label, widest)), (style, piece)])
             label = ""
     shell.screen.lines(lines)
@@ -334,7 +348,7 @@ _FACTS = ("subject", "names", "issuer", "valid", "key", "fingerprint", "pin")
 
 async def tls(shell: Shell, argument: str) -> None:
     """What TLS settled on the open connection; without one, the certificates that were refused last."""
-    opened = shell.link.connection if shell.link and shell.session else None
+    opened = shell.opened if shell.session else None
     known = opened.tls_facts() if opened else {}
     found = opened.certificates() if opened and known else None if opened else shell.refused
     if found is None:
@@ -372,7 +386,7 @@ def show_chain(shell: Shell, report: Mapping[str, Any]) -> None:
 
 def _facts(shell: Shell, rows: Iterable[tuple[str, str]]) -> None:
     """A certificate is its maker's text: it is filtered, and each row of it follows a label of ours."""
-    _labelled(shell, [(label, ("peer", show(text, keep=""))) for label, text in rows], wrap_text)
+    _labelled(shell, ((label, ("peer", show(text, keep=""))) for label, text in rows))
 
 
 def _rows(link: Mapping[str, Any], words: Words) -> Iterable[tuple[str, str]]:

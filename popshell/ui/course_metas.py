@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Commands of the course that are understood without their colon; none is a command of POP3.
 _WITHOUT_COLON = ("next", "hint", "task", "again", "skip", "solution", "lessons")
 
-Act = Callable[["Tutor", str], "Awaitable[None] | None"]
+Act = Callable[["Tutor", str], Awaitable[None]]
 
 
 class Course:
@@ -58,19 +58,23 @@ class Course:
 
     def rows(self) -> tuple[Meta, ...]:
         """The rows that the course brings for the table of meta commands."""
+
+        def row(name: str, act: Act, param: str = "", choices: Callable[[], tuple[str, ...]] = tuple) -> Meta:
+            return Meta(name, lambda shell, argument: act(self._begun(), argument), param, choices)
+
         return (
-            self._row("lessons", lessons),
-            self._row("lesson", lesson, "[NAME]"),
-            self._row("task", task),
-            self._row("next", next_),
-            self._row("hint", hint),
-            self._row("answer", answer, "TEXT", self._predictions),
-            self._row("solution", solution),
-            self._row("skip", skip),
-            self._row("again", again),
-            self._row("wait", wait, "SECONDS"),
-            self._row("reset", reset, "[all]", lambda: ("all",)),
-            self._row("certificate", certificate, "FILE"),
+            row("lessons", lessons),
+            row("lesson", lesson, "[NAME]"),
+            row("task", task),
+            row("next", next_),
+            row("hint", hint),
+            row("answer", answer, "TEXT", self._predictions),
+            row("solution", solution),
+            row("skip", skip),
+            row("again", again),
+            row("wait", wait, "SECONDS"),
+            row("reset", reset, "[all]", lambda: ("all",)),
+            row("certificate", certificate, "FILE"),
         )
 
     def _predictions(self) -> tuple[str, ...]:
@@ -80,17 +84,6 @@ class Course:
             return ()
         lines = (words(f"language.{key}").split("/")[0] for key in ("one-line", "many-lines"))
         return ("+OK", "-ERR", *(state.value for state in State), *lines)
-
-    def _row(self, name: str, act: Act, param: str = "", choices: Callable[[], tuple[str, ...]] = tuple) -> Meta:
-        async def run(shell: Shell, argument: str) -> None:
-            try:
-                done = act(self._begun(), argument)
-                if done is not None:
-                    await done
-            except LessonError as error:
-                shell.say("tutor.unreadable", style="err", reason=error)
-
-        return Meta(name, run, param, choices)
 
 
 async def understood(tutor: Tutor, text: str) -> bool:
@@ -121,7 +114,7 @@ def _answers(attempt: Attempt, text: str) -> bool:
     return attempt.held is not None and attempt.words.prediction(text).complete
 
 
-def lessons(tutor: Tutor, argument: str) -> None:
+async def lessons(tutor: Tutor, argument: str) -> None:
     here = tutor.lesson.name if tutor.lesson else ""
     pages.list_lessons(tutor.shell, tutor.all_lessons(), here, tutor.standing)
 
@@ -134,7 +127,7 @@ async def lesson(tutor: Tutor, argument: str) -> None:
         tutor.show_task()
 
 
-def task(tutor: Tutor, argument: str) -> None:
+async def task(tutor: Tutor, argument: str) -> None:
     tutor.in_lesson()
     tutor.show_task()
 
@@ -225,7 +218,7 @@ async def next_(tutor: Tutor, argument: str = "") -> None:
         await tutor.enter(*found, text=found[0] != name)
 
 
-def hint(tutor: Tutor, argument: str) -> None:
+async def hint(tutor: Tutor, argument: str) -> None:
     """The next hint; each says more."""
     attempt = tutor.in_lesson()
     hints, standing = tutor.prose.hints, tutor.standing_here()
@@ -239,7 +232,7 @@ def hint(tutor: Tutor, argument: str) -> None:
         tutor.shell.say("tutor.solution-ready")
 
 
-def solution(tutor: Tutor, argument: str) -> None:
+async def solution(tutor: Tutor, argument: str) -> None:
     """One way to solve it, after the hints; that it was seen is remembered."""
     attempt = tutor.in_lesson()
     if attempt.hints_shown < len(tutor.prose.hints) and not tutor.standing_here().done:
@@ -298,7 +291,7 @@ async def wait(tutor: Tutor, argument: str) -> None:
         tutor.weigh(judged)
 
 
-def certificate(tutor: Tutor, argument: str) -> None:
+async def certificate(tutor: Tutor, argument: str) -> None:
     lines = pages.certificate(tutor.shell, tutor.course_id, list(tutor.all_lessons()), tutor.standing)
     from popshell.ui.exports import write_new
 

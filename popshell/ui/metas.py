@@ -10,19 +10,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from popshell.course.catalog import LANGUAGES, match_language
+from popshell.course.document import LessonError
 from popshell.course.explain import explain_line, explain_reply, legal_now, pages
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State, known_code
 from popshell.protocol.line import Context, parse, upper
-from popshell.protocol.sasl import apop_digest, prepared
-from popshell.protocol.secrets import MASK, begins_login, takes_secret
+from popshell.protocol.secrets import begins_login, takes_secret
 from popshell.ui import diagram, drawings, layout, octets
-from popshell.ui.auth import NAMES, auth, tls
+from popshell.ui.auth import NAMES, apop, auth, tls
 from popshell.ui.events import End
 from popshell.ui.exports import WITH_SECRETS, save
 from popshell.ui.front import run_block
 from popshell.ui.layout import Line, pad
-from popshell.ui.safety import ask_password
-from popshell.ui.shell import Meta, MetaCommands, Refused, Shell, Undone
+from popshell.ui.shell import Meta, Refused, Shell, Undone
 from popshell.visible import show
 
 #: What `:notes` can be, as the setting `notes`: `auto` says once what repeats (display.py).
@@ -43,17 +42,33 @@ class Metas:
         exact = [meta for meta in self.rows.values() if name == meta.name or name in meta.also]
         return exact or [meta for meta in self.rows.values() if meta.name.startswith(name)]
 
+    def one(self, shell: Shell, name: str) -> Meta | None:
+        """The command of that name. None, and what else it may be is said; only the name: a password may follow it."""
+        known = self.found(name)
+        if len(known) == 1:
+            return known[0]
+        from difflib import get_close_matches  # only a slip needs it
+
+        if known:
+            near = shell.words.listed(f":{meta.name}" for meta in known)
+            shell.say("shell.meta-ambiguous", style="warn", name=show(name), near=near)
+        elif upper(name) in COMMANDS:
+            shell.say("shell.meta-pop3", style="warn", command=upper(name))
+        elif similar := get_close_matches(name.lower(), self.rows, 1, 0.7):
+            shell.say("shell.meta-near", style="warn", name=show(name), near=similar[0])
+        else:
+            shell.say("shell.meta-unknown", style="warn", name=show(name))
+        return None
+
     async def run(self, shell: Shell, text: str) -> None:
         """Run one line that begins with a colon. Raises Leave."""
         name, _, argument = text[1:].strip().partition(" ")
-        known = self.found(name or "help")
-        if len(known) != 1:
+        meta, argument = self.one(shell, name or "help"), argument.strip()
+        if meta is None:
             if argument or begins_login(None, name):
                 shell.login_held_back()  # `:auht PLAIN mei`, `:pass`
-            not_found(shell, name, known)
             shell.tally.usage = True
             return
-        meta, argument = known[0], argument.strip()
         try:
             if argument and not meta.param:
                 raise Refused
@@ -63,26 +78,14 @@ class Metas:
         except Refused as refused:
             shell.say(refused.key or "shell.usage", style=refused.style, **{"usage": meta.usage, **refused.facts})
             shell.tally.usage = shell.tally.usage or not refused.key
+        except LessonError as error:
+            shell.say("tutor.unreadable", style="err", reason=error)
 
 
-def _table(shell: Shell) -> MetaCommands:
-    assert shell.metas is not None
-    return shell.metas()
-
-
-def not_found(shell: Shell, name: str, known: list[Meta]) -> None:
-    """Say what else it may be; only the name is repeated, since a password may follow it."""
-    from difflib import get_close_matches  # only a slip needs it
-
-    if known:
-        near = shell.words.listed(f":{meta.name}" for meta in known)
-        shell.say("shell.meta-ambiguous", style="warn", name=show(name), near=near)
-    elif upper(name) in COMMANDS:
-        shell.say("shell.meta-pop3", style="warn", command=upper(name))
-    elif similar := get_close_matches(name.lower(), _table(shell).rows, 1, 0.7):
-        shell.say("shell.meta-near", style="warn", name=show(name), near=similar[0])
-    else:
-        shell.say("shell.meta-unknown", style="warn", name=show(name))
+def _table(shell: Shell) -> Metas:
+    table = shell.metas() if shell.metas else None
+    assert isinstance(table, Metas)
+    return table
 
 
 # -- help --------------------------------------------------------------------------------------------------------------
@@ -166,13 +169,9 @@ async def explain(shell: Shell, argument: str) -> None:
     if not argument:
         raise Refused
     if argument.startswith(":"):
-        name = argument[1:].partition(" ")[0]
-        known = _table(shell).found(name)
-        if len(known) != 1:
-            not_found(shell, name, known)
-            return
-        shell.screen.lines(meta_rows(shell, known))
-        shell.say("explain.meta")
+        if meta := _table(shell).one(shell, argument[1:].partition(" ")[0]):
+            shell.screen.lines(meta_rows(shell, [meta]))
+            shell.say("explain.meta")
         return
     context = shell.session.connection.context() if shell.session else Context(State.CLOSED)
     catalog, language = shell.catalog, shell.options.language
@@ -274,12 +273,11 @@ async def fork(shell: Shell, argument: str) -> None:
     words = shell.words
     left, right = words("shell.fork-quit"), words("shell.fork-lost")
     half = max(20, (shell.screen.columns - 6) // 2)
-    rows: list[Line] = [[("emphasis", "  " + pad(left, half)), ("emphasis", right)]]
-    numbers = sorted({*after_quit, *after_loss})
-    for number in numbers:
-        stays, gone = words("shell.fork-stays", number=number), words("shell.fork-gone", number=number)
-        cells = [(stays, "") if number in kept else (gone, "warn") for kept in (after_quit, after_loss)]
-        rows.append([("", "  "), (cells[0][1], pad(cells[0][0], half)), (cells[1][1], cells[1][0])])
+    rows: list[Line] = [[("", "  "), ("emphasis", pad(left, half)), ("emphasis", right)]]
+    for number in sorted({*after_quit, *after_loss}):
+        stays, gone = ("", words("shell.fork-stays", number=number)), ("warn", words("shell.fork-gone", number=number))
+        first, second = (stays if number in kept else gone for kept in (after_quit, after_loss))
+        rows.append([("", "  "), (first[0], pad(first[1], half)), second])
     shell.screen.lines(rows)
     shell.say("shell.fork-note")
 
@@ -287,66 +285,33 @@ async def fork(shell: Shell, argument: str) -> None:
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 
-def _chosen(shell: Shell, argument: str, choices: Sequence[str]) -> bool:
-    """Whether an argument is one of the choices, or none; if not, they are named."""
-    fits = argument in ("", *choices)
-    if not fits:
-        shell.say("shell.choose", style="warn", choices=shell.words.listed(choices))
-    return fits
+def _choose(shell: Shell, argument: str, choices: Sequence[str]) -> None:
+    """Raises Refused, which names the choices, for an argument that is none of them."""
+    if argument not in ("", *choices):
+        raise Refused("shell.choose", choices=shell.words.listed(choices))
 
 
 async def notes(shell: Shell, argument: str) -> None:
-    if _chosen(shell, argument, NOTES):
-        shell.options.notes = argument or shell.options.notes
-        shell.say("shell.notes-are", value=shell.options.notes)
+    _choose(shell, argument, NOTES)
+    shell.options.notes = argument or shell.options.notes
+    shell.say("shell.notes-are", value=shell.options.notes)
 
 
 async def lang(shell: Shell, argument: str) -> None:
     tag = (argument and match_language(argument)) or argument
-    if _chosen(shell, tag, LANGUAGES):
-        shell.options.language = tag or shell.options.language
-        shell.say("shell.language-is", value=shell.words("language.name"))
+    _choose(shell, tag, tuple(LANGUAGES))
+    shell.options.language = tag or shell.options.language
+    shell.say("shell.language-is", value=shell.words("language.name"))
 
 
 async def reveal(shell: Shell, argument: str) -> None:
-    if _chosen(shell, argument, ("on", "off")):
-        shell.options.reveal = argument == "on" if argument else shell.options.reveal
-        key = "reveal-off" if not shell.options.reveal else "reveal-on" if shell.on_practice else "reveal-not-here"
-        shell.say(f"shell.{key}")
+    _choose(shell, argument, ("on", "off"))
+    shell.options.reveal = argument == "on" if argument else shell.options.reveal
+    key = "reveal-off" if not shell.options.reveal else "reveal-on" if shell.on_practice else "reveal-not-here"
+    shell.say(f"shell.{key}")
 
 
 # -- the session -------------------------------------------------------------------------------------------------------
-
-
-async def apop(shell: Shell, argument: str) -> None:
-    """Compute the digest step by step and put the line at the prompt, unsent."""
-    session = shell.session
-    stamp = session.connection.stamp if session is not None else None
-    if not argument or " " in argument:
-        shell.login_held_back()
-        raise Refused
-    # In a script the next line is the answer, whatever becomes of the command: it must not go out as a command.
-    scripted = not shell.screen.interactive
-    secret = await ask_password(shell, argument, piped=True) if scripted else None
-    if secret is None:
-        shell.login_held_back()
-    if session is None or stamp is None:
-        raise Refused("shell.no-stamp" if session else "shell.not-connected")
-    if session.connection.state is not State.AUTHORIZATION:
-        raise Refused("shell.apop-logged-in", state=session.connection.state.value)
-    if not scripted:
-        secret = await ask_password(shell, argument, piped=True)
-    if not secret:
-        raise Refused("shell.not-sent")
-    digest = apop_digest(stamp, secret)
-    shell.screen.lines(
-        [
-            [("", "    MD5( "), ("stamp", show(stamp, keep="")), ("", " + "), ("secret", MASK), ("", " )")],
-            [("", "      = "), ("secret", digest if shell.options.reveal and shell.on_practice else MASK)],
-        ]
-    )
-    shell.draft = f"APOP {prepared(argument) or argument} {digest}"  # RFC 6856 §2.2
-    shell.say("shell.apop-ready" if shell.screen.prompts else "shell.apop-ready-plain")
 
 
 async def flight(shell: Shell, argument: str) -> None:

@@ -239,9 +239,14 @@ class Shell:
         return self.link.session if self.link else None
 
     @property
+    def opened(self) -> OpenConnection | None:
+        """The connection of the link, also when it has ended."""
+        return self.link.connection if self.link else None
+
+    @property
     def endpoint(self) -> Endpoint | None:
         """Where the link leads, or led until it ended."""
-        return self.link.connection.endpoint if self.link and self.link.connection else None
+        return self.opened.endpoint if self.opened else None
 
     @property
     def on_practice(self) -> bool:
@@ -261,7 +266,7 @@ class Shell:
 
     def exchanges_here(self) -> list[Exchange]:
         """The exchanges of the link, also when it has ended."""
-        return self.link.connection.session.transcript if self.link and self.link.connection else []
+        return self.opened.session.transcript if self.opened else []
 
     async def connect(self, where: str | None = None, *, asking: bool = False) -> bool:
         """Open a connection; False, with the reason shown, if it failed.
