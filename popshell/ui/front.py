@@ -92,7 +92,7 @@ class PersonSource(Source):
     async def read(self, front: Front) -> Typed | None:
         shell = self.shell
         if shell.session is not None and shell.session.connection.challenged:
-            text: str | None = await front.foreground(shell.ask_secret(""))
+            text: str | None = await front.foreground(shell.screen.ask("", hidden=True))
             if text is None:
                 return None
         else:

@@ -141,7 +141,7 @@ async def ask_password(shell: Shell, name: str, *, token: bool = False, piped: b
     if found is not None:
         place = words(f"password.{found.place}") if found.place else ""
         question = words("password.offer", place=place) if place else words("auth.offer-token")
-    typed = await shell.ask_secret(question, piped=piped)
+    typed = await shell.screen.ask(question, hidden=True, piped=piped)
     if found is None or typed or (typed is None and shell.screen.interactive):
         return typed
     return _said(shell, found)

@@ -187,10 +187,6 @@ class Shell:
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
-    async def ask_secret(self, question: str, *, piped: bool = True) -> str | None:
-        """Ask for a line that is not shown; None if there is none. `piped`: in a script it is the next line."""
-        return await self.screen.ask(question, hidden=True, piped=piped)
-
     async def confirm(self, question: str) -> bool:
         """Ask for a yes: `y`, `yes`, or the word of any language for it."""
         yes = {"y", "yes", *(self.catalog.words(tag)("shell.yes") for tag in LANGUAGES)}
@@ -268,18 +264,20 @@ class Shell:
         """The exchanges of the link, also when it has ended."""
         return self.opened.session.transcript if self.opened else []
 
-    async def connect(self, where: str | None = None, *, asking: bool = False) -> bool:
+    async def connect(self, where: str | None = None, *, asking: bool = False, silent: bool = False) -> bool:
         """Open a connection; False, with the reason shown, if it failed.
 
         An address is read before the open connection is given up. A person, who sees at the prompt which connection is
-        open, gives it up only when the one to another place stands.
+        open, gives it up only when the one to another place stands. `silent` as in Link.
         """
-        link = self.new_link()
+        link = Link(self.publish, patient=self.screen.interactive, silent=silent)
         try:
             connecting = self.dial(where, link.received, link.ended, link.step)
         except ConnectError as error:
-            if error.answer and error.answer(await self.ask_secret(self.words("shell.passphrase", **error.facts))):
-                return await self.connect(where, asking=asking)
+            if error.answer:
+                question = self.words("shell.passphrase", **error.facts)
+                if error.answer(await self.screen.ask(question, hidden=True, piped=True)):
+                    return await self.connect(where, asking=asking)
             self.publish(events.Failed(error))
             return False
         if asking and not await self.may_part():
@@ -290,7 +288,12 @@ class Shell:
             stood = await self._change_to(link, connecting)
         else:
             self.put_away(End.REPLACED)
-            stood = await self.take(link, connecting)
+            self.link = link
+            try:
+                self.begun = await link.open(connecting) or self.begun
+            except ConnectError as error:
+                self.publish(events.Failed(error))
+            stood = link.session is not None
         if stood and self.screen.interactive and self.endpoint is not None:
             self.draft = self.draft or self.endpoint.draft
             if self.draft and not self.screen.prompts:
@@ -321,19 +324,6 @@ class Shell:
                 self.link = so_far
                 self.say("shell.stays", place=self.endpoint.label if self.endpoint else "")
         return stood
-
-    def new_link(self, *, silent: bool = False) -> Link:
-        """A link that publishes to this shell's subscribers; it is not the shell's own yet."""
-        return Link(self.publish, patient=self.screen.interactive, silent=silent)
-
-    async def take(self, link: Link, connecting: Awaitable[OpenConnection]) -> bool:
-        """Make `link` the shell's own, and open it by the connection that is being made."""
-        self.link = link
-        try:
-            self.begun = await link.open(connecting) or self.begun
-        except ConnectError as error:
-            self.publish(events.Failed(error))
-        return link.session is not None
 
     def put_away(self, how: End) -> None:
         """Give up the link, if there is one, and keep its record: for `:save` and `:ladder`."""
@@ -385,52 +375,48 @@ class Shell:
         `by_shell` is the key of the words that are shown with a line that was not typed. `stream` takes the content of
         the reply.
         """
-        session = self.session
-        if session is None:
+        session, link = self.session, self.link
+        line: CommandLine | str = text  # an answer to a challenge
+        if session is not None and not session.connection.challenged:
+            passed = await self._let_out(parse(text, session.connection.context()))
+            if passed is None:
+                return None
+            line = passed
+        try:
+            if session is None or link is None:
+                raise ConnectionError
+            awaited = session.submit(line, stream)
+        except Unsendable:
+            self.say("shell.unsendable", style="err")
+            self.tally.usage = True
+            return None
+        except ConnectionError:  # also one that ended while something was asked
             self.say("shell.not-connected", style="warn")
             self.tally.failed = self.tally.failed or not self.screen.interactive
             return None
-        if session.connection.challenged:
-            return await self._exchange(session, text, by_shell, stream)
-        line: CommandLine | None = parse(text, session.connection.context())
-        logs_in = line is not None and (line.has_secret or (line.spec is not None and line.spec.logs_in))
+        command = line if isinstance(line, CommandLine) else None  # only what went out is shown as sent
+        self.publish(events.Sent(command, cancels=line == "*", by_shell=by_shell))
+        reply = await link.reply(awaited, lasting=stream is not None)
+        if command is not None and command.name in _NOT_POP3 and self.screen.interactive:
+            self.say("shell.meta-hint")
+        return reply
+
+    async def _let_out(self, line: CommandLine) -> CommandLine | None:
+        """The line as all gates let it out."""
+        logs_in = line.has_secret or (line.spec is not None and line.spec.logs_in)
+        passed: CommandLine | None = line
         for gate in tuple(self.gates):
-            if line is not None:
-                line = await gate(line)
-        if line is None:
-            if logs_in:
-                self.login_held_back()
-            return None
-        return await self._exchange(session, line, by_shell, stream)
+            if passed is not None:
+                passed = await gate(passed)
+        if passed is None and logs_in:
+            self.login_held_back()
+        return passed
 
     def login_held_back(self) -> None:
         """A login did not come about: a line that follows, and is no command, may be its secret."""
         self.held_back = True
         if self.session is not None:
             self.session.connection.login_held_back()
-
-    async def _exchange(
-        self, session: Session, line: CommandLine | str, by_shell: str, stream: Stream | None
-    ) -> Event | None:
-        """Send; only what went out is shown as sent. An answer to a challenge is text."""
-        link = self.link
-        try:
-            awaited = session.submit(line, stream)
-        except Unsendable:
-            self.say("shell.unsendable", style="err")
-            self.tally.usage = True
-            return None
-        except ConnectionError:  # the connection ended while something was asked
-            self.say("shell.not-connected", style="warn")
-            self.tally.failed = True
-            return None
-        command = line if isinstance(line, CommandLine) else None
-        self.publish(events.Sent(command, cancels=line == "*", by_shell=by_shell))
-        assert link is not None
-        reply = await link.reply(awaited, lasting=stream is not None)
-        if command is not None and command.name in _NOT_POP3 and self.screen.interactive:
-            self.say("shell.meta-hint")
-        return reply
 
     # -- giving up -----------------------------------------------------------------------------------------------------
 

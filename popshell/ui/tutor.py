@@ -12,16 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from popshell.course import player
-from popshell.course.attempt import Attempt, vocabulary
+from popshell.course.attempt import Attempt, Collector, vocabulary
 from popshell.course.document import LessonError
 from popshell.course.lesson import Exercise, Lesson, Prose
 from popshell.course.progress import Lessons, Progress, Standing
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
-from popshell.protocol.records import Exchange
 from popshell.protocol.secrets import masked_answer
 from popshell.session import ConnectError
 from popshell.ui import layout, pages
@@ -177,13 +176,18 @@ class Tutor:
     async def enter(self, name: str, exercise: str, *, text: bool) -> None:
         lesson = self.lesson = self.in_language(name)
         entered = lesson.exercise(exercise) or lesson.exercises[0]
-        words = vocabulary(self.shell.catalog)
-        self.attempt = Attempt(entered, self.placed, words, solved=True)  # nothing is judged until everything stands
+        self._try(entered)
         self.progress.leave_at(self.course_id, name, entered.id)
         self.tell_trouble()
         if text:
             await self._read(self.show_lesson())
         await self.again()
+
+    def _try(self, exercise: Exercise, collector: Collector | None = None) -> Attempt:
+        """A new attempt at an exercise; nothing is judged until everything stands."""
+        words = vocabulary(self.shell.catalog)
+        attempt = self.attempt = Attempt(exercise, self.placed, words, collector, solved=True)
+        return attempt
 
     async def _read(self, rows: int) -> None:
         """Wait for Enter where text and task do not fit the window together. What is typed instead is not lost."""
@@ -214,16 +218,13 @@ class Tutor:
         shell, exercise = self.shell, self.exercise
         if exercise is None:
             return
-        words = vocabulary(shell.catalog)
-        self.attempt = Attempt(exercise, self.placed, words, solved=True)
         shell.put_away(End.LEFT)
         self.show_task()
         shell.screen.lines([[]])
         server, collector = player.exercise_server(shell.catalog, exercise, self.stage.clock)
         self.stage.use(server)
-        attempt = self.attempt = Attempt(exercise, self.placed, words, collector, solved=True)
-        link = shell.new_link(silent=bool(exercise.start))
-        await shell.take(link, shell.dial("practice", link.received, link.ended, link.step))
+        attempt = self._try(exercise, collector)
+        await shell.connect("practice", silent=bool(exercise.start))
         if shell.session is not None and exercise.start:
             try:
                 await self._play_start(attempt)
@@ -250,10 +251,18 @@ class Tutor:
         """An event of the shell: the evidence comes from the practice server, this says when to judge it."""
         match event:
             case Greeted(exchange=exchange) | Replied(exchange=exchange):
-                self.saw(exchange)
+                attempt, session = self.judged, self.shell.session
+                # It is judged when no reply of its flight is due; QUIT when the server has closed: when it has ended.
+                ends = exchange.name == "QUIT" and exchange.after in (State.UPDATE, State.CLOSED)
+                due = session is not None and session.replies_due
+                if attempt is not None and exchange.command is not None and not ends and not due:
+                    self.weigh(attempt)
             case Ended(how=how):
-                self._complete_evidence()
-                if (attempt := self.judged) is None or how in (End.REPLACED, End.LEFT):
+                opened, attempt = self.shell.opened, self.attempt
+                if opened is not None and attempt is not None and attempt.collector is not None:
+                    # The server ends its session now, so that all is recorded before it is judged.
+                    attempt.collector.lost(opened.session.connection.stamp)
+                if self.judged is None or attempt is None or how in (End.REPLACED, End.LEFT):
                     return
                 if how not in (End.QUIT, End.QUIT_CLOSED_HERE):
                     attempt.dropped()
@@ -267,30 +276,7 @@ class Tutor:
         self.shell.say("tutor.held", style="emphasis", line=attempt.exercise.line)
         return None
 
-    def saw(self, exchange: Exchange) -> None:
-        """An exchange was shown. It is judged when no reply of its flight is due any more."""
-        attempt, session = self.judged, self.shell.session
-        if attempt is None or (session is not None and session.replies_due):
-            return
-        # QUIT is judged when the server has closed: when it has ended.
-        if exchange.command is None or (exchange.name == "QUIT" and exchange.after in (State.UPDATE, State.CLOSED)):
-            return
-        self.weigh(attempt)
-
-    def _complete_evidence(self) -> None:
-        """The connection has ended: let the server end its session now, so that all is recorded before it is judged."""
-        opened = self.shell.link.connection if self.shell.link else None
-        if opened is not None and self.attempt is not None and self.attempt.collector is not None:
-            self.attempt.collector.lost(opened.session.connection.stamp)
-
     # -- judging -------------------------------------------------------------------------------------------------------
-
-    def solved(self, attempt: Attempt) -> bool:
-        """Whether the exercise is solved now; if so it is said and remembered."""
-        if not attempt.judge():
-            return False
-        self.say_solved()
-        return True
 
     def say_solved(self) -> None:
         """The exercise is solved: say and remember it."""
@@ -320,7 +306,8 @@ class Tutor:
 
         A wrong turn that the author foresaw gets its text; else, now and then, what is still missing is said.
         """
-        if self.solved(attempt):
+        if attempt.judge():
+            self.say_solved()
             return
         on_the_way = attempt.on_the_way()
         # Half of the way is no try; but what the author says of those who stop there, is said.
@@ -351,7 +338,7 @@ class Tutor:
     def placed(self, line: str) -> str:
         """A lesson's line with its placeholders filled for the connection as it is."""
         assert self.exercise is not None
-        opened = self.shell.link.connection if self.shell.link else None
+        opened = self.shell.opened
         port = opened.endpoint.label.rpartition(":")[2] if opened else ""
         return player.placed(line, self.exercise, opened.session.connection.stamp if opened else None, port)
 
@@ -363,15 +350,18 @@ class Tutor:
             raise Refused("tutor.no-exercise")
         return self.attempt
 
-    def standing_here(self) -> Standing:
+    @property
+    def _entry(self) -> tuple[str, str, str]:
+        """By which progress is kept: the ids of course, lesson and exercise."""
         assert self.lesson is not None
         assert self.exercise is not None
-        return self.standing(self.lesson, self.exercise)
+        return self.course_id, self.lesson.id, self.exercise.id
 
-    def remember(self, **changes: object) -> None:
-        assert self.lesson is not None
-        assert self.exercise is not None
-        self.progress.record(self.course_id, self.lesson.id, self.exercise.id, **changes)
+    def standing_here(self) -> Standing:
+        return self.progress.standing(*self._entry)
+
+    def remember(self, **changes: Any) -> None:
+        self.progress.record(*self._entry, **changes)
         self.tell_trouble()
 
     def tell_trouble(self) -> None:
@@ -421,8 +411,7 @@ class ShellLine:
 
     async def connect(self) -> None:
         self._shell.close()
-        link = self._shell.new_link(silent=True)
-        await self._shell.take(link, self._shell.dial("practice", link.received, link.ended, link.step))
+        await self._shell.connect("practice", silent=True)
         self.played.append(":connect")
 
     def drop(self) -> None:
