@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from popshell.arguments import Arguments
 from popshell.conformance.player import Allowed, Result, play
-from popshell.conformance.rows import Level, Unseen, read
+from popshell.conformance.rows import Level, read
 from popshell.conformance.session import Account
 from popshell.course.explain import problem_notes
 from popshell.net.channel import Channel, ChannelError, Channels
@@ -25,9 +24,7 @@ from popshell.net.errors import NetError
 from popshell.protocol.secrets import joined, redact
 from popshell.reach import Case, Reach, junit, started, tap, write_file
 from popshell.session import transcript_lines
-from popshell.tuples import NamedTuple
 from popshell.visible import show, tame
-from popshell.words import fill
 
 if TYPE_CHECKING:
     from popshell.config import Config
@@ -59,27 +56,9 @@ _SHOWN, _CONTENT = 30, 16
 _LONGEST = 200
 
 
-class Report(NamedTuple):
-    """What was found on a server, without secrets in any row of evidence."""
-
-    place: str
-    tls: bool
-    results: Sequence[Result]
-    unobservable: Sequence[Unseen]
-    hidden: tuple[str, ...]
-    #: why the server could not be reached any more, "" if it could, or where every row was played
-    lost: str
-
-    @property
-    def exit_code(self) -> int:
-        missed = any(one.verdict == "missed" and _GROUPS[one.row.level] == "MUST" for one in self.results)
-        return MISSED if missed else NO_CONNECTION if self.lost else OK
-
-
 def check(arguments: Arguments, config: Config, catalog: Catalog) -> int:
     """Check a server and report. Returns the exit code. Raises Usage."""
-    language = config.get("language")
-    words = catalog.words(language)
+    words = catalog.words(config.get("language"), "conformance")
     reach = Reach(arguments, config, words)
     if bool(arguments.address) == bool(arguments.exec):
         raise reach.usage("check.host-or-exec")
@@ -95,18 +74,32 @@ def check(arguments: Arguments, config: Config, catalog: Catalog) -> int:
                 channels = reach.channels(target)
                 stack.callback(channels.close)
                 first = channels.connect()
-            report = _examined(arguments, channels, first, account, catalog)
+            report = _examined(arguments, channels, first, account, catalog, words)
         except ChannelError as error:
             sys.stderr.write(show(str(error)) + "\n")
             return NO_CONNECTION
-    _write(arguments, report, reach, words, tomllib.loads(catalog.read(f"{language}/conformance.toml")))
-    return report.exit_code
+    if arguments.json:
+        text = json.dumps(report) + "\n"
+    elif arguments.tap:
+        text = tap([_case(row) for row in report["rows"]])
+    else:
+        text = "".join(tame(row) + "\n" for row in _text(report, words))
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    if arguments.junit:
+        cases = sorted((_case(row) for row in report["rows"]), key=lambda case: case.group)
+        write_file(arguments.junit, junit(f"popshell check {report['place']}", cases), reach)
+    code: int = report["exit_code"]
+    return code
 
 
 def _examined(
-    arguments: Arguments, channels: Channels, first: Channel, account: Account | None, catalog: Catalog
-) -> Report:
-    """Play the rows; `first` is the channel that is open already. Raises ChannelError if nothing comes at all."""
+    arguments: Arguments, channels: Channels, first: Channel, account: Account | None, catalog: Catalog, words: Words
+) -> dict[str, Any]:
+    """Play the rows; `first` is the channel that is open already. Gives the report (docs/reference-check.md).
+
+    No secret is in it. Raises ChannelError if nothing comes at all.
+    """
     rows = read(catalog.read("conformance.toml"))
     everything = arguments.destructive
     allowed = Allowed(
@@ -133,27 +126,38 @@ def _examined(
             channels.connect().close()
         except ChannelError as error:
             lost = str(error)
-    return Report(channels.place, first.tls, results, rows.unseen, hidden, lost)
+    found = Counter((_GROUPS[one.row.level], one.verdict) for one in results)
+    return {
+        "version": 1,
+        "place": channels.place,
+        "tls": first.tls,
+        "exit_code": MISSED if found["MUST", "missed"] else NO_CONNECTION if lost else OK,
+        "lost": lost or None,
+        "summary": {
+            group: {verdict: found[group, verdict] for verdict in ("met", "missed", "unseen")}
+            for group in dict.fromkeys(_GROUPS.values())
+        },
+        "rows": [_row(one, hidden, words) for one in results],
+        "unobservable": [one.id for one in rows.unseen],
+    }
 
 
-# -- reports -----------------------------------------------------------------------------------------------------------
-
-
-def _write(
-    arguments: Arguments, report: Report, reach: Reach, words: Words, own: Mapping[str, Mapping[str, str]]
-) -> None:
-    cases = [_case(one, report.hidden, own, words) for one in report.results]
-    if arguments.json:
-        text = json.dumps(_json(report, own, words)) + "\n"
-    elif arguments.tap:
-        text = tap(cases)
-    else:
-        text = "".join(tame(row) + "\n" for row in _text(report, cases, words))
-    sys.stdout.write(text)
-    sys.stdout.flush()
-    if arguments.junit:
-        ordered = sorted(cases, key=lambda case: case.group)
-        write_file(arguments.junit, junit(f"popshell check {report.place}", ordered), reach)
+def _row(result: Result, hidden: tuple[str, ...], words: Words) -> dict[str, Any]:
+    """What the report says of a row."""
+    return {
+        "id": result.row.id,
+        "rfc": result.row.rfc,
+        "section": result.row.section,
+        "level": result.row.level,
+        "words": words(f"rows.{result.row.id}"),
+        "verdict": result.verdict,
+        "reason": result.reason or None,
+        "fact": result.fact or None,
+        "because": _because(result, words) if result.reason else None,
+        "option": _option(result),
+        "step": result.step or None,
+        "evidence": _evidence(result, hidden) if result.verdict == "missed" else [],
+    }
 
 
 def _option(result: Result) -> str | None:
@@ -168,12 +172,12 @@ def _option(result: Result) -> str | None:
     return OPTIONS.get("clear" if needs_clear else result.reason)
 
 
-def _because(result: Result, own: Mapping[str, Mapping[str, str]], words: Words) -> str:
-    text, fact = own["because"].get(result.reason, result.reason), result.fact
+def _because(result: Result, words: Words) -> str:
+    fact = result.fact
     if result.reason == "problem":
         last = next(one for one in reversed(result.exchanges) if one.problem and one.problem.code == fact)
         fact = next(problem_notes(last, words)).text
-    return fill(text, {"fact": fact}) or text
+    return words(f"because.{result.reason}", fact=fact)
 
 
 def _evidence(result: Result, hidden: tuple[str, ...]) -> list[str]:
@@ -189,100 +193,60 @@ def _evidence(result: Result, hidden: tuple[str, ...]) -> list[str]:
     return [redact(row, hidden) for row in rows[-_SHOWN:]]
 
 
-def _case(result: Result, hidden: tuple[str, ...], own: Mapping[str, Mapping[str, str]], words: Words) -> Case:
-    row, group = result.row, _GROUPS[result.row.level]
-    place = f"RFC {row.rfc} {group}".removesuffix(" -")
-    title = own["rows"].get(row.id, row.id)
-    if result.verdict == "met":
-        return Case(place, row.id, title, "passed")
-    if result.verdict == "unseen":
-        return Case(place, row.id, title, "skipped", _because(result, own, words))
-    todo = "" if group == "MUST" else row.level.upper()
-    return Case(place, row.id, title, "failed", _because(result, own, words), _evidence(result, hidden), todo)
+# -- in words ----------------------------------------------------------------------------------------------------------
 
 
-def _counts(results: Sequence[Result]) -> dict[str, dict[str, int]]:
-    """For each group how many rows were met, missed and not seen."""
-    found = Counter((_GROUPS[one.row.level], one.verdict) for one in results)
-    return {
-        group: {verdict: found[group, verdict] for verdict in ("met", "missed", "unseen")}
-        for group in dict.fromkeys(_GROUPS.values())
-    }
+def _case(row: Mapping[str, Any]) -> Case:
+    group = _GROUPS[row["level"]]
+    outcome = {"met": "passed", "missed": "failed", "unseen": "skipped"}[row["verdict"]]
+    todo = row["level"].upper() if outcome == "failed" and group != "MUST" else ""
+    place = f"RFC {row['rfc']} {group}".removesuffix(" -")
+    return Case(place, row["id"], row["words"], outcome, row["because"] or "", row["evidence"], todo)
 
 
-def _text(report: Report, cases: Sequence[Case], words: Words) -> Iterator[str]:
-    under = words("check.tls" if report.tls else "check.clear")
-    yield words("check.head", place=report.place, rows=len(cases), under=under)
-    pairs = list(zip(report.results, cases, strict=True))
-    often = Counter(case.message for result, case in pairs if result.reason == "problem")
-    causes = [message for message, times in often.items() if times > 1]
+def _text(report: Mapping[str, Any], words: Words) -> Iterator[str]:
+    under = words("check.tls" if report["tls"] else "check.clear")
+    yield words("check.head", place=report["place"], rows=len(report["rows"]), under=under)
+    often = Counter(row["because"] for row in report["rows"] if row["reason"] == "problem")
+    causes = [cause for cause, times in often.items() if times > 1]
     said = set[str]()
-    for rfc, members in groupby(pairs, lambda pair: pair[0].row.rfc):
+    for rfc, members in groupby(report["rows"], lambda row: row["rfc"]):
         yield ""
         yield f"RFC {rfc}"
-        for result, case in members:
-            if result.verdict != "unseen":
-                level = words("check.plain") if result.row.level == "plain" else result.row.level.upper()
-                verdict = f"{words(f'check.{result.verdict}')} §{result.row.section} {level}"
-                yield f"  {words.named(verdict, case.title)}"
-            if result.verdict == "missed":
-                number = causes.index(case.message) + 1 if case.message in causes else 0
-                again = case.message in said
-                said.update({case.message} & {*causes})
+        for row in members:
+            cause = row["because"]
+            if row["verdict"] != "unseen":
+                level = words("check.plain") if row["level"] == "plain" else row["level"].upper()
+                verdict = f"{words('check.' + row['verdict'])} §{row['section']} {level}"
+                yield f"  {words.named(verdict, row['words'])}"
+            if row["verdict"] == "missed":
+                again = cause in said
                 key = f"check.cause-{'again' if again else 'first'}"
-                yield f"      {words(key, number=number, cause=case.message) if number else case.message}"
-                yield from (f"        {row}" for row in case.rows if not again)
+                yield f"      {words(key, number=causes.index(cause) + 1, cause=cause) if cause in causes else cause}"
+                yield from (f"        {line}" for line in row["evidence"] if not again)
+                said.update({cause} & {*causes})
     yield ""
     yield words("check.summary")
-    for group, counts in _counts(report.results).items():
+    for group, counts in report["summary"].items():
         name = words("check.plain") if group == "-" else group
         yield f"  {words.named(name, words('check.counts', **counts))}"
-    yield from _not_seen(pairs, words)
-    yield words("check.unobservable", count=len(report.unobservable))
-    musts = _counts(report.results)["MUST"]["missed"]
+    yield from _not_seen(report["rows"], words)
+    yield words("check.unobservable", count=len(report["unobservable"]))
+    musts = report["summary"]["MUST"]["missed"]
     yield words("check.missed-musts", count=musts) if musts else words("check.no-missed-must")
-    if report.lost:
-        yield words("check.lost", reason=report.lost)
+    if report["lost"]:
+        yield words("check.lost", reason=report["lost"])
 
 
-def _not_seen(pairs: Sequence[tuple[Result, Case]], words: Words) -> Iterator[str]:
+def _not_seen(rows: Sequence[Mapping[str, Any]], words: Words) -> Iterator[str]:
     """What could not be seen, under the option that would show it, or under the reason."""
     unseen: dict[str, list[str]] = {}
-    for result, case in pairs:
-        if result.verdict == "unseen":
-            option = _option(result)
-            unseen.setdefault(words("check.with", option=option) if option else case.message, []).append(result.row.id)
+    for row in rows:
+        if row["verdict"] == "unseen":
+            why = words("check.with", option=row["option"]) if row["option"] else row["because"]
+            unseen.setdefault(why, []).append(row["id"])
     if unseen:
         yield words("check.not-seen")
     for why, ids in unseen.items():
         yield f"  {words('list.counted', name=why, count=len(ids))}"
         yield f"    {words.listed(ids)}"
-
-
-def _json(report: Report, own: Mapping[str, Mapping[str, str]], words: Words) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "place": report.place,
-        "tls": report.tls,
-        "exit_code": report.exit_code,
-        "lost": report.lost or None,
-        "summary": _counts(report.results),
-        "rows": [
-            {
-                "id": one.row.id,
-                "rfc": one.row.rfc,
-                "section": one.row.section,
-                "level": one.row.level,
-                "words": own["rows"].get(one.row.id),
-                "verdict": one.verdict,
-                "reason": one.reason or None,
-                "fact": one.fact or None,
-                "because": _because(one, own, words) if one.reason else None,
-                "option": _option(one),
-                "step": one.step or None,
-                "evidence": _evidence(one, report.hidden) if one.verdict == "missed" else [],
-            }
-            for one in report.results
-        ],
-        "unobservable": [one.id for one in report.unobservable],
-    }

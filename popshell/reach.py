@@ -20,8 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from copy import copy
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
-from xml.sax.saxutils import quoteattr
+from typing import TYPE_CHECKING, Any
 
 from popshell.arguments import Arguments, Usage, destination_of
 from popshell.conformance.session import Account
@@ -228,7 +227,8 @@ class Case(NamedTuple):
     group: str
     name: str
     title: str
-    outcome: Literal["passed", "failed", "skipped"]
+    #: `passed`, `failed` or `skipped`
+    outcome: str
     message: str = ""
     rows: Sequence[str] = ()
     todo: str = ""
@@ -236,32 +236,26 @@ class Case(NamedTuple):
 
 def junit(name: str, cases: Iterable[Case]) -> str:
     """One test suite for each group. XML 1.0 has no controls: they are written out."""
-    out = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites name={_quoted(name)}>"]
+    from xml.etree import ElementTree
+
+    def add(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:
+        plain = {key: tame(str(value), keep="\n") for key, value in attributes.items()}
+        return ElementTree.SubElement(parent, tag, plain)
+
+    root = ElementTree.Element("testsuites", name=tame(name))
     for group, members in groupby(cases, lambda case: case.group):
         some = list(members)
         failed = sum(case.outcome == "failed" and not case.todo for case in some)
         skipped = sum(case.outcome == "skipped" or bool(case.todo) for case in some)
-        counts = f'tests="{len(some)}" failures="{failed}" errors="0" skipped="{skipped}"'
-        out.append(f"  <testsuite name={_quoted(group)} {counts}>")
-        out += [row for case in some for row in _testcase(case)]
-        out.append("  </testsuite>")
-    return "\n".join([*out, "</testsuites>", ""])
-
-
-def _testcase(case: Case) -> Iterator[str]:
-    head = f"    <testcase classname={_quoted(case.group)} name={_quoted(f'{case.name}: {case.title}')}"
-    if case.outcome == "passed":
-        yield f"{head}/>"
-        return
-    kind = "failure" if case.outcome == "failed" and not case.todo else "skipped"
-    message = f"{case.todo}: {case.message}" if case.todo else case.message
-    yield f"{head}>"
-    yield f"      <{kind} message={_quoted(message)}>{_quoted(chr(10).join(case.rows))[1:-1]}</{kind}>"
-    yield "    </testcase>"
-
-
-def _quoted(text: str) -> str:
-    return quoteattr(tame(text, keep="\n"), {'"': "&quot;"})
+        suite = add(root, "testsuite", name=group, tests=len(some), failures=failed, errors=0, skipped=skipped)
+        for case in some:
+            made = add(suite, "testcase", classname=case.group, name=f"{case.name}: {case.title}")
+            if case.outcome != "passed":
+                kind = "failure" if case.outcome == "failed" and not case.todo else "skipped"
+                message = f"{case.todo}: {case.message}" if case.todo else case.message
+                add(made, kind, message=message).text = tame("\n".join(case.rows), keep="\n")
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, "unicode")}\n'
 
 
 def tap(cases: Sequence[Case]) -> str:

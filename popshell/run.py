@@ -13,19 +13,12 @@ from popshell.arguments import Arguments
 from popshell.conformance.session import Account
 from popshell.reach import Case, Practice, Reach, junit, write_file
 from popshell.script import LONGEST, STAGES, Outcome, Script, ScriptError, play, read_script
-from popshell.tuples import NamedTuple
 from popshell.visible import tame
 
 if TYPE_CHECKING:
     from popshell.config import Config
     from popshell.course.catalog import Words
     from popshell.server.mailserver import MailServer
-
-
-class Done(NamedTuple):
-    path: str
-    outcome: Outcome
-    seconds: float
 
 
 def run_scripts(arguments: Arguments, config: Config, words: Words, new_server: Callable[[], MailServer]) -> int:
@@ -43,24 +36,24 @@ def run_scripts(arguments: Arguments, config: Config, words: Words, new_server: 
     account = None
     if needed and (not here or any(script.asks for _, script in scripts) or arguments.user):
         account = reach.account(needed=True)
-    done: list[Done] = []
+    done: list[dict[str, Any]] = []
     for path, script in scripts:
         began = time.monotonic()
         outcome = _play(script, where, reach, account, new_server)
-        done.append(Done(path, outcome, time.monotonic() - began))
+        done.append(_record(path, outcome, time.monotonic() - began, words))
         if not arguments.json:
             sys.stdout.write("".join(tame(row) + "\n" for row in _text(done[-1], words)))
             sys.stdout.flush()
         if outcome.stage and arguments.stop_on_err:
             break
     if arguments.json:
-        sys.stdout.write(json.dumps({"version": 1, "scripts": [_json(one, words) for one in done]}) + "\n")
+        sys.stdout.write(json.dumps({"version": 1, "scripts": done}) + "\n")
     elif len(done) > 1:
-        passed = sum(not one.outcome.stage for one in done)
+        passed = sum(one["passed"] for one in done)
         sys.stdout.write(words("run.summary", passed=passed, failed=len(done) - passed) + "\n")
     if arguments.junit:
         write_file(arguments.junit, junit("popshell run", [_case(one, words) for one in done]), reach)
-    return next((STAGES[one.outcome.stage] for one in done if one.outcome.stage), 0)
+    return next((one["exit_code"] for one in done if not one["passed"]), 0)
 
 
 def _split(given: Any, config: Config, reach: Reach, words: Words) -> tuple[list[str], str]:
@@ -111,42 +104,36 @@ def _play(
 # -- reports -----------------------------------------------------------------------------------------------------------
 
 
-def _why(outcome: Outcome, words: Words) -> str:
-    return outcome.text or words(f"run.{outcome.code}")
-
-
-def _text(done: Done, words: Words) -> Iterator[str]:
-    outcome = done.outcome
-    if not outcome.stage:
-        yield words("run.passed", path=done.path, turns=outcome.turns)
-        return
-    stage = words(f"run.stage-{outcome.stage}")
-    yield words("run.failed", path=done.path, line=outcome.line, stage=stage, reason=_why(outcome, words))
-    yield from (f"    {row}" for row in outcome.rows)
-
-
-def _json(done: Done, words: Words) -> dict[str, Any]:
-    outcome = done.outcome
+def _record(path: str, outcome: Outcome, seconds: float, words: Words) -> dict[str, Any]:
+    """What came of a script (docs/reference-scripts.md)."""
     return {
-        "file": done.path,
+        "file": path,
         "passed": not outcome.stage,
         "turns": outcome.turns,
-        "seconds": round(done.seconds, 3),
+        "seconds": round(seconds, 3),
         "stage": outcome.stage or None,
         "exit_code": STAGES[outcome.stage],
         "line": outcome.line or None,
         "code": outcome.code or None,
-        "reason": _why(outcome, words) if outcome.stage else None,
+        "reason": (outcome.text or words(f"run.{outcome.code}")) if outcome.stage else None,
         "expected": outcome.expected,
         "received": outcome.received,
         "rows": list(outcome.rows),
     }
 
 
-def _case(done: Done, words: Words) -> Case:
-    outcome = done.outcome
-    if not outcome.stage:
-        return Case("popshell run", done.path, "", "passed")
-    stage = words(f"run.stage-{outcome.stage}")
-    message = words("run.stage", stage=stage, line=outcome.line, reason=_why(outcome, words))
-    return Case("popshell run", done.path, "", "failed", message, outcome.rows)
+def _text(done: dict[str, Any], words: Words) -> Iterator[str]:
+    if done["passed"]:
+        yield words("run.passed", path=done["file"], turns=done["turns"])
+        return
+    stage = words(f"run.stage-{done['stage']}")
+    yield words("run.failed", path=done["file"], line=done["line"] or 0, stage=stage, reason=done["reason"])
+    yield from (f"    {row}" for row in done["rows"])
+
+
+def _case(done: dict[str, Any], words: Words) -> Case:
+    if done["passed"]:
+        return Case("popshell run", done["file"], "", "passed")
+    stage = words(f"run.stage-{done['stage']}")
+    message = words("run.stage", stage=stage, line=done["line"] or 0, reason=done["reason"])
+    return Case("popshell run", done["file"], "", "failed", message, done["rows"])
