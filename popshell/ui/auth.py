@@ -333,7 +333,7 @@ def _labelled(shell: Shell, rows: Iterable[tuple[str, Run]]) -> None:
     room = max(shell.screen.columns - widest - 5, 16)
     lines: list[Line] = []
     for label, (style, text) in rows:
-        for piece in wrap_text(text, room):
+        for piece in wrap_text(text, room) or [""]:
             lines.append([("", "    "), ("note", pad(label, widest)), (style, piece)])
             label = ""
     shell.screen.lines(lines)
