@@ -27,9 +27,10 @@ from popshell.config import read_config
 from popshell.course.catalog import LANGUAGES
 from popshell.net import trust
 from popshell.net.address import Address, Destination, TlsMode, Way
-from popshell.net.certificates import CHECKS, report
+from popshell.net.certificates import report
 from popshell.net.client import Target
 from popshell.net.connector import Connector
+from popshell.net.errors import CHECKS
 from popshell.ui import link
 from popshell.ui.auth import verdict
 from popshell.ui.display import new_shell

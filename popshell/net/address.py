@@ -14,12 +14,12 @@ address needs no thread at all.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import re
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from popshell.protocol.secrets import without_password
@@ -41,7 +41,16 @@ class TlsMode(enum.Enum):
 
 
 #: RFC 2384 §8: what may stand in a user name or mechanism; the rest is quoted (`achar`, `%` with two digits).
-_QUOTED = r"(?:[A-Za-z0-9$\-_.+!*'(),&=~]|%[0-9A-Fa-f]{2})+\Z"
+_WORD = r"(?:[A-Za-z0-9$\-_.+!*'(),&=~]|%[0-9A-Fa-f]{2})+"
+_HOST = r"[^\s\x00-\x1f/?#@\\"
+#: `pop://user;AUTH=mechanism@host:port/` (RFC 2384 §8), or host and port alone; IPv6 also without brackets and port.
+_ADDRESS = (
+    rf"(?:(?P<scheme>(?i:pops?))://(?:(?!@)(?P<user>{_WORD})?(?:;(?i:AUTH)=(?P<auth>{_WORD}))?@)?)?"
+    rf"(?:(?:\[(?P<bracketed>{_HOST}\]]+)\]|(?P<name>(?!\[){_HOST}:]+))(?::(?P<port>[0-9]{{1,5}}))?"
+    rf"|(?P<bare>(?!\[){_HOST}:]*(?::{_HOST}:]*){{2,}}))(?(scheme)/?)"
+)
+#: A password has no place in an address (RFC 2384 §3).
+_WITH_PASSWORD = r"(?is)pops?://[^;]*:.*@"
 
 
 class AddressError(ValueError):
@@ -70,8 +79,7 @@ class Address(NamedTuple):
 
     @property
     def label(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return text_of((self.host, self.port))
 
     @property
     def draft(self) -> str:
@@ -153,67 +161,33 @@ class Excused:
 
 def parse_address(text: str, tls: TlsMode | None = None) -> Address:
     """Read an address; `tls` overrules the default. Raises AddressError."""
-    scheme, mark, rest = text.partition("://")
-    if not mark:
-        scheme, rest = "", text
-    elif scheme.lower() not in ("pop", "pops"):
+    match = re.fullmatch(_ADDRESS, text)
+    if match is None:
+        raise AddressError(text, "address-password" if re.match(_WITH_PASSWORD, text) else "bad-address")
+    scheme = (match["scheme"] or "").lower()
+    port = int(match["port"] or (PORT if scheme == "pop" else TLS_PORT))
+    if not 0 < port <= 65535:
         raise AddressError(text)
-    who, at, place = rest.rpartition("@") if mark else ("", "", rest)
-    user, auth = _read_user(who, text) if at else ("", "")
-    host, port = _split(place.removesuffix("/") if mark else place, text)
+    host = match["bracketed"] or match["name"] or match["bare"]
     if is_localhost(host):
         host = "localhost"  # with the dot of a fully qualified name not every resolver knows it
-    if port is None:
-        port = PORT if scheme.lower() == "pop" else TLS_PORT
     if tls is None:
-        if port == TLS_PORT or scheme.lower() == "pops":
+        if port == TLS_PORT or scheme == "pops":
             tls = TlsMode.IMPLICIT
         else:
             tls = TlsMode.NONE if is_loopback_name(host) else TlsMode.STLS
-    return Address(host, port, tls, user, auth)
-
-
-def _read_user(who: str, text: str) -> tuple[str, str]:
-    """`user`, or `user;AUTH=mechanism` (RFC 2384 §8). A password has no place in it (RFC 2384 §3)."""
-    user, semicolon, option = who.partition(";")
-    if ":" in user:
-        raise AddressError(text, "address-password")
-    key, equals, auth = option.partition("=")
-    if semicolon and (key.upper() != "AUTH" or not equals or not re.match(_QUOTED, auth)):
-        raise AddressError(text)
-    if not re.match(_QUOTED, user) and not (auth and not user):
-        raise AddressError(text)
-    return _unquote(user, text), _unquote(auth, text)
+    return Address(host, port, tls, _unquote(match["user"] or "", text), _unquote(match["auth"] or "", text))
 
 
 def _unquote(word: str, text: str) -> str:
-    from urllib.parse import unquote  # only an address with a user needs it
+    if "%" not in word:
+        return word
+    from urllib.parse import unquote  # most addresses have none that is quoted
 
     plain = unquote(word, errors="surrogateescape")
     if any(ch <= " " or ch == "\x7f" or "\x80" <= ch <= "\x9f" for ch in plain):
         raise AddressError(text)
     return plain
-
-
-def _split(place: str, text: str) -> tuple[str, int | None]:
-    if place.startswith("["):
-        host, bracket, rest = place[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise AddressError(text)
-        digits = rest[1:]
-        colon = bool(rest)
-    elif place.count(":") > 1:
-        host, digits, colon = place, "", False  # an IPv6 address without brackets
-    else:
-        host, sep, digits = place.partition(":")
-        colon = bool(sep)
-    if not host or any(ch.isspace() or ch in "/?#@\\" or ch < " " for ch in host):
-        raise AddressError(text)
-    if not colon:
-        return host, None
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and 0 < int(digits) <= 65535):
-        raise AddressError(text)
-    return host, int(digits)
 
 
 # -- looked up --------------------------------------------------------------------------------------------------------
@@ -235,29 +209,17 @@ async def resolve(
         return _look_up(host.encode(), port, socket.AI_NUMERICHOST, family)
     except socket.gaierror:
         asking()
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[Found]] = loop.create_future()
-
-    def give(found: list[Found] | None, error: Exception | None) -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(found or [])
+    answer: Future[list[Found]] = Future()
+    answer.set_running_or_notify_cancel()  # who stops waiting leaves it to the thread
 
     def ask() -> None:
-        found: list[Found] | None = None
-        error: Exception | None = None
         try:
-            found = _look_up(host, port, 0, family)
-        except (OSError, ValueError) as caught:  # UnicodeError is a ValueError
-            error = caught
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(give, found, error)
+            answer.set_result(_look_up(host, port, 0, family))
+        except (OSError, ValueError) as error:  # UnicodeError is a ValueError
+            answer.set_exception(error)
 
     threading.Thread(target=ask, name="resolve", daemon=True).start()
-    return await answer
+    return await asyncio.wrap_future(answer)
 
 
 def _look_up(host: str | bytes, port: int, flags: int, family: int = socket.AF_UNSPEC) -> list[Found]:

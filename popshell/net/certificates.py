@@ -13,55 +13,15 @@ import re
 import ssl
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from popshell.net.errors import CHECKS
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from cryptography import x509
 
-#: The check that an OpenSSL result (x509_vfy.h) stands for; the rest is `other`. `messages.toml`, `[certificate]`.
-CHECKS: Mapping[int, str] = MappingProxyType(
-    {
-        2: "no-issuer",
-        7: "signature",
-        9: "not-yet-valid",
-        10: "expired",
-        18: "self-signed",
-        19: "own-root",
-        20: "no-issuer",
-        21: "no-issuer",
-        23: "revoked",
-        24: "not-ca",
-        25: "path-length",
-        26: "purpose",
-        47: "name-constraint",
-        48: "name-constraint",
-        62: "name",
-        64: "name",
-        66: "weak",
-        67: "weak",
-        68: "weak",
-        79: "not-ca",
-        **dict.fromkeys(range(80, 95), "form"),
-    }
-)
-#: The mark of the link that an OpenSSL result speaks of, where it is not plain from the check: `_marks`.
-_BLAMED = MappingProxyType(
-    {
-        24: "no-ca",
-        26: "no-server-auth",
-        66: "small-key",
-        67: "small-key",
-        68: "weak-signature",
-        79: "no-ca",
-        85: "no-authority-key",
-        86: "no-subject-key",
-        89: "constraints-not-critical",
-        92: "no-key-usage",
-    }
-)
 #: Names in the issuers of programs and devices that read along: they answer TLS in the server's place.
 _BETWEEN = re.compile(
     r"avast|\bAVG\b|Kaspersky|\bESET\b|Bitdefender|\bNorton\b|McAfee|Sophos|Fortinet|FortiGate|Zscaler|Netskope"
@@ -221,12 +181,12 @@ def _blamed(check: str, code: int, links: Sequence[Mapping[str, Any]], path: Seq
     if check == "path-length":  # the number of CAs below a link: RFC 5280 §4.2.1.9
         below = ((at, f"path-{most}") for number, at in enumerate(path) for most in range(number - 1))
         return next((at + 1 for at, mark in below if mark in links[at]["marks"]), 0)
-    wanted = check if check in ("expired", "not-yet-valid") else _BLAMED.get(code)
-    if wanted is None:
-        return 1 if check in ("pin", "pin-certificate", "name", "name-constraint", "self-signed") else 0
-    if wanted == "no-server-auth" and "no-tls-usage" in links[0]["marks"]:  # of a CA it is right
+    if check in ("pin", "pin-certificate", "name", "name-constraint", "self-signed"):
         return 1
-    asked = path[1:] if wanted == "no-ca" else path
+    if check == "purpose" and "no-tls-usage" in links[0]["marks"]:  # of a CA it is right
+        return 1
+    wanted = check if check in ("expired", "not-yet-valid") else code
+    asked = path[1:] if check == "not-ca" else path
     return next((at + 1 for at in asked if wanted in links[at]["faults"] or wanted in links[at]["marks"]), 0)
 
 
@@ -323,8 +283,8 @@ def _key(certificate: x509.Certificate) -> str:
     return f"{kind} {curve.name if curve else getattr(key, 'key_size', '')}".rstrip()
 
 
-def _marks(certificate: x509.Certificate) -> list[str]:
-    """What a verifier may object to in its form (RFC 5280 §4.2) and its strength."""
+def _marks(certificate: x509.Certificate) -> list[int | str]:
+    """What a verifier may object to in its form (RFC 5280 §4.2) and its strength: OpenSSL's results, as in CHECKS."""
     from cryptography import x509
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -334,17 +294,20 @@ def _marks(certificate: x509.Certificate) -> list[str]:
     usage, keys = held.get(x509.ExtendedKeyUsage), held.get(x509.KeyUsage)
     digest = certificate.signature_hash_algorithm
     size = getattr(certificate.public_key(), "key_size", 4096)
-    seen = {
-        "no-ca": not is_ca,
-        "constraints-not-critical": is_ca and constraints is not None and not constraints.critical,
-        "no-key-usage": is_ca and x509.KeyUsage not in held,
-        "no-authority-key": certificate.issuer != certificate.subject and x509.AuthorityKeyIdentifier not in held,
-        "no-subject-key": is_ca and x509.SubjectKeyIdentifier not in held,
-        "no-server-auth": usage is not None and ExtendedKeyUsageOID.SERVER_AUTH not in usage.value,
+    small = size < (2048 if _key(certificate).startswith("RSA") else 224)
+    seen: dict[int | str, bool] = {
+        24: not is_ca,
+        79: not is_ca,
+        26: usage is not None and ExtendedKeyUsageOID.SERVER_AUTH not in usage.value,
+        66: small,
+        67: small,
+        68: digest is not None and digest.name in ("md5", "sha1"),
+        85: certificate.issuer != certificate.subject and x509.AuthorityKeyIdentifier not in held,
+        86: is_ca and x509.SubjectKeyIdentifier not in held,
+        89: is_ca and constraints is not None and not constraints.critical,
+        92: is_ca and x509.KeyUsage not in held,
         "no-tls-usage": keys is not None
         and not (keys.value.digital_signature or keys.value.key_encipherment or keys.value.key_agreement),
         f"path-{constraints.value.path_length if is_ca and constraints else None}": is_ca,
-        "weak-signature": digest is not None and digest.name in ("md5", "sha1"),
-        "small-key": size < (2048 if _key(certificate).startswith("RSA") else 224),
     }
     return [mark for mark, there in seen.items() if there]

@@ -56,22 +56,39 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from popshell.session import ConnectError
 
 Fact = str | int | float
 
-#: OpenSSL's verification results (x509_vfy.h) that have a code of their own; the rest is `certificate-other`.
+#: The check of a certificate that an OpenSSL result (x509_vfy.h) stands for; the rest is `other`. `messages.toml`,
+#: `[certificate]`.
+CHECKS: Mapping[int, str] = MappingProxyType(
+    {
+        **dict.fromkeys((2, 20, 21), "no-issuer"),
+        7: "signature",
+        9: "not-yet-valid",
+        10: "expired",
+        18: "self-signed",
+        19: "own-root",
+        23: "revoked",
+        **dict.fromkeys((24, 79), "not-ca"),
+        25: "path-length",
+        26: "purpose",
+        **dict.fromkeys((47, 48), "name-constraint"),
+        **dict.fromkeys((62, 64), "name"),
+        **dict.fromkeys((66, 67, 68), "weak"),
+        **dict.fromkeys(range(80, 95), "form"),
+    }
+)
+#: The checks whose failure has a code of its own; the rest is `certificate-other`.
 _CERTIFICATE_CODES = {
-    9: "certificate-not-yet-valid",
-    10: "certificate-expired",
-    2: "certificate-unknown",  # unable to get issuer certificate
-    18: "certificate-unknown",  # self-signed
-    19: "certificate-unknown",  # self-signed in the chain
-    20: "certificate-unknown",  # unable to get local issuer certificate
-    21: "certificate-unknown",  # unable to verify the first certificate
-    62: "certificate-wrong-host",
-    64: "certificate-wrong-host",  # IP address mismatch
+    "not-yet-valid": "certificate-not-yet-valid",
+    "expired": "certificate-expired",
+    **dict.fromkeys(("no-issuer", "self-signed", "own-root"), "certificate-unknown"),
+    "name": "certificate-wrong-host",
 }
 
 #: OpenSSL's reasons that say the answer was no TLS record at all; which one depends on its version and on the bytes.
@@ -110,7 +127,7 @@ def looking_up(error: Exception) -> str:
 def handshaking(error: Exception) -> str:
     """The code for a TLS handshake that failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _CERTIFICATE_CODES.get(error.verify_code, "certificate-other")
+        return _CERTIFICATE_CODES.get(CHECKS.get(error.verify_code, ""), "certificate-other")
     if isinstance(error, TimeoutError):
         return "handshake-timeout"
     if isinstance(error, ssl.SSLEOFError | ConnectionError):
