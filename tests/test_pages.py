@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,9 @@ def test_no_note_is_idle(page: str, language: str) -> None:
     """Every text of a head is one that can be looked up, and says something."""
     found = CATALOG.page(language, page)
     assert found is not None
-    keys = head_keys(page)
-    texts = {key: found.note(key) for key in (*keys.required, *keys.optional)}
-    assert all(texts[key] for key in keys.required)
+    required, optional = head_keys(page)
+    texts = {key: found.note(key) for key in (*required, *optional)}
+    assert all(texts[key] for key in required)
     assert "" not in texts.values()
     assert not found.summary.endswith((".", "。"))
 
@@ -96,7 +97,7 @@ def test_reasons_that_the_docs_give_to_commands_are_met_by_them() -> None:
 
 def test_facts_are_those_of_the_docs() -> None:
     told = {fact for row in table("### Placeholders") for fact in names(row[0])}
-    known = {fact for page in PAGES for key in (*head_keys(page).required, *head_keys(page).optional)
+    known = {fact for page in PAGES for key in chain(*head_keys(page))
              for fact in facts_of(page, key)}  # fmt: skip
     assert told == known
     assert told >= ALWAYS | TYPED

@@ -343,28 +343,15 @@ def facts_of(page: str, key: str) -> frozenset[str]:
 # -- heads and bodies --------------------------------------------------------------------------------------------------
 
 
-class HeadKeys(NamedTuple):
-    """What the head of a page must and may hold: `summary`, `args.msg`, `ok.note`; and its tables."""
-
-    required: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
-
-
-def head_keys(page: str) -> HeadKeys:
-    """The keys of the page `commands/RETR`."""
+def head_keys(page: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The keys that the head of a page must hold, and those that it may hold, as `args.msg` and `ok.one`."""
     kind, _, name = page.partition("/")
-    if kind == "codes":
-        return HeadKeys(("summary", "note"))
     if kind != "commands":
-        return HeadKeys(("summary",))
+        return ("summary", "note") if kind == "codes" else ("summary",), ()
     spec = COMMANDS[name]
-    required = ("summary", *(f"args.{param.name}" for param in spec.params), "ok.note")
-    optional = (
-        *(f"ok.{key}" for key in OK_KEYS.get(name, ())),
-        *(f"err.{reason}" for reason, meets in REASONS.items() if meets(spec)),
-    )
-    return HeadKeys(required, optional, ("args", "ok", "err"))
+    of_ok = (f"ok.{key}" for key in OK_KEYS.get(name, ()))
+    of_err = (f"err.{reason}" for reason, meets in REASONS.items() if meets(spec))
+    return ("summary", *(f"args.{param.name}" for param in spec.params), "ok.note"), (*of_ok, *of_err)
 
 
 #: The headings of a body that are words of `[language]`.

@@ -16,7 +16,7 @@ a fault, and so is `RFC1939`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -39,48 +39,42 @@ CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(\s*<?([^)\s>]+)")
 
 
-def flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def flat(table: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a table and of the tables in it, `section.key`; what lies deeper is no text."""
+    found: dict[str, Any] = {}
     for name, value in table.items():
-        if isinstance(value, dict):
-            yield from ((f"{name}.{key}", inner) for key, inner in value.items())
-        else:
-            yield name, value
+        found |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return found
 
 
-def check_head(source: Source) -> Iterator[Finding]:
-    """The head of a page: known keys only, all that are wanted, texts that can be shown."""
-    keys = head_keys(source.page)
-    for name, value in source.head.items():
-        if isinstance(value, dict) and name not in keys.tables:
-            yield source.finding(name, "unknown-key", key=name)
-    present = dict(flat(source.head))
-    for key, value in present.items():
-        if key in (*keys.required, *keys.optional):
-            yield from _check_text(source, key, value, facts_of(source.page, key))
-        elif key.partition(".")[0] in (*keys.tables, key):
-            yield source.finding(key, "unknown-key", key=key)
-    for key in keys.required:
-        if key not in present:
-            yield source.finding(key, "missing-key", key=key)
-    if (columns := width(source.summary)) > WIDEST_SUMMARY:
-        yield source.finding("summary", "summary-wide", columns=columns, most=WIDEST_SUMMARY)
+def _beyond(keys: Iterable[str], known: Collection[str]) -> list[str]:
+    """The keys that are not known; of a table that is not known at all, only its name."""
+    tables = {key.partition(".")[0] for key in known if "." in key}
+    return sorted({key if (name := key.partition(".")[0]) in tables else name for key in keys if key not in known})
 
 
 def check_words(source: Source) -> Iterator[Finding]:
-    """`messages.toml`: tables of texts. `replies.toml`: texts, with the keys and facts that the server has."""
-    if not source.is_toml or not source.language or source.words is None:
+    """The head of a page and each table of words: its keys, and texts that can be shown.
+
+    Pages and `replies.toml` have a closed list of keys; other tables hold texts under any name, in sections.
+    """
+    if source.words is None or not (source.page or (source.is_toml and source.language)):
         return
-    replies = source.name == "replies.toml"
-    present = dict(flat(source.head))
-    for key, value in present.items():
-        if ("." in key) is replies or (replies and key not in REPLIES):
-            yield source.finding(key, "unknown-key", key=key)
-        else:
-            yield from _check_text(source, key, value, REPLIES[key] if replies else None)
-    for key in REPLIES if replies else ():
+    present, replies = flat(source.words), source.name == "replies.toml"
+    required = tuple(REPLIES) if replies else ()
+    known: Collection[str] = required or [key for key in present if "." in key]
+    if source.page:
+        required, optional = head_keys(source.page)
+        known = (*required, *optional)
+    for key in _beyond(present, known):
+        yield source.finding(key, "unknown-key", key=key)
+    for key in required:
         if key not in present:
-            yield source.finding(0, "missing-key", key=key)
+            yield source.finding(0 if replies else key, "missing-key", key=key)
+    for key, value in present.items():
+        if key in known:
+            facts = REPLIES[key] if replies else facts_of(source.page, key) if source.page else None
+            yield from _check_text(source, key, value, facts)
 
 
 def _check_text(source: Source, key: str, value: Any, known: frozenset[str] | None) -> Iterator[Finding]:
@@ -101,12 +95,9 @@ def compare_words(english: Source, other: Source) -> Iterator[Finding]:
     """Two files of words in two languages: the same keys, the same placeholders."""
     if not (english.page or english.is_toml) or english.words is None or other.words is None:
         return  # the facts of a lesson stand in its English file only
-    ours, theirs = dict(flat(english.head)), dict(flat(other.head))
+    ours, theirs = flat(english.head), flat(other.head)
     for here, mine, there, its in ((english, ours, other, theirs), (other, theirs, english, ours)):
-        tables = {key.partition(".")[0] for key in mine}
-        # Of a table that is not there at all, only its name is given.
-        lacking = {key if (name := key.partition(".")[0]) in tables else name for key in its.keys() - mine.keys()}
-        for key in sorted(lacking):
+        for key in _beyond(its, mine):
             yield here.finding(key.partition(".")[0], "keys-differ", key=key, other=there.path)
     for key in ours.keys() & theirs.keys():
         text, translation = ours[key], theirs[key]
@@ -123,10 +114,11 @@ def _list(text: str) -> str:
 
 
 def check_page(source: Source, words: Mapping[str, Words]) -> Iterator[Finding]:
-    """Head and body of one page; `words` name the headings in each language."""
+    """Summary and body of one page; `words` name the headings in each language."""
     if not source.page or source.fault is not None:
         return
-    yield from check_head(source)
+    if (columns := width(source.summary)) > WIDEST_SUMMARY:
+        yield source.finding("summary", "summary-wide", columns=columns, most=WIDEST_SUMMARY)
     yield from _check_body(source, words[source.language])
     if source.page.startswith("commands/") and not any(found.section for found in citations(source.text)):
         yield source.finding(0, "uncited")
@@ -339,14 +331,8 @@ def check_doctor(tree: Tree, rfcs: Rfcs) -> Iterator[Finding]:
 
 def _check_words(source: Source, rules: Rules) -> Iterator[Finding]:
     """A word for each cause, next step and notice, and for nothing else."""
-    wanted = {
-        "cause": {cause for rule in rules.rule for cause in rule.causes},
-        "next": {rule.next for rule in rules.rule} | {"unknown"},
-        "notice": {entry.code for entry in NOTICES},
-    }
-    for section, keys in wanted.items():
-        table = (source.words or {}).get(section, {})
-        for key in sorted(keys - table.keys()):
-            yield source.finding(0, "missing-key", key=f"{section}.{key}")
-        for key in sorted(table.keys() - keys):
-            yield source.finding(f"{section}.{key}", "unknown-key", key=f"{section}.{key}")
+    wanted = {f"cause.{cause}" for rule in rules.rule for cause in rule.causes} | {"next.unknown"}
+    wanted |= {f"next.{rule.next}" for rule in rules.rule} | {f"notice.{entry.code}" for entry in NOTICES}
+    present = {key for key in flat(source.words or {}) if key.startswith(("cause.", "next.", "notice."))}
+    for code, keys in (("missing-key", wanted - present), ("unknown-key", present - wanted)):
+        yield from (source.finding(key if key in present else 0, code, key=key) for key in sorted(keys))
