@@ -19,6 +19,7 @@ from popshell.conformance.player import Allowed, Result, play
 from popshell.conformance.rows import Level, read
 from popshell.conformance.session import Account
 from popshell.course.explain import problem_notes
+from popshell.net.address import text_of
 from popshell.net.channel import Channel, ChannelError, Channels
 from popshell.net.errors import NetError
 from popshell.protocol.secrets import joined, redact
@@ -129,7 +130,7 @@ def _examined(
     found = Counter((_GROUPS[one.row.level], one.verdict) for one in results)
     return {
         "version": 1,
-        "place": channels.place,
+        "place": text_of((channels.target.host, channels.target.port)),
         "tls": first.tls,
         "exit_code": MISSED if found["MUST", "missed"] else NO_CONNECTION if lost else OK,
         "lost": lost or None,

@@ -30,7 +30,7 @@ from popshell.arguments import (
 from popshell.config import SETTINGS, Config, ConfigError, config_path, read_config, show_config
 from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled, choose_language
 from popshell.course.document import LessonError
-from popshell.net.address import AddressError, Destination
+from popshell.net.address import AddressError, Destination, text_of
 from popshell.net.connector import Connector
 from popshell.net.errors import NetError
 from popshell.passwords import PasswordError, Passwords
@@ -406,9 +406,9 @@ class _Run:
         shell, connector = self._shell, self._connector
         shell.say(key, version=__version__, style=style)
         if self._learn is None and connector.destination.address is None:
-            await connector.open_practice()
+            place = text_of(await connector.open_practice())
             account, password = next(iter(connector.server.accounts.items()))
-            shell.say("shell.banner-practice", name=account, password=password, place=connector.practice_label)
+            shell.say("shell.banner-practice", name=account, password=password, place=place)
 
     async def _begin(self) -> bool:
         """Connect; with `learn`, begin the course there or where the learner left."""

@@ -1,5 +1,6 @@
 """Channels: connections that are driven from plain functions, line by line, over one event loop of their own.
 
+Incoming is what one of them reads from; it does STLS before anything else (RFC 2595 §4), for `popshell watch`, too.
 `popshell check`, `run` and `ping` speak so. What a peer can cost is bounded here, for all channels together: time,
 octets, and replies that do not come. An end of the bounds, like any failure of the network, is an OSError.
 
@@ -9,6 +10,7 @@ Trap: nothing is read while no call waits, so octets pile up in the system, not 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
@@ -17,7 +19,8 @@ from typing import Any, TypeVar
 from popshell.net.address import TlsMode
 from popshell.net.client import Deadlines, Target, Transport, connect
 from popshell.net.errors import NetError
-from popshell.net.stls import Incoming
+from popshell.protocol.strangers import what_speaks
+from popshell.protocol.wire import CRLF
 from popshell.session import Step
 from popshell.tuples import NamedTuple
 
@@ -30,6 +33,8 @@ _SLOWEST = 1000
 _GOODBYE = 0.2
 #: From one try to the next while a server starts, in seconds.
 _AGAIN = 0.05
+#: The longest line that is read, in octets (wire.ReplyLimits.status_line).
+_LONGEST_LINE = 8 * 1024
 
 
 def free_port() -> int:
@@ -59,6 +64,76 @@ class ChannelError(OSError):
         self.code = code
 
 
+class Incoming:
+    """What a transport that was just opened has delivered, and what of it is not read yet. It takes over `on_data`."""
+
+    def __init__(self, transport: Transport, seconds: float) -> None:
+        """A line is waited for so many seconds."""
+        self._transport, self._seconds = transport, seconds
+        self._on_close = transport.on_close
+        self.came = bytearray()
+        #: set when more has come, or the connection has ended
+        self.news = asyncio.Event()
+        transport.on_data, transport.on_close = self.heard, self._closed
+
+    def heard(self, data: bytes) -> None:
+        self.came += data
+        self.news.set()
+
+    def _closed(self, error: Exception | None) -> None:
+        self.news.set()
+        self._on_close(error)
+
+    async def line(self, overdue: str) -> bytes:
+        """The next line, if it is a whole reply that begins with `+OK`.
+
+        Raises NetError: `overdue` if nothing comes, `turned-away` for `-ERR`, `not-pop3`, `line-cut` without an end,
+        `closed-early` if the server closes before.
+        """
+        target = self._transport.target
+        try:
+            async with asyncio.timeout(self._seconds):
+                while b"\n" not in self.came and not self._transport.closed and len(self.came) < _LONGEST_LINE:
+                    self.news.clear()
+                    await self.news.wait()
+        except TimeoutError:
+            if not self.came:
+                facts = {"seconds": round(self._seconds), "host": target.host, "port": target.port}
+                raise NetError(overdue, **facts) from None
+        text, end, self.came = self.came.partition(b"\n")
+        line = bytes(text + end)
+        if line.startswith(b"+OK") and end:
+            return line
+        known = re.match(rb"\+OK|-ERR", line) is not None
+        code = ("turned-away" if end else "line-cut") if known else "not-pop3" if line else "closed-early"
+        speaks = what_speaks(line).replace("pop3", "")
+        said = line.decode("utf-8", "backslashreplace").strip()
+        raise NetError(code, host=target.host, port=target.port, text=said, speaks=speaks)
+
+    async def stls(self) -> bytes:
+        """Read the greeting, which comes in clear text, and put TLS over the connection; gives the greeting.
+
+        Raises NetError: as `line` for the greeting, with `greeting-timeout`; `unasked-before-tls`; then
+        `stls-refused`, `reply-timeout`.
+        """
+        greeting = await self.line("greeting-timeout")
+        if self.came:  # what came ahead of its time would be taken for the reply to STLS
+            raise NetError("unasked-before-tls")
+        self._transport.write(b"STLS" + CRLF)
+        try:
+            await self.line("reply-timeout")
+        except NetError as error:
+            if error.code == "reply-timeout":
+                raise
+            raise NetError("stls-refused") from error
+        await self.start_tls()
+        return greeting
+
+    async def start_tls(self) -> None:
+        """The reply to STLS was the last that was read: one octet more, and the connection is aborted (sec-T2)."""
+        await self._transport.start_tls(after=self._transport.bytes_in - len(self.came))
+
+
 class Channels:
     """Opens channels to one target. `say` puts an error into words. The owner must `close()` it."""
 
@@ -84,11 +159,6 @@ class Channels:
 
     def now(self) -> float:
         return self._runner.get_loop().time()
-
-    @property
-    def place(self) -> str:
-        host = self.target.host
-        return f"{f'[{host}]' if ':' in host else host}:{self.target.port}"
 
     @property
     def upgrades(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from popshell.net.address import AddressError, Destination, Excused, TlsMode, parse_address
+from popshell.net.address import AddressError, Destination, Excused, TlsMode, parse_address, text_of
 from popshell.net.client import Deadlines, Target
 from popshell.net.client import connect as open_transport
 from popshell.net.listener import Listener
@@ -54,10 +54,6 @@ class Connector:
         server.settings = server.settings._replace(clock=self.clock)
         self.listener: Listener | None = None
         self.practice: tuple[str, int] | None = None
-
-    @property
-    def practice_label(self) -> str:
-        return f"{self.practice[0]}:{self.practice[1]}" if self.practice else ""
 
     async def open_practice(self) -> tuple[str, int]:
         """Start the practice server, once. Raises NetError."""
@@ -133,7 +129,7 @@ class Connector:
         session = Session(self.clock, on_event, on_end, tls=transport.tls is not None)
         session.wire, transport.on_data, transport.on_close = transport, session.received, session.end
         endpoint = Endpoint(
-            address.label if address else self.practice_label,
+            address.label if address else text_of((target.host, target.port)),
             practice=practice,
             loopback=transport.loopback,
             insecure=target.insecure,

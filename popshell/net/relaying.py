@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Mapping
 
 from popshell.net.address import TlsMode
+from popshell.net.channel import Incoming
 from popshell.net.client import Deadlines, Target, Transport, connect
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.net.peer import Peer
 from popshell.net.relay import Relay, RelayEvent
-from popshell.net.stls import Incoming
 from popshell.server.settings import Limits
 from popshell.session import Step
 from popshell.tuples import NamedTuple
