@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.completion import CompleteEvent, Completion
 from prompt_toolkit.document import Document
 from stage import CATALOG, METAS, Stage, metas_of, run
 
@@ -16,7 +16,7 @@ from popshell.course.catalog import LANGUAGES
 from popshell.protocol.commands import COMMANDS, State, legal
 from popshell.protocol.line import Context
 from popshell.protocol.maildrop_view import MaildropView
-from popshell.ui.completer import MOST, ShellCompleter, Suggestion, with_prefix
+from popshell.ui.completer import MOST, ShellCompleter, with_prefix
 from popshell.ui.course_metas import Course
 from popshell.ui.metas import Metas
 from popshell.ui.shell import Options
@@ -43,7 +43,7 @@ def offered(
     *,
     language: str = "en",
     capabilities: dict[str, tuple[str, ...]] | None = None,
-) -> list[Suggestion]:
+) -> list[Completion]:
     return list(completer_of(context or Context(), language, capabilities).suggest(text))
 
 
@@ -62,12 +62,16 @@ def test_legal_commands_first_the_others_with_the_reason(state: State) -> None:
     here = [spec.name for spec in legal(state) if not (spec.must_follow and state is State.AUTHORIZATION)]
     assert names[: len(here)] == here
     for suggestion in found[len(here) :]:
-        assert "TRANSACTION" in suggestion.remark or "USER" in suggestion.remark or "AUTHORIZATION" in suggestion.remark
-    assert all(suggestion.remark for suggestion in found)
+        assert (
+            "TRANSACTION" in suggestion.display_meta_text
+            or "USER" in suggestion.display_meta_text
+            or "AUTHORIZATION" in suggestion.display_meta_text
+        )
+    assert all(suggestion.display_meta_text for suggestion in found)
 
 
 def test_pass_is_legal_right_after_user_only() -> None:
-    assert "USER" in {s.text: s.remark for s in offered("pa")}["pass "]
+    assert "USER" in {s.text: s.display_meta_text for s in offered("pa")}["pass "]
     after = Context(State.AUTHORIZATION, follows="USER")
     assert texts("", after)[:2] == ["USER ", "PASS "]
 
@@ -76,13 +80,13 @@ def test_pass_is_legal_right_after_user_only() -> None:
 def test_case_follows_what_is_typed(typed: str, wanted: str) -> None:
     found = offered(typed, LOGGED_IN)
     assert found[0].text == wanted
-    assert found[0].length == len(typed)
+    assert found[0].start_position == -len(typed)
 
 
 def test_without_connection_connect_is_what_is_offered() -> None:
     closed = Context(State.CLOSED)
     assert texts("", closed) == [":connect"]
-    assert all(":connect first" in found.remark for found in offered("ST", closed))
+    assert all(":connect first" in found.display_meta_text for found in offered("ST", closed))
 
 
 def test_what_tls_or_utf8_rules_out_stands_behind_with_the_reason() -> None:
@@ -90,7 +94,7 @@ def test_what_tls_or_utf8_rules_out_stands_behind_with_the_reason() -> None:
         found = offered("", context)
         names = [suggestion.text.strip() for suggestion in found]
         assert names.index("STLS") > names.index("QUIT")
-        assert {s.text: s.remark for s in found}["STLS"] in ("TLS is on already", "not after UTF8")
+        assert {s.text: s.display_meta_text for s in found}["STLS"] in ("TLS is on already", "not after UTF8")
 
 
 def test_history_is_not_offered() -> None:
@@ -99,7 +103,7 @@ def test_history_is_not_offered() -> None:
 
 
 def test_message_numbers_with_size_and_subject() -> None:
-    seen: list[Suggestion] = []
+    seen: list[Completion] = []
 
     async def go() -> None:
         stage = Stage()
@@ -112,9 +116,9 @@ def test_message_numbers_with_size_and_subject() -> None:
 
     run(go())
     assert [s.text for s in seen] == ["1", "3", "4", "5", "6", "7"], "a marked one would be refused"
-    assert seen[0].remark.startswith("557 octets · ")
-    assert seen[1].remark == "935 octets · 四十二號包裹在哪裡？"
-    assert seen[2].remark == "1052 octets"
+    assert seen[0].display_meta_text.startswith("557 octets · ")
+    assert seen[1].display_meta_text == "935 octets · 四十二號包裹在哪裡？"
+    assert seen[2].display_meta_text == "1052 octets"
 
 
 def test_numbers_are_computed_not_searched() -> None:
@@ -166,11 +170,11 @@ def test_meta_commands_and_their_words() -> None:
     assert texts(":notes b") == ["brief"]
     assert "RETR" in texts(":help r")
     assert texts(":zzz ") == []
-    assert all(found.remark for found in offered(":"))
+    assert all(found.display_meta_text for found in offered(":"))
 
 
 def test_what_help_knows_is_offered_with_its_summary() -> None:
-    found = {s.text: s.remark for s in offered(":help ")}
+    found = {s.text: s.display_meta_text for s in offered(":help ")}
     assert {"states", "RETR", "AUTHORIZATION", "PIPELINING", "[IN-USE]", "[SYS/TEMP]", ":mailbox"} <= found.keys()
     assert all(found.values())
     assert texts(":help [I") == ["[IN-USE]"]
@@ -202,14 +206,14 @@ def test_files_are_offered_for_what_takes_one(tmp_path: Path, monkeypatch: pytes
     assert texts(":save --w") == ["--with-secrets"]
     assert texts(":save --with-secrets .h") == [".hidden"]
     found = offered(f":save {tmp_path}/on")
-    assert [(s.text, s.length) for s in found] == [("one.txt", 2)]
+    assert [(s.text, s.start_position) for s in found] == [("one.txt", -2)]
     assert texts(":save /no/such/o") == []
     monkeypatch.setenv("HOME", str(tmp_path))
     assert texts(":save ~/od") == ["odir/"]
 
 
 def test_chinese_remarks() -> None:
-    found = {s.text.strip(): s.remark for s in offered("", language="zh-Hant")}
+    found = {s.text.strip(): s.display_meta_text for s in offered("", language="zh-Hant")}
     assert all(any("\u4e00" <= ch <= "\u9fff" for ch in remark) for remark in found.values())
 
 
@@ -223,7 +227,7 @@ def test_completer_replaces_what_is_typed_and_leaves_pasted_blocks_alone() -> No
 def test_hostile_subject_and_unique_id_are_filtered() -> None:
     view = MaildropView(open=True, last=1, subjects={1: "\x1b[2J=?utf-8?B?GxtbMko=?="})
     (found,) = offered("RETR ", Context(State.TRANSACTION, maildrop=view))
-    assert found.remark.isprintable()
+    assert found.display_meta_text.isprintable()
 
 
 @pytest.mark.parametrize(("language", "many"), [("en", "many"), ("zh-Hant", "多行")])

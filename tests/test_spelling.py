@@ -47,7 +47,9 @@ def test_a_subject_stays_as_it_is_with_ascii() -> None:
         assert "四十二號包裹在哪裡？" in await stage.run(":mailbox")
         assert stage.shell.session is not None
         completer = ShellCompleter(stage.shell, stage.shell.session.connection.context)
-        assert [found.remark for found in completer.suggest("RETR 3")] == ["935 octets, 四十二號包裹在哪裡？"]
+        assert [found.display_meta_text for found in completer.suggest("RETR 3")] == [
+            "935 octets, 四十二號包裹在哪裡？"
+        ]
 
     run(go())
 

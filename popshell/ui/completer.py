@@ -25,7 +25,6 @@ from popshell.course.explain import objection, warning
 from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.line import Context, parse
 from popshell.protocol.maildrop_view import MaildropView
-from popshell.tuples import NamedTuple
 from popshell.ui.layout import clip
 from popshell.ui.shell import Shell
 from popshell.visible import show
@@ -33,12 +32,9 @@ from popshell.visible import show
 MOST = 50
 
 
-class Suggestion(NamedTuple):
+def _suggestion(text: str, length: int, remark: str = "") -> Completion:
     """A word to put in place of the last `length` characters, and a remark on it."""
-
-    text: str
-    length: int
-    remark: str = ""
+    return Completion(text, -length, display=text.strip(), display_meta=remark)
 
 
 class ShellCompleter(Completer):
@@ -49,10 +45,9 @@ class ShellCompleter(Completer):
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
         if "\n" not in document.text:
-            for found in self.suggest(document.text_before_cursor):
-                yield Completion(found.text, -found.length, display=found.text.strip(), display_meta=found.remark)
+            yield from self.suggest(document.text_before_cursor)
 
-    def suggest(self, text: str) -> Iterator[Suggestion]:
+    def suggest(self, text: str) -> Iterator[Completion]:
         """What could stand at the end of `text`."""
         if text.startswith(":"):
             yield from self._metas(text)
@@ -83,26 +78,26 @@ class ShellCompleter(Completer):
             case Kind.INITIAL:
                 yield from _words(prefix, ("=",))
 
-    def _commands(self, prefix: str) -> Iterator[Suggestion]:
+    def _commands(self, prefix: str) -> Iterator[Completion]:
         """Legal commands first, then the others with the reason; no historic ones."""
         words, context = self._shell.words, self._context()
         if not prefix and context.state is State.CLOSED:
-            yield Suggestion(":connect", 0, words("meta.connect"))
+            yield _suggestion(":connect", 0, words("meta.connect"))
             return
-        elsewhere: list[Suggestion] = []
+        elsewhere: list[Completion] = []
         for spec in COMMANDS.values():
             if spec.historic or not spec.name.startswith(prefix.upper()):
                 continue
             text = (spec.name if prefix == prefix.upper() else spec.name.lower()) + (" " if spec.params else "")
             if code := objection(spec, context):
                 reason = warning(parse(spec.name, context), code, words)
-                elsewhere.append(Suggestion(text, len(prefix), reason))
+                elsewhere.append(_suggestion(text, len(prefix), reason))
             else:
                 page = self._shell.catalog.page(words.language, f"commands/{spec.name}")
-                yield Suggestion(text, len(prefix), page.summary if page else "")
+                yield _suggestion(text, len(prefix), page.summary if page else "")
         yield from elsewhere
 
-    def _metas(self, text: str) -> Iterator[Suggestion]:
+    def _metas(self, text: str) -> Iterator[Completion]:
         if self._shell.metas is None:
             return
         table, words = self._shell.metas(), self._shell.words
@@ -111,7 +106,7 @@ class ShellCompleter(Completer):
             for meta in table.rows.values():
                 if meta.name.startswith(name.lower()):
                     shown = f":{meta.name}" + (" " if meta.param else "")
-                    yield Suggestion(shown, len(text), words(f"meta.{meta.name}"))
+                    yield _suggestion(shown, len(text), words(f"meta.{meta.name}"))
             return
         metas = table.found(name)
         if len(metas) != 1:
@@ -137,7 +132,7 @@ class ShellCompleter(Completer):
             yield from _words(rest, _lessons(self._shell.catalog))
         elif meta.name == "help":
             for choice in _words(rest, (*meta.choices(), *(f":{row}" for row in table.rows))):
-                yield choice._replace(remark=self._about(choice.text))
+                yield _suggestion(choice.text, len(rest), self._about(choice.text))
         else:
             yield from _words(rest, meta.choices())
 
@@ -149,12 +144,12 @@ class ShellCompleter(Completer):
         key = "state" if word == "states" else word.removeprefix(":")
         return page.summary if page else words.get(f"meta.{key}") or ""
 
-    def _numbers(self, prefix: str) -> Iterator[Suggestion]:
+    def _numbers(self, prefix: str) -> Iterator[Completion]:
         """Message-numbers with what is known of them; marked ones are left out, since they would be refused."""
         view = self._context().maildrop
         numbers = (number for number in with_prefix(prefix, view.last or 0) if number not in view.marks)
         for number in islice(numbers, MOST):
-            yield Suggestion(str(number), len(prefix), self._about_message(number, view))
+            yield _suggestion(str(number), len(prefix), self._about_message(number, view))
 
     def _about_message(self, number: int, view: MaildropView) -> str:
         parts, ascii = list[str](), self._shell.screen.ascii
@@ -169,11 +164,11 @@ class ShellCompleter(Completer):
         return (", " if ascii else " · ").join(parts)
 
 
-def _words(prefix: str, words: Iterable[str]) -> Iterator[Suggestion]:
-    yield from (Suggestion(word, len(prefix)) for word in words if word.lower().startswith(prefix.lower()))
+def _words(prefix: str, words: Iterable[str]) -> Iterator[Completion]:
+    yield from (_suggestion(word, len(prefix)) for word in words if word.lower().startswith(prefix.lower()))
 
 
-def _connects(rest: str, places: tuple[str, ...], options: tuple[str, ...]) -> Iterator[Suggestion]:
+def _connects(rest: str, places: tuple[str, ...], options: tuple[str, ...]) -> Iterator[Completion]:
     """What `:connect` takes: a place, options, and their values."""
     before, _, last = rest.rpartition(" ")
     words = before.split()
@@ -198,7 +193,7 @@ def _lessons(catalog: Catalog) -> tuple[str, ...]:
         return ()
 
 
-def _files(typed: str) -> Iterator[Suggestion]:
+def _files(typed: str) -> Iterator[Completion]:
     """Folders and files that begin so; a name that cannot be shown as it is cannot be typed either."""
     folder, slash, begin = typed.rpartition("/")
     place = os.path.expanduser(folder + slash) or "."
@@ -208,7 +203,7 @@ def _files(typed: str) -> Iterator[Suggestion]:
     except OSError:
         return
     fitting = (n for n in names if n.startswith(begin) and (begin or n[0] != ".") and show(n, keep="") == n)
-    yield from (Suggestion(name, len(begin)) for name in islice(fitting, MOST))
+    yield from (_suggestion(name, len(begin)) for name in islice(fitting, MOST))
 
 
 def with_prefix(prefix: str, last: int) -> Iterator[int]:

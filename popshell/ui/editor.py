@@ -293,12 +293,8 @@ class Editor(Source):
 
     def _unkept(self, path: str, reason: OSError) -> None:
         """The history cannot be kept: said above the line that may be typed just now."""
-        shell = self.shell
-
-        def say() -> None:
-            shell.say("shell.history-unkept", style="warn", path=show(str(path), keep=""), reason=reason)
-
-        shell.screen.interrupt(say)
+        facts = {"path": show(path, keep=""), "reason": reason}
+        self.interruptions.tell(lambda: self.shell.say("shell.history-unkept", style="warn", **facts))
 
     def _draw_toolbar(self) -> StyleAndTextTuples:
         size = self._session.app.output.get_size()
@@ -357,7 +353,7 @@ class Editor(Source):
         loop.remove_signal_handler(signal.SIGTSTP)
         loop.remove_reader(0)
         self._terminal.restore()
-        self.interruptions.hold()
+        self.interruptions.held = True
         try:
             return await terminal.page_out(rows, self.shell.screen.out.encoding or "utf-8", os.environ)
         finally:
@@ -383,38 +379,32 @@ class Interruptions:
         self._is_live = is_live
         self._waiting: list[Callable[[], None]] = []
         self._draining: asyncio.Task[None] | None = None
-        self._held = False
+        #: whether another program has the terminal: all is kept until `release()`
+        self.held = False
 
     def tell(self, show: Callable[[], None]) -> None:
         """Call `show` above a live prompt, in order; at once if there is none."""
-        if self._held:
-            self._waiting.append(show)
-            return
-        if not self._is_live() and not self._waiting:
-            show()
-            return
         self._waiting.append(show)
-        if self._draining is None or self._draining.done():
+        if self.held or (self._draining is not None and not self._draining.done()):
+            return
+        if self._is_live():
             self._draining = asyncio.ensure_future(self._drain())
-
-    def hold(self) -> None:
-        """Another program has the terminal: keep everything until `release()`."""
-        self._held = True
+        else:
+            self._show()
 
     async def release(self) -> None:
         """The terminal is ours again: tell what happened meanwhile."""
-        self._held = False
+        self.held = False
         await self._drain()
 
     async def _drain(self) -> None:
         while self._waiting:
-            shows, self._waiting = self._waiting, []
-
-            def tell(shows: list[Callable[[], None]] = shows) -> None:
-                for one in shows:
-                    one()
-
             if self._is_live():
-                await run_in_terminal(tell)
+                await run_in_terminal(self._show)
             else:
-                tell()
+                self._show()
+
+    def _show(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one()

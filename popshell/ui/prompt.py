@@ -34,7 +34,7 @@ _DOT: Run = ("dim", " · ")
 #: Marked messages that are named; of more it is said how many they are.
 _MARKS = 6
 #: A part of the row on the connection: in a narrow window the highest rank is left out first.
-_Part = tuple[int, str, Line]
+_Part = tuple[int, Line]
 
 
 class Typing:
@@ -137,12 +137,8 @@ def hint(line: CommandLine, words: Words, ascii: bool) -> str:
 
 def _begun(line: CommandLine) -> bool:
     """Whether an unknown keyword may still become a command."""
-    return len(line.tokens) == 1 and line.text == line.tokens[0].text and _begins_a_command(line.name)
-
-
-@lru_cache(maxsize=64)
-def _begins_a_command(word: str) -> bool:
-    return any(command.startswith(word) for command in COMMANDS)
+    whole = len(line.tokens) == 1 and line.text == line.tokens[0].text
+    return whole and any(command.startswith(line.name) for command in COMMANDS)
 
 
 # -- colours and mask --------------------------------------------------------------------------------------------------
@@ -159,17 +155,12 @@ class ShellLexer(Lexer):
         self._typing = typing
 
     def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
-        rows = document.lines
         lines = list(self._typing.rows(document.text))
 
         def row(number: int) -> StyleAndTextTuples:
-            if number >= len(rows):
-                return []
-            text = rows[number]
-            found = lines[number]
-            if found[2] is None:
+            text, start, line = lines[number] if number < len(lines) else ("", 0, None)
+            if line is None:
                 return [("class:secret", text)]
-            start, line = found[1], found[2]
             out: StyleAndTextTuples = [("class:dim", text[:start])]
             at = 0
             wrong = [] if start else [d for d in line.diagnostics if not d.mild]
@@ -310,29 +301,24 @@ class Toolbar:
             return []
         connection = session.connection
         label, name = show(place.label, keep=""), words("toolbar.practice")
-        parts: list[_Part] = [(0, "", [("state", name if place.practice else label)])]
+        parts: list[_Part] = [(0, [("state", name if place.practice else label)])]
         if place.practice:
-            parts.append((6, " ", [("dim", label)]))
-        dot = _DOT[1]
-        parts.append((0, dot, [_tls(shell) or ("dim", words("toolbar.no-tls"))]))
-        parts += _maildrop(connection.maildrop, words, dot)
+            parts.append((6, [("dim", f" {label}")]))
+        parts.append((0, [_DOT, _tls(shell) or ("dim", words("toolbar.no-tls"))]))
+        parts += _maildrop(connection.maildrop, words)
         due = connection.due() if session.replies_due else None
         if due is not None:
             name = show(due.command.name, keep="") if due.command else ""
-            parts.append(
-                (1, dot, [("warn", words("toolbar.due", command=name) if name else words("toolbar.due-greeting"))])
-            )
+            said = words("toolbar.due", command=name) if name else words("toolbar.due-greeting")
+            parts.append((1, [_DOT, ("warn", said)]))
         elif session.transcript:
             time = f"{session.transcript[-1].milliseconds:.0f}"
-            parts.append((4, dot, [("dim", words("toolbar.time", time=time))]))
+            parts.append((4, [_DOT, ("dim", words("toolbar.time", time=time))]))
         if self._counts_down():
             left = max(0, round(shell.seconds_left() or 0))
-            parts.append((1, dot, [("warn", words("toolbar.autologout", seconds=left))]))
+            parts.append((1, [_DOT, ("warn", words("toolbar.autologout", seconds=left))]))
         for most in range(6, -1, -1):
-            line: Line = [("", " ")]
-            for rank, before, runs in parts:
-                if rank <= most:
-                    line += [("dim", before), *runs] if before else runs
+            line: Line = [("", " "), *(run for rank, runs in parts if rank <= most for run in runs)]
             if line_columns(line) <= room:
                 break
         return line
@@ -373,18 +359,18 @@ def _two_rows(runs: Line, look: Look, below: Line | None = None) -> list[Line]:
     return [first, [run for line in more for run in line] if more else below or []]
 
 
-def _maildrop(view: MaildropView, words: Words, dot: str) -> list[_Part]:
+def _maildrop(view: MaildropView, words: Words) -> list[_Part]:
     """What is known of the maildrop, in parts for the line of the place."""
     if not view.open:
-        return [(5, dot, [("dim", words("toolbar.maildrop-closed"))])]
+        return [(5, [_DOT, ("dim", words("toolbar.maildrop-closed"))])]
     if view.count is None:
-        parts: list[_Part] = [(3, dot, [("", words("toolbar.maildrop-unknown"))])]
+        parts: list[_Part] = [(3, [_DOT, ("", words("toolbar.maildrop-unknown"))])]
     else:
-        parts = [(3, dot, [("number", words("toolbar.maildrop", count=view.count))])]
+        parts = [(3, [_DOT, ("number", words("toolbar.maildrop", count=view.count))])]
         if view.octets is not None:
-            parts.append((5, " ", [("dim", words("toolbar.octets", octets=view.octets))]))
+            parts.append((5, [("dim", f" {words('toolbar.octets', octets=view.octets)}")]))
     if view.marks:
-        parts.append((2, dot, [("warn", f"✗ {words('toolbar.marks', marks=_listed(view.marks))}")]))
+        parts.append((2, [_DOT, ("warn", f"✗ {words('toolbar.marks', marks=_listed(view.marks))}")]))
     return parts
 
 
