@@ -226,7 +226,7 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
         """What is public about the practice server is not for one that other machines reach."""
         if not arguments.lan:
             return ""
-        from popshell.net.service import fresh_password
+        from popshell.serve import fresh_password
 
         return fresh_password()
 

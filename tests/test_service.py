@@ -15,10 +15,10 @@ import pytest
 from interop.practice import Wire, listening, mail_server, run, serving, until
 from support import LOGIN, NAME, SECRET, STAMP, converse, drain, plain, practice_server, rehearse
 
-from popshell.net.address import Address, TlsMode, is_loopback
+from popshell.net.address import Address, TlsMode, client_addresses, is_loopback
 from popshell.net.listener import PracticeCertificate
-from popshell.net.service import SessionLog, Summary, client_addresses, fresh_password, recipes
 from popshell.protocol.sasl import apop_digest
+from popshell.serve import SessionLog, Summary, fresh_password, recipes
 
 
 class Now:

@@ -254,3 +254,20 @@ def text_of(address: SocketAddress) -> str:
     """An address as it is shown: `127.0.0.1:110`, `[::1]:110`."""
     host, port = address[0], address[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def client_addresses(host: str) -> tuple[str, ...]:
+    """The addresses under which clients reach a server that listens on `host`: those of this machine for a wildcard.
+
+    They are known as far as the system says which way leads out; no packet is sent.
+    """
+    elsewhere = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}.get(host)
+    if elsewhere is None:
+        return (host,)
+    family, address = elsewhere
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((address, 9))  # for UDP this only chooses the way
+            return (str(sock.getsockname()[0]),)
+    except OSError:
+        return (host,)
