@@ -1,6 +1,6 @@
 """Plays the lines of a lesson, POP3 and the shell's commands that it may use, and compares dialogues with what comes.
 
-A Player speaks over a Line. The shell's Line is its open connection (ui/start.py); a PracticeLine reaches the practice
+They are played over a Line. The shell's Line is its open connection (ui/tutor.py); a PracticeLine reaches the practice
 server in the same process, without sockets, and never waits. A Rehearsal is an exercise played over a PracticeLine:
 lint proves lessons by it, and the failed dialogue of a task is made by it.
 
@@ -73,12 +73,10 @@ def placed(text: str, exercise: Exercise, stamp: str | None, port: str = "110") 
     """`text` with the placeholders of a lesson's lines filled in."""
     name, password = exercise.account
     plain = base64.b64encode(f"\0{name}\0{password}".encode()).decode("ascii")
-    return (
-        text.replace("<stamp>", stamp or "")
-        .replace("<apop>", apop_digest(stamp or "", password))
-        .replace("<auth-plain>", plain)
-        .replace("<port>", port)
-    )
+    filled = (stamp or "", apop_digest(stamp or "", password), plain, port)
+    for place, value in zip(PLACEHOLDERS, filled, strict=True):
+        text = text.replace(place, value)
+    return text
 
 
 def rows_of(text: str, exercise: Exercise, stamp: str | None) -> list[str]:
@@ -92,7 +90,7 @@ def rows_of(text: str, exercise: Exercise, stamp: str | None) -> list[str]:
 
 
 class Line(Protocol):
-    """How a Player reaches the practice server."""
+    """How the lines of a lesson reach the practice server."""
 
     @property
     def stamp(self) -> str | None:
@@ -111,69 +109,38 @@ class Line(Protocol):
         """Move the practice server's clock."""
 
 
-class Player:
-    """Plays lines over a Line as a learner would type them; `attempt` judges after each."""
+async def play_start(attempt: Attempt, line: Line) -> str | None:
+    """Play `start` of the exercise, of which nothing is judged. Returns the first line that got no reply."""
+    unheard = None
+    attempt.solved = True
+    for text in attempt.exercise.start:
+        if not await _play(attempt, line, text) and unheard is None:
+            unheard = text
+    attempt.solved = False
+    if attempt.exercise.start and attempt.collector is not None:
+        attempt.collector.begin()
+    return unheard
 
-    def __init__(self, attempt: Attempt, line: Line) -> None:
-        self.attempt = attempt
-        self.line = line
 
-    async def start(self) -> str | None:
-        """Play `start` of the exercise, of which nothing is judged. Returns the first line that got no reply."""
-        attempt, unheard = self.attempt, None
-        attempt.solved = True
-        for text in attempt.exercise.start:
-            if not await self._do(text) and unheard is None:
-                unheard = text
-        attempt.solved = False
-        if attempt.exercise.start and attempt.collector is not None:
-            attempt.collector.begin()
-        return unheard
-
-    async def type(self, text: str) -> None:
-        """What Enter would do with `text`."""
-        exercise, attempt = self.attempt.exercise, self.attempt
-        text = attempt.placed(text)
-        if not text.startswith(":answer"):
-            if not attempt.holds(text):
-                await self._do(text)
-            attempt.judge()
-        elif exercise.kind is ExerciseKind.PREDICT:
-            await self._predict(text.partition(" ")[2])
-        else:
-            attempt.answer(text.partition(" ")[2])
-
-    async def _predict(self, text: str) -> None:
-        """A prediction, for the line that is held; a lesson's list may leave out the line itself."""
-        attempt, said = self.attempt, self.attempt.words.prediction(text)
-        if not said.complete:
-            return
-        line, attempt.held = attempt.held or attempt.placed(attempt.exercise.line), None
-        before = len(attempt.evidence().exchanges)
-        await self.line.send([line])
-        for came in attempt.evidence().exchanges[before : before + 1]:
-            attempt.compare(said, came)
-
-    async def _do(self, text: str) -> bool:
-        """Play one line; whether all POP3 in it was answered."""
-        attempt, line = self.attempt, self.line
-        text = attempt.placed(text)
-        word, _, rest = text.partition(" ")
-        if word == ":wait":
-            if attempt.collector is not None:
-                attempt.collector.wait(float(rest or 0))
-            line.wait(float(rest or 0))
-        elif word == ":drop":
-            line.drop()
-        elif word == ":connect":
-            await line.connect()
-        elif rows := rows_of(text, attempt.exercise, line.stamp):
-            return await line.send(rows)
-        return True
+async def _play(attempt: Attempt, line: Line, text: str) -> bool:
+    """Play one line of a lesson; whether all POP3 in it was answered."""
+    text = attempt.placed(text)
+    word, _, rest = text.partition(" ")
+    if word == ":wait":
+        if attempt.collector is not None:
+            attempt.collector.wait(float(rest or 0))
+        line.wait(float(rest or 0))
+    elif word == ":drop":
+        line.drop()
+    elif word == ":connect":
+        await line.connect()
+    elif rows := rows_of(text, attempt.exercise, line.stamp):
+        return await line.send(rows)
+    return True
 
 
 class PracticeLine:
-    """A connection to a practice server in this process, for a Player; the first one is open from the beginning."""
+    """A connection to a practice server in this process; the first one is open from the beginning."""
 
     def __init__(self, server: MailServer, pass_time: Callable[[float], None] = lambda seconds: None) -> None:
         self.server = server
@@ -242,16 +209,36 @@ class Rehearsal:
         self.attempt = Attempt(
             exercise, lambda text: placed(text, exercise, self.line.stamp), vocabulary(catalog), collector
         )
-        self._player = Player(self.attempt, self.line)
         #: the first line of `start` that gets no reply, if any: it is never served
-        self.unheard = _done(self._player.start())
+        self.unheard = _done(play_start(self.attempt, self.line))
         self.start = collector.before
 
     def _pass_time(self, seconds: float) -> None:
         self._now += seconds
 
     def type(self, text: str) -> None:
-        _done(self._player.type(text))
+        """What Enter would do with `text`; `attempt` judges after it."""
+        attempt = self.attempt
+        text = attempt.placed(text)
+        if not text.startswith(":answer"):
+            if not attempt.holds(text):
+                _done(_play(attempt, self.line, text))
+            attempt.judge()
+        elif attempt.exercise.kind is ExerciseKind.PREDICT:
+            self._predict(text.partition(" ")[2])
+        else:
+            attempt.answer(text.partition(" ")[2])
+
+    def _predict(self, text: str) -> None:
+        """A prediction, for the line that is held; a lesson's list may leave out the line itself."""
+        attempt, said = self.attempt, self.attempt.words.prediction(text)
+        if not said.complete:
+            return
+        line, attempt.held = attempt.held or attempt.placed(attempt.exercise.line), None
+        before = len(self.exchanges)
+        _done(self.line.send([line]))
+        for came in self.exchanges[before : before + 1]:
+            attempt.compare(said, came)
 
     def play(self, lines: Iterable[str]) -> bool:
         """Type all `lines`; whether the exercise is solved then."""

@@ -237,7 +237,7 @@ class Tutor:
     async def _play_start(self, attempt: Attempt) -> None:
         """Play `start`, shown folded: one line. Raises ConnectError or ConnectionError if the connection ends first."""
         shell, line = self.shell, ShellLine(self.shell, self.stage.pass_time)
-        await player.Player(attempt, line).start()
+        await player.play_start(attempt, line)
         if shell.link is not None:
             shell.link.silent = False
         played = shell.words.listed(f"`{show(row, keep='')}`" for row in line.played)
