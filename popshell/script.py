@@ -72,8 +72,6 @@ class Directive(NamedTuple):
 
 class Script(NamedTuple):
     steps: tuple[Turn | Directive, ...]
-    #: the lines on which its `C:` and `S:` rows stand
-    lines: tuple[int, ...] = ()
 
     @property
     def rows(self) -> Iterator[str]:
@@ -123,25 +121,23 @@ def read_script(data: bytes) -> Script:
         raise ScriptError(data.count(b"\n", 0, error.start) + 1, "not-utf8") from None
     steps: list[Turn | Directive] = []
     rows: list[tuple[int, str]] = []
-    lines: list[int] = []
     for at, row in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         if not row.strip() or row.startswith("#"):
             continue
         if row.startswith("@"):
-            steps += turns(rows) if rows else ()
+            steps += turns(rows)
             rows.clear()
             steps.append(_directive(at, row))
         elif ROW.fullmatch(row) and row not in ("C: [...]", "C: …") and "\0" not in row and "\r" not in row:
             if row.startswith("S:") and len({*_NAME.findall(row)} - PLACES) > _CAPTURES:
                 raise ScriptError(at, "many-captures", most=_CAPTURES)
             rows.append((at, row))
-            lines.append(at)
         else:
             raise ScriptError(at, "bad-row", row=row[:80])
-    steps += turns(rows) if rows else ()
+    steps += turns(rows)
     if not steps:
         raise ScriptError(1, "empty")
-    return Script(tuple(steps), tuple(lines))
+    return Script(tuple(steps))
 
 
 def _directive(at: int, row: str) -> Directive:
@@ -160,7 +156,7 @@ def play(
     wait: Callable[[float], None] = lambda seconds: None,
 ) -> Outcome:
     """Play a script. `connect` opens a channel to a place, "" for the usual one; it may raise OSError."""
-    player = _Player(connect, account, wait, script.lines)
+    player = _Player(connect, account, wait)
     try:
         for step in script.steps:
             player.do(step)
@@ -186,13 +182,9 @@ class _Player:
     """One script under way."""
 
     def __init__(
-        self,
-        connect: Callable[[str], Channel],
-        account: Account | None,
-        wait: Callable[[float], None],
-        lines: Sequence[int],
+        self, connect: Callable[[str], Channel], account: Account | None, wait: Callable[[float], None]
     ) -> None:
-        self._connect, self._account, self._wait, self._lines = connect, account, wait, lines
+        self._connect, self._account, self._wait = connect, account, wait
         self._captured: dict[str, str] = {}
         self.session: Session | None = None
         self.turns = 0
@@ -261,7 +253,7 @@ class _Player:
                 given = len(under_way.steps) + 1
             if given or any(word in _LOGINS for word in words):
                 stage = "login"
-            lines = [self._octets(session, row, self._line(turn, at)) for at, row in enumerate(turn.sent)]
+            lines = [self._octets(session, row, at) for at, row in zip(turn.lines, turn.sent, strict=False)]
             if session.closed:
                 self._fail(stage, "closed")
             session.say(*lines)
@@ -298,17 +290,13 @@ class _Player:
             expected = turn.said[found.at] if found.at < len(turn.said) else None
             received = heard[found.heard] if found.heard is not None else None
             missing = "closed" if session.closed else "no-reply" if due or session.connection.broken else "differs"
-            at = self._line(turn, len(turn.sent) + min(found.at, len(turn.said) - 1))
+            at = turn.lines[len(turn.sent) + min(found.at, len(turn.said) - 1)]
             rows = self._shown(turn, records, expected, received, turn.said[: found.at])
             # Where the lone dot is missed, the reply has not ended: that it differs says less.
             self._fail(stage, missing if received is None or expected == "." else "differs", at, **rows)
         if due and not session.closed:
             self._fail(stage, "no-reply", turn.line, **self._shown(turn, records, None, None, heard))
         self._captured = found
-
-    def _line(self, turn: Turn, number: int) -> int:
-        """The line of the script in which a row of a turn stands."""
-        return self._lines[self._lines.index(turn.line) + number]
 
     def _shown(
         self, turn: Turn, records: list[Exchange], expected: str | None, received: str | None, before: Sequence[str]

@@ -93,10 +93,10 @@ def test_turns() -> None:
     rows = ("S: +OK hello", "C: STAT", "C: LIST 1", "S: +OK", "S:", "S: [...]", "C:", "S: -ERR", "C: QUIT")
     blocks, _ = read_blocks(document(page(*rows)))
     assert turns(enumerate(blocks[0].rows, blocks[0].line + 1)) == [
-        Turn(4, (), ("+OK hello",)),
-        Turn(5, ("STAT", "LIST 1"), ("+OK", "", GAP)),
-        Turn(10, ("",), ("-ERR",)),
-        Turn(12, ("QUIT",), ()),
+        Turn((4,), (), ("+OK hello",)),
+        Turn((5, 6, 7, 8, 9), ("STAT", "LIST 1"), ("+OK", "", GAP)),
+        Turn((10, 11), ("",), ("-ERR",)),
+        Turn((12,), ("QUIT",), ()),
     ]
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import ge, le
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -154,14 +156,10 @@ def _number(seen: Seen, tag: str) -> float | None:
     return float("inf") if first == "NEVER" else int(first) if re.fullmatch(r"[0-9]{1,9}", first) else None
 
 
-def _at_most(value: tuple[int, str], seen: Seen, past: Past) -> bool:
+def _bounded(within: Callable[[float, float], bool], value: tuple[int, str], seen: Seen, past: Past) -> bool:
+    """The number of a tag is within that of an earlier step, or is not given any more."""
     before, now = _number(past[value[0]], value[1]), _number(seen, value[1])
-    return before is not None and (now is None or now <= before)
-
-
-def _at_least(value: tuple[int, str], seen: Seen, past: Past) -> bool:
-    before, now = _number(past[value[0]], value[1]), _number(seen, value[1])
-    return before is not None and (now is None or now >= before)
+    return before is not None and (now is None or within(now, before))
 
 
 def _user_if_differs(value: tuple[int, str], seen: Seen, past: Past) -> bool:
@@ -204,8 +202,8 @@ MATCHERS: Mapping[str, Matcher] = MappingProxyType(
         "body_lines": Matcher(int, _body_lines),
         "without_first_of": Matcher(Back, _without_first_of),
         "tags_of": Matcher(Back, _tags_of),
-        "at_most": Matcher(BackTag, _at_most),
-        "at_least": Matcher(BackTag, _at_least),
+        "at_most": Matcher(BackTag, partial(_bounded, le)),
+        "at_least": Matcher(BackTag, partial(_bounded, ge)),
         "user_if_differs": Matcher(BackTag, _user_if_differs),
         "closes": Matcher(bool, lambda value, seen, past: seen.closed is value),
         "silent": Matcher(bool, lambda value, seen, past: not seen.came),
@@ -292,13 +290,18 @@ else:
     Step = msgspec.defstruct("Step", _FIELDS, bases=(_Step,), frozen=True, forbid_unknown_fields=True)
 
 
-class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One sentence of an RFC as a script. Its words stand in `lessons/<language>/conformance.toml` under its id."""
+class Sentence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sentence of an RFC about a server. Its words stand in `lessons/<language>/conformance.toml` under its id."""
 
     id: str
     rfc: int
     section: str
     level: Level
+
+
+class Row(Sentence, frozen=True, forbid_unknown_fields=True):
+    """A sentence as a script."""
+
     steps: tuple[Step, ...]
     state: Start = "TRANSACTION"
     #: it needs a connection of its own, because it ends or changes the session
@@ -320,20 +323,12 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.state != "AUTHORIZATION" or any(step.login for step in self.steps) or bool(places & _OF_ACCOUNT)
 
 
-class Unseen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A sentence about a server that no client can see kept or broken; the reason stands with the words."""
-
-    id: str
-    rfc: int
-    section: str
-    level: Level
-
-
 class Conformance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
     row: tuple[Row, ...]
-    unseen: tuple[Unseen, ...] = ()
+    #: those that no client can see kept or broken; the reason stands with the words
+    unseen: tuple[Sentence, ...] = ()
 
 
 def read(text: str) -> Conformance:

@@ -280,11 +280,15 @@ _LOOKED_AT = 50
 
 
 class Turn(NamedTuple):
-    """Lines that go out in one flight, and what is said to answer them. `line` is that of the first row, from 1."""
+    """Lines that go out in one flight, and what is said to answer them; `lines` are the numbers of all its rows."""
 
-    line: int
+    lines: tuple[int, ...]
     sent: tuple[str, ...]
     said: tuple[str, ...]
+
+    @property
+    def line(self) -> int:
+        return self.lines[0]
 
 
 class Untruth(NamedTuple):
@@ -303,16 +307,13 @@ def in_flight(text: str) -> list[str]:
 def turns(rows: Iterable[tuple[int, str]]) -> list[Turn]:
     """Rows with their line numbers, all of them like ROW, as turns."""
     found: list[Turn] = []
-    sent: list[str] = []
-    said: list[str] = []
-    start = 0
     for at, row in rows:
-        start = start or at
-        if row.startswith("C:") and said:
-            found.append(Turn(start, tuple(sent), tuple(said)))
-            sent, said, start = [], [], at
-        (sent if row.startswith("C:") else said).append(row[3:])
-    return [*found, Turn(start, tuple(sent), tuple(said))]
+        sent = row.startswith("C:")
+        if not found or (sent and found[-1].said):
+            found.append(Turn((), (), ()))
+        turn, text = found[-1], (row[3:],)
+        found[-1] = Turn((*turn.lines, at), turn.sent + text * sent, turn.said + text * (not sent))
+    return found
 
 
 def _equal(row: str, line: str, state: Any) -> Any:
