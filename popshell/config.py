@@ -82,7 +82,6 @@ SETTINGS = (
     Setting("lessons", str, "", "POPSHELL_LESSONS", "--lessons"),
     Setting("timeout", float, 60.0, "", "--timeout"),
 )
-_NAMES = {setting.name: setting for setting in SETTINGS}
 #: The longest timeout, in seconds: a day.
 LONGEST_TIMEOUT = 86_400.0
 #: A key of the keyboard as prompt_toolkit names it: f1 to f24, c-x, escape, s-tab.
@@ -171,16 +170,18 @@ def config_path(environ: Mapping[str, str]) -> str:
 def read_config(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Config:
     """What holds without options: `environ` over the file (None: no file) over the defaults. Raises ConfigError."""
     values = {setting.name: Value(setting.default, "default") for setting in SETTINGS}
-    connections: dict[str, Connection] = {}
-    keys: dict[str, str] = {}
+    connections: Mapping[str, Connection] = {}
+    keys: Mapping[str, str] = {}
     if path is not None and os.path.lexists(path):
-        for name, value, line in _settings(_File(path)):
-            if isinstance(value, Connection):
-                connections[name] = value
-            elif name.startswith("keys."):
-                keys[name.removeprefix("keys.")] = value
+        file, kinds = _File(path), {setting.name: setting.kind for setting in SETTINGS}
+        for key, value in file.data.items():
+            if key == "connections":
+                connections = {name: _connection(file, name, rows) for name, rows in file.table("", key, value).items()}
+            elif key == "keys":
+                keys = {name: _typed_line(file, name, line) for name, line in file.table("", key, value).items()}
             else:
-                values[name] = Value(value, f"{os.path.basename(path)}:{line}")
+                value = file.checked("", key, value, kinds, (*kinds, "connections", "keys"))
+                values[key] = Value(value, f"{os.path.basename(path)}:{file.line('', key)}")
     for setting in SETTINGS:
         if setting.variable and (given := environ.get(setting.variable)):
             values[setting.name] = Value(given, setting.variable)
@@ -210,6 +211,35 @@ class _File:
     def wrong(self, table: str, key: str, code: str, **facts: object) -> ConfigError:
         return ConfigError(self.path, self.line(table, key), code, key=f"{table}.{key}".strip("."), **facts)
 
+    def table(self, table: str, key: str, value: object) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            raise self.wrong(table, key, "no-table")
+        return value
+
+    def checked(self, table: str, key: str, value: Any, kinds: Mapping[str, Kind], known: tuple[str, ...] = ()) -> Any:
+        """The value of a key, if it is of its kind; `known` are the keys that there may be, if not those of `kinds`."""
+        kind = kinds.get(key)
+        if kind is None:
+            raise self.wrong(table, key, "unknown", known=known or tuple(kinds))
+        if isinstance(kind, tuple):
+            if value not in kind:
+                raise self.wrong(table, key, "choice", choices=kind)
+        elif kind is float:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
+                raise self.wrong(table, key, "seconds")
+            return float(value)
+        elif kind is int:  # a port
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 65535:
+                raise self.wrong(table, key, "port")
+        elif not isinstance(kind, type):
+            try:
+                return kind(str(value))
+            except ValueError:
+                raise self.wrong(table, key, kind.__name__) from None
+        elif not isinstance(value, kind) or (isinstance(value, str) and any(ch < " " for ch in value)):
+            raise self.wrong(table, key, "flag" if kind is bool else "text")
+        return value
+
     def line(self, table: str, key: str) -> int:
         """The line of a key of a table, or of the table's head; a key within an inline table is on its owner's line."""
         here, head, rows = "", 0, self.text.split("\n")
@@ -226,62 +256,22 @@ class _File:
         return head
 
 
-def _settings(file: _File) -> Iterator[tuple[str, Any, int]]:
-    """Each setting of the file, checked: (name, value, line); `keys.f1` for a key, a Connection for a connection."""
-    for key, value in file.data.items():
-        if key == "connections":
-            for name, rows in _table(file, "", key, value).items():
-                yield name, _connection(file, name, rows), 0
-        elif key == "keys":
-            for name, line in _table(file, "", key, value).items():
-                if not re.match(_KEY, name):
-                    raise file.wrong("keys", name, "no-key")
-                yield f"keys.{name}", _checked(file, "keys", name, line, str), 0
-        elif key in _NAMES:
-            yield key, _checked(file, "", key, value, _NAMES[key].kind), file.line("", key)
-        else:
-            raise file.wrong("", key, "unknown", known=(*_NAMES, "connections", "keys"))
-
-
-def _table(file: _File, table: str, key: str, value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise file.wrong(table, key, "no-table")
-    return value
-
-
-def _checked(file: _File, table: str, key: str, value: Any, kind: Kind) -> Any:
-    if isinstance(kind, tuple):
-        if value not in kind:
-            raise file.wrong(table, key, "choice", choices=tuple(kind))
-    elif kind is float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
-            raise file.wrong(table, key, "seconds")
-        return float(value)
-    elif kind is int:  # a port
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 65535:
-            raise file.wrong(table, key, "port")
-    elif not isinstance(kind, type):
-        try:
-            return kind(str(value))
-        except ValueError:
-            raise file.wrong(table, key, kind.__name__) from None
-    elif not isinstance(value, kind) or (isinstance(value, str) and any(ch < " " for ch in value)):
-        raise file.wrong(table, key, "flag" if kind is bool else "text")
-    return value
+def _typed_line(file: _File, name: str, line: object) -> str:
+    if not re.match(_KEY, name):
+        raise file.wrong("keys", name, "no-key")
+    return str(file.checked("keys", name, line, {name: str}))
 
 
 def _connection(file: _File, name: str, value: object) -> Connection:
-    rows, table, found = _table(file, "connections", name, value), f"connections.{name}", dict[str, Any]()
+    rows, table = file.table("connections", name, value), f"connections.{name}"
     if not re.match(_CONNECTION, name) or name == "practice":
         raise file.wrong("connections", name, "connection-name")
     if name in SUBCOMMANDS:
         raise file.wrong("connections", name, "connection-subcommand")
-    for key, given in rows.items():
-        if key in ("password", "secret", "pass"):
-            raise file.wrong(table, key, "password")
-        if key not in CONNECTION:
-            raise file.wrong(table, key, "unknown", known=tuple(CONNECTION))
-        found[_field(key)] = _checked(file, table, key, given, CONNECTION[key][0])
+    for key in rows.keys() & {"password", "secret", "pass"}:
+        raise file.wrong(table, key, "password")
+    kinds = {key: kind for key, (kind, _) in CONNECTION.items()}
+    found = {_field(key): file.checked(table, key, given, kinds) for key, given in rows.items()}
     if not found.get("host"):
         raise file.wrong("connections", name, "connection-host")
     defaults = {_field(key): default for key, (_, default) in CONNECTION.items()}
