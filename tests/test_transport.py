@@ -150,16 +150,16 @@ def test_tls_facts(mode: TlsMode) -> None:
                 assert await transport.start_tls(after=transport.bytes_in) is transport.tls
             facts = transport.tls
             assert facts is not None
-            assert facts.verified
-            assert (facts.version, facts.cipher[:4]) == ("TLSv1.3", "TLS_")
-            assert facts.names == ("localhost", "127.0.0.1", "0:0:0:0:0:0:0:1")
-            assert facts.subject.endswith("commonName=localhost")
-            assert facts.issuer.startswith("organizationName=PopShell practice server")
-            assert facts.subject != facts.issuer
-            assert facts.not_after is not None
-            assert facts.not_after.tzinfo is datetime.UTC
+            known = facts.known
+            assert facts.anchor is not None
+            assert (known["version"], known["cipher"][:4]) == ("TLSv1.3", "TLS_")
+            assert known["names"] == "localhost, 127.0.0.1, 0:0:0:0:0:0:0:1"
+            assert known["subject"].endswith("commonName=localhost")
+            assert known["issuer"].startswith("organizationName=PopShell practice server")
+            assert known["subject"] != known["issuer"]
+            assert known["not_after"].endswith("+00:00")
             der = transport._transport.get_extra_info("ssl_object").getpeercert(binary_form=True)  # type: ignore[union-attr]
-            assert facts.fingerprint == hashlib.sha256(der).hexdigest()
+            assert known["fingerprint"] == hashlib.sha256(der).hexdigest()
             transport.write(b"CAPA\r\n")
             assert b"STLS" not in await ear.upto(b"\r\n.\r\n")
             transport.write(b"QUIT\r\n")
@@ -248,9 +248,9 @@ def test_insecure_reports_the_fingerprint() -> None:
         async with tls_server(context) as port:
             transport = await dial(port, tls=TlsMode.IMPLICIT, insecure=True)
             assert transport.tls is not None
-            assert not transport.tls.verified
-            assert transport.tls.fingerprint == hashlib.sha256(der).hexdigest()
-            assert (transport.tls.subject, transport.tls.names, transport.tls.not_after) == ("", (), None)
+            assert transport.tls.anchor is None
+            assert transport.tls.known["fingerprint"] == hashlib.sha256(der).hexdigest()
+            assert transport.tls.known.keys() == {"version", "cipher", "fingerprint"}
             await hang_up(transport)
 
     run(body())
@@ -277,7 +277,7 @@ def test_ca_file_adds_to_the_system_store(tmp_path: Path, monkeypatch: pytest.Mo
         async with tls_server(leaf()) as port:
             transport = await dial(port, tls=TlsMode.IMPLICIT, way=Way(ca=file))
             assert transport.tls is not None
-            assert transport.tls.verified
+            assert transport.tls.anchor is not None
             await hang_up(transport)
 
     run(body())
@@ -294,7 +294,7 @@ def test_ipv6() -> None:
         await ear.upto(b"\r\n")
         transport.write(b"STLS\r\n")
         await ear.upto(b"\r\n")
-        assert (await transport.start_tls(after=transport.bytes_in)).verified
+        assert (await transport.start_tls(after=transport.bytes_in)).anchor is not None
         await hang_up(transport)
         await listener.close()
 
@@ -1035,7 +1035,7 @@ def test_stls_typed_by_hand_needs_no_promise_beforehand() -> None:
             transport.write(b"STLS\r\n")
             await ear.upto(b"\r\n")
             transport.target = Target("127.0.0.1", port, TlsMode.NONE, ca_data=listener.certificate_pem)
-            assert (await transport.start_tls(after=transport.bytes_in)).verified
+            assert (await transport.start_tls(after=transport.bytes_in)).anchor is not None
             await hang_up(transport)
 
     run(body())

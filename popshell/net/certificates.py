@@ -78,12 +78,11 @@ class Handshake:
 
 def _certificates(session: ssl.SSLObject | None, method: str) -> tuple[bytes, ...]:
     """Public from Python 3.13; before, the object below has them, in another form."""
-    try:
-        if public := getattr(session, method, None):
-            return tuple(public())
-        return tuple(one.public_bytes(_DER) for one in getattr(session._sslobj, method)() or ())  # type: ignore[union-attr]
-    except (AttributeError, TypeError, ValueError):
+    if session is None:
         return ()
+    if public := getattr(session, method, None):
+        return tuple(public())
+    return tuple(one.public_bytes(_DER) for one in getattr(session._sslobj, method)() or ())  # type: ignore[attr-defined]
 
 
 def fingerprint(certificate: bytes) -> str:

@@ -299,7 +299,7 @@ class Transport(asyncio.Protocol):
             self._transport = upgraded
             self.tls = facts_of(handshake, verified=not self.target.insecure)
             await self._check_pin(self.tls)
-            self._step("tls", began, self.tls.known())
+            self._step("tls", began, self.tls.known)
             if self._opened:
                 asyncio.get_running_loop().call_soon(self._deliver_early)
 
@@ -310,7 +310,7 @@ class Transport(asyncio.Protocol):
         pin, name = self.target.way.pin, self.target.name
         if pin and (found := pin_of(facts.chain[0]) if facts.chain else "") not in pin.split(","):
             error = NetError("certificate-pin", name=name, pin=pin, found=found, **self._where())
-            mistaken = pin_form(bytes.fromhex(facts.fingerprint)) in pin.split(",")
+            mistaken = pin_form(bytes.fromhex(facts.known["fingerprint"])) in pin.split(",")
             error.certificates = report(facts.chain, name, check="pin-certificate" if mistaken else "pin")
             await self._fail(error)
 

@@ -145,7 +145,7 @@ class Connector:
         return OpenConnection(
             session,
             endpoint,
-            tls_facts=lambda: transport.tls.known() if transport.tls else {},
+            tls_facts=lambda: dict(transport.tls.known) if transport.tls else {},
             binding=lambda: transport.tls.binding if transport.tls else None,
             certificates=lambda: transport.tls.report(target.name) if transport.tls else None,
         )

@@ -10,55 +10,31 @@ certificate (the practice server's) does without.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from popshell.net.address import Way
 from popshell.net.certificates import Handshake, end_point_binding, fingerprint, report
 from popshell.net.errors import NetError, symbol
 from popshell.tuples import NamedTuple
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
 
 class TlsFacts(NamedTuple):
-    """What a handshake settled. Texts come from the peer's certificate: show them through `popshell.visible` only.
+    """What a handshake settled. Texts come from the peer's certificate: show them through `popshell.visible` only."""
 
-    Of a certificate that was not verified Python gives nothing but the fingerprint: the fields down to `not_after` are
-    then empty.
-    """
-
-    version: str
-    cipher: str
-    #: `commonName=..., organizationName=...`, in the certificate's order
-    subject: str
-    issuer: str
-    #: the DNS names and IP addresses that the certificate is for
-    names: tuple[str, ...]
-    not_after: datetime | None
-    #: SHA-256 over the certificate, 64 hexadecimal digits in lower case
-    fingerprint: str
-    verified: bool
-    #: the server's own certificate in DER, also if it was not verified
-    certificate: bytes
-    #: the certificates as sent, and the trusted one that they lead to if they were verified
+    #: what there is to be shown, by names of `messages.toml`, `[tls]`; of a certificate that was not verified Python
+    #: gives nothing but the fingerprint
+    known: Mapping[str, str]
+    #: the certificates in DER as sent, the server's own first, also if they were not verified
     chain: tuple[bytes, ...]
+    #: the trusted certificate that a verified chain leads to
     anchor: bytes | None
 
     @property
     def binding(self) -> bytes | None:
         """What SCRAM's -PLUS mechanisms are bound to."""
-        return end_point_binding(self.certificate)
-
-    def known(self) -> dict[str, object]:
-        """What there is to be shown, by names of `messages.toml`, `[tls]`."""
-        known: dict[str, object] = {"version": self.version, "cipher": self.cipher}
-        if self.verified:
-            known |= {"subject": self.subject, "issuer": self.issuer, "names": ", ".join(self.names)}
-            if self.not_after is not None:
-                known["not_after"] = self.not_after.isoformat(" ", "minutes")
-        return known | {"fingerprint": self.fingerprint}
+        return end_point_binding(self.chain[0]) if self.chain else None
 
     def report(self, name: str) -> dict[str, Any]:
         """The chain in facts (net/certificates.py); `name` is the one that was asked for."""
@@ -108,11 +84,7 @@ def ask_passphrase(way: Way) -> None:
 def _show_own(context: ssl.SSLContext, cert: Path, key: Path) -> None:
     """Have the client's own certificate shown to a server that asks for one. Raises NetError."""
     for path, held in ((cert, "CERTIFICATE"), (key, "PRIVATE KEY")):
-        try:
-            octets = path.read_bytes()
-        except OSError as error:
-            raise NetError("own-file-unreadable", path=str(path), reason=symbol(error)) from error
-        if f"{held}-----".encode() not in octets:
+        if f"{held}-----".encode() not in _octets(path, "own-file-unreadable"):
             raise NetError(f"own-no-{held.rpartition(' ')[2].lower()}", path=str(path))
     asked: list[Path] = []
 
@@ -129,12 +101,17 @@ def _show_own(context: ssl.SSLContext, cert: Path, key: Path) -> None:
         raise NetError(code, path=str(key if asked else cert), key=str(key), reason=symbol(error)) from error
 
 
-def _add_file(context: ssl.SSLContext, path: Path) -> None:
+def _octets(path: Path, code: str) -> bytes:
+    """Read here, so that "cannot be read" and "no certificate in it" are different errors. Raises NetError `code`."""
     try:
-        # Read here, so that "cannot be read" and "no certificate in it" are different errors; and DER is taken, too.
-        octets = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
-        raise NetError("ca-file-unreadable", path=str(path), reason=symbol(error)) from error
+        raise NetError(code, path=str(path), reason=symbol(error)) from error
+
+
+def _add_file(context: ssl.SSLContext, path: Path) -> None:
+    """Trust the certificates of a file, PEM or DER. Raises NetError."""
+    octets = _octets(path, "ca-file-unreadable")
     try:
         context.load_verify_locations(cadata=octets.decode("ascii", "ignore") if b"-----BEGIN" in octets else octets)
     except (ssl.SSLError, ValueError) as error:
@@ -147,24 +124,17 @@ def facts_of(handshake: Handshake, *, verified: bool) -> TlsFacts:
 
     session = handshake.session
     assert session is not None
+    cipher = session.cipher()
+    known = {"version": session.version() or "", "cipher": cipher[0] if cipher else ""}
     # A dictionary of nested tuples, empty for a certificate that was not verified; typeshed cannot say it better.
     certificate: dict[str, Any] = session.getpeercert() or {}
-    octets = session.getpeercert(binary_form=True) or b""
-    cipher = session.cipher()
-    end = certificate.get("notAfter")
-    return TlsFacts(
-        version=session.version() or "",
-        cipher=cipher[0] if cipher else "",
-        subject=_name(certificate.get("subject", ())),
-        issuer=_name(certificate.get("issuer", ())),
-        names=tuple(value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")),
-        not_after=datetime.fromtimestamp(ssl.cert_time_to_seconds(end), UTC) if end else None,
-        fingerprint=fingerprint(octets),
-        verified=verified,
-        certificate=octets,
-        chain=handshake.chain(),
-        anchor=handshake.anchor() if verified else None,
-    )
+    if certificate:
+        names = [value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+        ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
+        known |= {key: _name(certificate.get(key, ())) for key in ("subject", "issuer")}
+        known |= {"names": ", ".join(names), "not_after": ends.isoformat(" ", "minutes")}
+    known["fingerprint"] = fingerprint(session.getpeercert(binary_form=True) or b"")
+    return TlsFacts(known, handshake.chain(), handshake.anchor() if verified else None)
 
 
 def _name(rows: tuple[tuple[tuple[str, str], ...], ...]) -> str:
