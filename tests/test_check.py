@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shlex
 import signal
 import socket
@@ -466,7 +467,7 @@ def test_no_peer_holds_it_up() -> None:
         with fake(serve) as port:
             target = Target("127.0.0.1", port, TlsMode.NONE)
             with closing(Channels(target, lambda error: error.code, BOUNDS)) as channels:
-                allowed = Allowed(True, True, True, 1000)
+                allowed = Allowed(True, True, True, 1000, math.inf)
                 results = play(FILE.row, channels.connect, Account("learner", CANARY), allowed, lambda seconds: None)
                 assert len(results) == len(FILE.row)
                 assert all(not one.reason or one.reason in (*UNSEEN_BECAUSE, *MISSED_BECAUSE) for one in results)

@@ -120,7 +120,7 @@ def test_each_failure_has_its_stage_and_line() -> None:
             (LOGIN + "C: LIST\nS: +OK*\nS: 1 *\nS: .\n", "reply", 8, "differs"),
             (LOGIN + "C: LIST 1\nS: +OK*\nS: 2 *\n", "reply", 7, "differs"),
             (LOGIN + "C: STLS\nS: +OK*\n", "tls", 6, "differs"),
-            (LOGIN + "@tls\n", "tls", 5, "no-stls"),
+            (LOGIN + "@tls\n", "tls", 5, "differs"),
             ("C: QUIT\nS: -ERR*\n", "end", 2, "differs"),
             ("C: QUIT\nS: +OK*\nC: NOOP\nS: -ERR*\n", "reply", 3, "closed"),
             ("@expect-close\n", "end", 1, "not-closed"),

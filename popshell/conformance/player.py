@@ -6,7 +6,6 @@ account is sent only where `Allowed` says so. Rows that leave a session as it wa
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Literal
@@ -17,9 +16,6 @@ from popshell.protocol.records import Exchange
 from popshell.tuples import NamedTuple
 
 Verdict = Literal["met", "missed", "unseen"]
-#: Lets so many seconds pass.
-Wait = Callable[[int], None] | None
-
 #: How many messages are fetched to find one with a line that begins with a dot, and one with UTF-8 in its header.
 _MOST_FETCHED = 20
 #: Instead of a number of messages, where neither STAT nor LIST gives one: it is neither empty nor enough.
@@ -36,7 +32,7 @@ class Allowed(NamedTuple):
     #: how many wrong logins in all
     wrong_logins: int = 0
     #: the longest wait at a time, in seconds
-    wait: float = math.inf
+    wait: float = 0
 
 
 class Result(NamedTuple):
@@ -58,12 +54,12 @@ def play(
     connect: Callable[[], Channel],
     account: Account | None = None,
     allowed: Allowed = Allowed(),  # noqa: B008 (frozen)
-    wait: Wait = None,
+    wait: Callable[[int], None] = lambda seconds: None,
 ) -> tuple[Result, ...]:
     """Play `rows`; the results are in their order.
 
-    Rows that share a session come first, those that remove mail last. Where `connect` raises OSError, a row is unseen;
-    so is one that needs time to pass if there is no `wait`, which lets as many seconds pass.
+    Rows that share a session come first, those that remove mail last. Where `connect` raises OSError, a row is unseen.
+    `wait` lets so many seconds pass.
     """
     rows = tuple(rows)
     player = _Player(connect, account, allowed, wait)
@@ -95,7 +91,13 @@ class _Unseen(Exception):
 class _Player:
     """One run: what is known of the server by now, and the sessions that rows share."""
 
-    def __init__(self, connect: Callable[[], Channel], account: Account | None, allowed: Allowed, wait: Wait) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Channel],
+        account: Account | None,
+        allowed: Allowed,
+        wait: Callable[[int], None],
+    ) -> None:
         self._connect, self._account, self._allowed, self._wait = connect, account, allowed, wait
         self._wrong_logins = 0
         self._shared: dict[Start, Session] = {}
@@ -171,7 +173,7 @@ class _Player:
             ("fetch", row.fetches and not allowed.fetch),
             ("marks", row.marks and not allowed.marks),
             ("destructive", row.destructive and not allowed.destructive),
-            ("wait", row.longest_wait > (allowed.wait if self._wait else 0)),
+            ("wait", row.longest_wait > allowed.wait),
             ("account", row.names_account and self._account is None),
         ):
             if lacks:
@@ -268,7 +270,7 @@ class _Player:
     def _rest(self) -> None:
         """Let LOGIN-DELAY pass before a connection on which one logs in, but the first (RFC 2449 §6.5)."""
         if self._logged_in and self._delay:
-            if self._wait is None or self._delay > self._allowed.wait:
+            if self._delay > self._allowed.wait:
                 raise _Unseen("login-delay", self._delay)
             self._wait(self._delay)
         self._logged_in = True
@@ -317,7 +319,6 @@ class _Player:
         elif step.tls:
             session.start_tls()
         elif step.wait:
-            assert self._wait is not None
             self._wait(step.wait)
             came = session.listen(step.awaits_close)
             return [Seen(None, session.closed, came)]

@@ -3,8 +3,8 @@
 `read()` turns the text of the file into rows, and refuses what docs/reference-conformance.md does not allow. A row's
 words stand in `lessons/<language>/conformance.toml` under its id.
 
-A matcher gets its value of the row, the reply, and what was seen before: `past[0]` is the reply that brought the
-session to where the row begins, `past[n]` that of step n. It is met or not; it never raises.
+A matcher gets its value of the row, and the reply. One whose value is the number of a step gets what was seen there
+instead; 0 is the reply that brought the session to where the row begins. It is met or not; it never raises.
 """
 
 from __future__ import annotations
@@ -47,6 +47,10 @@ class Seen(NamedTuple):
         return self.exchange.response if self.exchange else None
 
     @property
+    def received(self) -> bytes:
+        return self.exchange.received if self.exchange else b""
+
+    @property
     def content(self) -> bytes | None:
         return self.response.content if self.response else None
 
@@ -61,15 +65,12 @@ class Seen(NamedTuple):
         drop = self.response.drop_listing() if self.response and self.response.content is None else None
         return drop[0] if drop else len(self.rows) if self.rows is not None else None
 
-    def arguments(self, tag: str) -> tuple[str, ...] | None:
-        """The arguments of a CAPA row; None if there is none."""
-        return self.response.capabilities().get(tag) if self.response else None
+    @property
+    def capabilities(self) -> Mapping[str, tuple[str, ...]]:
+        return self.response.capabilities() if self.response else {}
 
 
-Past = Sequence[Seen]
-
-
-def _status(value: str, seen: Seen, past: Past) -> bool:
+def _status(value: str, seen: Seen) -> bool:
     word = seen.line.partition(" ")[0]
     return word in ("+OK", "-ERR") if value == "any" else word == value
 
@@ -79,99 +80,86 @@ def _row(value: str, row: str, flags: int = 0) -> bool:
     return len(row) <= _LONGEST_ROW and re.fullmatch(value, row, flags) is not None
 
 
-def _all_rows(value: str, seen: Seen, past: Past) -> bool:
+def _all_rows(value: str, seen: Seen) -> bool:
     return seen.rows is not None and all(_row(value, row) for row in seen.rows)
 
 
-def _some_row(value: str, seen: Seen, past: Past) -> bool:
+def _some_row(value: str, seen: Seen) -> bool:
     return any(_row(value, row, re.IGNORECASE) for row in seen.rows or ())
 
 
-def _no_row(value: str, seen: Seen, past: Past) -> bool:
-    return not _some_row(value, seen, past)
-
-
-def _numbered(value: bool, seen: Seen, past: Past) -> bool:
+def _numbered(value: bool, seen: Seen) -> bool:
     rows = seen.rows
     return rows is not None and [row.split(" ")[0] for row in rows] == [str(at) for at in range(1, len(rows) + 1)]
 
 
-def _stuffed(value: bool, seen: Seen, past: Past) -> bool:
+def _stuffed(value: bool, seen: Seen) -> bool:
     raw = seen.exchange.raw_content() if seen.exchange else b""
     dots = [line for line in raw.split(CRLF)[:-2] if line.startswith(b".")]
     return bool(dots) and all(line.startswith(b"..") for line in dots)
 
 
-def _octets(seen: Seen) -> bytes:
-    return seen.exchange.received if seen.exchange else b""
+def _fewer(before: Seen, seen: Seen) -> bool:
+    return seen.messages is not None and before.messages == seen.messages + 1
 
 
-def _fewer(value: int, seen: Seen, past: Past) -> bool:
-    before, now = past[value].messages, seen.messages
-    return before is not None and now == before - 1
+def _begins(before: Seen, seen: Seen) -> bool:
+    return None not in (before.content, seen.content) and (before.content or b"").startswith(seen.content or b"")
 
 
-def _sums(value: int, seen: Seen, past: Past) -> bool:
+def _sums(before: Seen, seen: Seen) -> bool:
     """A drop listing is the sum of the scan listings of that step."""
-    listing, drop = past[value].response, seen.response.drop_listing() if seen.response else None
-    sizes = scan_listing(listing.content or b"") if listing else {}
+    sizes, drop = scan_listing(before.content or b""), seen.response.drop_listing() if seen.response else None
     return drop == (len(sizes), sum(sizes.values()))
 
 
-def _octets_of(value: int, seen: Seen, past: Past) -> bool:
+def _octets_of(before: Seen, seen: Seen) -> bool:
     """The content has as many octets as the scan listing of that step says, byte-stuffing undone."""
-    listing = past[value].response
-    row = listing.scan_row() if listing else None
+    row = before.response.scan_row() if before.response else None
     return row is not None and seen.content is not None and len(seen.content) == row[1]
 
 
-def _begins(value: int, seen: Seen, past: Past) -> bool:
-    whole, part = past[value].content, seen.content
-    return whole is not None and part is not None and whole.startswith(part)
-
-
-def _body_lines(value: int, seen: Seen, past: Past) -> bool:
+def _body_lines(value: int, seen: Seen) -> bool:
     _, empty, body = (seen.content or b"").partition(CRLF + CRLF)
     return bool(empty) and body.count(CRLF) <= value
 
 
-def _without_first_of(value: int, seen: Seen, past: Past) -> bool:
+def _without_first_of(before: Seen, seen: Seen) -> bool:
     """The unique-ids of that step, the first left out."""
-    before, now = past[value].response, seen.response
-    if before is None or now is None:
-        return False
-    unique_ids = [list(unique_id_listing(response.content or b"").values()) for response in (before, now)]
-    return unique_ids[1] == unique_ids[0][1:]
-
-
-def _tags_of(value: int, seen: Seen, past: Past) -> bool:
-    """All tags of that step but STLS, which RFC 2595 §4 announces only where it is permitted."""
-    before, now = past[value].response, seen.response
-    return before is not None and now is not None and {*before.capabilities()} - {"STLS"} <= {*now.capabilities()}
+    listed, left = (list(unique_id_listing(one.content or b"").values()) for one in (before, seen))
+    return left == listed[1:]
 
 
 def _number(seen: Seen, tag: str) -> float | None:
     """The first argument of a CAPA row as a number; NEVER is more than any."""
-    first = (seen.arguments(tag) or ("",))[0].upper()
+    first = (seen.capabilities.get(tag) or ("",))[0].upper()
     return float("inf") if first == "NEVER" else int(first) if re.fullmatch(r"[0-9]{1,9}", first) else None
 
 
-def _bounded(within: Callable[[float, float], bool], value: tuple[int, str], seen: Seen, past: Past) -> bool:
+def _bounded(within: Callable[[float, float], bool], value: tuple[Seen, str], seen: Seen) -> bool:
     """The number of a tag is within that of an earlier step, or is not given any more."""
-    before, now = _number(past[value[0]], value[1]), _number(seen, value[1])
+    before, now = (_number(one, value[1]) for one in (value[0], seen))
     return before is not None and (now is None or within(now, before))
 
 
-def _user_if_differs(value: tuple[int, str], seen: Seen, past: Past) -> bool:
-    before, now = past[value[0]].arguments(value[1]) or (), seen.arguments(value[1])
-    return now is None or before[:1] == now[:1] or "USER" in before[1:]
+def _user_if_differs(value: tuple[Seen, str], seen: Seen) -> bool:
+    before, now = (one.capabilities.get(value[1]) for one in (value[0], seen))
+    return now is None or (before or ())[:1] == now[:1] or "USER" in (before or ())[1:]
 
 
 class Matcher(NamedTuple):
-    """What its value in a row may be, and whether what came of the step meets it."""
+    """What its value in a row may be, and whether what came of a step meets it."""
 
     value: Any
-    meets: Callable[[Any, Seen, Past], bool]
+    judge: Callable[[Any, Seen], bool]
+
+    def meets(self, value: Any, seen: Seen, past: Sequence[Seen]) -> bool:
+        """`past[n]` is what was seen at step n."""
+        if self.value is Back:
+            value = past[value]
+        elif self.value is BackTag:
+            value = past[value[0]], value[1]
+        return self.judge(value, seen)
 
 
 #: A regular expression; the number of an earlier step, 0 is the reply that brought the session here; that and a tag.
@@ -182,31 +170,32 @@ BackTag = tuple[Back, str]
 MATCHERS: Mapping[str, Matcher] = MappingProxyType(
     {
         "status": Matcher(str, _status),
-        "first": Matcher(Regular, lambda value, seen, past: re.fullmatch(value, seen.line) is not None),
-        "not_first": Matcher(Regular, lambda value, seen, past: re.fullmatch(value, seen.line) is None),
-        "longest": Matcher(int, lambda value, seen, past: len(_octets(seen).partition(CRLF)[0]) + len(CRLF) <= value),
+        "first": Matcher(Regular, lambda value, seen: re.fullmatch(value, seen.line) is not None),
+        "not_first": Matcher(Regular, lambda value, seen: re.fullmatch(value, seen.line) is None),
+        "longest": Matcher(int, lambda value, seen: len(seen.received.partition(CRLF)[0]) + len(CRLF) <= value),
         "rows": Matcher(Regular, _all_rows),
         "some_row": Matcher(Regular, _some_row),
-        "no_row": Matcher(Regular, _no_row),
-        "count": Matcher(int, lambda value, seen, past: seen.messages == value),
+        "no_row": Matcher(Regular, lambda value, seen: not _some_row(value, seen)),
+        "count": Matcher(int, lambda value, seen: seen.messages == value),
         "numbered": Matcher(bool, _numbered),
-        "ascii": Matcher(bool, lambda value, seen, past: _octets(seen).isascii()),
+        "ascii": Matcher(bool, lambda value, seen: seen.received.isascii()),
         "stuffed": Matcher(bool, _stuffed),
-        "same_as": Matcher(Back, lambda value, seen, past: _octets(seen) == _octets(past[value])),
-        "differs_from": Matcher(Back, lambda value, seen, past: seen.line != past[value].line),
-        "rows_as": Matcher(Back, lambda value, seen, past: seen.rows is not None and seen.rows == past[value].rows),
+        "same_as": Matcher(Back, lambda before, seen: seen.received == before.received),
+        "differs_from": Matcher(Back, lambda before, seen: seen.line != before.line),
+        "rows_as": Matcher(Back, lambda before, seen: seen.rows is not None and seen.rows == before.rows),
         "fewer_than": Matcher(Back, _fewer),
         "sums": Matcher(Back, _sums),
         "octets_of": Matcher(Back, _octets_of),
         "begins": Matcher(Back, _begins),
         "body_lines": Matcher(int, _body_lines),
         "without_first_of": Matcher(Back, _without_first_of),
-        "tags_of": Matcher(Back, _tags_of),
+        # RFC 2595 §4 announces STLS only where it is permitted.
+        "tags_of": Matcher(Back, lambda before, seen: {*before.capabilities} - {"STLS"} <= {*seen.capabilities}),
         "at_most": Matcher(BackTag, partial(_bounded, le)),
         "at_least": Matcher(BackTag, partial(_bounded, ge)),
         "user_if_differs": Matcher(BackTag, _user_if_differs),
-        "closes": Matcher(bool, lambda value, seen, past: seen.closed is value),
-        "silent": Matcher(bool, lambda value, seen, past: not seen.came),
+        "closes": Matcher(bool, lambda value, seen: seen.closed is value),
+        "silent": Matcher(bool, lambda value, seen: not seen.came),
     }
 )
 
