@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from popshell.arguments import Arguments
 from popshell.conformance.player import Allowed, Result, play
 from popshell.conformance.rows import Level, read
-from popshell.conformance.session import Account
 from popshell.course.explain import problem_notes
 from popshell.net.address import text_of
 from popshell.net.channel import Channel, ChannelError, Channels
 from popshell.net.errors import NetError
+from popshell.protocol.sasl import Credentials
 from popshell.protocol.secrets import joined, redact
 from popshell.reach import Case, Reach, junit, started, tap, write_file
 from popshell.session import transcript_lines
@@ -95,7 +95,12 @@ def check(arguments: Arguments, config: Config, catalog: Catalog) -> int:
 
 
 def _examined(
-    arguments: Arguments, channels: Channels, first: Channel, account: Account | None, catalog: Catalog, words: Words
+    arguments: Arguments,
+    channels: Channels,
+    first: Channel,
+    account: Credentials | None,
+    catalog: Catalog,
+    words: Words,
 ) -> dict[str, Any]:
     """Play the rows; `first` is the channel that is open already. Gives the report (docs/reference-check.md).
 

@@ -23,7 +23,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from popshell.arguments import Arguments, Usage, destination_of
-from popshell.conformance.session import Account
 from popshell.course.player import STAMP
 from popshell.net.address import AddressError, Excused, TlsMode, text_of
 from popshell.net.channel import Bounds, Channel, ChannelError, Channels, free_port
@@ -33,6 +32,7 @@ from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.net.trust import client_context
 from popshell.passwords import PasswordError, Passwords
+from popshell.protocol.sasl import Credentials
 from popshell.protocol.wire import CRLF
 from popshell.script import GREETING_FAILED, STAGES
 from popshell.session import Step
@@ -99,7 +99,7 @@ class Reach:
         given = self._arguments.timeout
         return Bounds(reply=given, connect=given, handshake=given) if given else Bounds(reply=reply)
 
-    def account(self, *, needed: bool) -> Account | None:
+    def account(self, *, needed: bool) -> Credentials | None:
         """The account; None if none is given and none is `needed`. Raises Usage."""
         arguments = self._arguments
         name = arguments.user or ""
@@ -114,11 +114,11 @@ class Reach:
         if found is None and (name or needed) and sys.stdin.isatty():
             if not name:
                 raise self.usage("reach.no-name")
-            return Account(name, getpass.getpass(self._words("shell.password")))
+            return Credentials(name, getpass.getpass(self._words("shell.password")))
         rows = [found.secret] if found else _input(wait=bool(name) or needed)
         name = name or (rows[0] if len(rows) == 2 else "")
         if rows and name:
-            return Account(name, rows[-1])
+            return Credentials(name, rows[-1])
         if rows or name or needed:
             raise self.usage("reach.no-password" if name else "reach.no-name")
         return None
@@ -147,7 +147,7 @@ class Practice(Channels):
         host, port = runner.run(self._listener.start())
         target = Target(host, port, TlsMode.NONE, ca_data=self._listener.certificate_pem)
         super().__init__(target, reach.say, reach.bounds(), runner)
-        self.account = Account(*next(iter(server.accounts.items())))
+        self.account = Credentials(*next(iter(server.accounts.items())))
 
     def pass_time(self, seconds: float) -> None:
         self._clock.ahead += seconds

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from popshell.arguments import Arguments
-from popshell.conformance.session import Account
+from popshell.protocol.sasl import Credentials
 from popshell.reach import Case, Practice, Reach, junit, write_file
 from popshell.script import LONGEST, STAGES, Outcome, Script, ScriptError, play, read_script
 from popshell.visible import tame
@@ -78,7 +78,7 @@ def _read(path: str, reach: Reach, words: Words) -> Script:
 
 
 def _play(
-    script: Script, where: str, reach: Reach, account: Account | None, new_server: Callable[[], MailServer]
+    script: Script, where: str, reach: Reach, account: Credentials | None, new_server: Callable[[], MailServer]
 ) -> Outcome:
     """Play one script: its connections share their bounds with those to the same place alone."""
     opened: dict[str, Any] = {}

@@ -12,9 +12,10 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 from popshell.conformance.rows import PLACES
-from popshell.conformance.session import Account, Channel, Session, line
+from popshell.conformance.session import Channel, Session, line
 from popshell.course.player import ROW, Turn, Untruth, compare, turns
 from popshell.protocol.records import Exchange, stamp
+from popshell.protocol.sasl import Credentials
 from popshell.protocol.secrets import MASK, joined, redact
 from popshell.session import transcript_lines
 from popshell.tuples import NamedTuple
@@ -152,7 +153,7 @@ def _directive(at: int, row: str) -> Directive:
 def play(
     script: Script,
     connect: Callable[[str], Channel],
-    account: Account | None = None,
+    account: Credentials | None = None,
     wait: Callable[[float], None] = lambda seconds: None,
 ) -> Outcome:
     """Play a script. `connect` opens a channel to a place, "" for the usual one; it may raise OSError."""
@@ -182,7 +183,7 @@ class _Player:
     """One script under way."""
 
     def __init__(
-        self, connect: Callable[[str], Channel], account: Account | None, wait: Callable[[float], None]
+        self, connect: Callable[[str], Channel], account: Credentials | None, wait: Callable[[float], None]
     ) -> None:
         self._connect, self._account, self._wait = connect, account, wait
         self._captured: dict[str, str] = {}

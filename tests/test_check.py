@@ -28,11 +28,11 @@ from test_conformance import FILE, KNOWN, STRICT
 from popshell import cli
 from popshell.check import OPTIONS
 from popshell.conformance.player import MISSED_BECAUSE, UNSEEN_BECAUSE, Allowed, play
-from popshell.conformance.session import Account
 from popshell.conformance.session import Session as ConformanceSession
 from popshell.net.address import TlsMode
 from popshell.net.channel import Bounds, ChannelError, Channels, free_port
 from popshell.net.client import Target
+from popshell.protocol.sasl import Credentials
 from popshell.reach import Case, junit, tap
 from popshell.script import STAGES
 
@@ -468,7 +468,9 @@ def test_no_peer_holds_it_up() -> None:
             target = Target("127.0.0.1", port, TlsMode.NONE)
             with closing(Channels(target, lambda error: error.code, BOUNDS)) as channels:
                 allowed = Allowed(True, True, True, 1000, math.inf)
-                results = play(FILE.row, channels.connect, Account("learner", CANARY), allowed, lambda seconds: None)
+                results = play(
+                    FILE.row, channels.connect, Credentials("learner", CANARY), allowed, lambda seconds: None
+                )
                 assert len(results) == len(FILE.row)
                 assert all(not one.reason or one.reason in (*UNSEEN_BECAUSE, *MISSED_BECAUSE) for one in results)
                 assert channels.octets <= BOUNDS.octets + 1024 * 1024
@@ -482,7 +484,7 @@ def test_half_a_line_is_a_silence() -> None:
     with fake(half_a_greeting) as port:
         target = Target("127.0.0.1", port, TlsMode.NONE)
         with closing(Channels(target, lambda error: error.code, BOUNDS._replace(reply=0.05))) as channels:
-            results = play(FILE.row, channels.connect, Account("learner", CANARY), Allowed(), lambda seconds: None)
+            results = play(FILE.row, channels.connect, Credentials("learner", CANARY), Allowed(), lambda seconds: None)
             assert [one.fact for one in results].count("bound-silence") > 50
             assert channels.octets == 3 * BOUNDS.silences
 

@@ -21,9 +21,9 @@ from support import NAME, ROOT, SECRET, Clock, message, plain, practice_server
 
 from popshell.conformance.player import MISSED_BECAUSE, UNSEEN_BECAUSE, Allowed, Result, play
 from popshell.conformance.rows import MATCHERS, PLACES, Level, Needs, Row, Start, Step, read
-from popshell.conformance.session import Account
 from popshell.lint.pages import read_rfcs
 from popshell.protocol.commands import State
+from popshell.protocol.sasl import Credentials
 from popshell.server.mailserver import FREE, MailServer
 from popshell.server.settings import Limits
 
@@ -66,7 +66,7 @@ class World:
     """A server with what is around it; a new one for each play."""
 
     options: dict[str, Any] = field(default_factory=dict)
-    account: Account = field(default_factory=lambda: Account(NAME, SECRET))
+    account: Credentials = field(default_factory=lambda: Credentials(NAME, SECRET))
     tls: bool = False
     wrongs: tuple[Wrong, ...] = ()
     #: lines are changed on their way to the server
@@ -213,7 +213,7 @@ def grows(pattern: str) -> Wrong:
 CLEAR: dict[str, Any] = {}
 TLS = {"tls": True}
 EMPTY = {"options": {"messages": ()}}
-UNICODE = {"account": Account("jürgen", "pässwort")}
+UNICODE = {"account": Credentials("jürgen", "pässwort")}
 DELAY = {"options": {"faults": {**FREE, "login_delay": 60}}}
 PER_USER = {
     "options": {"faults": {**FREE, "login_delay": 0}},
@@ -513,7 +513,7 @@ def test_the_reference_names_everything() -> None:
 # -- what may be sent --------------------------------------------------------------------------------------------------
 
 
-def lines_of(made: World, account: Account | None, allowed: Allowed) -> tuple[list[list[str]], tuple[Result, ...]]:
+def lines_of(made: World, account: Credentials | None, allowed: Allowed) -> tuple[list[list[str]], tuple[Result, ...]]:
     heard: dict[int, list[str]] = {}
     made.wrongs = (lambda said: heard.setdefault(said.session, []).append(said.line),)
     results = play(FILE.row, made.connect, account, allowed)
@@ -521,7 +521,7 @@ def lines_of(made: World, account: Account | None, allowed: Allowed) -> tuple[li
 
 
 def test_what_is_not_allowed_is_not_sent() -> None:
-    sessions, results = lines_of(world(CLEAR), Account(NAME, SECRET), Allowed())
+    sessions, results = lines_of(world(CLEAR), Credentials(NAME, SECRET), Allowed())
     commands = {line.split(" ")[0].upper() for session in sessions for line in session}
     assert not commands & {"RETR", "TOP", "DELE"}
     assert not [line for session in sessions for line in session if "wrong" in line]
@@ -560,7 +560,7 @@ def test_without_an_account_nobody_logs_in() -> None:
 
 def test_wrong_logins_are_counted() -> None:
     for most in (1, 3):
-        sessions, _ = lines_of(world(CLEAR), Account(NAME, SECRET), Allowed(fetch=True, wrong_logins=most))
+        sessions, _ = lines_of(world(CLEAR), Credentials(NAME, SECRET), Allowed(fetch=True, wrong_logins=most))
         wrong = plain(NAME, SECRET + "-wrong")
         sent = [line for session in sessions for line in session if line.endswith(("-wrong", wrong))]
         assert 0 < len(sent) <= most
@@ -568,7 +568,7 @@ def test_wrong_logins_are_counted() -> None:
 
 def test_quit_only_where_nothing_was_fetched_or_marked() -> None:
     allowed = Allowed(fetch=True, marks=True)
-    sessions, _ = lines_of(world(CLEAR), Account(NAME, SECRET), allowed)
+    sessions, _ = lines_of(world(CLEAR), Credentials(NAME, SECRET), allowed)
     touched = [one for one in sessions if any(re.match("RETR|TOP|DELE", line) for line in one)]
     assert touched
     assert not [one for one in touched if "QUIT" in one]
@@ -629,7 +629,7 @@ class Peer:
     closes=st.booleans(),
 )
 def test_hostile_peers_end_in_results(pieces: list[bytes], closes: bool) -> None:
-    results = play(FILE.row, lambda: Peer(tuple(pieces), closes), Account(NAME, SECRET), ALL, lambda seconds: None)
+    results = play(FILE.row, lambda: Peer(tuple(pieces), closes), Credentials(NAME, SECRET), ALL, lambda seconds: None)
     assert len(results) == len(ROWS)
 
 
@@ -650,7 +650,7 @@ def test_no_connection_is_no_verdict() -> None:
     def connect() -> Memory:
         raise ConnectionRefusedError("refused")
 
-    results = play(FILE.row, connect, Account(NAME, SECRET), ALL, lambda seconds: None)
+    results = play(FILE.row, connect, Credentials(NAME, SECRET), ALL, lambda seconds: None)
     assert {(one.verdict, one.reason) for one in results} == {("unseen", "no-connection")}
 
 

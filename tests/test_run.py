@@ -26,20 +26,20 @@ from test_check import fake
 from test_conformance import Memory, Peer, World
 
 from popshell import cli
-from popshell.conformance.session import Account
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.document import Document
 from popshell.lint.lint import played
 from popshell.protocol.commands import State
+from popshell.protocol.sasl import Credentials
 from popshell.script import STAGES, Outcome, ScriptError, _stands, play, read_script
 from popshell.server.mailserver import FREE
 from popshell.session import transcript_lines
 
-ACCOUNT = Account(NAME, SECRET)
+ACCOUNT = Credentials(NAME, SECRET)
 LOGIN = f"C: USER {NAME}\nS: +OK*\nC: PASS {SECRET}\nS: +OK*\n"
 
 
-def outcome(text: str, account: Account | None = ACCOUNT, **options: object) -> Outcome:
+def outcome(text: str, account: Credentials | None = ACCOUNT, **options: object) -> Outcome:
     world = World(options={"new_stamp": lambda: STAMP, **options})
     return play(read_script(text.encode()), lambda where: world.connect(), account, lambda s: world.wait(int(s)))
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from popshell.conformance.rows import MATCHERS, Needs, Row, Seen, Start, Step
-from popshell.conformance.session import Account, Channel, Session, line
+from popshell.conformance.session import Channel, Session, line
 from popshell.protocol.records import Exchange
+from popshell.protocol.sasl import Credentials
 from popshell.tuples import NamedTuple
 
 Verdict = Literal["met", "missed", "unseen"]
@@ -52,7 +53,7 @@ class Result(NamedTuple):
 def play(
     rows: Iterable[Row],
     connect: Callable[[], Channel],
-    account: Account | None = None,
+    account: Credentials | None = None,
     allowed: Allowed = Allowed(),  # noqa: B008 (frozen)
     wait: Callable[[int], None] = lambda seconds: None,
 ) -> tuple[Result, ...]:
@@ -94,7 +95,7 @@ class _Player:
     def __init__(
         self,
         connect: Callable[[], Channel],
-        account: Account | None,
+        account: Credentials | None,
         allowed: Allowed,
         wait: Callable[[int], None],
     ) -> None:
@@ -197,14 +198,14 @@ class _Player:
             tag, *arguments = wanted.split()
             if tag not in self._capabilities or not {*arguments} <= {*self._capabilities[tag]}:
                 raise _Unseen("capability", wanted)
-        messages, found = self._messages or 0, self._found or {}
+        messages, found, account = self._messages or 0, self._found or {}, self._account
         for code, lacks, fact in (
             ("stamp", needs.stamp and session.connection.stamp is None, ""),
             ("clear", needs.clear and session.channel.tls, ""),
             ("tls", needs.tls and not session.channel.tls, ""),
             ("messages", needs.messages > messages, needs.messages),
             ("empty", needs.empty and messages != 0, ""),
-            ("unicode", needs.unicode and "".join(self._account or ()).isascii(), ""),
+            ("unicode", needs.unicode and (account is None or (account.name + account.secret).isascii()), ""),
             ("utf8", needs.utf8 and "utf8" not in found, ""),
             ("dotted", needs.dotted and "dotted" not in found, ""),
         ):

@@ -14,9 +14,8 @@ from popshell.conformance.rows import Seen
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Connection
 from popshell.protocol.records import Exchange
-from popshell.protocol.sasl import apop_digest
+from popshell.protocol.sasl import Credentials, apop_digest
 from popshell.protocol.wire import CRLF
-from popshell.tuples import NamedTuple
 
 #: The longest command that a server with CAPA has to take, in octets with CRLF (RFC 2449 §4).
 _LONGEST_COMMAND = 255
@@ -46,14 +45,6 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """Cut the line, without QUIT."""
-
-
-class Account(NamedTuple):
-    name: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"Account({self.name!r}, ...)"
 
 
 class Session:
@@ -151,19 +142,19 @@ class Session:
         self.cut()
 
 
-def line(text: str, session: Session, account: Account | None, values: Mapping[str, object]) -> bytes:
+def line(text: str, session: Session, account: Credentials | None, values: Mapping[str, object]) -> bytes:
     """A line of a row with its places filled; `values` has those that are neither the account nor made from it."""
-    places = _places(session.connection.stamp or "", account or Account("", ""))
+    places = _places(session.connection.stamp or "", account or Credentials("", ""))
     places |= {name: str(value) for name, value in values.items()}
     made = _PLACE.sub(lambda found: places.get(found[1], found[0]), text).encode("utf-8", "surrogateescape")
     return made.replace(b"{fill}", b"x" * (_LONGEST_COMMAND - len(made) + len("{fill}") - len(CRLF)))
 
 
-def _places(stamp: str, account: Account) -> dict[str, str]:
-    name, secret = account
+def _places(stamp: str, account: Credentials) -> dict[str, str]:
+    name, secret = account.name, account.secret
     wrong = secret + "-wrong"
     # SASLprep makes the same of both ways to write an accented letter (RFC 4013 §2.2).
-    name_nfd, secret_nfd = (unicodedata.normalize("NFD", text) for text in account)
+    name_nfd, secret_nfd = (unicodedata.normalize("NFD", text) for text in (name, secret))
     return {
         "name": name,
         "secret": secret,
