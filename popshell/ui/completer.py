@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import stat
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
-from itertools import islice
+from itertools import groupby, islice
 
 from prompt_toolkit import auto_suggest
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import FileHistory, History
 
 from popshell.course.catalog import LANGUAGES, Catalog
 from popshell.course.explain import objection, warning
@@ -242,12 +243,9 @@ class ShellHistory(FileHistory):
 
         `unkept` is called once, with the file and the reason, if nothing can be kept.
         """
-        self._is_secret = is_secret
-        self._where = where
-        self._unkept = unkept
-        self._path: str | None = None
+        History.__init__(self)  # FileHistory's own would set the place
+        self._is_secret, self._where, self._unkept = is_secret, where, unkept
         self._waited = False
-        super().__init__("")
 
     async def load(self) -> AsyncGenerator[str, None]:
         """What prompt_toolkit asks for when it has drawn a prompt."""
@@ -257,21 +255,15 @@ class ShellHistory(FileHistory):
         async for entry in super().load():
             yield entry
 
-    @property
-    def filename(self) -> str:
+    @functools.cached_property
+    def filename(self) -> str:  # type: ignore[override]
         """The file, made on first use; "" if it cannot be had, and then nothing is kept."""
-        if self._path is None:
-            path = self._where()
-            try:
-                self._path = _made(path)
-            except OSError as error:
-                self._path = ""
-                self._unkept(error.filename or path, error)
-        return self._path
-
-    @filename.setter
-    def filename(self, value: str) -> None:
-        """FileHistory sets it; we know better."""
+        path = self._where()
+        try:
+            return _made(path)
+        except OSError as error:
+            self._unkept(error.filename or path, error)
+            return ""
 
     def append_string(self, string: str) -> None:
         """Overridden here, not in `store_string`, so that memory and search are clean as well."""
@@ -297,15 +289,8 @@ class ShellHistory(FileHistory):
             return []
         if size > TAIL:
             rows = rows[next((at for at, row in enumerate(rows) if row.startswith("# ")), len(rows)) :]
-        entries: list[str] = []
-        lines: list[str] = []
-        for row in [*rows, "#"]:
-            if row.startswith("+"):
-                lines.append(row[1:])
-            elif lines:
-                entries.append("\n".join(lines))
-                lines = []
-        return reversed(entries)
+        runs = groupby(rows, lambda row: row.startswith("+"))
+        return reversed(["\n".join(row[1:] for row in run) for is_entry, run in runs if is_entry])
 
 
 def _made(path: str) -> str:

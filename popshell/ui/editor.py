@@ -212,15 +212,6 @@ class Editor(Source):
         if self._stopped is not None:
             raise Stopped(self._stopped) from None
 
-    def echo(self, text: str) -> None:
-        """The prompt is erased when a line is entered."""
-        self.shell.screen.lines([[("dim", f" {_safe(self._typing.masked(text))}")]])
-
-    def refused(self, rows: list[str]) -> None:
-        """Lines that are not sent go back to the prompt."""
-        self.shell.draft = "\n".join(rows)
-        self.shell.say("shell.paste-kept")
-
     def last_minute(self, begins: bool) -> None:
         """The toolbar counts down."""
         if self._session.app.is_running:

@@ -16,6 +16,7 @@ from typing import Any
 from popshell.protocol.line import parse
 from popshell.tuples import NamedTuple
 from popshell.ui.events import Sent
+from popshell.ui.layout import Run
 from popshell.ui.link import COUNTDOWN, Link
 from popshell.ui.screen import Lines
 from popshell.ui.shell import Leave, Shell
@@ -74,13 +75,6 @@ class Source:
     def interrupted(self) -> None:
         """The task was cancelled. Raises what shall end the loop instead."""
         raise asyncio.CancelledError
-
-    def echo(self, text: str) -> None:
-        """Show a line that nothing else will show."""
-
-    def refused(self, rows: list[str]) -> None:
-        """Several lines are not to be sent."""
-        self.shell.say("shell.not-sent", style="warn")
 
     def last_minute(self, begins: bool) -> None:
         """Autologout is near: called each second of the last minute."""
@@ -187,26 +181,33 @@ class Front:
         shell, rows = self.shell, typed.rows
         # On the practice server nothing is lost, so nothing is asked.
         if typed.ask and not shell.on_practice and not await self._agreed(rows):
-            self._source.refused(rows)
+            if shell.screen.prompts:
+                _keep(shell, rows)
+            else:
+                shell.say("shell.not-sent", style="warn")
         elif len(rows) > 1:
             await run_block(shell, rows)
             if typed.ask and not shell.screen.prompts:
                 shell.draft = ""  # that lines were kept was said; an empty line is not to send them
         else:
-            # What is not sent is shown by nothing else.
-            if rows[0].startswith(":") or (rows[0] and shell.session is None):
-                self._source.echo(rows[0])
+            # What is not sent is shown by nothing else, and the prompt is erased when a line is entered.
+            if shell.screen.prompts and (rows[0].startswith(":") or (rows[0] and shell.session is None)):
+                self._show(rows, ("dim", " "))
             await shell.run(rows[0])
 
     async def _agreed(self, rows: list[str]) -> bool:
         """Lines that came at once, or while a reply was due, are shown and asked about first (sec-U2, sec-U3)."""
-        from popshell.ui.prompt import Typing
-
         shell = self.shell
         shell.say("shell.pasted", count=len(rows))
-        for row in Typing(shell).masked("\n".join(rows)).split("\n"):
-            shell.screen.lines([[("", f"    {show(row, keep='')}")]])
+        self._show(rows, ("", "    "))
         return await shell.confirm(shell.words("shell.ask-paste", count=len(rows)))
+
+    def _show(self, rows: list[str], margin: Run) -> None:
+        """Show lines as they were typed, their secrets masked."""
+        from popshell.ui.prompt import Typing  # prompt_toolkit is loaded where lines are shown
+
+        masked = Typing(self.shell).masked("\n".join(rows)).split("\n")
+        self.shell.screen.lines([[(margin[0], margin[1] + show(row, keep=""))] for row in masked])
 
     async def _watch(self) -> None:
         """Look for the last minute before autologout."""
@@ -230,7 +231,7 @@ async def run_block(shell: Shell, lines: list[str]) -> None:
     while lines:
         session = shell.session
         if session is None and not lines[0].startswith(":"):
-            _keep(shell, lines)
+            _keep(shell, lines, connected=False)
             return
         count = 1
         if session and "PIPELINING" in (session.connection.capabilities or {}):
@@ -243,14 +244,13 @@ async def run_block(shell: Shell, lines: list[str]) -> None:
                 sent = await _send_together(shell, now)
                 lines = now[sent:] + lines
                 if not sent:  # the connection is ending just now
-                    _keep(shell, lines)
+                    _keep(shell, lines, connected=False)
                     return
-            else:
-                if not await shell.run(now[0]):
-                    _keep(shell, lines, connected=True)
-                    return
+            elif not await shell.run(now[0]):
+                _keep(shell, lines)
+                return
         except asyncio.CancelledError:
-            _keep(shell, lines, connected=True)
+            _keep(shell, lines)
             raise
 
 
@@ -283,7 +283,7 @@ async def _send_together(shell: Shell, lines: list[str]) -> int:
     return len(awaited)
 
 
-def _keep(shell: Shell, lines: list[str], *, connected: bool = False) -> None:
+def _keep(shell: Shell, lines: list[str], *, connected: bool = True) -> None:
     """Lines that were not sent go back to the prompt."""
     if not connected:
         shell.say("shell.not-connected", style="warn")
