@@ -454,7 +454,7 @@ def chinese_sends_another_way_after_a_wrong_turn(root: Path) -> tuple[str, str |
     return ZH, change(root, ZH, "### wrong other-message\n", "### wrong other-message\n`:again`。")
 
 
-@breaks("text-differs")
+@breaks("commands-differ")
 def chinese_tells_of_another_command(root: Path) -> tuple[str, str | int]:
     change(root, ZH, "`STAT`", "`LIST`")
     return ZH, [at for at, row in enumerate((root / ZH).read_text().split("\n"), 1) if row == "+++"][1] + 1

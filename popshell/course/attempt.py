@@ -18,6 +18,7 @@ from popshell.course.checks import Check, Evidence, Replied, normal, same_line, 
 from popshell.course.lesson import Exercise, ExerciseKind, Wrong
 from popshell.protocol.commands import State
 from popshell.protocol.records import Exchange
+from popshell.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from popshell.server.mailserver import MailServer
@@ -44,32 +45,30 @@ class Collector:
         self._account = account
         self._sessions: dict[int, ServerSession] = {}
         self._quit: set[int] = set()
-        self._speaks(0, State.CLOSED)
+        self._last = 0
+        #: how things stand
+        self._now = Evidence()
         #: what happened since `begin()`: Exchanges, and commands of the shell such as `:wait 60`
         self.events: list[Exchange | str] = []
         #: the exchanges before `begin()`: those of `start`
         self.before: tuple[Exchange, ...] = ()
-        self.dropped = False
-        self.waited = 0.0
 
     def observed(self, session: ServerSession, exchange: Exchange | None) -> None:
         """A session had an exchange, the greeting first; with None it ended: by QUIT, or the connection was lost."""
-        self._sessions[id(session)] = session
+        here = id(session)
+        self._sessions[here] = session
         if exchange is None:
-            self.dropped = self.dropped or id(session) not in self._quit
-            self._quit.discard(id(session))
-            del self._sessions[id(session)]
-            if self._last == id(session):
-                self._speaks(id(session), State.CLOSED)
+            del self._sessions[here]
+            self._now = self._now._replace(dropped=self._now.dropped or here not in self._quit)
+            self._quit.discard(here)
+            if self._last == here:
+                self._now = self._now._replace(state=State.CLOSED, tls=False, marks=frozenset())
             return
         self.events.append(exchange)
-        tls = exchange.tls or (exchange.name == "STLS" and exchange.ok)
-        self._speaks(id(session), exchange.after, tls, exchange.maildrop.marks)
+        self._last, tls = here, exchange.tls or (exchange.name == "STLS" and exchange.ok)
+        self._now = self._now._replace(state=exchange.after, tls=tls, marks=exchange.maildrop.marks)
         if exchange.name == "QUIT" and exchange.response is not None:
-            self._quit.add(id(session))
-
-    def _speaks(self, session: int, state: State, tls: bool = False, marks: frozenset[int] = frozenset()) -> None:
-        self._last, self._state, self._tls, self._marks = session, state, tls, marks
+            self._quit.add(here)
 
     def lost(self, stamp: str | None) -> None:
         """A client of this process closed the connection with this stamp: the server takes it as closed at once."""
@@ -78,14 +77,14 @@ class Collector:
 
     def wait(self, seconds: float) -> None:
         """Time was let pass."""
-        self.waited += seconds
+        self._now = self._now._replace(waited=self._now.waited + seconds)
         self.events.append(f":wait {seconds:g}")
 
     def begin(self) -> None:
         """From here on it is the learner's turn: what was played before is no evidence."""
         self.before = tuple(self.exchanges)
         self.events.clear()
-        self.dropped, self.waited = False, 0.0
+        self._now = self._now._replace(dropped=False, waited=0.0)
 
     @property
     def exchanges(self) -> list[Exchange]:
@@ -109,24 +108,14 @@ class Collector:
         return tuple(number for number, message in enumerate(self._server.messages, 1) if message.unique_id in kept)
 
     def evidence(self, answer: str | None, predicted: bool | None) -> Evidence:
-        return Evidence(
-            exchanges=tuple(self.exchanges),
-            state=self._state,
-            tls=self._tls,
-            marks=self._marks,
-            maildrop=self.maildrop(),
-            dropped=self.dropped,
-            waited=self.waited,
-            answer=answer,
-            predicted=predicted,
-        )
+        exchanges, maildrop = tuple(self.exchanges), self.maildrop()
+        return self._now._replace(exchanges=exchanges, maildrop=maildrop, answer=answer, predicted=predicted)
 
 
 # -- answers and predictions -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a learner expects of a line: status, the state after it, one line or many."""
 
     ok: bool | None = None
@@ -135,11 +124,7 @@ class Prediction:
 
     @property
     def complete(self) -> bool:
-        return None not in (self.ok, self.state, self.many)
-
-    def comes_true(self, exchange: Exchange) -> bool:
-        """Whether nothing that it says is wrong."""
-        return not self.complete or not self.faults(exchange)
+        return None not in self
 
     def faults(self, exchange: Exchange) -> list[str]:
         """What it got wrong: of `status`, `state`, `lines`."""
@@ -298,7 +283,8 @@ class Attempt:
         """
         # What the line leads to where the task begins; the first line of the solution says it.
         expected = self.exercise.solution[0].partition(" ")[2] if self.exercise.solution else ""
-        if not self.words.prediction(expected).comes_true(came):
+        task = self.words.prediction(expected)
+        if task.complete and task.faults(came):
             return None
         faults = said.faults(came)
         if not faults:

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -259,26 +259,33 @@ def _stray_line(lines: tuple[str, ...]) -> str | None:
     return None
 
 
-def read_prose(document: Document) -> tuple[str, dict[str, Prose]]:
-    """The lesson's text, and the prose of each exercise: `## id` begins it, `### hint` and so on are parts of it."""
-    parts: list[tuple[str, str, int]] = []
+def sections(document: Document) -> Iterator[tuple[str, str, int, str]]:
+    """The parts of a lesson's body, each with its exercise, its heading, its line and its text.
+
+    The first is the text above the exercises. `## id` begins one, `### hint` and so on are parts of it.
+    """
+    parts = [("", "", document.body_line)]
     for heading in document.headings:
         if heading.level == 2:
             parts.append((heading.text, "task", heading.line))
-        elif heading.level == 3 and parts:
+        elif heading.level == 3 and len(parts) > 1:
             parts.append((parts[-1][0], heading.text, heading.line))
     ends = [line for _, _, line in parts[1:]] + [len(document.rows) + 1]
-    sections: dict[str, list[tuple[str, str, str]]] = {}
-    for (identity, what, line), end in zip(parts, ends, strict=False):
-        word, _, key = what.partition(" ")
-        sections.setdefault(identity, []).append((word, key.strip(), document.part(line + 1, end)))
+    for (exercise, what, line), end in zip(parts, ends, strict=True):
+        yield exercise, what, line, document.part(line + bool(what), end)
+
+
+def read_prose(document: Document) -> tuple[str, dict[str, Prose]]:
+    """The lesson's text, and the prose of each exercise."""
+    (_, _, _, above), *parts = sections(document)
     prose = {}
-    for identity, rows in sections.items():
-        last = {word: text for word, _, text in rows}
-        hints = tuple(text for word, _, text in rows if word == "hint")
-        wrong = {key: text for word, key, text in rows if word == "wrong"}
-        prose[identity] = Prose(last.get("task", ""), hints, last.get("solved", ""), wrong)
-    return document.part(document.body_line, parts[0][2] if parts else len(document.rows) + 1), prose
+    for exercise in dict.fromkeys(part[0] for part in parts):
+        own = [(what.partition(" "), text) for identity, what, _, text in parts if identity == exercise]
+        last = {word: text for (word, _, _), text in own}
+        hints = tuple(text for (word, _, _), text in own if word == "hint")
+        wrong = {key.strip(): text for (word, _, key), text in own if word == "wrong"}
+        prose[exercise] = Prose(last.get("task", ""), hints, last.get("solved", ""), wrong)
+    return above, prose
 
 
 # -- a new lesson ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from functools import partial
 from popshell.course.notes import language_tag, sizes
 from popshell.course.symptoms import goes_on, whole
 from popshell.protocol.commands import State
-from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange, Response, Status
 from popshell.protocol.wire import CRLF
 from popshell.tuples import NamedTuple
@@ -232,51 +231,34 @@ def _one_line(exchange: Exchange, memory: Notices) -> Facts | None:
 # -- capabilities ------------------------------------------------------------------------------------------------------
 
 
-def _refused(exchange: Exchange, memory: Notices) -> CommandLine | None:
-    """A line without a fault that got a plain `-ERR`, with and without TLS as the last CAPA was."""
-    line, response = exchange.command, exchange.response
-    if line is None or line.diagnostics or response is None or response.ok or response.code or exchange.problem:
+def _offer(exchange: Exchange, memory: Notices) -> tuple[Facts, bool] | None:
+    """What CAPA calls a command, and whether it listed it; None if it was not asked with and without TLS as now."""
+    known, words = exchange.capabilities_before, _arguments(exchange)
+    if known is None or exchange.tls is not memory.capa_tls or (exchange.name == "AUTH" and not words):
         return None
-    return line if exchange.tls is memory.capa_tls else None
+    if exchange.name != "AUTH":
+        return {"tag": exchange.name, "command": exchange.name}, exchange.name in known
+    name = words[0].upper()
+    return {"tag": f"SASL {name}", "command": f"AUTH {name}"}, name in map(str.upper, known.get("SASL", ()))
 
 
-def _capa_refused(exchange: Exchange, memory: Notices) -> Facts | None:
-    line, before = _refused(exchange, memory), exchange.maildrop_before
-    if line is None or line.name not in _ANNOUNCED or line.name not in (exchange.capabilities_before or ()):
+def _works(exchange: Exchange, memory: Notices) -> Facts | None:
+    offer = _offer(exchange, memory)
+    return offer[0] if offer is not None and not offer[1] else None
+
+
+def _refused(exchange: Exchange, memory: Notices, commands: tuple[str, ...]) -> Facts | None:
+    """A line without a fault that got a plain `-ERR`, though CAPA listed its command, or the mechanism of AUTH."""
+    line, response, before = exchange.command, exchange.response, exchange.maildrop_before
+    if line is None or line.name not in commands or line.diagnostics or exchange.problem:
         return None
-    # `LANG xx` may lack the language, `TOP n` and `UIDL n` the message.
+    # `TOP n` and `UIDL n` may lack the message, `LANG xx` the language; an initial response of AUTH may be wrong.
     there = line.message is None or line.message in before.sizes or line.message in before.unique_ids
-    return {"tag": line.name, "command": line.name} if there and not (line.name == "LANG" and line.arguments) else None
-
-
-def _capa_works(exchange: Exchange, memory: Notices) -> Facts | None:
-    known = exchange.capabilities_before
-    if known is None or exchange.name in known or exchange.tls is not memory.capa_tls:
+    most = {"LANG": 0, "AUTH": 1}.get(line.name, len(line.arguments))
+    if not there or len(line.arguments) > most or exchange.steps or response is None or response.ok or response.code:
         return None
-    return {"tag": exchange.name, "command": exchange.name}
-
-
-def _sasl_refused(exchange: Exchange, memory: Notices) -> Facts | None:
-    """A mechanism of the list that is refused before it has begun; with an initial response it may be the password."""
-    line = _refused(exchange, memory)
-    if line is None or line.name != "AUTH" or exchange.steps or len(line.arguments) != 1:
-        return None
-    return _mechanism(line.arguments[0]) if _offers(exchange, line.arguments[0]) else None
-
-
-def _sasl_works(exchange: Exchange, memory: Notices) -> Facts | None:
-    words = _arguments(exchange)
-    if not words or exchange.capabilities_before is None or exchange.tls is not memory.capa_tls:
-        return None
-    return None if _offers(exchange, words[0]) else _mechanism(words[0])
-
-
-def _offers(exchange: Exchange, mechanism: str) -> bool:
-    return mechanism.upper() in map(str.upper, (exchange.capabilities_before or {}).get("SASL", ()))
-
-
-def _mechanism(name: str) -> Facts:
-    return {"tag": f"SASL {name.upper()}", "command": f"AUTH {name.upper()}"}
+    offer = _offer(exchange, memory)
+    return offer[0] if offer is not None and offer[1] else None
 
 
 # -- octets ------------------------------------------------------------------------------------------------------------
@@ -354,10 +336,10 @@ NOTICES = (
     Entry("uid-changed", ("UIDL",), lambda x, _: _changed(x.maildrop_before.unique_ids, x.maildrop.unique_ids)),
     Entry("marked-listed", _LISTS, _marked_listed),
     Entry("one-line", (), _one_line),
-    Entry("capa-refused", (), _capa_refused),
-    Entry("capa-works", _ANNOUNCED, _capa_works),
-    Entry("sasl-refused", (), _sasl_refused),
-    Entry("sasl-works", ("AUTH",), _sasl_works),
+    Entry("capa-refused", (), partial(_refused, commands=_ANNOUNCED)),
+    Entry("capa-works", _ANNOUNCED, _works),
+    Entry("sasl-refused", (), partial(_refused, commands=("AUTH",))),
+    Entry("sasl-works", ("AUTH",), _works),
     Entry("long-status", (), _long_status),
     Entry("long-line", _MESSAGES, lambda x, _: {"msg": _message(x)} if x.counts.long else None),
     Entry("status-8bit", (), _status_8bit),

@@ -18,7 +18,16 @@ from popshell.course.attempt import vocabulary
 from popshell.course.catalog import LANGUAGES, Catalog, bundled
 from popshell.course.checks import was_asked
 from popshell.course.document import FENCE, Document, LessonError
-from popshell.course.lesson import TEMPLATE, Exercise, ExerciseKind, Lesson, Prose, fingerprint, read_lesson, read_prose
+from popshell.course.lesson import (
+    TEMPLATE,
+    Exercise,
+    ExerciseKind,
+    Lesson,
+    fingerprint,
+    read_lesson,
+    read_prose,
+    sections,
+)
 from popshell.course.player import PLACEHOLDERS, Rehearsal
 from popshell.course.progress import Course, read_course
 from popshell.lint.files import LESSON, Finding, Source, Tree
@@ -253,12 +262,10 @@ def _check_prose(english: Source, source: Source, lesson: Lesson) -> Iterator[Fi
     title = source.head.get("title")
     if isinstance(title, str) and not (title.strip() and title.isprintable() and width(title) <= WIDEST_HEADLINE):
         yield source.finding("title", "bad-title", columns=width(title), most=WIDEST_HEADLINE)
-    text, prose = read_prose(source)
-    own, ours = read_prose(english)
+    prose, ours = read_prose(source)[1], read_prose(english)[1]
+    lines = {identity: line for identity, what, line, _ in sections(source) if what == "task"}
     for index, exercise in enumerate(lesson.exercises):
-        line = _heading(source, exercise.id)
-        if not line and source is english:
-            line = source.line("exercise", index)
+        line = lines.get(exercise.id) or (source.line("exercise", index) if source is english else 0)
         words = prose.get(exercise.id)
         if words is None or not words.task:
             yield source.finding(line, "no-task", id=exercise.id)
@@ -273,39 +280,36 @@ def _check_prose(english: Source, source: Source, lesson: Lesson) -> Iterator[Fi
             yield from (source.finding(line, code, id=exercise.id, say=say) for say in says)
         if (columns := width(words.headline.replace("`", ""))) > WIDEST_HEADLINE:
             yield source.finding(line, "headline-wide", id=exercise.id, columns=columns, most=WIDEST_HEADLINE)
-        if exercise.id in ours and source is not english:
-            if len(words.hints) != len(ours[exercise.id].hints):
-                yield source.finding(line, "hints-differ", id=exercise.id, other=english.path)
-            yield from _compare(source, english, exercise.id, words, ours[exercise.id])
+        if exercise.id in ours and len(words.hints) != len(ours[exercise.id].hints):
+            yield source.finding(line, "hints-differ", id=exercise.id, other=english.path)
     for identity in prose.keys() - {exercise.id for exercise in lesson.exercises}:
-        yield source.finding(_heading(source, identity), "stray-exercise", id=identity)
-    if source is not english and (odd := _odd(text, own)):
-        yield source.finding(source.body_line, "text-differs", commands=odd, other=english.path)
+        yield source.finding(lines[identity], "stray-exercise", id=identity)
+    if source is not english:
+        yield from _compare(source, english)
     for at, row in source.outside_fences():
         if at >= source.body_line:
             unknown = [*filter(None, (_no_meta(span.strip()) for span in CODE.findall(row)))]
             yield from (source.finding(at, "no-such-meta", meta=meta) for meta in unknown[:1])
 
 
-def _compare(source: Source, english: Source, identity: str, words: Prose, ours: Prose) -> Iterator[Finding]:
-    """The texts of an exercise name the same commands in both languages, each section by itself."""
-    pairs = {
-        "": ("\n".join((words.task, *words.hints)), "\n".join((ours.task, *ours.hints))),
-        "### solved": (words.solved, ours.solved),
-        **{f"### wrong {say}".rstrip(): (words.wrong[say], ours.wrong[say]) for say in words.wrong.keys() & ours.wrong},
-    }
-    for section, (here, there) in pairs.items():
-        if here and there and (odd := _odd(here, there)):
-            facts = {"id": identity, "section": section or f"## {identity}", "commands": odd, "other": english.path}
-            yield source.finding(_heading(source, identity, section), "commands-differ", **facts)
+def _compare(source: Source, english: Source) -> Iterator[Finding]:
+    """Each section names the same commands in both languages; what is no meta command at all is said otherwise."""
+    there = _named(english)
+    for section, (line, commands) in _named(source).items():
+        odd = commands ^ there[section][1] if section in there else set()
+        if odd and not any(map(_no_meta, odd)):
+            yield source.finding(line, "commands-differ", commands=", ".join(sorted(odd)), other=english.path)
 
 
-def _odd(here: str, there: str) -> str:
-    """What only one of two texts names; what is no meta command at all is said otherwise."""
-    mine, others = _commands(here), _commands(there)
-    if any(_no_meta(span) for span in (*mine, *others)):
-        return ""
-    return ", ".join(sorted(mine ^ others))
+def _named(source: Source) -> dict[tuple[str, str], tuple[int, set[str]]]:
+    """The line of each section, and the commands that it names; a hint belongs to its task. What is empty has none."""
+    found: dict[tuple[str, str], tuple[int, set[str]]] = {}
+    for identity, what, line, text in sections(source):
+        where = identity, what if what != "hint" else "task"
+        if text:
+            first, commands = found.get(where, (line, set()))
+            found[where] = first, commands | _commands(text)
+    return found
 
 
 @cache
@@ -339,14 +343,3 @@ def _check_translation(english: Source, source: Source) -> Iterator[Finding]:
         yield source.finding(1, "missing-key", key="title")
     if source.head.get("translated_from") != fingerprint(english.text):
         yield source.finding("translated_from", "stale", other=english.path)
-
-
-def _heading(source: Source, identity: str, section: str = "") -> int:
-    """The line of `## identity`, or of a section below it; 0 if there is none."""
-    within = False
-    for heading in source.headings:
-        if heading.level == 2:
-            within = heading.text == identity
-        if within and (section.lstrip("# ") or identity) == heading.text:
-            return heading.line
-    return 0

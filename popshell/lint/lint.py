@@ -339,7 +339,7 @@ RULES = (
         "bad-lesson no-such-kind no-such-line no-such-placeholder no-such-capability bad-id bad-title duplicate-id"
         " no-exercise kind-needs missing-maildrop start-unheard solution-fails solution-answers-not answer-unseen"
         " predicts-nothing mispredicts prefix-passes wrong-passes wrong-is-right teaches-unknown not-taught no-task"
-        " no-hint no-solved no-wrong stray-wrong stray-exercise hints-differ commands-differ text-differs no-such-meta"
+        " no-hint no-solved no-wrong stray-wrong stray-exercise hints-differ commands-differ no-such-meta"
         " headline-wide translated-fact missing-key stale",
         lambda lint: check_lessons(lint.tree, lint.catalog) if lint.plays else (),
     ),
