@@ -479,7 +479,7 @@ def test_a_translation_that_is_old_or_missing(root: Path) -> None:
 
 
 BROKEN: list[tuple[str, str, str, int]] = [
-    ('kind = "answer"', 'kind = "sing"', "there is no kind `sing`. Choose one of do, predict, answer, repair", 0),
+    ('kind = "answer"', 'kind = "sing"', "(`$.exercise[0].kind`); there are `do, predict, answer, repair`", 0),
     ('kind = "answer"', 'kind = "answer"\naccount = "nobody"', "written NAME:PASSWORD (exercise `count`)", -1),
     ('kind = "answer"', "kind = 7", "a text in quotes is wanted", 0),
     ('answer = ["7"]', "answer = [7]", "a text in quotes is wanted", 0),

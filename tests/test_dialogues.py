@@ -7,13 +7,19 @@ import pytest
 from popshell.course.catalog import Catalog, bundled
 from popshell.course.document import Document
 from popshell.course.player import STAMP, Turn, Untruth, compare, turns
-from popshell.lint.lint import Stage, check_dialogue, fix_text, read_blocks, redone
+from popshell.lint.files import Finding
+from popshell.lint.lint import Block, Stage, check_dialogue, fix_text, read_blocks, redone
 from popshell.server.maildrop import from_files
 
 GAP = "[...]"
 CATALOG = Catalog((bundled(),))
 MAILS = [("1.eml", b"Subject: one\n\n.\n..x\ny\n"), ("2.eml", "Subject: zwei\n\n\xff caf\xe9\n".encode("latin-1"))]
 STAGE = Stage(from_files(MAILS), CATALOG.languages, CATALOG.replies)
+
+
+def blocks_of(source: Document) -> tuple[list[Block], list[Finding]]:
+    found = list(read_blocks(source))
+    return [block for block, _ in found], [fault for _, faults in found for fault in faults]
 
 
 def page(*rows: str, info: str = "pop3") -> str:
@@ -27,7 +33,7 @@ def document(text: str) -> Document:
 
 def untrue(*rows: str, info: str = "pop3") -> tuple[int, str, str] | None:
     """The row at fault, counted from 0, its code, and what is really said; None if the block is true."""
-    blocks, findings = read_blocks(document(page(*rows, info=info)))
+    blocks, findings = blocks_of(document(page(*rows, info=info)))
     assert findings == []
     for finding in check_dialogue("x.md", blocks[0], STAGE):
         return finding.line - 4, finding.code, str(finding.facts.get("really", ""))
@@ -43,7 +49,7 @@ def fixed(*rows: str, info: str = "pop3") -> list[str]:
 
 def test_the_place_of_blocks() -> None:
     text = "a\n```pop3\nC: QUIT\n```\nb\n````pop3 TRANSACTION\nC: NOOP\n```\n````\n"
-    blocks, findings = read_blocks(document(text))
+    blocks, findings = blocks_of(document(text))
     assert [(block.line, block.end, block.info) for block in blocks] == [(2, 4, "pop3"), (6, 9, "pop3 TRANSACTION")]
     assert [(finding.code, finding.line) for finding in findings] == [("bad-line", 8)]
 
@@ -58,7 +64,7 @@ def test_the_place_of_blocks() -> None:
     ],
 )
 def test_the_beginning_of_a_block(info: str, state: str, quoted: bool) -> None:
-    blocks, findings = read_blocks(document(page("C: QUIT", "S: +OK", info=info)))
+    blocks, findings = blocks_of(document(page("C: QUIT", "S: +OK", info=info)))
     assert findings == []
     assert (blocks[0].state.value, blocks[0].quoted) == (state, quoted)
 
@@ -78,20 +84,20 @@ def test_the_beginning_of_a_block(info: str, state: str, quoted: bool) -> None:
     ],
 )
 def test_what_begins_no_block(info: str) -> None:
-    blocks, findings = read_blocks(document(page("C: QUIT", "nothing of ours", info=info)))
+    blocks, findings = blocks_of(document(page("C: QUIT", "nothing of ours", info=info)))
     assert [(finding.code, finding.line) for finding in findings] == [("bad-fence", 3)]
     assert blocks[0].quoted  # and is not played
 
 
 def test_a_block_that_does_not_end() -> None:
-    blocks, findings = read_blocks(document("```pop3\nC: QUIT\n``\n"))
+    blocks, findings = blocks_of(document("```pop3\nC: QUIT\n``\n"))
     assert [(finding.code, finding.line) for finding in findings] == [("open-fence", 1)]
     assert len(blocks) == 1
 
 
 def test_turns() -> None:
     rows = ("S: +OK hello", "C: STAT", "C: LIST 1", "S: +OK", "S:", "S: [...]", "C:", "S: -ERR", "C: QUIT")
-    blocks, _ = read_blocks(document(page(*rows)))
+    blocks, _ = blocks_of(document(page(*rows)))
     assert turns(enumerate(blocks[0].rows, blocks[0].line + 1)) == [
         Turn((4,), (), ("+OK hello",)),
         Turn((5, 6, 7, 8, 9), ("STAT", "LIST 1"), ("+OK", "", GAP)),
@@ -211,7 +217,7 @@ def test_what_is_not(rows: tuple[str, ...], wrong: tuple[int, str, str]) -> None
 def test_each_block_begins_anew() -> None:
     text = page("C: DELE 1", "S: +OK message 1 deleted", "C: QUIT", "S: [...]", info="pop3 TRANSACTION")
     text += page("C: STAT", "S: +OK 2 52", info="pop3 TRANSACTION")
-    blocks, findings = read_blocks(document(text))
+    blocks, findings = blocks_of(document(text))
     assert findings == []
     assert [list(check_dialogue("x.md", block, STAGE)) for block in blocks] == [[], []]
 
@@ -257,7 +263,7 @@ def test_what_has_a_bad_form_is_not_rewritten() -> None:
 def test_several_blocks_are_rewritten_each_in_its_place() -> None:
     text = page("C: CAPA", "S: x") + page("C: NOOP", "S: x", "S: y") + page("C: QUIT", "S: x")
     made = fix_text(document(text), STAGE)
-    blocks, findings = read_blocks(document(made))
+    blocks, findings = blocks_of(document(made))
     assert findings == []
     assert [len(block.rows) for block in blocks] == [15, 2, 2]
     assert [list(check_dialogue("x.md", block, STAGE)) for block in blocks] == [[], [], []]

@@ -328,7 +328,7 @@ def test_no_line_of_a_lesson_reaches_a_real_server(key: str, course: Path, tmp_p
                 }[key],
             )
             error = refused(course)
-            assert error.code == "no-such-line"
+            assert error.code == "bad-lesson"
             assert row in str(error)
             assert row in (course / LESSON).read_text().split("\n")[error.line - 1]
             if row in (bad[0], bad[2], bad[-1]):

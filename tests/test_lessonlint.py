@@ -153,32 +153,32 @@ def an_unknown_condition(root: Path) -> tuple[str, str | int]:
     return EN, 'id = "mark"'
 
 
-@breaks("no-such-kind")
+@breaks("bad-lesson")
 def an_unknown_kind(root: Path) -> tuple[str, str | int]:
     return EN, change(root, EN, 'kind = "do"', 'kind = "sing"')
 
 
-@breaks("no-such-line")
+@breaks("bad-lesson")
 def a_line_that_leaves_the_shell(root: Path) -> tuple[str, str | int]:
     return EN, change(root, EN, 'solution = ["DELE 2"]', 'solution = ["DELE 2", ":quit"]')
 
 
-@breaks("no-such-line")
+@breaks("bad-lesson")
 def a_line_that_writes_a_file(root: Path) -> tuple[str, str | int]:
     return EN, change(root, EN, 'lines = ["DELE 1"]', 'lines = [":save /tmp/x"]')
 
 
-@breaks("no-such-line")
+@breaks("bad-lesson")
 def a_line_that_goes_elsewhere(root: Path) -> tuple[str, str | int]:
     return EN, change(root, EN, '"DELE 1", "DELE 2"]', '"DELE 1", ":connect evil.example"]')
 
 
-@breaks("no-such-line")
+@breaks("bad-lesson")
 def a_meta_command_within_a_block(root: Path) -> tuple[str, str | int]:
     return EN, change(root, EN, 'lines = ["DELE 1"]', 'lines = ["DELE 1\\n:quit"]')
 
 
-@breaks("no-such-line")
+@breaks("bad-lesson")
 def a_meta_command_behind_a_blank(root: Path) -> tuple[str, str | int]:
     return EN, change(root, EN, 'lines = ["DELE 1"]', 'lines = [" :quit"]')
 
@@ -188,7 +188,7 @@ def a_placeholder_that_is_none(root: Path) -> tuple[str, str | int]:
     return EN, change(root, EN, 'lines = ["DELE 1"]', 'lines = ["APOP learner <digest>"]')
 
 
-@breaks("no-such-capability")
+@breaks("bad-lesson")
 def a_capability_that_is_none(root: Path) -> tuple[str, str | int]:
     return EN, change(root, EN, 'kind = "do"', 'kind = "do"\nconditions = { without = ["TIP"] }') + 1
 
@@ -535,16 +535,16 @@ def test_a_lesson_that_leads_out_of_the_folder_is_refused(course: Path) -> None:
 
 #: What lint says of a broken course has what an author needs to put it right.
 TELLS = {
-    "no-such-kind: an_unknown_kind": "do, predict, answer, repair",
+    "bad-lesson: an_unknown_kind": "do, predict, answer, repair",
     "solution-fails: it_marks_another": "`marks = [2]`",
     "answer-unseen: it_does_not_ask": "stands in no reply",
     "solution-answers-not: it_gives_another_answer": "`7`",
     "mispredicts: it_predicts_something_else": "`-ERR TRANSACTION one`",
     "course-field: an_unknown_field": "`colour`; there are id, lessons",
     "listed-twice: a_lesson_listed_twice": "`01-first` is listed",
-    "no-such-line: a_line_that_leaves_the_shell": ":answer TEXT, :flight LINE | LINE, :wait SECONDS, :drop, :connect",
+    "bad-lesson: a_line_that_leaves_the_shell": ":answer TEXT, :flight LINE | LINE, :wait SECONDS, :drop, :connect",
     "no-such-placeholder: a_placeholder_that_is_none": "<stamp>, <apop>, <auth-plain>, <port>",
-    "no-such-capability: a_capability_that_is_none": "TOP, ",
+    "bad-lesson: a_capability_that_is_none": "TOP, ",
     "bad-lesson: a_condition_that_is_no_number": "is wanted (`login_delay`)",
     "start-unheard: it_goes_on_behind_quit": "`NOOP` in `start`",
     "wrong-is-right: a_wrong_answer_that_is_right": "one of the right answers",

@@ -513,7 +513,7 @@ def _(copy: Copy) -> list[Where]:
     return out
 
 
-@case("table-citation")
+@case("no-such-section: in the tables of the program")
 def _(copy: Copy) -> list[Where]:
     copy.change("rfc.toml", '"6.9" = "IMPLEMENTATION capability"\n', "")
     pages = [f"{tag}/capabilities/IMPLEMENTATION.md" for tag in LANGUAGES]
@@ -524,7 +524,7 @@ def _(copy: Copy) -> list[Where]:
         for _ in re.findall(r"RFC 2449 §6\.9", row)
     ]
     assert cited
-    return [("table-citation", "popshell/protocol/commands.py", 0), *cited]
+    return [("no-such-section", "popshell/protocol/commands.py", 0), *cited]
 
 
 @case("uncited")

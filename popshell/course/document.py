@@ -124,15 +124,12 @@ class Document:
     def summary(self) -> str:
         return str(self.head.get("summary", ""))
 
-    def note(self, *keys: str) -> str | None:
-        """The text of the first of `section.key` that the head holds."""
-        for key in keys:
-            section, _, name = key.partition(".")
-            table = self.head.get(section) if name else self.head
-            text = table.get(name or section) if isinstance(table, dict) else None
-            if isinstance(text, str):
-                return text
-        return None
+    def note(self, key: str) -> str | None:
+        """The text of `section.key`, or of a key outside of the sections; None if the head has none."""
+        section, _, name = key.partition(".")
+        table = self.head.get(section) if name else self.head
+        text = table.get(name or section) if isinstance(table, dict) else None
+        return text if isinstance(text, str) else None
 
     @cached_property
     def _positions(self) -> dict[tuple[Key, ...], int]:
@@ -269,14 +266,10 @@ def too_deep(rows: list[str]) -> int | None:
     for at, row in enumerate(rows, 1):
         if "." in row and re.search(_DOTTED, row):
             return at
-        if depth + row.count("[") + row.count("{") <= DEEPEST:
-            depth += row.count("[") + row.count("{") - row.count("]") - row.count("}")
-        else:
-            for ch in row:
-                depth += (ch in "[{") - (ch in "]}")
-                if depth > DEEPEST:
-                    return at
-        depth = max(depth, 0)
+        for sign in re.findall(r"[\[\]{}]", row):
+            depth = depth + 1 if sign in "[{" else max(depth - 1, 0)
+            if depth > DEEPEST:
+                return at
     return None
 
 

@@ -192,19 +192,14 @@ def _document(catalog: Catalog, path: str) -> Document:
 
 def _read_head(document: Document) -> _Head:
     """The head as typed data; what is not of its shape is said in msgspec's words. Raises LessonError."""
-    raw = document.head.get("exercise")
-    for index, exercise in enumerate(raw if isinstance(raw, list) else ()):
-        kind = exercise.get("kind") if isinstance(exercise, dict) else None
-        if isinstance(kind, str) and kind not in KINDS:
-            line, facts = document.line("exercise", index, "kind"), {"kind": kind, "kinds": ", ".join(KINDS)}
-            raise LessonError(document.path, line, "no-such-kind", id=exercise.get("id", ""), **facts)
     try:
         head = convert(document.head, _Head)
     except ValidationError as error:
         text = str(error)
         reason: Exception = error
-        if "unknown field" in text and re.search(r"\.check\[\d+\]`$", text):
-            reason = Flaw("choices", reason=reason, known=", ".join(CHECKS))
+        unknown_check = "unknown field" in text and re.search(r"\.check\[\d+\]`$", text)
+        if unknown_check or text.endswith(".kind`"):
+            reason = Flaw("choices", reason=reason, known=", ".join(CHECKS if unknown_check else KINDS))
         if at := re.search(r"\$\.exercise\[(\d+)\]\.", text):
             identity = document.head["exercise"][int(at[1])].get("id", at[1])
             reason = Flaw("exercise", reason=reason, id=identity)
@@ -215,7 +210,7 @@ def _read_head(document: Document) -> _Head:
 
 def _examined(document: Document, index: int, exercise: Exercise, maildrop: str) -> Exercise:
     """An exercise whose names are all known. Raises LessonError."""
-    path, here = document.path, ("exercise", index)
+    here = ("exercise", index)
     exercise = replace(exercise, maildrop=exercise.maildrop or maildrop)
     try:
         if not all(exercise.account):
@@ -223,18 +218,15 @@ def _examined(document: Document, index: int, exercise: Exercise, maildrop: str)
         if not is_maildrop(exercise.maildrop):
             raise Flaw("no-maildrop", name=repr(exercise.maildrop))
         for lines in (exercise.start, exercise.solution, exercise.failed, *(wrong.lines for wrong in exercise.wrong)):
-            if (stray := _stray_line(lines)) is not None:
-                line, known = document.line_with(stray, *here), ", ".join(META_LINES)
-                raise LessonError(path, line, "no-such-line", id=exercise.id, line=stray, known=known)
+            _check_lines(lines)
         conditions = dict(read_faults(exercise.conditions))
         if unknown := sorted(frozenset(exercise.conditions.get("without", ())) - CAPABILITIES.keys()):
-            line, known = document.line_with(unknown[0], *here), ", ".join(CAPABILITIES)
-            raise LessonError(path, line, "no-such-capability", id=exercise.id, name=unknown[0], known=known)
-    except LessonError:
-        raise
+            raise Flaw("no-capability", stray=unknown[0], known=", ".join(CAPABILITIES))
     except ValueError as error:
+        stray = error.facts.get("stray") if isinstance(error, Flaw) else None
+        line = document.line_with(str(stray), *here) if stray else document.line(*here, "id")
         reason = Flaw("exercise", id=exercise.id, reason=error)
-        raise LessonError(path, document.line(*here, "id"), "bad-lesson", reason=reason) from None
+        raise LessonError(document.path, line, "bad-lesson", reason=reason) from None
     return replace(exercise, conditions=conditions)
 
 
@@ -243,8 +235,8 @@ def is_maildrop(name: str) -> bool:
     return bool(name) and not name.startswith(".") and not {"/", "\\", "\0"} & set(name)
 
 
-def _stray_line(lines: tuple[str, ...]) -> str | None:
-    """The first line that begins with a colon and is none of META_LINES. Raises Flaw for what cannot be typed.
+def _check_lines(lines: tuple[str, ...]) -> None:
+    """Raises Flaw for what cannot be typed, and for what begins with a colon and is none of META_LINES.
 
     A block of several lines goes out in one flight: it is POP3 and nothing else.
     """
@@ -255,8 +247,7 @@ def _stray_line(lines: tuple[str, ...]) -> str | None:
             raise Flaw("control", line=repr(line))
         meta = any(row.lstrip().startswith(":") for row in line.split("\n"))
         if meta and not any(known.fullmatch(line) for known in META_LINES.values()):
-            return line
-    return None
+            raise Flaw("no-line", stray=line, known=", ".join(META_LINES))
 
 
 def sections(document: Document) -> Iterator[tuple[str, str, int, str]]:

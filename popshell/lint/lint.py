@@ -19,13 +19,13 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
-from functools import cache, partial
+from functools import partial
 from importlib.resources.abc import Traversable
-from itertools import pairwise
+from itertools import chain, pairwise, zip_longest
 from pathlib import Path
 
 from popshell.course.catalog import LANGUAGES, Catalog, Refused, Words, bundled
-from popshell.course.document import Document
+from popshell.course.document import Document, read_tables
 from popshell.course.lesson import fingerprint, is_maildrop
 from popshell.course.notes import REPLIES
 from popshell.course.player import ELLIPSIS, ROW, STAMP, PracticeLine, Turn, Untruth, compare, turns
@@ -100,11 +100,6 @@ def in_words(findings: Iterable[Finding], words: Words) -> list[str]:
     ]
 
 
-@cache
-def _bundled_rfcs() -> Rfcs:
-    return pages.read_rfcs(Source("rfc.toml", Catalog((bundled(),)).read("rfc.toml")).words or {})
-
-
 # -- dialogues ---------------------------------------------------------------------------------------------------------
 
 
@@ -119,37 +114,29 @@ class Block(NamedTuple):
     quoted: bool
 
 
-def read_blocks(source: Document) -> tuple[list[Block], list[Finding]]:
-    """The blocks of a file, and what is wrong with their form. What is no dialogue at all is taken for quoted."""
-    blocks: list[Block] = []
-    findings: list[Finding] = []
+def read_blocks(source: Document) -> Iterator[tuple[Block, list[Finding]]]:
+    """The blocks of a file, each with what is wrong with its form. What is no dialogue at all is taken for quoted."""
     for fence in source.fences:
         known = _INFO.fullmatch(fence.info)
         state, quoted = State((known and known[1]) or "AUTHORIZATION"), known is None or known[2] is not None
-        blocks.append(block := Block(fence.line, fence.end, fence.info, fence.rows, state, quoted))
+        bad = [at for at, row in enumerate(fence.rows, fence.line + 1) if not _is_row(row)]
+        findings = [Finding(source.path, at, "bad-line", {"row": source.rows[at - 1]}) for at in bad]
         if not fence.closed:
-            findings.append(Finding(source.path, fence.line, "open-fence"))
+            findings = [Finding(source.path, fence.line, "open-fence")]
         elif not fence.plain or known is None:
-            facts = {"info": source.rows[fence.line - 1].strip()}
-            findings.append(Finding(source.path, fence.line, "bad-fence", facts))
-        else:
-            findings += _bad_rows(source.path, block)
-    return blocks, findings
+            findings = [Finding(source.path, fence.line, "bad-fence", {"info": source.rows[fence.line - 1].strip()})]
+        elif not fence.rows:
+            findings = [Finding(source.path, fence.line, "bad-line", {"row": ""})]
+        yield Block(fence.line, fence.end, fence.info, fence.rows, state, quoted), findings
+
+
+def _is_row(row: str) -> bool:
+    return ROW.fullmatch(row) is not None and row != f"C: {ELLIPSIS}"
 
 
 def played(source: Document) -> list[Block]:
     """The blocks of a file that are played: what is quoted or has no good form is not."""
-    blocks, findings = read_blocks(source)
-    broken = {finding.line for finding in findings}
-    return [b for b in blocks if not b.quoted and broken.isdisjoint(range(b.line, b.end + 1))]
-
-
-def _bad_rows(path: str, block: Block) -> Iterator[Finding]:
-    if not block.rows:
-        yield Finding(path, block.line, "bad-line", {"row": ""})
-    for at, row in enumerate(block.rows, block.line + 1):
-        if ROW.fullmatch(row) is None or row == f"C: {ELLIPSIS}":
-            yield Finding(path, at, "bad-line", {"row": row})
+    return [block for block, findings in read_blocks(source) if not block.quoted and not findings]
 
 
 class Stage:
@@ -202,17 +189,15 @@ def check_dialogue(path: str, block: Block, stage: Stage) -> Iterator[Finding]:
 
 def compare_blocks(english: Document, other: Document) -> Iterator[Finding]:
     """Both languages show the same dialogues, line for line; one finding for the first block that differs."""
-    path, ours, theirs = other.path, english.fences, other.fences
-    for number, (one, two) in enumerate(zip(ours, theirs, strict=False), 1):
-        if (one.info, one.rows) != (two.info, two.rows):
+    for number, (one, two) in enumerate(zip_longest(english.fences, other.fences), 1):
+        line = two.line if two else 0
+        if one and two:
+            if (one.info, one.rows) == (two.info, two.rows):
+                continue
             rows = zip((one.info, *one.rows, "```"), (two.info, *two.rows, "```"), strict=False)
-            at = next(at for at, (a, b) in enumerate(rows) if a != b)
-            yield Finding(path, two.line + at, "dialogues-differ", {"number": number, "other": english.path})
-            return
-    if len(ours) != len(theirs):
-        number = min(len(ours), len(theirs)) + 1
-        line = theirs[number - 1].line if len(theirs) >= number else 0
-        yield Finding(path, line, "dialogues-differ", {"number": number, "other": english.path})
+            line += next(at for at, (a, b) in enumerate(rows) if a != b)
+        yield Finding(other.path, line, "dialogues-differ", {"number": number, "other": english.path})
+        return
 
 
 # -- the rules ---------------------------------------------------------------------------------------------------------
@@ -237,7 +222,7 @@ class Lint:
         """What `rfc.toml` knows; None where it cannot be read: citations are not proven then, and that is said."""
         source = self.tree.sources.get("rfc.toml")
         if source is None and not self.tree.whole:
-            return _bundled_rfcs()
+            return pages.read_rfcs(read_tables(self.catalog.read("rfc.toml")))
         return pages.read_rfcs(source.words) if source is not None and source.words is not None else None
 
     def _replies(self, tag: str) -> Texts | None:
@@ -316,7 +301,10 @@ RULES = (
         lambda lint: (found for source in lint.tree.sources.values() for found in pages.check_page(source, lint.words)),
     ),
     Rule("keys-differ places-differ", partial(_pair, pages.compare_words)),
-    Rule("bad-fence open-fence bad-line", partial(_each, lambda source: read_blocks(source)[1])),
+    Rule(
+        "bad-fence open-fence bad-line",
+        partial(_each, lambda source: chain(*(findings for _, findings in read_blocks(source)))),
+    ),
     Rule(
         "untrue after-close",
         lambda lint: (
@@ -328,7 +316,7 @@ RULES = (
     ),
     Rule("dialogues-differ", partial(_pair, compare_blocks)),
     Rule(
-        "bad-citation no-such-rfc no-such-section table-citation bad-doctor missing-key unknown-key",
+        "bad-citation no-such-rfc no-such-section bad-doctor missing-key unknown-key",
         lambda lint: pages.check_sources(lint.tree, lint.rfcs) if lint.rfcs is not None else (),
     ),
     Rule(
@@ -336,7 +324,7 @@ RULES = (
         lambda lint: check_course(lint.tree, lint.root),
     ),
     Rule(
-        "bad-lesson no-such-kind no-such-line no-such-placeholder no-such-capability bad-id bad-title duplicate-id"
+        "bad-lesson no-such-placeholder bad-id bad-title duplicate-id"
         " no-exercise kind-needs missing-maildrop start-unheard solution-fails solution-answers-not answer-unseen"
         " predicts-nothing mispredicts prefix-passes wrong-passes wrong-is-right teaches-unknown not-taught no-task"
         " no-hint no-solved no-wrong stray-wrong stray-exercise hints-differ commands-differ no-such-meta"

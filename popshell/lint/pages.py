@@ -265,7 +265,8 @@ def _line_at(text: str, offset: int) -> int:
 
 def check_sources(tree: Tree, rfcs: Rfcs) -> Iterator[Finding]:
     """Everything that names a section: the program's tables, the files of each language, the doctor's rules."""
-    yield from check_tables(rfcs)
+    for path, rfc, section in _of_tables():  # what they name is shown with every reply
+        yield from _unknown(path, 0, rfc, section, rfcs)
     for source in tree.sources.values():
         if source.language:
             yield from check_citations(source.path, source.text, rfcs)
@@ -274,36 +275,33 @@ def check_sources(tree: Tree, rfcs: Rfcs) -> Iterator[Finding]:
 
 def check_citations(path: str, text: str, rfcs: Rfcs) -> Iterator[Finding]:
     for found in citations(text):
-        if found.rfc not in rfcs:
-            yield Finding(path, found.line, "no-such-rfc", {"rfc": found.rfc})
-        elif found.section and found.section not in rfcs[found.rfc]:
-            yield Finding(path, found.line, "no-such-section", {"rfc": found.rfc, "section": found.section})
+        yield from _unknown(path, found.line, found.rfc, found.section, rfcs)
     for match in _LOOSE.finditer(_citation().sub(lambda match: " " * len(match[0]), text)):
         line = _line_at(text, match.start())
         row = text.split("\n")[line - 1]
         yield Finding(path, line, "bad-citation", {"text": match[0], "row": row.strip()[:60]})
 
 
-def check_tables(rfcs: Rfcs) -> Iterator[Finding]:
-    """The citations of the program's own tables: what they name is shown with every reply."""
-    for path, name, rfc, section in _of_tables():
-        if rfc not in rfcs or (section and section not in rfcs[rfc]):
-            yield Finding(path, 0, "table-citation", {"row": name, "rfc": rfc, "section": section or "-"})
+def _unknown(path: str, line: int, rfc: int, section: str, rfcs: Rfcs) -> Iterator[Finding]:
+    if rfc not in rfcs:
+        yield Finding(path, line, "no-such-rfc", {"rfc": rfc})
+    elif section and section not in rfcs[rfc]:
+        yield Finding(path, line, "no-such-section", {"rfc": rfc, "section": section})
 
 
-def _of_tables() -> Iterator[tuple[str, str, int, str]]:
-    """Every citation in a table of the program: file, row, RFC, section ("" for an RFC alone)."""
+def _of_tables() -> Iterator[tuple[str, int, str]]:
+    """Every citation in a table of the program: file, RFC, section ("" for an RFC alone)."""
     for spec in COMMANDS.values():
         removed = ((spec.removed_by, ""),) if spec.removed_by else ()
         for rfc, section in ((spec.rfc, spec.section), *spec.see, *removed):
-            yield "popshell/protocol/commands.py", spec.name, rfc, section
-    tables: tuple[tuple[str, Iterable[tuple[str, Any]]], ...] = (
-        ("protocol/commands.py", (*CAPABILITIES.items(), *RESPONSE_CODES.items())),
-        ("protocol/mechanisms.py", MECHANISMS.items()),
-        ("server/mailserver.py", ((row.name, row) for row in DEVIATIONS)),
+            yield "popshell/protocol/commands.py", rfc, section
+    tables: tuple[tuple[str, Iterable[Any]], ...] = (
+        ("popshell/protocol/commands.py", (*CAPABILITIES.values(), *RESPONSE_CODES.values())),
+        ("popshell/protocol/mechanisms.py", MECHANISMS.values()),
+        ("popshell/server/settings.py", DEVIATIONS),
     )
     for path, rows in tables:
-        yield from ((f"popshell/{path}", name, row.rfc, row.section) for name, row in rows if row.rfc)
+        yield from ((path, row.rfc, row.section) for row in rows if row.rfc)
 
 
 # -- the doctor's rules ------------------------------------------------------------------------------------------------
