@@ -8,11 +8,12 @@ values, fit for JSON; texts in them were chosen by who made the certificate: sho
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import re
 import ssl
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from popshell.net.errors import CHECKS
@@ -201,44 +202,26 @@ def _facts(octets: bytes, name: str, now: datetime) -> dict[str, Any]:
     facts: dict[str, Any] = dict.fromkeys(("subject", "issuer", "valid_from", "valid_until", "key", "signature"), "")
     facts |= {"names": [], "days": 0, "faults": [], "marks": []}
     facts |= {"fingerprint": fingerprint(octets), "pin": pin_of(octets)}
-    try:
+    late = ""
+    with contextlib.suppress(Exception):  # cryptography names no set of errors for what a stranger may have encoded
         certificate = _loaded(octets)
-    except Exception:  # cryptography names no set of errors for what a stranger may have encoded
-        return facts
-    readers: dict[str, Callable[[], object]] = {
-        "subject": lambda: _name(certificate.subject),
-        "issuer": lambda: _name(certificate.issuer),
-        "names": lambda: _names(certificate),
-        "valid_from": lambda: certificate.not_valid_before_utc.isoformat(" ", "minutes"),
-        "valid_until": lambda: certificate.not_valid_after_utc.isoformat(" ", "minutes"),
-        "key": lambda: _key(certificate),
-        "signature": lambda: getattr(certificate.signature_algorithm_oid, "_name", "?"),
-        "marks": lambda: _marks(certificate),
+        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        late = "not-yet-valid" if now < begins else "expired" if now > ends else ""
+        facts["days"] = (begins - now if now < begins else abs(ends - now)).days  # to or since the nearer date
+        facts |= {"subject": _name(certificate.subject), "issuer": _name(certificate.issuer)}
+        facts |= {"valid_from": begins.isoformat(" ", "minutes"), "valid_until": ends.isoformat(" ", "minutes")}
+        facts["signature"] = getattr(certificate.signature_algorithm_oid, "_name", "?")
+        facts["names"] = _names(certificate)
+        facts["key"] = _key(certificate)
+        facts["marks"] = _marks(certificate)
+    # What can be seen without a list of trusted CAs.
+    seen = {
+        late: bool(late),
+        "name": bool(name and facts["valid_until"]) and not any(covers(pattern, name) for pattern in facts["names"]),
+        "self-signed": facts["subject"] != "" and facts["subject"] == facts["issuer"],
     }
-    for key, reader in readers.items():
-        try:
-            facts[key] = reader()
-        except Exception:
-            continue
-    _judge(certificate, facts, name, now)
+    facts["faults"] = [fault for fault, there in seen.items() if there]
     return facts
-
-
-def _judge(certificate: x509.Certificate, facts: dict[str, Any], name: str, now: datetime) -> None:
-    """Put in what can be seen without a list of trusted CAs: dates, days to or since the nearer one, and the name."""
-    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if now < begins:
-        facts["faults"].append("not-yet-valid")
-        facts["days"] = (begins - now).days
-    elif now > ends:
-        facts["faults"].append("expired")
-        facts["days"] = (now - ends).days
-    else:
-        facts["days"] = (ends - now).days
-    if name and not any(covers(pattern, name) for pattern in facts["names"]):
-        facts["faults"].append("name")
-    if facts["subject"] and facts["subject"] == facts["issuer"]:
-        facts["faults"].append("self-signed")
 
 
 def covers(pattern: str, name: str) -> bool:
@@ -259,8 +242,8 @@ def _name(name: x509.Name) -> str:
 def _names(certificate: x509.Certificate) -> list[str]:
     from cryptography import x509
 
-    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return [_typed(one.value) for one in found if isinstance(one, x509.DNSName | x509.IPAddress)]
+    found = [one.value for one in certificate.extensions if isinstance(one.value, x509.SubjectAlternativeName)]
+    return [_typed(one.value) for name in found for one in name if isinstance(one, x509.DNSName | x509.IPAddress)]
 
 
 def _typed(value: object) -> str:
