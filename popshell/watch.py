@@ -16,8 +16,9 @@ from popshell.arguments import Arguments
 from popshell.course import symptoms
 from popshell.net.address import Destination, TlsMode, is_loopback_name, text_of
 from popshell.net.client import Deadlines, Target
+from popshell.net.errors import NetError
 from popshell.net.relay import Answered, LeftOpen, Said, Unreadable
-from popshell.net.relaying import Ended, Failed, RelayListener, RelaySession, SessionEvent
+from popshell.net.relaying import Ended, RelayListener, RelaySession, SessionEvent
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
 from popshell.protocol.line import CommandLine
@@ -114,9 +115,6 @@ class _View(Shell):
         if shown.left > 0:
             self.say("watch.left", left=shown.left)
 
-    def keep(self, records: JsonRecords) -> None:
-        self.subscribe(lambda event: records.heard(event, **self.own))
-
     def note(self, event: events.ShellEvent) -> None:
         """For the record only: what Display would say of it is for one who types, or of a server."""
         for heard in self.subscribers[1:]:
@@ -181,7 +179,8 @@ class _Watcher:
             view = self._views[session] = self._new_view()
             view.subscribe(Display(view).heard)
             if self._log is not None:
-                view.keep(JsonRecords(self._log, self._version, words=view.net_words, before=session.number - 1))
+                records = JsonRecords(self._log, self._version, words=view.net_words, before=session.number - 1)
+                view.subscribe(lambda event: records.heard(event, **view.own))
             view.publish(events.Connecting())
         view = self._views[session]
         if session is not self._shown:
@@ -212,8 +211,8 @@ class _Watcher:
                     view.say(f"shell.{lack}", command=_name(view, exchange.command))
             case Unreadable():
                 view.say("watch.unreadable", style="warn")
-            case Failed(error=error):
-                view.publish(events.Failed(error))
+            case NetError():
+                view.publish(events.Failed(event))
             case Ended(by_server=by_server, error=error):
                 quits = view.at is State.UPDATE
                 how = End.LEFT if not by_server else End.QUIT if quits else End.LOST

@@ -32,12 +32,6 @@ _LAST_REPLIES = 10.0
 RELAYED = Limits(connections=32)
 
 
-class Failed(NamedTuple):
-    """The server was not reached, or its TLS came to nothing."""
-
-    error: NetError
-
-
 class Ended(NamedTuple):
     """The session has ended. `error` is what the network said."""
 
@@ -45,7 +39,8 @@ class Ended(NamedTuple):
     error: Exception | None = None
 
 
-SessionEvent = RelayEvent | Step | Failed | Ended
+#: A NetError: the server was not reached, or its TLS came to nothing.
+SessionEvent = RelayEvent | Step | NetError | Ended
 OnEvent = Callable[["RelaySession", SessionEvent], None]
 
 
@@ -196,7 +191,7 @@ class RelaySession(Relay):
             self._closed(self._error)
 
     def _failed(self, error: NetError) -> None:
-        self._owner.on_event(self, Failed(error))
+        self._owner.on_event(self, error)
         if self._server is not None:
             self._server.close()
         self.turn_away("temp-failure")
