@@ -76,7 +76,7 @@ class Reach:
         return f"{text} ({self._words(f'speaks.{speaks}')})" if speaks else text
 
     def target(self, where: str) -> Target:
-        """Where a HOST or a named connection leads; `self.user` is the name that goes with it."""
+        """Where a HOST or a named connection leads; its name and password command stand for those not given."""
         wanted = copy(self._arguments)
         wanted.address = where
         try:

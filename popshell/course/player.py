@@ -27,7 +27,7 @@ from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import CRLF
-from popshell.server.maildrop import Message, from_files
+from popshell.server.maildrop import from_files
 from popshell.server.mailserver import MailServer
 from popshell.tuples import NamedTuple
 
@@ -47,11 +47,16 @@ def exercise_server(
     Raises LessonError for a maildrop that is not there, and for one that a course must not have.
     """
     name, password = exercise.account
+    try:  # what a course must not have is refused unread (sec-D2, D6)
+        mails = from_files(catalog.maildrop_files(exercise.maildrop))
+    except FileNotFoundError:
+        place = f"maildrops/{exercise.maildrop}"
+        raise LessonError(place, 0, "missing-maildrop", name=exercise.maildrop) from None
     server = MailServer(
         {name: password},
         catalog.languages,
         catalog.replies,
-        _mails(catalog, exercise.maildrop),
+        mails,
         faults=exercise.conditions,
         clock=clock,
         new_stamp=new_stamp,
@@ -59,14 +64,6 @@ def exercise_server(
     collector = Collector(server, name)
     server.subscribe(collector.observed)
     return server, collector
-
-
-def _mails(catalog: Catalog, name: str) -> tuple[Message, ...]:
-    """The mails of a maildrop; what a course must not have is refused unread (sec-D2, D6)."""
-    try:
-        return from_files(catalog.maildrop_files(name))
-    except FileNotFoundError:
-        raise LessonError(f"maildrops/{name}", 0, "missing-maildrop", name=name) from None
 
 
 def placed(text: str, exercise: Exercise, stamp: str | None, port: str = "110") -> str:
