@@ -169,13 +169,10 @@ class Vocabulary:
 
     def number_in(self, text: str) -> int | None:
         """The one number that is said in `text`, in figures or words, whatever stands around it; else None."""
-        found = [number for word in self._figures.findall(normal(text)) if (number := self._value(word)) is not None]
-        return found[0] if len(found) == 1 else None
-
-    def _value(self, word: str) -> int | None:
-        if word[0] in "0123456789":
-            return int(word.replace(",", "")) if "." not in word else None
-        return self.numbers.get(word)
+        words = self._figures.findall(normal(text))
+        found = [self.numbers.get(word, word.replace(",", "")) for word in words]
+        numbers = [int(number) for number in found if str(number).isdecimal()]
+        return numbers[0] if len(numbers) == 1 else None
 
     def is_answer(self, answers: tuple[str, ...], text: str) -> bool:
         """Whether `text` says one of `answers`. A number counts with any unit: `6 letters`, `six`."""

@@ -53,10 +53,8 @@ def choose_language(wanted: str | None, environ: Mapping[str, str]) -> str:
     for name in (wanted, environ.get("POPSHELL_LANG")):
         if name and (tag := match_language(name)):
             return tag
-    for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
-        if value := environ.get(variable):
-            return match_language(value.partition(".")[0]) or "en"
-    return "en"
+    locale = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or ""
+    return match_language(locale.partition(".")[0]) or "en"
 
 
 def match_language(name: str) -> str | None:

@@ -237,12 +237,8 @@ def read_check(raw: Mapping[str, Any]) -> Check:
 
 def was_asked(answers: tuple[str, ...], evidence: Evidence) -> bool:
     """Whether one of `answers` stands in a reply: the server was asked."""
-    return any(_stands_in(answer, exchange) for answer in answers for exchange in evidence.exchanges)
-
-
-def _stands_in(answer: str, exchange: Exchange) -> bool:
-    text = normal(exchange.received[:65536].decode("utf-8", "replace"))
-    return normal(answer) in text
+    said = [normal(exchange.received[:65536].decode("utf-8", "replace")) for exchange in evidence.exchanges]
+    return any(normal(answer) in text for answer in answers for text in said)
 
 
 def same_line(one: str, other: str) -> bool:

@@ -402,15 +402,9 @@ def _row(side: str, text: str) -> str:
 
 def fix_dialogues(root: Path) -> list[str]:
     """Rewrite the `S:` lines of all dialogues as the server says them. Returns the paths of the files that changed."""
-    lint, changed = Lint(root), []
-    for path in sorted({source.path for source, _ in lint.blocks()}):
-        source = lint.tree.sources[path]
-        stage = lint.stage(source)
-        made = fix_text(source, stage) if stage is not None else source.text
-        if made != source.text:
-            (root / path).write_bytes(made.encode())
-            changed.append(path)
-    return changed
+    lint = Lint(root)
+    sources = [source for source in lint.tree.sources.values() if played(source)]
+    return _written(root, ((one, fix_text(one, stage)) for one in sources if (stage := lint.stage(one)) is not None))
 
 
 def mark_translated(root: Path) -> list[str]:
@@ -418,15 +412,19 @@ def mark_translated(root: Path) -> list[str]:
 
     Only a person who has compared the two should ask for it.
     """
-    changed = []
-    for english, other in Lint(root).pairs():
-        if english.page or english.is_toml or other.words is None:
-            continue
+
+    def marked(english: Source, other: Source) -> str:
         mark = f'translated_from = "{fingerprint(english.text)}"'
         made, found = _MARK.subn(mark, other.text, count=1)
-        if not found:
-            made = other.text.replace("+++\n", f"+++\n{mark}\n", 1)
-        if made != other.text:
-            (root / other.path).write_bytes(made.encode())
-            changed.append(other.path)
-    return changed
+        return made if found else other.text.replace("+++\n", f"+++\n{mark}\n", 1)
+
+    pairs = [pair for pair in Lint(root).pairs() if not (pair[0].page or pair[0].is_toml) and pair[1].words is not None]
+    return _written(root, ((other, marked(english, other)) for english, other in pairs))
+
+
+def _written(root: Path, made: Iterable[tuple[Source, str]]) -> list[str]:
+    """Write the new text of each file that has another now. Returns their paths."""
+    changed = {source.path: text for source, text in made if text != source.text}
+    for path, text in changed.items():
+        (root / path).write_bytes(text.encode())
+    return sorted(changed)
