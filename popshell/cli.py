@@ -325,9 +325,7 @@ class _Run:
             address = connector.destination.address
             name = address.user if address is not None else next(iter(connector.server.accounts))
             vi = config.get("editing") == "vi"
-            editor = screen.editor = Editor(
-                shell, self._catalog, terminal, _history_path, name, vi=vi, keys=config.keys
-            )
+            editor = screen.editor = Editor(shell, terminal, _history_path, name, vi=vi, keys=config.keys)
             await self._introduce("shell.banner", "emphasis")
             return await editor.run(self._begin)
         finally:

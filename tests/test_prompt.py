@@ -22,7 +22,7 @@ class Bar:
 
     def __init__(self, stage: Stage) -> None:
         self.typed = ""
-        self._toolbar = Toolbar(stage.shell, CATALOG, Typing(stage.shell), lambda: self.typed)
+        self._toolbar = Toolbar(stage.shell, Typing(stage.shell), lambda: self.typed)
 
     def lines(self, typed: str = "", columns: int = 80, rows: int = 24) -> list[Line]:
         self.typed = typed

@@ -321,19 +321,19 @@ def _show(shell: Shell, named: Iterable[Named]) -> None:
     rows: list[tuple[str, Run]] = []
     for row in named:
         name = shell.words.get(f"auth.label-{row.name}") or row.name
-        rows.append((name, ("secret", MASK) if row.secret else ("peer", show(row.value, keep=""))))
+        rows.append((name, ("secret", MASK) if row.secret else ("peer", row.value)))
         rows += [("", ("note", f"= {_FORMULAS[row.name]}"))] if row.name in _FORMULAS else []
     _labelled(shell, rows)
 
 
 def _labelled(shell: Shell, rows: Iterable[tuple[str, Run]]) -> None:
-    """Rows of label and text."""
+    """Rows of label and text. A certificate is its maker's text: it is filtered, and follows a label of ours."""
     rows = list(rows)
     widest = max((columns(label) for label, _ in rows), default=0) + 2
     room = max(shell.screen.columns - widest - 5, 16)
     lines: list[Line] = []
     for label, (style, text) in rows:
-        for piece in wrap_text(text, room) or [""]:
+        for piece in wrap_text(show(text, keep=""), room) or [""]:
             lines.append([("", "    "), ("note", pad(label, widest)), (style, piece)])
             label = ""
     shell.screen.lines(lines)
@@ -359,7 +359,7 @@ async def tls(shell: Shell, argument: str) -> None:
         anchor = report["anchor"] or "?"
         verified = shell.words("tls.verified-no" if insecure else "tls.verified-yes", anchor=anchor)
         rows = [("version", known["version"]), ("cipher", known["cipher"]), ("verified", verified)]
-        _facts(shell, ((shell.words(f"tls.{name}"), str(value)) for name, value in rows))
+        _labelled(shell, ((shell.words(f"tls.{name}"), ("peer", str(value))) for name, value in rows))
     else:
         shell.say("certificate.refused-last", style="warn", name=show(report["name"]))
     show_chain(shell, report)
@@ -377,19 +377,14 @@ def show_chain(shell: Shell, report: Mapping[str, Any]) -> None:
         heading = words("certificate.own" if number == 1 else "certificate.above", number=number)
         mark: Line = [("err", words("certificate.here"))] if wrong else []
         shell.screen.lines([[("", "  "), ("emphasis", heading), *mark]])
-        _facts(shell, _rows(link, words))
+        _labelled(shell, _rows(link, words))
     lines: list[Line] = []
     for style, text in verdict(report, words, shell.again):
         lines += paragraph(show(text), shell.screen.look, style=style)
     shell.screen.lines(lines)
 
 
-def _facts(shell: Shell, rows: Iterable[tuple[str, str]]) -> None:
-    """A certificate is its maker's text: it is filtered, and each row of it follows a label of ours."""
-    _labelled(shell, ((label, ("peer", show(text, keep=""))) for label, text in rows))
-
-
-def _rows(link: Mapping[str, Any], words: Words) -> Iterable[tuple[str, str]]:
+def _rows(link: Mapping[str, Any], words: Words) -> Iterable[tuple[str, Run]]:
     state = next((fault for fault in ("expired", "not-yet-valid") if fault in link["faults"]), "now")
     names = words.listed(link["names"][:_MOST_NAMES])
     if (more := len(link["names"]) - _MOST_NAMES) > 0:
@@ -403,7 +398,7 @@ def _rows(link: Mapping[str, Any], words: Words) -> Iterable[tuple[str, str]]:
         "key": words("certificate.signed", **link) if link["signature"] else link["key"],
         "fingerprint": ":".join(link["fingerprint"][at : at + 2] for at in range(0, 64, 2)).upper(),
     }
-    return ((words(f"certificate.{name}"), texts[name]) for name in _FACTS if texts[name])
+    return ((words(f"certificate.{name}"), ("peer", texts[name])) for name in _FACTS if texts[name])
 
 
 def verdict(report: Mapping[str, Any], words: Words, again: str) -> Iterable[tuple[str, str]]:

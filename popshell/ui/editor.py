@@ -28,7 +28,6 @@ from prompt_toolkit.layout.processors import AfterInput
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.shortcuts.prompt import CompleteStyle, PromptSession
 
-from popshell.course.catalog import Catalog
 from popshell.protocol.line import MASK
 from popshell.ui import layout, terminal, theme
 from popshell.ui.completer import RecentSuggest, ShellCompleter, ShellHistory
@@ -77,7 +76,6 @@ class Editor(Source):
     def __init__(
         self,
         shell: Shell,
-        catalog: Catalog,
         device: terminal.Terminal,
         history: Callable[[], str],
         name: str = "",
@@ -94,7 +92,7 @@ class Editor(Source):
         self.interruptions = Interruptions(lambda: self._live() is not None)
         self._stopped: int | None = None
         self._style = theme.prompt_style(shell.screen.look.theme)
-        self._toolbar = Toolbar(shell, catalog, self._typing, self._typed)
+        self._toolbar = Toolbar(shell, self._typing, self._typed)
         self._session: PromptSession[str] = PromptSession(
             message=lambda: formatted(prompt_line(shell)),
             completer=ShellCompleter(shell, self._typing.context, name),

@@ -16,7 +16,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.lexers import Lexer
 
-from popshell.course.catalog import Catalog, Words
+from popshell.course.catalog import Words
 from popshell.course.explain import legal_now, warning
 from popshell.protocol import secrets
 from popshell.protocol.commands import COMMANDS, CommandSpec, State, Undo
@@ -212,9 +212,8 @@ class Mask(Processor):
 class Toolbar:
     """Draws the toolbar of one shell; `typed` gives the text at the prompt."""
 
-    def __init__(self, shell: Shell, catalog: Catalog, typing: Typing, typed: Callable[[], str]) -> None:
+    def __init__(self, shell: Shell, typing: Typing, typed: Callable[[], str]) -> None:
         self._shell = shell
-        self._catalog = catalog
         self._typing = typing
         self._typed = typed
         self._known: tuple[CommandLine, tuple[str, int, bool], list[Line]] | None = None
@@ -273,7 +272,7 @@ class Toolbar:
         self, line: CommandLine, spec: CommandSpec, context: Context, words: Words, room: int
     ) -> list[Line]:
         """Syntax and what it does; whether it is legal now, how its reply ends, and whether it can be undone."""
-        page = self._catalog.page(words.language, f"commands/{spec.name}")
+        page = self._shell.catalog.page(words.language, f"commands/{spec.name}")
         many = spec.expects_multi_line(len(line.tokens) - 1)
         found = line.objection if not line.has("missing-argument") or context.state not in spec.transitions else None
         undo = spec.undo_in(context.state)

@@ -7,13 +7,11 @@ marks only says what it will erase. A line that is merely wrong is never held ba
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
 
 from popshell.passwords import Found, PasswordError, Passwords, stored
 from popshell.protocol import secrets
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
-from popshell.session import Endpoint
 from popshell.ui.link import Link
 from popshell.ui.shell import Shell
 from popshell.visible import show
@@ -52,37 +50,32 @@ class SeatBelt:
 
     async def _allows(self, line: CommandLine) -> bool:
         """Whether a line may go out to a real server; on the practice server, all but a word before QUIT is free."""
-        shell, session, endpoint = self._shell, self._shell.session, self._shell.endpoint
+        shell, session, endpoint, link = self._shell, self._shell.session, self._shell.endpoint, self._shell.link
         if session is None or endpoint is None:
             return True
-        name, marks = line.spec.name if line.spec else "", session.connection.at_stake
-        if session.connection.context().state is State.TRANSACTION:
-            if name == "QUIT" and marks:
-                return await self._may_erase(marks, endpoint)
-            if name == "DELE" and shell.look_only:
-                shell.say("shell.look-only", style="warn", command=show(line.redacted(), keep=""), place=endpoint.label)
-                shell.tally.usage = True
-                return False
-            asks = endpoint.look_only and not endpoint.practice and shell.screen.interactive
-            if name == "RETR" and asks and self._may_fetch is not shell.link:
-                link = shell.link
-                if not await self._consent("shell.ask-retr", name, place=endpoint.label):
-                    return False
-                self._may_fetch = link
-        if endpoint.practice or session.connection.tls or endpoint.loopback or not _readable_in_clear_text(line):
-            return True
-        return await self._consent("shell.ask-clear-text", name, place=endpoint.label)
-
-    async def _may_erase(self, marks: Collection[int], endpoint: Endpoint) -> bool:
-        """Ask before a QUIT that erases, each time. In a script `:unlock` has said so before."""
-        shell, link = self._shell, self._shell.link
+        name, place = line.spec.name if line.spec else "", endpoint.label
+        acts = name if session.connection.context().state is State.TRANSACTION else ""
+        marks = session.connection.at_stake if acts == "QUIT" else ()
         erased = {"marks": shell.words.listed(sorted(marks)), "count": len(marks)}
         if endpoint.practice:
-            shell.say("shell.quit-erases", style="warn", **erased)
+            if marks:
+                shell.say("shell.quit-erases", style="warn", **erased)
             return True
-        if not shell.screen.interactive and link is not None and link.unlocked:
+        if marks:
+            # It is asked each time; in a script `:unlock` has said so before.
+            unlocked = not shell.screen.interactive and link is not None and link.unlocked
+            return unlocked or await self._consent("shell.ask-quit", name, place=place, **erased)
+        if acts == "DELE" and shell.look_only:
+            shell.say("shell.look-only", style="warn", command=show(line.redacted(), keep=""), place=place)
+            shell.tally.usage = True
+            return False
+        if acts == "RETR" and endpoint.look_only and shell.screen.interactive and self._may_fetch is not link:
+            if not await self._consent("shell.ask-retr", name, place=place):
+                return False
+            self._may_fetch = link
+        if session.connection.tls or endpoint.loopback or not _readable_in_clear_text(line):
             return True
-        return await self._consent("shell.ask-quit", "QUIT", place=endpoint.label, **erased)
+        return await self._consent("shell.ask-clear-text", name, place=place)
 
     async def _consent(self, key: str, command: str, **facts: object) -> bool:
         shell = self._shell

@@ -141,14 +141,12 @@ class Tutor:
                 self.shell.say("tutor.no-lesson", style="warn", name=show(wanted))
                 return False
             lesson = self.in_language(name)
-            if not exercise:
-                entered = self.lessons.to_do_in(name, self.progress, language) or lesson.exercises[0]
-            elif (found := lesson.find(exercise)) is None:
+            to_do = self.lessons.to_do_in(name, self.progress, language) or lesson.exercises[0]
+            entered = lesson.find(exercise) if exercise else to_do
+            if entered is None:
                 ids = self.shell.words.listed(f"{n} {show(e.id)}" for n, e in enumerate(lesson.exercises, 1))
                 self.shell.say("tutor.no-such-exercise", style="warn", name=show(exercise), known=ids)
                 return False
-            else:
-                entered = found
             await self.enter(name, entered.id, text=True)
             return True
         place = self.lessons.first_open(self.progress, language)
