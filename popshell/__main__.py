@@ -19,6 +19,7 @@ def main() -> int:
         sys.stdout.flush()
     except OSError as error:  # a full disk, or the reader is gone: the interpreter must not try once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # 141: as a shell says that SIGPIPE ended a program, 128 and its number
         return 141 if isinstance(error, BrokenPipeError) else code or 3
     return code
 

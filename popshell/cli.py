@@ -95,11 +95,9 @@ def run(argv: list[str]) -> int:
         return USAGE
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        raise  # the reader of the output is gone, and with it the place for a message: __main__ ends the program
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            # The reader of the output is gone, and with it the place for a message.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141  # as a shell says that SIGPIPE ended a program: 128 and its number
         from popshell.course.catalog import in_words
 
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

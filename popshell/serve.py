@@ -117,7 +117,7 @@ async def listen(
         raise Usage(words("cli.not-loopback", host=host), arguments.command) from None
     for path, mode, pem in (
         (arguments.ca_out, 0o666, listener.certificate_pem),
-        (arguments.client_cert_out, 0o600, lambda: listener.certificate().issue(account)),
+        (arguments.client_cert_out, 0o600, lambda: listener.certificate.issue(account)),
     ):
         try:
             if path is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import socket
 import ssl
@@ -47,14 +48,11 @@ class PracticeCertificate:
     The client trusts `pem`, the authority's certificate, and checks the name like any other.
     """
 
-    __slots__ = ("_authority", "_context", "_names", "binding")
-
     def __init__(self, names: tuple[str, ...] = _LOOPBACK) -> None:
         import trustme
 
         self._names = names
         self._authority: trustme.CA = trustme.CA(organization_name=_OWNER)
-        self._context: ssl.SSLContext | None = None
         #: what SCRAM's -PLUS mechanisms are bound to, once there is a context
         self.binding: bytes | None = None
 
@@ -62,22 +60,20 @@ class PracticeCertificate:
     def pem(self) -> str:
         return self._authority.cert_pem.bytes().decode("ascii")
 
-    @property
+    @functools.cached_property
     def context(self) -> ssl.SSLContext:
         """For the server's end."""
-        if self._context is None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            # Python's ssl takes a key from a file only: trustme writes one of mode 0600 and removes it at once.
-            # The common name is obsolete (RFC 6125 §2.3), but fetchmail 6.4 refuses a certificate without one.
-            certificate = self._authority.issue_cert(*self._names, common_name=self._names[0], organization_name=_OWNER)
-            certificate.configure_cert(context)
-            from popshell.net.certificates import end_point_binding
+        from popshell.net.certificates import end_point_binding
 
-            leaf = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode("ascii"))
-            self.binding = end_point_binding(leaf)
-            self._context = context
-        return self._context
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # Python's ssl takes a key from a file only: trustme writes one of mode 0600 and removes it at once.
+        # The common name is obsolete (RFC 6125 §2.3), but fetchmail 6.4 refuses a certificate without one.
+        certificate = self._authority.issue_cert(*self._names, common_name=self._names[0], organization_name=_OWNER)
+        certificate.configure_cert(context)
+        leaf = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode("ascii"))
+        self.binding = end_point_binding(leaf)
+        return context
 
     def issue(self, name: str) -> str:
         """A key and a client's certificate for the account `name`, as PEM; from now on clients are asked for one.
@@ -112,7 +108,6 @@ class Listener:
         self._ports: list[asyncio.Server] = []
         self._peers: set[Peer] = set()
         self._addresses: Counter[str] = Counter()
-        self._certificate: PracticeCertificate | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
         self._closed = False
@@ -180,15 +175,14 @@ class Listener:
             self._timer.cancel()
             self._timer = None
 
+    @functools.cached_property
     def certificate(self) -> PracticeCertificate:
         """The certificate of this run, made when first asked for."""
-        if self._certificate is None:
-            self._certificate = PracticeCertificate(tuple(dict.fromkeys((*_LOOPBACK, *self._names))))
-        return self._certificate
+        return PracticeCertificate(tuple(dict.fromkeys((*_LOOPBACK, *self._names))))
 
     def certificate_pem(self) -> str:
         """The certificate that a client has to trust (`Target.ca_data`)."""
-        return self.certificate().pem
+        return self.certificate.pem
 
     @property
     def connections(self) -> int:
@@ -211,11 +205,9 @@ class Listener:
 
     # -- for the connections (peer.PeerOwner) ------------------------------------------------------------------------
 
-    def tls_context(self) -> ssl.SSLContext:
-        return self.certificate().context
-
-    def tls_binding(self) -> bytes | None:
-        return self.certificate().binding
+    def tls(self) -> tuple[ssl.SSLContext, bytes | None]:
+        context = self.certificate.context
+        return context, self.certificate.binding
 
     @property
     def crowded(self) -> bool:

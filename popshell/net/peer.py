@@ -106,10 +106,8 @@ class PeerOwner(Protocol):
     def remind(self, seconds: float) -> None:
         """Call `check_timers()` in so many seconds, or before."""
 
-    def tls_context(self) -> ssl.SSLContext: ...
-
-    def tls_binding(self) -> bytes | None:
-        """tls-server-end-point's data, once there is a context."""
+    def tls(self) -> tuple[ssl.SSLContext, bytes | None]:
+        """What a handshake needs, and tls-server-end-point's data."""
 
 
 class _Phase(Enum):
@@ -381,7 +379,7 @@ class Peer(asyncio.BufferedProtocol):
                 upgraded = await asyncio.get_running_loop().start_tls(
                     self._transport,
                     self,
-                    self._owner.tls_context(),
+                    self._owner.tls()[0],
                     server_side=True,
                     ssl_handshake_timeout=self._limits.handshake,
                     # When this is over, what is unsent is thrown away; so it is as long as we wait for any slow peer.
@@ -406,7 +404,7 @@ class Peer(asyncio.BufferedProtocol):
         self._phase = _Phase.OPEN
         shown = upgraded.get_extra_info("peercert") or {}  # empty unless it was asked for, and verified
         names = [value for row in shown.get("subject", ()) for key, value in row if key == "commonName"]
-        self.session.tls_started(self._owner.tls_binding(), "".join(names))
+        self.session.tls_started(self._owner.tls()[1], "".join(names))
         if self._early:
             self.session.feed(self._early)
             self._early = b""
