@@ -194,6 +194,42 @@ def test_tls_begins_after_its_handshake() -> None:
     run(go())
 
 
+def test_the_wire_gets_the_octet_at_which_the_reply_to_stls_ended() -> None:
+    """What comes after it in clear text must not be counted with it: the wire aborts then (sec-T2)."""
+
+    async def go() -> None:
+        parts = Parts({"STLS": b"+OK\r\n"}, greeting=b"+OK hi\r\n")
+        await parts.session.greeting
+        await parts.session.submit("STLS")
+        parts.wire.say(b"+OK injected\r\n")
+        ended: list[int] = []
+
+        async def start_tls(*, after: int) -> None:
+            ended.append(after)
+
+        parts.wire.start_tls = start_tls  # type: ignore[method-assign]
+        await parts.session.start_tls()
+        assert ended == [len(b"+OK hi\r\n+OK\r\n")]
+
+    run(go())
+
+
+def test_what_cannot_be_written_was_never_sent() -> None:
+    async def go() -> None:
+        parts = Parts()
+        await parts.session.greeting
+
+        def closed(data: bytes) -> None:
+            raise ConnectError("closed")
+
+        parts.wire.write = closed  # type: ignore[method-assign]
+        with pytest.raises(ConnectionError):
+            parts.session.submit("NOOP")
+        assert parts.session.replies_due == 0
+
+    run(go())
+
+
 def test_an_unfinished_reply_that_is_no_longer_awaited_is_recorded() -> None:
     async def go() -> None:
         parts = Parts({"STAT": None})
