@@ -19,7 +19,7 @@ from popshell.protocol.connection import Connection
 from popshell.protocol.connection import Event as Event
 from popshell.protocol.line import CommandLine
 from popshell.protocol.records import Exchange
-from popshell.protocol.wire import CRLF, ReplyLimits, Stream
+from popshell.protocol.wire import CRLF, Stream
 from popshell.tuples import NamedTuple
 from popshell.visible import show
 
@@ -66,9 +66,8 @@ class Session:
         on_end: Callable[[Exception | None], None],
         *,
         tls: bool = False,
-        limits: ReplyLimits | None = None,
     ) -> None:
-        self.connection = Connection(clock(), limits, tls=tls)
+        self.connection = Connection(clock(), tls=tls)
         self.transcript: list[Exchange] = []
         self.wire: Wire | None = None
         self.ended = False
