@@ -28,6 +28,7 @@ line ends first.
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -143,13 +144,9 @@ def fold(text: str, columns: int) -> Iterator[tuple[int, int]]:
 
 def whole_characters(octets: bytes) -> bytes:
     """`octets` without the beginning of a UTF-8 character that was cut in two at their end."""
-    for length in range(1, min(3, len(octets)) + 1):
-        first = octets[-length]
-        if first >= 0xC0:
-            return octets if length > (first >= 0xC0) + (first >= 0xE0) + (first >= 0xF0) else octets[:-length]
-        if first < 0x80:
-            break
-    return octets
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    decoder.decode(octets)
+    return octets.removesuffix(decoder.getstate()[0])
 
 
 def is_mark(character: str) -> bool:

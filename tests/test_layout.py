@@ -144,6 +144,7 @@ class TestWrap:
 
     @given(st.text(st.sampled_from("ab -，。「」（授權`…—§1 \n*\u0301")), st.integers(2, 30))
     @example("1 ", 2)
+    @example("111\u0301", 3)  # more characters than columns
     def test_any_text(self, text: str, width: int) -> None:
         lines = wrap(text, width)
         assert all(columns(line) <= width and line.strip() for line in lines)

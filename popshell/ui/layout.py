@@ -207,7 +207,7 @@ def wrap_runs(runs: Iterable[Run], columns: int, indent: str = "", hanging: str 
     text, styles = _join(runs)
     first, rest = (max(columns - width(prefix), 2) for prefix in (indent, hanging))
     lines: list[Line] = []
-    breaks = _breaks(text, styles, units) if width(text) > first else []  # one line needs none
+    breaks = _breaks(text, styles, units) if max(len(text), width(text)) > first else []  # one line needs none
     for start, end in _spans(text, breaks, first, rest):
         prefix = hanging if lines else indent
         lines.append(([("", prefix)] if prefix else []) + _cut(text, styles, start, end))
@@ -218,22 +218,17 @@ def _join(runs: Iterable[Run]) -> tuple[str, list[str]]:
     """The text of all runs and the style of each character, with newlines turned into white space."""
     runs = list(runs)
     text, styles = "".join(part for _, part in runs), [style for style, part in runs for _ in part]
-    if not any(end in text for end in "\n\t\r"):
-        return text, styles
-    cells = [*zip(text, styles, strict=True)]
-    kept: list[tuple[str, str]] = []
-    indented = False  # in the blanks after a newline
-    for index, (character, style) in enumerate(cells):
-        if character == " " and indented:
-            continue
-        indented = character in "\n\t\r"
-        if indented:
-            following = next((c for c, _ in cells[index:] if not c.isspace()), " ")
-            if not kept or kept[-1][0] == " " or width(kept[-1][0]) == width(following) == 2:
-                continue
-            character = " "
-        kept.append((character, style))
-    return "".join(character for character, _ in kept), [style for _, style in kept]
+    kept, done = "", 0
+    looks: list[str] = []
+    for found in re.finditer(r"[\n\t\r][ \n\t\r]*", text):
+        start, end = found.span()
+        kept += text[done:start]
+        looks += styles[done:start]
+        if kept and kept[-1] != " " and not width(kept[-1]) == width(text[end : end + 1]) == 2:
+            kept += " "
+            looks.append(styles[start])
+        done = end
+    return kept + text[done:], looks + styles[done:]
 
 
 def _breaks(text: str, styles: list[str], units: str) -> list[bool]:

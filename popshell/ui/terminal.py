@@ -19,6 +19,7 @@ import shlex
 import shutil
 import signal
 import termios
+import tty
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from time import monotonic
@@ -57,11 +58,7 @@ class Terminal:
     def quiet(self) -> None:
         """No echo, no line editing; Ctrl-C and its like still work."""
         with contextlib.suppress(termios.error, OSError):
-            settings = termios.tcgetattr(self._fd)
-            settings[3] &= ~(termios.ECHO | termios.ICANON)
-            settings[6][termios.VMIN] = 1
-            settings[6][termios.VTIME] = 0
-            termios.tcsetattr(self._fd, termios.TCSANOW, settings)
+            tty.setcbreak(self._fd, termios.TCSANOW)
 
     def restore(self) -> None:
         """As it was found."""

@@ -22,8 +22,8 @@ the kind that the *command* asked for: "+OK" inside a mail is no status.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, partial
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -85,17 +85,11 @@ STYLES: Mapping[str, str] = {
 
 _ATTRIBUTES = {"bold": "1", "underline": "4"}
 #: prompt_toolkit's names of SGR 30 to 37 and 90 to 97.
-_NAMED = dict(
-    zip(
-        (*range(30, 38), *range(90, 98)),
-        (
-            *("ansiblack", "ansired", "ansigreen", "ansiyellow", "ansiblue", "ansimagenta", "ansicyan", "ansigray"),
-            *("ansibrightblack", "ansibrightred", "ansibrightgreen", "ansibrightyellow", "ansibrightblue"),
-            *("ansibrightmagenta", "ansibrightcyan", "ansiwhite"),
-        ),
-        strict=True,
-    )
-)
+_NAMED = {
+    first + at: f"ansi{bright}{name}"
+    for first, bright in ((30, ""), (90, "bright"))
+    for at, name in enumerate(("black", "red", "green", "yellow", "blue", "magenta", "cyan"))
+} | {37: "ansigray", 97: "ansiwhite"}
 
 
 #: What prompt_toolkit would draw in colours and backgrounds of its own.
@@ -272,11 +266,15 @@ _TEXT = re.compile(
     r"(?P<stamp><[^<>@\s]{1,200}@[^<>@\s]{1,200}>)|(?P<number>(?<![\w.:/@-])[0-9]{1,10}(?![\w:/@-]|\.[0-9]))",
     re.ASCII,
 )
-LISTING = r"(?P<number>[0-9]{1,10}) (?P<octets>[0-9]{1,15})(?= |\Z)"
-UIDS = r"(?P<number>[0-9]{1,10}) (?P<uid>[!-~]{1,140})(?= |\Z)"
-# RFC 5322 §2.2: a field name is printable ASCII without colon. After the filter a backslash may be doubled.
-HEADER = r"(?s)(?P<name>[!-9;-~]{1,100}:)(?P<value>.*)\Z"
 _CAPABILITY = r"[!-~]+"
+#: Lines of one form, and the style of each group. RFC 1939 §5, §7: message-number, and octets or unique-id. RFC 5322
+#: §2.2: a field name is printable ASCII without colon (after the filter a backslash may be doubled); a line that begins
+#: with a blank is the folded rest of a value (§2.2.3).
+_FORMS: Mapping[str, tuple[str, tuple[str, str]]] = {
+    "listing": (r"([0-9]{1,10}) ([0-9]{1,15})(?= |\Z)", ("number", "number")),
+    "uids": (r"([0-9]{1,10}) ([!-~]{1,140})(?= |\Z)", ("number", "uid")),
+    "header": (r"(?s)(?:([!-9;-~]{1,100}:)|(?=[ \t]))(.*)\Z", ("header-name", "header-value")),
+}
 
 _BODIES: Mapping[Content, BodyKind] = {
     Content.SCAN_LISTINGS: "listing",
@@ -323,16 +321,7 @@ def status_spans(line: str) -> Spans:
     return spans
 
 
-def _row_spans(pattern: str, line: str) -> Spans:
-    """A row of a listing (RFC 1939 §5, §7): message-number, and octets or unique-id."""
-    match = re.match(pattern, line)
-    if match is None:
-        return []
-    second = "uid" if "uid" in match.groupdict() else "number"
-    return [Span(*match.span(1), "number"), Span(*match.span(2), second)]
-
-
-def capability_spans(line: str) -> Spans:
+def _capability_spans(line: str) -> Spans:
     """A capability (RFC 2449 §5): a tag that an RFC defines stands out, its numbers too."""
     tag = re.match(_CAPABILITY, line)
     if tag is None:
@@ -341,39 +330,29 @@ def capability_spans(line: str) -> Spans:
     return spans + [Span(*match.span(), "number") for match in _TEXT.finditer(line, tag.end()) if match["number"]]
 
 
-def header_spans(line: str) -> Spans:
-    """A line of a mail's header: field name and value, or the folded rest of a value (RFC 5322 §2.2.3)."""
-    if line[:1] in (" ", "\t"):
-        return [Span(0, len(line), "header-value")]
-    match = re.match(HEADER, line)
-    if match is None:
-        return []
-    return [Span(*match.span("name"), "header-name"), Span(*match.span("value"), "header-value")]
-
-
-_BODY_RULES: Mapping[BodyKind, Callable[[str], Spans]] = {
-    "listing": partial(_row_spans, LISTING),
-    "uids": partial(_row_spans, UIDS),
-    "capabilities": capability_spans,
-    "mail": lambda line: [],
-    "text": lambda line: [],
-}
-
-
 def body_spans(kind: BodyKind, line: str, *, in_header: bool = False) -> Spans:
     """One line of a multi-line reply as on the wire: the dot that byte-stuffing put there has a span of its own."""
-    rule = header_spans if in_header else _BODY_RULES[kind]
-    if not line.startswith("."):
-        return rule(line)
-    stuffing = Span(0, 1, "stuffing")
-    return [stuffing, *(Span(start + 1, end + 1, style) for start, end, style in rule(line[1:]))]
+    if line.startswith("."):
+        unstuffed = _body_spans(kind, line[1:], in_header)
+        return [Span(0, 1, "stuffing"), *(Span(start + 1, end + 1, style) for start, end, style in unstuffed)]
+    return _body_spans(kind, line, in_header)
+
+
+def _body_spans(kind: BodyKind, line: str, in_header: bool) -> Spans:
+    if kind == "capabilities" and not in_header:
+        return _capability_spans(line)
+    pattern, styles = _FORMS.get("header" if in_header else kind, ("", ()))
+    match = re.match(pattern, line) if pattern else None
+    return (
+        [Span(*match.span(at), style) for at, style in enumerate(styles, 1) if match[at] is not None] if match else []
+    )
 
 
 def guess(line: str) -> BodyKind:
     """What a line looks like where the command is not known: for fragments of transcripts only."""
-    if re.fullmatch(LISTING, line):
-        return "listing"
-    if re.fullmatch(UIDS, line):
-        return "uids"
+    kinds: tuple[BodyKind, ...] = ("listing", "uids")
+    for kind in kinds:
+        if re.fullmatch(_FORMS[kind][0], line):
+            return kind
     tag = re.match(_CAPABILITY, line)
     return "capabilities" if tag and tag[0] in CAPABILITIES else "text"
