@@ -13,6 +13,7 @@ import gc
 import io
 import os
 import sys
+from collections.abc import Callable
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
@@ -220,14 +221,11 @@ def _server(arguments: Arguments, catalog: Catalog, words: Words, *, served: boo
         accounts[name] = password
     faults: dict[str, object] = {**FREE, "require_tls": arguments.require_tls}
 
-    def fresh() -> str:
-        """What is public about the practice server is not for one that other machines reach."""
-        if not arguments.lan:
-            return ""
+    fresh: Callable[[], str] = str
+    if arguments.lan:  # what is public about the practice server is not for one that other machines reach
         from popshell.serve import fresh_password
 
-        return fresh_password()
-
+        fresh = fresh_password
     offered = set(MECHANISMS)
     for option, taken in (("mechanisms", tuple(MECHANISMS)), ("without", (*MECHANISMS, "APOP", *CAPABILITIES))):
         if (given := getattr(arguments, option)) is not None:

@@ -10,7 +10,7 @@ import base64
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
@@ -282,19 +282,6 @@ def _field(key: str) -> str:
     return "ip" if key == "address" else key
 
 
-def rows_of(config: Config) -> Iterator[tuple[str, str, str]]:
-    """What `popshell config` lists: name, value as TOML writes it, source."""
-    for name, (value, source) in config.values.items():
-        yield name, _toml(value), source
-    for connection in config.connections.values():
-        for name, (_, default) in CONNECTION.items():
-            value = getattr(connection, _field(name))
-            if value != default:
-                yield f"connections.{connection.name}.{name}", _toml(value), "config.toml"
-    for key, line in config.keys.items():
-        yield f"keys.{key}", _toml(line), "config.toml"
-
-
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -305,9 +292,15 @@ def show_config(config: Config, what: str | None, words: Callable[..., str]) -> 
     """`popshell config`: what holds and where it comes from; `connections` alone for completion of their names."""
     if what == "connections":
         return "".join(f"{name}\n" for name in config.connections)
+    held = [(name, *value) for name, value in config.values.items()]
+    for connection in config.connections.values():
+        for name, (_, default) in CONNECTION.items():
+            if (value := getattr(connection, _field(name))) != default:
+                held.append((f"connections.{connection.name}.{name}", value, "config.toml"))
+    held += ((f"keys.{key}", line, "config.toml") for key, line in config.keys.items())
     rows = [
-        (f"{name} = {value}", words("config.default") if source == "default" else source)
-        for name, value, source in rows_of(config)
+        (f"{name} = {_toml(value)}", words("config.default") if source == "default" else source)
+        for name, value, source in held
     ]
     widest = max(width(row) for row, _ in rows)
     out = [f"# {config_path(os.environ)}", *(f"{row}{' ' * (widest - width(row))}  # {source}" for row, source in rows)]

@@ -92,7 +92,7 @@ def shake(
                 continue
             except ssl.SSLCertVerificationError as error:
                 return report(kept.chain(), name, code=error.verify_code, message=error.verify_message), kept
-    return report(kept.chain(), name, anchor=kept.anchor()), kept
+    return report(kept.chain(), name, anchor=next(reversed(kept.chain(verified=True)), None)), kept
 
 
 def test_a_verified_chain(tmp_path: Any) -> None:

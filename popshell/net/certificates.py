@@ -68,22 +68,18 @@ class Handshake:
             self._incoming.write(came)
             self.first += came
 
-    def chain(self) -> tuple[bytes, ...]:
-        """The certificates that the server sent, the server's own first, in DER; () if none can be had."""
-        return _certificates(self.session, "get_unverified_chain")
+    def chain(self, *, verified: bool = False) -> tuple[bytes, ...]:
+        """The certificates that the server sent, the server's own first, in DER; () if none can be had.
 
-    def anchor(self) -> bytes | None:
-        """After a handshake that was verified: the trusted certificate that its chain ends at."""
-        return next(reversed(_certificates(self.session, "get_verified_chain")), None)
-
-
-def _certificates(session: ssl.SSLObject | None, method: str) -> tuple[bytes, ...]:
-    """Public from Python 3.13; before, the object below has them, in another form."""
-    if session is None:
-        return ()
-    if public := getattr(session, method, None):
-        return tuple(public())
-    return tuple(one.public_bytes(_DER) for one in getattr(session._sslobj, method)() or ())  # type: ignore[attr-defined]
+        `verified`, after a handshake that was: the chain that was built of them, up to the trusted one.
+        """
+        method = "get_verified_chain" if verified else "get_unverified_chain"
+        if self.session is None:
+            return ()
+        if public := getattr(self.session, method, None):  # from Python 3.13; before, the object below has them
+            return tuple(public())
+        below = self.session._sslobj  # type: ignore[attr-defined]
+        return tuple(one.public_bytes(_DER) for one in getattr(below, method)() or ())
 
 
 def fingerprint(certificate: bytes) -> str:

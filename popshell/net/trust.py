@@ -134,7 +134,8 @@ def facts_of(handshake: Handshake, *, verified: bool) -> TlsFacts:
         known |= {key: _name(certificate.get(key, ())) for key in ("subject", "issuer")}
         known |= {"names": ", ".join(names), "not_after": ends.isoformat(" ", "minutes")}
     known["fingerprint"] = fingerprint(session.getpeercert(binary_form=True) or b"")
-    return TlsFacts(known, handshake.chain(), handshake.anchor() if verified else None)
+    anchor = next(reversed(handshake.chain(verified=True)), None) if verified else None
+    return TlsFacts(known, handshake.chain(), anchor)
 
 
 def _name(rows: tuple[tuple[tuple[str, str], ...], ...]) -> str:
