@@ -17,6 +17,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from itertools import groupby
 
 from popshell.course.symptoms import guessed
 from popshell.tuples import NamedTuple
@@ -109,29 +110,29 @@ class Text(NamedTuple):
 # -- structure ---------------------------------------------------------------------------------------------------------
 
 
-def read(octets: bytes, limits: Limits = LIMITS, clock: Callable[[], float] = time.monotonic) -> Mail:
+def read(octets: bytes, clock: Callable[[], float] = time.monotonic) -> Mail:
     """Read a message: its content as RETR gives it, byte-stuffing undone. Never raises."""
-    reader = _Reader(octets, limits, clock)
+    reader = _Reader(octets, clock)
     root = reader.part("", 0, len(octets), "text/plain", 0)
     return Mail(octets, root, tuple(dict.fromkeys(reader.faults)))
 
 
 class _Reader:
-    """Finds the parts of one message, as far as its limits allow."""
+    """Finds the parts of one message, as far as LIMITS allow."""
 
-    def __init__(self, octets: bytes, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, octets: bytes, clock: Callable[[], float]) -> None:
         self.faults: list[Fault] = []
-        self._octets, self._limits, self._clock = octets, limits, clock
-        self._end = clock() + limits.seconds
-        self._left = limits.parts
+        self._octets, self._clock = octets, clock
+        self._end = clock() + LIMITS.seconds
+        self._left = LIMITS.parts
 
     def part(self, number: str, start: int, end: int, default: str, depth: int) -> Part:
         """The part whose header begins at `start`; `default` is its media type if it names none (RFC 2046 §5.1.5)."""
         head_end, body = _header_ends(self._octets, start, end)
-        if head_end - start > self._limits.header:
-            head_end = start + self._limits.header
+        if head_end - start > LIMITS.header:
+            head_end = start + LIMITS.header
             self._fault("header", number)
-        fields = _fields(self._octets[start:head_end], self._limits.field)
+        fields = _fields(self._octets[start:head_end], LIMITS.field)
         mime = self._mime(fields, number)
         kind = mime.get_content_type() if "content-type" in mime else default
         filename = _filename(mime)
@@ -150,7 +151,7 @@ class _Reader:
             delsp=_parameter(mime, "delsp").lower() == "yes",
         )
         if kind.startswith("multipart/") or kind == "message/rfc822":
-            if depth >= self._limits.depth:
+            if depth >= LIMITS.depth:
                 self._fault("depth", number)
             else:
                 part = part._replace(parts=self._below(part, _parameter(mime, "boundary"), depth + 1))
@@ -164,10 +165,10 @@ class _Reader:
         mime = email.message.Message()
         for field in fields:
             if field.name.lower() in _MIME and field.name not in mime:  # of several the first counts
-                pieces = field.value.split(";", self._limits.parameters + 1)
-                if len(pieces) > self._limits.parameters + 1:
+                pieces = field.value.split(";", LIMITS.parameters + 1)
+                if len(pieces) > LIMITS.parameters + 1:
                     self._fault("parameters", number)
-                value = ";".join(pieces[: self._limits.parameters + 1])
+                value = ";".join(pieces[: LIMITS.parameters + 1])
                 mime[field.name] = re.sub("[\ud800-\udfff]", "\ufffd", value)
         return mime
 
@@ -259,32 +260,23 @@ def _filename(mime: email.message.Message) -> str:
 
 # -- words and octets --------------------------------------------------------------------------------------------------
 
+_ENCODED = r"=\?([^?*\s]{1,40})(?:\*[^?\s]{0,40})?\?([bBqQ])\?([^?]*)\?="
 #: An encoded word (RFC 2047 §2), its charset perhaps with a language (RFC 2231 §5); blanks inside are a common slip.
-_WORD = re.compile(r"=\?([^?*\s]{1,40})(?:\*[^?\s]{0,40})?\?([bBqQ])\?([^?]*)\?=")
+_WORD = re.compile(_ENCODED)
+#: Blanks between two of them are no text (RFC 2047 §6.2).
+_WORDS = re.compile(rf"{_ENCODED}(?:\s*{_ENCODED})*")
 
 
 def decoded(value: bytes) -> str:
     """The value of a field, unfolded, as a mail program shows it: encoded words decoded (RFC 2047)."""
-    text = value.decode("utf-8", "surrogateescape").strip()
-    out: list[str] = []
-    held, held_in, done = b"", "", 0
+    return _WORDS.sub(_decoded, value.decode("utf-8", "surrogateescape").strip())
 
-    def flush() -> None:
-        nonlocal held
-        if held:
-            out.append(_in_charset(held, held_in)[0])
-        held = b""
 
-    for word in _WORD.finditer(text):
-        between = text[done : word.start()]
-        charset, octets = word[1], _word_octets(word[2], word[3])
-        # RFC 2047 §6.2: blanks between two encoded words are no text; and many a program cuts a character in two.
-        if between.strip() or not done or charset.lower() != held_in.lower():
-            flush()
-            out.append(between if between.strip() or not done else "")
-        held, held_in, done = held + octets, charset, word.end()
-    flush()
-    return "".join([*out, text[done:]])
+def _decoded(words: re.Match[str]) -> str:
+    """Words of one charset are decoded as one, for many a program cuts a character in two."""
+    found = groupby(_WORD.findall(words[0]), key=lambda word: str(word[0]).lower())
+    octets = ((charset, b"".join(_word_octets(*word[1:]) for word in same)) for charset, same in found)
+    return "".join(_in_charset(part, charset)[0] for charset, part in octets)
 
 
 def _word_octets(encoding: str, text: str) -> bytes:
@@ -344,11 +336,11 @@ def _in_charset(octets: bytes, charset: str) -> tuple[str, str]:
 # -- text --------------------------------------------------------------------------------------------------------------
 
 
-def text_of(mail: Mail, part: Part, limits: Limits = LIMITS, clock: Callable[[], float] = time.monotonic) -> Text:
+def text_of(mail: Mail, part: Part) -> Text:
     """The text of a part, its encoding undone and its charset read; HTML as text. Never raises."""
     raw = mail.octets[part.start : part.end]
-    left = max(len(raw) - limits.text, 0)
-    raw, faults = raw[: limits.text], []
+    left = max(len(raw) - LIMITS.text, 0)
+    raw, faults = raw[: LIMITS.text], []
     if part.encoding == "base64":
         raw = _from_base64(raw)
     elif part.encoding == "quoted-printable":
@@ -362,7 +354,7 @@ def text_of(mail: Mail, part: Part, limits: Limits = LIMITS, clock: Callable[[],
     text = text.replace("\r\n", "\n")
     if part.kind == "text/html":
         reader = _Html()
-        if not reader.read(text, clock() + limits.seconds, clock):
+        if not reader.read(text):
             faults.append("html")
         text = reader.text()
     return Text(_unflowed(text, part.delsp) if part.flowed else text, tuple(faults), left)
@@ -403,14 +395,15 @@ class _Html(HTMLParser):
         self._hidden = ""
         self._link = ""
 
-    def read(self, text: str, end: float, clock: Callable[[], float]) -> bool:
+    def read(self, text: str) -> bool:
         """Take in `text`; False if it could not be read to its end."""
+        end = time.monotonic() + LIMITS.seconds
         for at in range(0, len(text), self._PIECE):
             try:
                 self.feed(text[at : at + self._PIECE])
             except (AssertionError, ValueError):  # a declaration that is none
                 return False
-            if clock() > end:
+            if time.monotonic() > end:
                 return False
         self.handle_data(self.rawdata)
         return True

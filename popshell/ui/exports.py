@@ -100,11 +100,7 @@ class JsonRecords:
         error = more.get("error")
         # An address that cannot be read leads nowhere, though the connection before it led somewhere.
         last = None if isinstance(error, dict) and "address" in error["facts"] else self._last
-        place = {
-            "host": last.host if last else None,
-            "address": (last.address or None) if last else None,
-            "port": last.port if last else None,
-        }
+        place = {name: getattr(last, name, None) or None for name in ("host", "address", "port")}
         seconds = last.seconds and round(last.seconds, 4) if last is not None and event == last.what else None
         nothing = {"tls": None, "by": None, "how": None, "error": None, "addresses": None, "seconds": seconds}
         return self._stamped({"type": "connection", "event": event, **place, **nothing, **more})
@@ -143,15 +139,13 @@ def _rows(shell: Shell) -> Iterator[str]:
     """The transcript with remarks: the life of connections, and notes."""
     for record, exchange in records(shell):
         if exchange is None:
-            yield from _remark(_life(record))
+            remarks = [_life(record)]
         else:
             yield from transcript_lines([exchange], private=shell.words("shell.private"))
-            for note in record["notes"]:
-                yield from _remark("".join(text for _, text in inline(f"{note['sort']}: {note['text']}")))
-
-
-def _remark(text: str) -> list[str]:
-    return wrap_text(show(text, keep=""), _COLUMNS, "# ", "#   ")
+            notes = (inline(f"{note['sort']}: {note['text']}") for note in record["notes"])
+            remarks = ["".join(text for _, text in note) for note in notes]
+        for remark in remarks:
+            yield from wrap_text(show(remark, keep=""), _COLUMNS, "# ", "#   ")
 
 
 def _life(record: Mapping[str, Any]) -> str:
