@@ -306,6 +306,12 @@ def test_a_direction_that_is_inferred_is_marked() -> None:
     assert not any(event.get("inferred") for event in found["sessions"][0]["events"])  # type: ignore[index]
 
 
+def test_a_reply_to_quit_that_is_not_in_the_log_is_not_claimed() -> None:
+    for name, said_of_it in (("poplib1-good", "If QUIT was answered +OK"), ("mpop-good", "QUIT was answered +OK:")):
+        shown, _ = explain_log((LOGS / f"{name}.log").read_bytes(), CATALOG, "en")
+        assert f"\n{said_of_it}" in shown, name
+
+
 def test_a_line_whose_sender_cannot_be_told_is_unknown() -> None:
     found = explained(b"Trying 1.1.1.1...\nConnected to a.\n+OK hi\nUSER mei\nwhat is this line\n+OK\nQUIT\n+OK bye\n")
     assert [event["from"] for event in found["sessions"][0]["events"]][4] == "unknown"  # type: ignore[index]

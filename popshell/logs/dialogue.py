@@ -266,7 +266,6 @@ class Dialogue:
 
     def _aside(self, line: Line) -> None:
         match = self.form.match(line.text)
-        if match is None or match[0] != "closed" or not match[1].groupdict().get("text"):
-            return self._say(line.number, "tool", match[0] if match else "noise", line.text)
-        self.out.append(Event(line.number, "server", "data", octets(match[1]["text"]), "", "", True))
-        self._say(line.number, "tool", "closed", line.text)
+        if match and match[0] == "closed" and match[1].groupdict().get("text"):
+            self.out.append(Event(line.number, "server", "data", octets(match[1]["text"]), "", "", True))
+        self._say(line.number, "tool", match[0] if match else "noise", line.text)

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
@@ -96,11 +96,6 @@ def _tables() -> dict[str, Any]:
     return tomllib.loads(files("popshell.logs").joinpath("formats.toml").read_text("utf-8"))
 
 
-def part(name: str) -> str:
-    """The pattern of a [part], with those that it names filled in."""
-    return _filled(_tables()["part"][name])
-
-
 @cache
 def heads() -> dict[str, re.Pattern[str]]:
     """What collectors of logs, editors and mails put in front of each line, by name."""
@@ -108,7 +103,8 @@ def heads() -> dict[str, re.Pattern[str]]:
 
 
 def _filled(pattern: str) -> str:
-    return re.sub(r"<<(\w+)>>", lambda name: part(name[1]), pattern)
+    """A pattern with those of [part] that it names filled in."""
+    return re.sub(r"<<(\w+)>>", lambda name: _filled(_tables()["part"][name[1]]), pattern)
 
 
 def _format(table: dict[str, Any]) -> Format:
@@ -166,7 +162,7 @@ Rows = list[tuple[int, str, re.Match[str] | None]]
 Pieces = list[tuple[int, bytes]]
 
 
-def _lines(rows: Rows, length: int) -> list[tuple[int, bytes]]:
+def _lines(rows: Rows, length: int) -> Pieces:
     while rows and not rows[-1][1]:
         rows = rows[:-1]
     out = []
@@ -176,7 +172,7 @@ def _lines(rows: Rows, length: int) -> list[tuple[int, bytes]]:
     return out
 
 
-def _hex(rows: Rows, length: int) -> list[tuple[int, bytes]]:
+def _hex(rows: Rows, length: int) -> Pieces:
     """Packets whole: what belongs to POP3 are the last octets."""
     data = [(number, from_hex(text)) for number, text, _ in rows]
     out, skip = [], sum(len(part) for _, part in data) - length
@@ -187,11 +183,7 @@ def _hex(rows: Rows, length: int) -> list[tuple[int, bytes]]:
     return out
 
 
-def _escaped(rows: Rows, length: int) -> list[tuple[int, bytes]]:
-    return [(number, unescaped(text)) for number, text, _ in rows]
-
-
-def _wrapped(rows: Rows, length: int) -> list[tuple[int, bytes]]:
+def _wrapped(rows: Rows, length: int) -> Pieces:
     """curl's rows: hexadecimal, or text whose line ends were dropped: offsets tell where they were."""
     starts = [int(found["at"], 16) for _, _, found in rows if found] + [length]
     sizes = [after - start for start, after in pairwise(starts)]
@@ -209,8 +201,8 @@ def _is_dump(text: str, size: int) -> bool:
     return 0 < size <= 16 and re.fullmatch(r"[0-9a-f]{2}(?: [0-9a-f]{2})*", text[: size * 3 - 1]) is not None
 
 
-def _socat(rows: Rows, length: int) -> list[tuple[int, bytes]]:
-    out: list[tuple[int, bytes]] = []
+def _socat(rows: Rows, length: int) -> Pieces:
+    out: Pieces = []
     dump = any(re.fullmatch(r"--|(?: [0-9a-f]{2})+", text) for _, text, _ in rows)
     for number, text, _ in rows:
         if re.match(r"(?: [0-9a-f]{2}){1,16}(?:  |$| [^0-9a-f])", text):
@@ -224,28 +216,21 @@ def _socat(rows: Rows, length: int) -> list[tuple[int, bytes]]:
     return out
 
 
-def _tail(rows: Rows, length: int) -> list[tuple[int, bytes]]:
+def _tail(rows: Rows, length: int) -> Pieces:
     """The last octets of a packet whose head is no text; CR is not shown, and LF counts for both."""
-    out: list[tuple[int, bytes]] = []
-    if not length:
-        return out
-    if rows and not rows[-1][1]:
-        rows = rows[:-1]  # the packet's own LF, and tcpdump's after it
-        ends = b"\r\n"
-    else:
-        ends = b""
+    out: Pieces = []
+    ends = b""
+    if rows and not rows[-1][1]:  # the packet's own LF, and tcpdump's after it
+        rows, ends = rows[:-1], b"\r\n"
     for number, text, _ in reversed(rows):
-        data = octets(text) + ends
-        if len(data) >= length:
-            out.append((number, data[len(data) - length :]))
-            break
-        out.append((number, data))
-        length -= len(data)
+        if length > 0:
+            out.append((number, (octets(text) + ends)[-length:]))
+            length -= len(out[-1][1])
         ends = b"\r\n"
     return out[::-1]
 
 
-def _counted(rows: Rows, length: int) -> list[tuple[int, bytes]]:
+def _counted(rows: Rows, length: int) -> Pieces:
     if rows and rows[0][2] is not None:
         return [(number, from_hex(text.lstrip())) for number, text, _ in rows]
     out = []
@@ -257,7 +242,7 @@ def _counted(rows: Rows, length: int) -> list[tuple[int, bytes]]:
 
 def framed(lines: list[Line]) -> Iterator[Line]:
     """The lines of tshark -x, each dump of a TCP packet as a head with its sides, and rows of what TCP carried."""
-    packet: list[tuple[int, bytes]] = []
+    packet: Pieces = []
     for line in (*lines, Line(0, "", False)):
         row = re.match(_DUMPED, line.text)
         if packet and (row is None or int(row["at"], 16) == 0):
@@ -272,7 +257,7 @@ def framed(lines: list[Line]) -> Iterator[Line]:
 _DUMPED = r"(?P<at>[0-9a-f]{4,8})  (?P<text>(?:[0-9a-f]{2} ){1,16}) "
 
 
-def _unwrapped(packet: list[tuple[int, bytes]]) -> Iterator[Line]:
+def _unwrapped(packet: Pieces) -> Iterator[Line]:
     """One frame without its heads, which begin with IP's after an EtherType; nothing if it is no TCP."""
     frame = b"".join(data for _, data in packet)
 
@@ -299,10 +284,10 @@ def _unwrapped(packet: list[tuple[int, bytes]]) -> Iterator[Line]:
 
 
 #: What a head announced -> octets, each part with its line; `Format.rows` names one.
-READERS = {
+READERS: dict[str, Callable[[Rows, int], Pieces]] = {
     "lines": _lines,
     "hex": _hex,
-    "escaped": _escaped,
+    "escaped": lambda rows, length: [(number, unescaped(text)) for number, text, _ in rows],
     "wrapped": _wrapped,
     "socat": _socat,
     "tail": _tail,
@@ -310,7 +295,7 @@ READERS = {
 }
 
 
-def by_line(pieces: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+def by_line(pieces: Pieces) -> Iterator[tuple[int, bytes]]:
     """Octets with the line that each part stands in, cut at LF; the last may be without."""
     held, start = b"", 0
     for number, data in pieces:

@@ -76,7 +76,7 @@ class _Replay:
 
     # -- what comes --------------------------------------------------------------------------------------------------
 
-    def is_over(self, event: Event, greets: bool = False) -> bool:
+    def is_over(self, event: Event, greets: bool) -> bool:
         """Whether `event` belongs to the next connection: this one was closed or left by QUIT, or `event` greets."""
         begins = greets and self.greeted and (self.content or not self.connection.pending)
         if begins or event.kind not in ("data", "hidden", "begin", "alone", "alone-many"):
@@ -100,7 +100,8 @@ class _Replay:
             self._hidden(entry)
         elif kind == "accepted":
             if self.greeted or self.form.bare:
-                self._reply(b"+OK\r\n", entry, assumed=True)
+                entry.assumed = True
+                self._reply(b"+OK\r\n", entry)
             else:
                 self.session.greeting = False
                 self._greet_unseen(entry)
@@ -141,16 +142,12 @@ class _Replay:
         marked = self.content and self.bare and event.text and event.kind == "data"
         if marked and not 0 < self._announced() <= self.octets:
             # A message's text that looks like a marked line: the message has not ended.
-            event = event._replace(
-                source=SERVER, kind="content", octets=event.text.encode("utf-8", "replace") + b"\r\n"
-            )
-            source, data = event.source, event.octets
+            source, data = SERVER, event.text.encode("utf-8", "replace") + b"\r\n"
+            event = event._replace(source=source, kind="content", octets=data)
         if event.kind == "content" and not self.content:
             return self._tool(event._replace(source=TOOL, kind="noise", text=data.decode("utf-8", "replace").rstrip()))
-        held = self.held.pop(source, b"")
         entry = Entry(event, data.decode("utf-8", "surrogateescape").rstrip("\r\n"))
-        if held and self.session.entries:
-            data = held + data
+        data = self.held.pop(source, b"") + data
         self.session.entries.append(entry)
         if not data.endswith(b"\n"):
             self.held[source] = data
@@ -251,8 +248,7 @@ class _Replay:
             self.octets += len(data) - data.startswith(b".")
         self._take_in(self.connection.received(data), entry)
 
-    def _reply(self, data: bytes, entry: Entry, assumed: bool = False) -> None:
-        entry.assumed = assumed
+    def _reply(self, data: bytes, entry: Entry) -> None:
         self.reply = self.last = entry
         self.rows = self.octets = self.hidden = 0
         self.bare = False
@@ -267,10 +263,8 @@ class _Replay:
                 continue
             # Masking is done for the whole log at once; a copy in each exchange would grow with their square.
             event = event._replace(secrets=())
-            where = self.reply or entry
             self.content = False
-            if self.reply is not None and self.reply.exchange is not None:
-                where = entry
+            where = self.reply if self.reply is not None and self.reply.exchange is None else entry
             where.exchange = event
             self.session.exchanges.append((event, where))
             self._moved(event, entry)
@@ -361,11 +355,10 @@ class _Replay:
             self.session.nameless = True
             self._take_in(self.connection.sent(f"PASS {MASK}\r\n".encode()), entry)
         if self.connection.pending:
-            while self.connection.pending > 1 and "replies" in self.form.hides:
+            before = 0
+            while self.connection.pending not in (1, before) and "replies" in self.form.hides:
                 before = self.connection.pending
                 self._reply(b"+OK\r\n", Entry(event, assumed=True))
-                if self.connection.pending == before:
-                    break
             entry.event, entry.text = event._replace(source=SERVER), event.text
             self._reply(line, entry)
         else:

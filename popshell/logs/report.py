@@ -19,7 +19,6 @@ from popshell.logs.reader import Log, read
 from popshell.logs.replay import sessions
 from popshell.logs.text import CLIENT, SERVER, TOOL, UNKNOWN
 from popshell.logs.verdict import Entry, Session, Verdict, judge, tool_fault
-from popshell.protocol.records import Exchange
 from popshell.protocol.secrets import MASK
 from popshell.protocol.wire import from_base64
 from popshell.visible import show
@@ -142,21 +141,13 @@ def _entries(
             continue
         mark = _MARKS[event.source] + ("~" if event.inferred else "")
         yield f"  {event.line:>5}  {mark:<3} {masker(entry.text)[:2000]}".rstrip()
-        if entry.exchange is not None:
-            for note in _notes(entry, session, catalog, words):
-                yield f"             {masker.known(note)}"
+        exchange = entry.exchange
+        if exchange is not None and exchange.response is not None and not (session.alone or exchange.problem):
+            for note in explain(exchange, catalog, words.language):
+                cite = f"  ({note.cite})" if note.cite else ""
+                yield f"             {masker.known(note.text + cite)}"
         if entry.state is not None:
             yield f"         [{entry.state.value}]"
-
-
-def _notes(entry: Entry, session: Session, catalog: Catalog, words: Words) -> Iterator[str]:
-    exchange = entry.exchange
-    assert exchange is not None
-    if session.alone or exchange.problem is not None or exchange.response is None:
-        return
-    for note in explain(exchange, catalog, words.language):
-        cite = f"  ({note.cite})" if note.cite else ""
-        yield note.text + cite
 
 
 # -- JSON ----------------------------------------------------------------------------------------------
@@ -185,9 +176,9 @@ def _session(session: Session, verdict: Verdict, masker: Masker, words: Words) -
 
 
 def _event(entry: Entry, masker: Masker, session: Session) -> dict[str, Any]:
-    event = entry.event
+    event, exchange = entry.event, entry.exchange
     out: dict[str, Any] = {"line": event.line, "from": event.source, "text": masker(entry.text)[:65536]}
-    facts = {
+    facts: dict[str, object] = {
         "octets": int(event.octets[:12]) if event.kind == "count" else None,
         "inferred": event.inferred,
         "assumed": entry.assumed,
@@ -195,18 +186,15 @@ def _event(entry: Entry, masker: Masker, session: Session) -> dict[str, Any]:
         "state": entry.state.value if entry.state else None,
     }
     out |= {name: value for name, value in facts.items() if value}
-    out |= _exchange(entry.exchange) if entry.exchange else {}
-    return out | {"command": None} if session.alone and "command" in out else out
-
-
-def _exchange(exchange: Exchange) -> dict[str, Any]:
-    out: dict[str, Any] = {"command": exchange.name or None}
-    if exchange.response is not None:
-        out["status"] = exchange.response.status.value
-        if exchange.response.code:
-            out["code"] = exchange.response.code
-    if exchange.problem is not None:
-        out["problem"] = exchange.problem.code
+    if exchange is not None:
+        response, problem = exchange.response, exchange.problem
+        out["command"] = None if session.alone else exchange.name or None
+        facts = {
+            "status": response.status.value if response else None,
+            "code": response.code if response else None,
+            "problem": problem.code if problem else None,
+        }
+        out |= {name: value for name, value in facts.items() if value}
     return out
 
 

@@ -176,11 +176,8 @@ def unescaped(text: str) -> bytes:
 
 def from_hex(text: str) -> bytes:
     """The octets of a row of a dump; what is no hexadecimal ends it."""
-    digits = re.match(r"(?: {0,2}[0-9A-Fa-f]{2}){1,16}", text)
-    try:
-        return bytes.fromhex(digits[0]) if digits else b""
-    except ValueError:
-        return b""
+    digits = re.match(r"(?: {0,2}[0-9A-Fa-f]{2}){0,16}", text)
+    return bytes.fromhex(digits[0] if digits else "")
 
 
 def answered(text: str, many: bool) -> bytes:

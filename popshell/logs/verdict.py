@@ -183,7 +183,7 @@ def _next(entries: list[Entry], line: int) -> int:
 def _timed_out(session: Session, said: Fault) -> Fault:
     """What a client that gave up had waited for, after all that was asked for had come."""
     before = [exchange for exchange, entry in session.exchanges if entry and entry.event.line < said.line]
-    last = next((exchange for exchange in reversed(before or [x for x, _ in session.exchanges])), None)
+    last = next(reversed(before or [exchange for exchange, _ in session.exchanges]), None)
     if last is None and not session.spoke:
         if said.code == "connect-timeout" or session.greeting:
             return said._replace(code="no-greeting" if session.greeting else said.code)
