@@ -16,7 +16,8 @@ Chinese: measure with `columns()`, never with `len`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -88,15 +89,12 @@ def path(state: State, look: Look, words: Words) -> list[Line]:
     def leaving(before: State, after: State) -> str:
         return typed(before, after) if before is state else ""
 
-    short = _walk(row, state, short=True)
     forms = (
         [*start, *_walk(row, state, every)],
         _walk(row, state, typed),
         _walk(row, state, leaving),
         _walk(row, state),
-        _walk(row, state, leaving, short=True),
-        short,
-        [(style, text.replace(" ─▶ ", "▶")) for style, text in short],
+        _walk(row, state, short=True),
         _walk([state], state),
     )
     return _first_that_fits(([form] for form in forms), look)
@@ -298,10 +296,9 @@ _DOUBLE = str.maketrans("┌┐└┘─│┬┴├", "╔╗╚╝═║╤╧
 def machine(state: State, look: Look, words: Words) -> list[Line]:
     """The whole machine with every legal command on its arrow, for `:state`; in a narrow window from top to bottom."""
     drawn = Machine(words)
-    picture = _Picture(drawn, state, look, next(text for least, text in _TEMPLATES if look.width >= least))
-    lines = list(picture.lines())
+    lines, shown = _picture(drawn, state, look, next(text for least, text in _TEMPLATES if look.width >= least))
     for before, after in dict.fromkeys((taken.before, taken.after) for taken in drawn.arrows):
-        if (before, after) in picture.shown:
+        if (before, after) in shown:
             continue
         names: Line = [(STATE, before.value), (LINE, " ─▶ "), (STATE, after.value)]
         label = _joint(look).join(drawn.labels(before, after))
@@ -312,65 +309,61 @@ def machine(state: State, look: Look, words: Words) -> list[Line]:
     return look.drawing(clip_line(line, look.width, look.ellipsis) for line in lines)
 
 
-class _Picture:
-    """A template whose slots are filled with the labels of the arrows."""
+def _picture(drawn: Machine, here: State, look: Look, template: str) -> tuple[list[Line], set[Arrow]]:
+    """A template with the labels of the arrows in its slots, and the arrows that have a slot into which they fit."""
+    rows = _framed(template.strip("\n").split("\n"), here)
+    texts, shown = _texts(drawn, look, rows)
+    lines: list[Line] = []
+    for row in rows:
+        parts = list(re.finditer(_PART, row))
+        slots = [part["name"] for part in parts if part["name"]]
+        count = max((len(texts[name]) for name in slots), default=1) if row.startswith("*") else 1
+        for at in range(
+            count
+        ):  # the texts of a row end together; of a slot that is there twice, the next line is taken
+            filled = {name: texts[name].pop(0) if len(texts[name]) >= count - at else "" for name in slots}
+            lines.append(_line(row.replace("↺", " ") if at else row, parts, filled, here))
+    return lines, shown
 
-    def __init__(self, drawn: Machine, here: State, look: Look, template: str) -> None:
-        self._drawn, self._here, self._look = drawn, here, look
-        self._rows = _framed(template.strip("\n").split("\n"), here)
-        self._used: dict[str, int] = {}
-        self._times = {name: len(re.findall(rf"\b{name}\b", template)) for name in _SLOTS}
-        #: the arrows that have a slot into which their labels fit
-        self.shown = set(_SLOTS.values())
 
-    def lines(self) -> Iterator[Line]:
-        for row in self._rows:
-            parts = list(re.finditer(_PART, row))
-            slots = [part for part in parts if part["slot"]]
-            texts = {part.start(): self._texts(part, row) for part in slots}
-            count = max(map(len, texts.values()), default=1) if row.startswith("*") else 1
-            for at in range(count):
-                at_bottom = {x: [""] * (count - len(lines)) + lines for x, lines in texts.items()}
-                line = self._line(row, parts, {x: lines[at] for x, lines in at_bottom.items()})
-                yield [(style, text.replace("↺", " ") if at else text) for style, text in line]
-
-    def _line(self, row: str, parts: list[re.Match[str]], texts: dict[int, str]) -> Line:
-        line: Line = []
-        done = 0
-        for part in parts:
-            line.append((LINE, row[done : part.start()].replace("*", " ")))
-            done = part.end()
-            if not part["slot"]:
-                line.append((HERE if part["here"] else STATE, part[0]))
-                continue
-            text, style = texts[part.start()], self._style(part["name"])
-            width = len(part[0]) if part[0].endswith(".") else columns(text)
-            left = (width - columns(text)) // 2 if part["centred"] else 0
-            after = row[done : done + 1]
-            filling = (after if after in ("─", "┄") else " ") * (width - left - columns(text))
-            line += [(LINE, " " * left), (style, text), (LINE, filling)]
-        return [run for run in [*line, (LINE, row[done:])] if run[1]]
-
-    def _style(self, name: str) -> str:
-        if name not in _SLOTS:
-            return NOTE
-        return LEGAL if _SLOTS[name][0] is self._here else COMMAND
-
-    def _texts(self, slot: re.Match[str], row: str) -> list[str]:
-        """The lines of a slot; of one that is there twice, the next line."""
-        name = slot["name"]
-        if name not in _SLOTS:
-            return [self._drawn.words(f"diagram.{name}")]
+def _texts(drawn: Machine, look: Look, rows: Sequence[str]) -> tuple[dict[str, list[str]], set[Arrow]]:
+    """The lines of each slot, and the arrows whose labels fit."""
+    slots = [(row, slot) for row in rows for slot in re.finditer(_PART, row) if slot["name"]]
+    times = Counter(slot["name"] for _, slot in slots)
+    texts: dict[str, list[str]] = {}
+    shown = set(_SLOTS.values())
+    for row, slot in slots:
+        if (name := slot["name"]) not in _SLOTS:
+            texts[name] = [drawn.words(f"diagram.{name}")]
+            continue
         before, after = _SLOTS[name]
-        room = len(slot[0]) if slot[0].endswith(".") else self._look.width - len(row) + len(slot[0])
-        lines = fold(self._drawn.labels(before, after), room, " " if before is after else _joint(self._look))
-        if row.startswith("*"):
-            return lines
-        if len(lines) > self._times[name] or any(columns(line) > room for line in lines):
-            self.shown.discard((before, after))
-            lines = [self._look.ellipsis]
-        at = self._used[name] = self._used.get(name, -1) + 1
-        return lines[at : at + 1] or [""]
+        room = len(slot[0]) if slot[0].endswith(".") else look.width - len(row) + len(slot[0])
+        lines = fold(drawn.labels(before, after), room, " " if before is after else _joint(look))
+        if not row.startswith("*") and (len(lines) > times[name] or any(columns(line) > room for line in lines)):
+            shown.discard((before, after))
+            lines = [look.ellipsis]
+        texts[name] = lines
+    return texts, shown
+
+
+def _line(row: str, parts: Sequence[re.Match[str]], texts: Mapping[str, str], here: State) -> Line:
+    """A row of a template with its slots filled."""
+    line: Line = []
+    done = 0
+    for part in parts:
+        line.append((LINE, row[done : part.start()].replace("*", " ")))
+        done = part.end()
+        if not part["slot"]:
+            line.append((HERE if part["here"] else STATE, part[0]))
+            continue
+        text, arrow = texts[part["name"]], _SLOTS.get(part["name"])
+        width = len(part[0]) if part[0].endswith(".") else columns(text)
+        left = (width - columns(text)) // 2 if part["centred"] else 0
+        after = row[done : done + 1]
+        filling = (after if after in ("─", "┄") else " ") * (width - left - columns(text))
+        style = NOTE if arrow is None else LEGAL if arrow[0] is here else COMMAND
+        line += [(LINE, " " * left), (style, text), (LINE, filling)]
+    return [run for run in [*line, (LINE, row[done:])] if run[1]]
 
 
 def _framed(rows: list[str], here: State) -> list[str]:

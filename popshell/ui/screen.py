@@ -6,6 +6,7 @@ Only this module and the REPL write to standard output. Peer text goes through s
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import shutil
 import sys
@@ -355,7 +356,7 @@ class Lines:
     prompt_toolkit would write escapes into a pipe and lose a last line without newline; asyncio cannot watch a regular
     file. So a thread reads, and the event loop takes over line by line. Every line runs, the last one, too.
 
-    Trap: the thread reads below Python's buffer. One that waits inside the buffer holds its lock, and an interpreter
+    Trap: the thread reads with a buffer of its own. One that waits inside Python's holds its lock, and an interpreter
     that ends then (`:quit`, Ctrl-C) cannot get it and aborts.
 
     An asynchronous iterator that may be asked again after its wait was cancelled, and after the end of a terminal's
@@ -366,7 +367,7 @@ class Lines:
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._room = threading.Semaphore(_AHEAD)
-        self._raw = getattr(stream, "raw", stream)
+        self._raw: Any = getattr(stream, "raw", stream)
         self._again = stream.isatty()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -403,29 +404,18 @@ class Lines:
         return True
 
     def _read(self) -> None:
-        rest = bytearray()
+        reader = io.BufferedReader(self._raw, _BLOCK)
         try:
-            while (data := self._raw.read(_BLOCK)) or self._again:
-                if not data:
-                    if not self._end(rest):
-                        return
-                # Only what is new is searched, so that a line of many blocks costs no more than its length.
-                elif b"\n" not in data:
-                    rest += data
-                else:
-                    *lines, tail = (bytes(rest) + data).split(b"\n")
-                    rest[:] = tail
-                    if not all(map(self._put, lines)):
-                        return
+            while (line := reader.readline()) or self._again:
+                if line and not self._put(line.removesuffix(b"\n")):
+                    return
+                if self._again and not line.endswith(b"\n") and not self._put(None):
+                    return
         except (OSError, ValueError):
             self._again = False
-        self._end(rest)
-
-    def _end(self, rest: bytearray) -> bool:
-        """A last line without its line end, and then the end."""
-        last = bytes(rest)
-        rest.clear()
-        return (not last or self._put(last)) and self._put(None)
+        finally:
+            reader.detach()  # or its end would close the stream
+        self._put(None)
 
 
 def _text(line: bytes) -> str:
