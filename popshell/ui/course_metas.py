@@ -285,7 +285,7 @@ async def wait(tutor: Tutor, argument: str) -> None:
     tutor.shell.say("tutor.waited", seconds=f"{seconds:g}")
     tutor.stage.pass_time(seconds)
     left = shell.seconds_left()
-    if left is not None and left <= 0 and shell.link is not None:
+    if left is not None and left <= 0:
         await shell.link.closing()  # autologout; `line_lost` hears of it
     elif (judged := tutor.judged) is not None:
         tutor.weigh(judged)

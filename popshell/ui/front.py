@@ -269,7 +269,7 @@ async def _send_together(shell: Shell, lines: list[str]) -> int:
     shell.say("shell.pipelined", count=len(lines))
     link, awaited = shell.link, []
     for text in lines:
-        if link is None or link.session is None:
+        if link.session is None:
             break  # why is reported with the replies to the lines before it
         line = parse(text, link.session.connection.context())
         try:
@@ -278,7 +278,6 @@ async def _send_together(shell: Shell, lines: list[str]) -> int:
             break
         shell.publish(Sent(line))
     for reply in awaited:
-        assert link is not None
         await link.reply(reply)
     return len(awaited)
 

@@ -127,12 +127,9 @@ def page_for(word: str) -> str | None:
         return wanted
     if bracketed and code:
         return f"codes/{code.page}"
-    if upper in COMMANDS:
-        return f"commands/{upper}"
-    if upper in State.__members__:
-        return f"states/{upper}"
-    if upper in CAPABILITIES:
-        return f"capabilities/{upper}"
+    for kind, known in (("commands", COMMANDS), ("states", State.__members__), ("capabilities", CAPABILITIES)):
+        if upper in known:
+            return f"{kind}/{upper}"
     return f"codes/{code.page}" if code else None
 
 
@@ -252,10 +249,10 @@ async def why(shell: Shell, argument: str) -> None:
     from popshell.course import doctor  # msgspec, and the rules, are loaded for the first question only
     from popshell.course.symptoms import Facts
 
-    link, endpoint = shell.link, shell.endpoint
-    if link is None or endpoint is None:
+    endpoint = shell.endpoint
+    if endpoint is None:
         raise Refused("shell.no-connection")
-    facts = Facts(endpoint.host, closed=link.how is End.LOST)
+    facts = Facts(endpoint.host, closed=shell.link.how is End.LOST)
     diagnosis = doctor.diagnose(shell.exchanges_here(), facts, doctor.load(shell.catalog))
     words = shell.catalog.words(shell.options.language, "doctor")
     for style, text in doctor.why(diagnosis, words, echoes=not endpoint.practice):
@@ -337,7 +334,6 @@ async def connect(shell: Shell, argument: str) -> None:
 
 async def unlock(shell: Shell, argument: str) -> None:
     """DELE may go out on this connection. A script, which cannot be asked, allows the QUIT that erases, too."""
-    assert shell.link is not None
     if shell.on_practice:
         shell.say("shell.unlock-practice")
     else:

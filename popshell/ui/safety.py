@@ -63,7 +63,7 @@ class SeatBelt:
             return True
         if marks:
             # It is asked each time; in a script `:unlock` has said so before.
-            unlocked = not shell.screen.interactive and link is not None and link.unlocked
+            unlocked = link.unlocked and not shell.screen.interactive
             return unlocked or await self._consent("shell.ask-quit", name, place=place, **erased)
         if acts == "DELE" and shell.look_only:
             shell.say("shell.look-only", style="warn", command=show(line.redacted(), keep=""), place=place)

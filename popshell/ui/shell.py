@@ -104,12 +104,13 @@ class Rest(NamedTuple):
 
 
 class Shell:
-    """One shell: a catalog of words, a screen, a way to connect, and at most one link."""
+    """One shell: a catalog of words, a screen, a way to connect, and one link."""
 
     def __init__(self, catalog: Catalog, screen: Screen, dial: Dial, options: Options) -> None:
         self.catalog, self.screen, self.dial, self.options = catalog, screen, dial, options
         screen.text_of = lambda key: self.words.get(key) or ""
-        self.link: Link | None = None
+        #: the connection, before the first one and between two of them a link that leads nowhere
+        self.link = Link(self.publish)
         self.tally = Tally()
         #: whether a connection has stood in this run: until then what fails ends the program
         self.begun = False
@@ -232,12 +233,12 @@ class Shell:
 
     @property
     def session(self) -> Session | None:
-        return self.link.session if self.link else None
+        return self.link.session
 
     @property
     def opened(self) -> OpenConnection | None:
         """The connection of the link, also when it has ended."""
-        return self.link.connection if self.link else None
+        return self.link.connection
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -251,11 +252,11 @@ class Shell:
 
     @property
     def look_only(self) -> bool:
-        return self.link is not None and self.link.look_only and not self.options.yes
+        return self.link.look_only and not self.options.yes
 
     @property
     def state(self) -> State:
-        return self.link.state if self.link else State.CLOSED
+        return self.link.state
 
     def exchanges(self) -> list[Exchange]:
         return [*self.earlier, *self.exchanges_here()]
@@ -326,17 +327,16 @@ class Shell:
         return stood
 
     def put_away(self, how: End) -> None:
-        """Give up the link, if there is one, and keep its record: for `:save` and `:ladder`."""
+        """Give up the link and keep its record: for `:save` and `:ladder`."""
         self.close(how)
         self.earlier += self.exchanges_here()
-        self.link = None
+        self.link = Link(self.publish)
 
     def close(self, how: End = End.LEFT) -> None:
-        if self.link is not None:
-            self.link.close(how)
+        self.link.close(how)
 
     def seconds_left(self) -> float | None:
-        return self.link.seconds_left() if self.link and self.session else None
+        return self.link.seconds_left() if self.session else None
 
     # -- a line --------------------------------------------------------------------------------------------------------
 
@@ -383,7 +383,7 @@ class Shell:
                 return None
             line = passed
         try:
-            if session is None or link is None:
+            if session is None:
                 raise ConnectionError
             awaited = session.submit(line, stream)
         except Unsendable:
@@ -422,8 +422,7 @@ class Shell:
 
     def interrupted(self) -> None:
         """The waiting was ended (Ctrl-C): name the reply that is still to come."""
-        if self.link is not None:
-            self.publish(events.Overdue(self.link.due()))
+        self.publish(events.Overdue(self.link.due()))
 
     async def may_part(self) -> bool:
         """Whether to give up the open connection without QUIT: with marks set they are named, and it is asked."""

@@ -236,8 +236,7 @@ class Tutor:
         """Play `start`, shown folded: one line. Raises ConnectError or ConnectionError if the connection ends first."""
         shell, line = self.shell, ShellLine(self.shell, self.stage.pass_time)
         await player.play_start(attempt, line)
-        if shell.link is not None:
-            shell.link.silent = False
+        shell.link.silent = False
         played = shell.words.listed(f"`{show(row, keep='')}`" for row in line.played)
         text = shell.words("tutor.played", lines=played)
         shell.screen.lines(layout.paragraph(text, shell.screen.look, style="dim"))
@@ -397,7 +396,7 @@ class ShellLine:
         answered = True
         for row in rows:
             link, session = self._shell.link, self._shell.session
-            if link is None or session is None:
+            if session is None:
                 raise ConnectionError
             line = parse(row, session.connection.context())
             challenged = session.connection.challenged
