@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ _STRING_OR_COMMENT = r"""\"((?:\\.|[^"\\])*)\"|'([^']*)'|\#.*"""
 # A row of a plain table; control characters are left to tomllib, which refuses them.
 _TEXT = r'[^"\\\x00-\x08\x0a-\x1f\x7f]*'
 _PLAIN = re.compile(rf'([\w-]+) = "({_TEXT}(?:\\["\\]{_TEXT})*)"', re.ASCII)
+_PLAIN_TABLE = re.compile(r"\[([\w-]+)\]", re.ASCII)
 
 Key = str | int
 
@@ -196,8 +197,8 @@ class Document:
     @property
     def too_deep(self) -> int | None:
         """The first line that is nested deeper than DEEPEST; None if none is."""
-        deep = (token.map[0] + 1 for token in self._blocks if token.map and token.level >= DEEPEST and _is_block(token))
-        return min(deep, default=None)
+        blocks = (token for token in self._blocks if token.type != "inline" and token.nesting >= 0)
+        return min((token.map[0] + 1 for token in blocks if token.map and token.level >= DEEPEST), default=None)
 
     @cached_property
     def headings(self) -> list[Heading]:
@@ -212,9 +213,7 @@ class Document:
     @cached_property
     def fences(self) -> list[Fence]:
         """The fenced blocks, in order; an indented block that looks like one is meant to be one."""
-        return list(self._fences())
-
-    def _fences(self) -> Iterator[Fence]:
+        found = []
         for token in self._blocks:
             looks = token.type == "code_block" and token.content.lstrip().startswith(("```", "~~~"))
             if token.map is None or not (token.type == "fence" or looks):
@@ -227,7 +226,8 @@ class Document:
             plain = token.type == "fence" and mark[0] == "`" and self.rows[start].startswith(mark)
             info = token.info if token.type == "fence" else token.content.lstrip().split("\n")[0].strip("`~")
             rows = self.rows[start + 1 : end - 1 if ends else end]
-            yield Fence(start + 1, end, info.strip(), tuple(rows), closed, plain)
+            found.append(Fence(start + 1, end, info.strip(), tuple(rows), closed, plain))
+        return found
 
     def outside_fences(self) -> list[tuple[int, str]]:
         """The lines of the file with their numbers, fenced blocks left out."""
@@ -237,10 +237,6 @@ class Document:
     def part(self, start: int, end: int) -> str:
         """The text of the lines from `start` to before `end`."""
         return "\n".join(self.rows[start - 1 : end - 1]).strip()
-
-
-def _is_block(token: Token) -> bool:
-    return token.type != "inline" and token.nesting >= 0
 
 
 def markdown(text: str) -> list[Token]:
@@ -287,8 +283,8 @@ def read_tables(text: str) -> Mapping[str, Any]:
             if match[1] in table:
                 break
             table[match[1]] = re.sub(r"\\(.)", r"\1", match[2]) if "\\" in match[2] else match[2]
-        elif row.startswith("[") and row.endswith("]") and (name := row[1:-1]) not in tables and _is_key(name):
-            table = tables[name] = {}
+        elif (found := _PLAIN_TABLE.fullmatch(row)) and found[1] not in tables:
+            table = tables[found[1]] = {}
         elif row and not (row.startswith("#") and row.isprintable()):
             break
     else:
@@ -298,10 +294,6 @@ def read_tables(text: str) -> Mapping[str, Any]:
     import tomllib  # 2 ms that the first prompt does without
 
     return tomllib.loads(text)
-
-
-def _is_key(name: str) -> bool:
-    return name.isascii() and name.replace("-", "").replace("_", "").isalnum()
 
 
 def safe(table: Mapping[str, Any], text: str) -> Mapping[str, Any]:

@@ -240,10 +240,6 @@ def language_tag(exchange: Exchange) -> str:
     return tag if asked[0] == "*" or asked[0].lower().startswith(found[1].lower()) else ""
 
 
-def _tag(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
-    return (tag,) if (tag := language_tag(exchange)) else None
-
-
 def _mechanisms(exchange: Exchange, response: Response) -> tuple[object, ...] | None:
     rows = [show(row[:40], keep="") for row in response.lines or ()]
     return (", ".join(rows[:12]),) if rows else None
@@ -267,7 +263,7 @@ OF_OK: Mapping[str, Mapping[str, Facts]] = MappingProxyType(
         },
         "RETR": _MESSAGE,
         "TOP": _MESSAGE,
-        "LANG": {"one": Facts(("lang",), _tag)},
+        "LANG": {"one": Facts(("lang",), lambda e, r: (tag,) if (tag := language_tag(e)) else None)},
         "AUTH": {"list": Facts(("mechanisms",), _mechanisms)},
         "CAPA": {"": Facts(("tags",), lambda e, r: (len(r.capabilities()),))},
     }

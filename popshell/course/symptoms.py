@@ -8,7 +8,6 @@ A server's text may be in any encoding: it is held against a pattern in each rea
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
@@ -246,7 +245,7 @@ def seen_in(exchange: Exchange) -> Seen:
         seconds=exchange.finished - exchange.started,
         problem=exchange.problem.code if exchange.problem else "",
         raw=exchange.received[:1026].partition(CRLF)[0][:1024].decode("utf-8", "surrogateescape"),
-        challenges=tuple(_challenge(step.challenge) for step in exchange.steps),
+        challenges=tuple((from_base64(one.challenge) or b"").decode("utf-8", "replace") for one in exchange.steps),
         marked=bool(exchange.maildrop_before.marks),
     )
     if line is None:
@@ -334,13 +333,6 @@ def _empty(exchange: Exchange) -> bool:
     found = response.drop_listing() if exchange.name == "STAT" else None
     nothing = not response.content if exchange.name == "AUTH" else response.content == b""
     return nothing or (found is not None and found[0] == 0)
-
-
-def _challenge(octets: bytes) -> str:
-    try:
-        return base64.b64decode(octets, validate=True).decode("utf-8", "replace")
-    except ValueError:
-        return ""
 
 
 # -- what a reply lacks ------------------------------------------------------------------------------------------------
