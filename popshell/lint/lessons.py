@@ -42,6 +42,13 @@ _META = re.compile(r":([a-z]+)(?![^ ])")
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 #: The toolbar shows no more of a task than its first sentence, and that in one line.
 WIDEST_HEADLINE = 60
+#: The keys that an exercise of a kind has to have.
+_NEEDS = {
+    ExerciseKind.DO: ("check", "solution"),
+    ExerciseKind.PREDICT: ("line", "solution"),
+    ExerciseKind.ANSWER: ("answer", "solution"),
+    ExerciseKind.REPAIR: ("check", "solution", "failed"),
+}
 _TRANSLATED = frozenset({"title", "translated_from"})
 
 
@@ -113,7 +120,7 @@ def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[
         if exercise.id in seen:
             yield source.finding(line, "duplicate-id", id=exercise.id)
         seen.add(exercise.id)
-        if lacks := list(_lacks(exercise)):
+        if lacks := [key for key in _NEEDS[exercise.kind] if not source.head["exercise"][index].get(key)]:
             facts = {"id": exercise.id, "kind": exercise.kind.value}
             yield from (source.finding(line, "kind-needs", **facts, key=key) for key in lacks)
             unplayed.add("")
@@ -137,16 +144,6 @@ def _check_lesson(source: Source, lesson: Lesson, catalog: Catalog) -> Iterator[
             yield source.finding("teaches", "teaches-unknown", name=name)
         elif name not in met and not unplayed:  # what was not played may teach it
             yield source.finding("teaches", "not-taught", name=name)
-
-
-def _lacks(exercise: Exercise) -> Iterator[str]:
-    """The keys that its kind of exercise has to have and that it lacks."""
-    own = {
-        ExerciseKind.PREDICT: ("line", exercise.line),
-        ExerciseKind.ANSWER: ("answer", exercise.answers),
-    }.get(exercise.kind, ("check", exercise.checks))
-    failed = ("failed", exercise.failed or exercise.kind is not ExerciseKind.REPAIR)
-    return (key for key, value in (own, ("solution", exercise.solution), failed) if not value)
 
 
 def _check_places(source: Source, index: int, exercise: Exercise) -> Iterator[Finding]:
