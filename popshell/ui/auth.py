@@ -21,7 +21,7 @@ from popshell.protocol.sasl import ClientLines, Credentials, Mechanism, Named, S
 from popshell.protocol.secrets import CANCEL, MASK, is_secret_word, redact
 from popshell.protocol.ways import Choice, rank, token_facts
 from popshell.protocol.wire import from_base64
-from popshell.session import Event
+from popshell.session import Event, OpenConnection
 from popshell.ui import layout
 from popshell.ui.layout import Line, Run, columns, pad, paragraph, wrap_text
 from popshell.ui.safety import ask_password
@@ -75,20 +75,21 @@ async def auth(shell: Shell, argument: str) -> None:
     shell.held_back = False
     if connection.capabilities is None and (row or not mechanism):
         await shell.send("CAPA", by_shell=_SENT)
-    ways = _ways(shell)
-    if not ways:
+    opened = shell.opened
+    if shell.session is None or opened is None:
         return
+    ways = _ways(opened)
     if not mechanism:
         shell.say("auth.ways", style="emphasis")
     _show_ways(shell, [way for way in ways if mechanism in ("", way.name)])
-    if not mechanism and shell.endpoint is not None and any(way.why == "token" for way in ways):
-        for token, name in shell.endpoint.tokens().items():
+    if not mechanism and any(way.why == "token" for way in ways):
+        for token, name in opened.endpoint.tokens().items():
             shell.say("cli.token", name=name, token=token)
     if who is None:
         return
     listed = connection.capabilities is not None
     if row is not None:
-        trusted = await _Login(shell, row, who).run()
+        trusted = await _Login(shell, opened, row, who).run()
     elif mechanism == "APOP":
         trusted = await _send_last(shell, _apop_line(shell, who.name, who.secret))
     else:
@@ -122,12 +123,9 @@ async def _who(shell: Shell, row: Mechanism | None, words: list[str]) -> Credent
 # -- the ways ----------------------------------------------------------------------------------------------------------
 
 
-def _ways(shell: Shell) -> list[Choice]:
-    """All ways to log in; none if the connection has ended."""
-    opened = shell.opened
-    if shell.session is None or opened is None:
-        return []
-    connection = shell.session.connection
+def _ways(opened: OpenConnection) -> list[Choice]:
+    """All ways to log in."""
+    connection = opened.session.connection
     return rank(
         connection.capabilities,
         connection.stamp,
@@ -215,18 +213,14 @@ def _succeeded(shell: Shell, answer: Event | None) -> bool:
 class _Login:
     """One use of a mechanism."""
 
-    def __init__(self, shell: Shell, row: Mechanism, who: Credentials) -> None:
-        self._shell = shell
-        self._row = row
-        self._who = who
+    def __init__(self, shell: Shell, opened: OpenConnection, row: Mechanism, who: Credentials) -> None:
+        self._shell, self._opened, self._row, self._who = shell, opened, row, who
         self._known = tuple(filter(None, (who.secret, prepared(who.secret))))
         self._messages = self._named = self._warnings = 0  # that were shown
 
     async def run(self) -> bool:
         """Whether it has led to a login that can be trusted."""
-        shell, opened, name = self._shell, self._shell.opened, self._row.name
-        if opened is None:
-            return False
+        shell, opened, name = self._shell, self._opened, self._row.name
         greeting = opened.session.transcript[0].response
         microsoft = greeting is not None and re.search("Microsoft Exchange|Outlook", greeting.text) is not None
         offered = {one.upper() for one in (opened.session.connection.capabilities or {}).get("SASL", ())}

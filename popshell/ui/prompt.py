@@ -234,12 +234,9 @@ class Toolbar:
         return [clip_line(look.spelled(line), look.width, look.ellipsis) for line in lines]
 
     def _task(self, look: Look, most: int) -> list[Line]:
-        """The task of a course in `most` rows; what is more is cut off."""
+        """The task of a course."""
         brought = next(filter(None, (row() for row in self._shell.toolbar)), None)
-        if brought is None:
-            return []
-        rows = _wrapped(tuple(brought), look)
-        return rows if len(rows) <= most else [*rows[: most - 1], [run for row in rows[most - 1 :] for run in row]]
+        return _in_rows(brought, look, most) if brought else []
 
     def _counts_down(self) -> bool:
         left = self._shell.seconds_left()
@@ -352,10 +349,16 @@ def _wrapped(runs: tuple[Run, ...], look: Look) -> list[Line]:
     return wrap(runs, look._replace(width=max(look.width, 2)), " ", " ")
 
 
+def _in_rows(runs: Line, look: Look, most: int) -> list[Line]:
+    """The runs in at most so many rows; what is more stands in the last, and is cut off."""
+    rows = _wrapped(tuple(runs), look)
+    return rows if len(rows) <= most else [*rows[: most - 1], [run for row in rows[most - 1 :] for run in row]]
+
+
 def _two_rows(runs: Line, look: Look, below: Line | None = None) -> list[Line]:
-    """The runs in one row with `below` under it, or in two; what is more is cut off."""
-    first, *more = _wrapped(tuple(runs), look) or [[]]
-    return [first, [run for line in more for run in line] if more else below or []]
+    """The runs in one row with `below` under it, or in two."""
+    rows = _in_rows(runs, look, 2) or [[]]
+    return rows if len(rows) == 2 else [*rows, below or []]
 
 
 def _maildrop(view: MaildropView, words: Words) -> list[_Part]:
