@@ -18,7 +18,7 @@ from popshell.logs.formats import Format, all_formats
 from popshell.logs.reader import Log, read
 from popshell.logs.replay import sessions
 from popshell.logs.text import CLIENT, SERVER, TOOL, UNKNOWN
-from popshell.logs.verdict import Entry, Session, Verdict, judge, tool_fault
+from popshell.logs.verdict import Entry, Fault, Session, judge, tool_fault
 from popshell.protocol.secrets import MASK
 from popshell.protocol.wire import from_base64
 from popshell.visible import show
@@ -27,6 +27,8 @@ from popshell.words import fill
 OK, FAULT, NOT_KNOWN = 0, 1, 2
 #: Lines of a reply's content that the text shows; JSON has all.
 _SHOWN = 4
+#: The sessions of a log, each with its first fault.
+Judged = list[tuple[Session, Fault | None]]
 _MARKS = {CLIENT: "C:", SERVER: "S:", UNKNOWN: "?:", TOOL: "  "}
 
 
@@ -39,8 +41,7 @@ def explain_log(
     masker = Masker((s for session in found for s in session.secrets), (line.text for line in log.lines))
     rules, words = load(catalog), catalog.words(language, "doctor")
     judged = [(session, judge(session, rules)) for session in found]
-    faulty = any(verdict.fault for _, verdict in judged)
-    code = NOT_KNOWN if log.format is None else FAULT if faulty else OK
+    code = NOT_KNOWN if log.format is None else FAULT if any(fault for _, fault in judged) else OK
     if as_json:
         return json.dumps(_json(log, judged, masker, words)) + "\n", code
     return "".join(show(row) + "\n" for row in _text(log, judged, masker, catalog, words)), code
@@ -54,16 +55,14 @@ def names() -> list[str]:
 # -- words ---------------------------------------------------------------------------------------------
 
 
-def fault_words(verdict: Verdict, words: Words) -> str:
-    """The first fault in a sentence; "" if there is none."""
-    if verdict.fault is None:
-        return ""
-    facts = {"command": "", **{key: value for key, value in verdict.fault.facts if value != ""}}
-    key, unseen = f"log-fault.{verdict.fault.code}", not facts["command"] and bool(facts.get("unseen"))
+def _fault_words(fault: Fault, words: Words) -> str:
+    """A fault in a sentence."""
+    facts = {"command": "", **{key: value for key, value in fault.facts if value != ""}}
+    key, unseen = f"log-fault.{fault.code}", not facts["command"] and bool(facts.get("unseen"))
     facts["command"] = facts["command"] or words(f"explain-log.{'unseen' if unseen else 'greeting'}")
     counted = words.get(f"{key}-counted") if facts.get("announced") and facts.get("came") else None
     counted = counted or (words.get(f"{key}-unseen") if unseen else None)
-    text = fill(counted or words.get(key) or verdict.fault.code, facts) or verdict.fault.code
+    text = fill(counted or words.get(key) or fault.code, facts) or fault.code
     speaks = words.get(f"speaks.{facts['speaks']}") if facts.get("speaks") else None
     return f"{text} {speaks}" if speaks else text
 
@@ -96,35 +95,30 @@ def _doubts(form: Format, session: Session, words: Words) -> Iterator[str]:
         yield words("explain-log.unknown-lines")
 
 
-def _text(
-    log: Log, judged: list[tuple[Session, Verdict]], masker: Masker, catalog: Catalog, words: Words
-) -> Iterator[str]:
+def _text(log: Log, judged: Judged, masker: Masker, catalog: Catalog, words: Words) -> Iterator[str]:
     if log.format is None:
         yield words("explain-log.unknown-form", formats=words.listed(names()))
         return
     if log.cut:
         yield words("explain-log.cut", lines=len(log.lines))
     yield words("explain-log.form", title=log.format.title, name=log.format.name)
-    for number, (session, verdict) in enumerate(judged, 1):
+    for number, (session, fault) in enumerate(judged, 1):
         yield ""
         states = " → ".join(state.value for state in session.states) or words("explain-log.no-state")
         yield words("explain-log.session", number=number, of=len(judged), states=states)
         yield from (f"  {doubt}" for doubt in _doubts(log.format, session, words))
-        yield from _entries(log.format, session, verdict, masker, catalog, words)
-        if verdict.fault is None:
+        yield from _entries(session, masker, catalog, words)
+        if fault is None:
             yield words("explain-log.no-fault")
         else:
-            yield words("explain-log.first-fault", line=verdict.fault.line, text=fault_words(verdict, words))
-            if verdict.fault.shown.strip():
-                yield f"  {verdict.fault.line:>5}  {masker(verdict.fault.shown).strip()[:400]}"
-            for cause in verdict.causes:
-                yield f"  - {words(cause)}"
+            yield words("explain-log.first-fault", line=fault.line, text=_fault_words(fault, words))
+            if fault.shown.strip():
+                yield f"  {fault.line:>5}  {masker(fault.shown).strip()[:400]}"
+            yield from (f"  - {words(cause)}" for cause in fault.causes)
         yield from _maildrop(session, words)
 
 
-def _entries(
-    form: Format, session: Session, verdict: Verdict, masker: Masker, catalog: Catalog, words: Words
-) -> Iterator[str]:
+def _entries(session: Session, masker: Masker, catalog: Catalog, words: Words) -> Iterator[str]:
     rows = 0
     for entry in session.entries:
         event = entry.event
@@ -153,23 +147,23 @@ def _entries(
 # -- JSON ----------------------------------------------------------------------------------------------
 
 
-def _json(log: Log, judged: list[tuple[Session, Verdict]], masker: Masker, words: Words) -> dict[str, Any]:
+def _json(log: Log, judged: Judged, masker: Masker, words: Words) -> dict[str, Any]:
     return {
         "format": log.format.name if log.format else None,
         "cut": log.cut,
-        "sessions": [_session(session, verdict, masker, words) for session, verdict in judged],
+        "sessions": [_session(session, fault, masker, words) for session, fault in judged],
     }
 
 
-def _session(session: Session, verdict: Verdict, masker: Masker, words: Words) -> dict[str, Any]:
-    fault = verdict.fault
+def _session(session: Session, fault: Fault | None, masker: Masker, words: Words) -> dict[str, Any]:
+    text = masker.known(_fault_words(fault, words)) if fault else ""
     return {
         "states": [state.value for state in session.states],
         "events": [_event(entry, masker, session) for entry in session.entries if entry.event.line],
-        "first_fault": {"line": fault.line, "code": fault.code, "text": masker.known(fault_words(verdict, words))}
-        if fault
-        else None,
-        "causes": [{"code": cause.partition(".")[2], "text": words(cause)} for cause in verdict.causes],
+        "first_fault": {"line": fault.line, "code": fault.code, "text": text} if fault else None,
+        "causes": [
+            {"code": cause.partition(".")[2], "text": words(cause)} for cause in (fault.causes if fault else ())
+        ],
         "erased": sorted(session.erased),
         "marked_but_kept": sorted(session.marks),
     }

@@ -83,12 +83,7 @@ class Fault(NamedTuple):
     facts: tuple[tuple[str, object], ...] = ()
     #: the record that shows it
     exchange: Exchange | None = None
-
-
-class Verdict(NamedTuple):
-    """What is known of a session: its first fault, and likely causes by the keys of their words."""
-
-    fault: Fault | None
+    #: likely causes by the keys of their words
     causes: tuple[str, ...] = ()
 
 
@@ -108,11 +103,11 @@ def _named(table: str, text: str, default: str = "") -> str:
     return next((code for code, pattern in said(table) if text and pattern.search(text)), default)
 
 
-def judge(session: Session, rules: Rules) -> Verdict:
-    """The first fault of a session and what may have led to it."""
+def judge(session: Session, rules: Rules) -> Fault | None:
+    """The first fault of a session with what may have led to it; None if none is visible."""
     fault = _first(session)
     if fault is None:
-        return Verdict(None)
+        return None
     if _early_dot(session, fault):
         fault = fault._replace(code="dots-not-doubled", exchange=None)
     if session.alone and fault.exchange is not None and fault.exchange.command is not None:
@@ -129,7 +124,7 @@ def judge(session: Session, rules: Rules) -> Verdict:
         last = next(at for at, exchange in enumerate(exchanges) if exchange is fault.exchange)
         found = diagnose(exchanges[: last + 1], Facts(closed=session.closed is not None), rules)
         causes = [f"cause.{cause.code}" for cause in found.causes] or causes
-    return Verdict(fault, tuple(causes))
+    return fault._replace(causes=tuple(causes))
 
 
 def _first(session: Session) -> Fault | None:

@@ -157,8 +157,7 @@ def wire(shell: Shell, argument: str) -> list[Line]:
     if asked[2]:
         rows += _hex(lines, shell.screen.columns)
     else:
-        answer = next((e for e in reversed(before) if not e.answers_no_line), None)
-        rows += _Wire(exchange, session.chunks, lines, shell, answer, exchanges[number:]).rows()
+        rows += _Wire(shell, session.chunks, exchanges, number - 1, lines).rows()
     return [*rows, *_left_out(shell, exchange, exchange is due)]
 
 
@@ -173,18 +172,13 @@ class _Wire:
     """The rows of one exchange with remarks: where each piece that came ended, when, what a client might misread."""
 
     def __init__(
-        self,
-        exchange: Exchange,
-        chunks: Iterable[Chunk],
-        lines: list[Said],
-        shell: Shell,
-        answer: Exchange | None,
-        after: list[Exchange],
+        self, shell: Shell, chunks: Iterable[Chunk], exchanges: list[Exchange], at: int, lines: list[Said]
     ) -> None:
-        """`answer` is the last record before it that answers a line, `after` are those that follow it."""
-        self._exchange, self._lines, self._words = exchange, lines, shell.words
+        self._exchange, self._lines, self._words = exchanges[at], lines, shell.words
+        answer = next((one for one in reversed(exchanges[:at]) if not one.answers_no_line), None)
         #: whether the message goes on after its end, and whether this is what went on
-        self._early, self._rest = bool(after) and goes_on(exchange, after[0]), goes_on(answer, exchange)
+        self._early = at + 1 < len(exchanges) and goes_on(exchanges[at], exchanges[at + 1])
+        self._rest = goes_on(answer, exchanges[at])
         self._width, self._look = shell.screen.columns, shell.screen.look
         starts = {line.by_client: line.start for line in reversed(lines)}
         #: pieces that end in the exchange and are not shown yet
@@ -193,7 +187,7 @@ class _Wire:
             if chunk.end > starts.get(chunk.by_client, chunk.end):
                 self._chunks[chunk.by_client].append(chunk)
         out = self._chunks[True]
-        self._began = out[0].when if out and out[0].start == starts[True] else exchange.started
+        self._began = out[0].when if out and out[0].start == starts[True] else self._exchange.started
         self._made: Counter[str] = Counter()
         #: where the last masked line of the server ends
         self._masked = 0
