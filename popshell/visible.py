@@ -33,6 +33,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -222,11 +223,8 @@ def _name_of_suspect(character: str) -> str:
 
 def _free(match: re.Match[str]) -> str:
     """Write out the marks with which a line begins."""
-    run = match[0]
-    end = 0
-    while end < len(run) and is_mark(run[end]):
-        end += 1
-    return "".join(map(_name, run[:end])) + run[end:]
+    marks = "".join(takewhile(is_mark, match[0]))
+    return "".join(map(_name, marks)) + match[0][len(marks) :]
 
 
 def _level(match: re.Match[str]) -> str:

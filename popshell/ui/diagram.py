@@ -196,14 +196,9 @@ def _first_that_fits(forms: Iterable[list[Line]], look: Look) -> list[Line]:
 
 def fold(labels: Sequence[str], room: int, joint: str = " ") -> list[str]:
     """The labels in as few lines of `room` columns as they need, of equal length if possible; none is cut."""
-    lines = _filled(labels, room, joint)
-    while lines:
-        narrower = max(map(columns, lines)) - 1
-        tighter = _filled(labels, narrower, joint)
-        if len(tighter) > len(lines) or any(columns(line) > narrower for line in tighter):
-            break
-        lines = tighter
-    return lines
+    count, longest = len(_filled(labels, room, joint)), max(map(columns, labels), default=0)
+    folded = (_filled(labels, width, joint) for width in range(min(longest, room), room + 1))
+    return next(lines for lines in folded if len(lines) <= count)
 
 
 def _filled(labels: Sequence[str], room: int, joint: str) -> list[str]:

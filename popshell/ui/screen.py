@@ -286,12 +286,7 @@ class PlainScreen(Screen):
             self.answers.read_ahead()
 
     async def _answer(self) -> str | None:
-        if self.answers is None:
-            return None
-        try:
-            return await self.answers.__anext__()
-        except StopAsyncIteration:
-            return None
+        return None if self.answers is None else await anext(self.answers, None)
 
     async def _ask_hidden(self, question: str, piped: bool) -> str | None:
         if self.answers is None or not (self.interactive or piped):

@@ -258,9 +258,8 @@ class Span(NamedTuple):
 
 Spans = list[Span]
 
-STATUS = re.compile(r"(?P<ok>\+OK)(?= |\Z)|(?P<err>-ERR)(?= |\Z)|(?P<challenge>\+)(?= |\Z)")
-# RFC 2449 §3; only after a status indicator.
-_CODE = r"(?:\+OK|-ERR) (\[[^\[\]\s]+\])(?= |\Z)"
+# RFC 2449 §3: a response code stands right after the status indicator.
+_STATUS = re.compile(r"(?:(?P<ok>\+OK)|(?P<err>-ERR))(?: (?P<code>\[[^\[\]\s]+\]))?(?= |\Z)|(?P<challenge>\+)(?= |\Z)")
 # In the free text of a status line: the stamp of the greeting, and numbers that are words of their own.
 _TEXT = re.compile(
     r"(?P<stamp><[^<>@\s]{1,200}@[^<>@\s]{1,200}>)|(?P<number>(?<![\w.:/@-])[0-9]{1,10}(?![\w:/@-]|\.[0-9]))",
@@ -308,17 +307,13 @@ def sent_runs(line: CommandLine, *, masked: bool = True) -> list[tuple[str, str]
 
 def status_spans(line: str) -> Spans:
     """A status line: indicator, response code, stamp, numbers. What is no status has no spans."""
-    status = STATUS.match(line)
+    status = _STATUS.match(line)
     if status is None:
         return []
-    spans = [Span(*status.span(), status.lastgroup or "")]
-    if spans[0].style == "challenge":
+    spans = [Span(*status.span(name), name) for name, found in status.groupdict().items() if found]
+    if status["challenge"]:
         return spans
-    if "[" in line and (code := re.match(_CODE, line)):
-        spans.append(Span(*code.span(1), "code"))
-    for match in _TEXT.finditer(line, spans[-1].end):
-        spans.append(Span(*match.span(), match.lastgroup or ""))
-    return spans
+    return spans + [Span(*match.span(), match.lastgroup or "") for match in _TEXT.finditer(line, status.end())]
 
 
 def _capability_spans(line: str) -> Spans:
