@@ -231,14 +231,13 @@ class Dialogue:
                 rows.append((line, match[1]["text"]))
             else:
                 self._say(line.number, "tool", "noise", line.text)
-        if not any(_STATUS.match(text) for _, text in rows):
-            for line, text in rows:
-                self._client(line.number, text)
-            return self.out
+        answers = any(_STATUS.match(text) for _, text in rows)
         if _unanswered(rows):
             return self._server_alone(rows)
         for at, (line, text) in enumerate(rows):
-            if self.content:
+            if not answers:
+                self._client(line.number, text)
+            elif self.content:
                 self._server(line.number, text)
             else:
                 self._spoken(at, line._replace(text=text))

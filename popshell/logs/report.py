@@ -67,14 +67,13 @@ def _fault_words(fault: Fault, words: Words) -> str:
     return f"{text} {speaks}" if speaks else text
 
 
-def _maildrop(session: Session, words: Words) -> list[str]:
+def _maildrop(session: Session, words: Words) -> Iterator[str]:
     if session.erased:
         assumed = any(entry.assumed for exchange, entry in session.exchanges if entry and exchange.name == "QUIT")
         key = "explain-log.erased-unseen" if assumed else "explain-log.erased"
-        return [words(key, marks=words.listed(sorted(session.erased)))]
-    if session.marks:
-        return [words("explain-log.kept", marks=words.listed(sorted(session.marks)))]
-    return []
+        yield words(key, marks=words.listed(sorted(session.erased)))
+    elif session.marks:
+        yield words("explain-log.kept", marks=words.listed(sorted(session.marks)))
 
 
 def _doubts(form: Format, session: Session, words: Words) -> Iterator[str]:
