@@ -118,14 +118,10 @@ class _Dialogue:
             spans = self.client(line)
         elif mark == "S:" or (not mark and not row["remark"] and self.body):
             spans = self.server(line)
-        offset, done = row.end("line") - len(line), 0
-        for start, end, style in (*spans, Span(len(line), len(line), "")):
-            if start > done:
-                between = line[done:start]
-                yield offset + done, Whitespace if between.isspace() else Text, between
-            if end > start:
-                yield offset + start, TOKENS[style], line[start:end]
-            done = end
+        offset = row.end("line") - len(line)
+        for style, part in theme.runs(line, spans):
+            yield offset, TOKENS.get(style, Whitespace if part.isspace() else Text), part
+            offset += len(part)
         if row["end"]:
             yield row.start("end"), Whitespace, row["end"]
 

@@ -186,12 +186,7 @@ def _dialogue(row: str) -> Line:
         return [("gutter-client", mark), ("command", rest)]
     if mark != "S: ":
         return [("dim", text)]
-    line: Line = [("gutter-server", mark)]
-    at = 0
-    for span in theme.status_spans(rest):
-        line += [("", rest[at : span.start]), (span.style, rest[span.start : span.end])]
-        at = span.end
-    return [run for run in [*line, ("", rest[at:])] if run[1]]
+    return [("gutter-server", mark), *theme.runs(rest, theme.status_spans(rest))]
 
 
 # -- the course --------------------------------------------------------------------------------------------------------

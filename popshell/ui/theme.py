@@ -294,15 +294,20 @@ def command_spans(line: CommandLine) -> Spans:
     return [Span(token.start, token.end, token.role.value) for token in line.tokens]
 
 
+def runs(text: str, spans: Spans) -> list[tuple[str, str]]:
+    """`text` as runs: what a span covers in its style, the rest in none."""
+    cut: list[tuple[str, str]] = []
+    at = 0
+    for start, end, style in spans:
+        cut += [("", text[at:start]), (style, text[start:end])]
+        at = end
+    return [run for run in [*cut, ("", text[at:])] if run[1]]
+
+
 def sent_runs(line: CommandLine, *, masked: bool = True) -> list[tuple[str, str]]:
     """A line that was sent as runs that are safe to show, its secrets as MASK unless `masked` is False."""
     line = line.masked() if masked else line
-    runs: list[tuple[str, str]] = []
-    at = 0
-    for token in line.tokens:
-        runs += [("", show(line.text[at : token.start], keep="")), (token.role.value, show(token.text, keep=""))]
-        at = token.end
-    return [run for run in [*runs, ("", show(line.text[at:], keep=""))] if run[1]]
+    return [(style, show(text, keep="")) for style, text in runs(line.text, command_spans(line))]
 
 
 def status_spans(line: str) -> Spans:
