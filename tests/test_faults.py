@@ -127,14 +127,16 @@ def test_bad_parameters_are_refused() -> None:
 
 
 def test_a_refusal_names_what_may_be_given() -> None:
+    known, place = ", ".join(sorted(FAULTS)), "mechanisms"
     for raw, wanted in (
-        ({"iterations": 0}, [{"least": 1}]),
-        ({"login_delay": -1}, [{"least": 0}]),
-        ({"mechanisms": ["PLAIN", "NO"]}, [{"known": ", ".join(MECHANISMS)}, {"name": "NO"}]),
+        ({"iterations": 0}, [{"place": "iterations"}, {"least": 1}]),
+        ({"login_delay": -1}, [{"place": "login_delay"}, {"least": 0}]),
+        ({place: ["PLAIN", "NO"]}, [{"place": place}, {"known": ", ".join(MECHANISMS)}, {"name": "NO"}]),
+        ({"on_fire": True}, [{"known": known}, {"name": "on_fire"}]),
     ):
         with pytest.raises(Flaw) as caught:
             read_faults(raw)
-        flaw, found = caught.value.facts["reason"], []
+        flaw, found = caught.value, []
         while isinstance(flaw, Flaw):
             found.append({name: fact for name, fact in flaw.facts.items() if name != "reason"})
             flaw = flaw.facts.get("reason")
@@ -160,7 +162,7 @@ def test_the_same_seed_draws_the_same_numbers_and_each_session_its_own(monkeypat
 
     monkeypatch.setattr(faults, "FAULTS", {"flip": Fault(true_or_false, on_reply=flip)})
 
-    def drawn(seed: int) -> list[list[bool]]:
+    def drawn(seed: int | None) -> list[list[bool]]:
         server = practice_server(faults={"flip": True}, seed=seed)
         return [[exchange.ok for exchange in rehearse(["CAPA"] * 40, server)] for _ in range(2)]
 
@@ -168,9 +170,28 @@ def test_the_same_seed_draws_the_same_numbers_and_each_session_its_own(monkeypat
     assert [first, second] == drawn(1)
     assert first != second
     assert drawn(2) != drawn(1)
+    assert drawn(None) != drawn(None)  # without a seed they differ each time
 
 
 # -- a new fault is one entry ------------------------------------------------------------------------------------------
+
+
+def test_what_a_fault_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session, and the line; None in its place for one that is too long, and for an answer to a challenge."""
+    seen: list[tuple[str, ServerSession, str | None]] = []
+
+    def on_line(active: Active, session: ServerSession, line: CommandLine | None) -> None:
+        seen.append(("line", session, line and line.text))
+
+    def on_reply(active: Active, session: ServerSession, line: CommandLine | None, reply: Reply) -> Reply:
+        seen.append(("reply", session, line and line.text))
+        return reply
+
+    monkeypatch.setattr(faults, "FAULTS", {"listen": Fault(true_or_false, on_line=on_line, on_reply=on_reply)})
+    session = practice_server(faults={"listen": True}).session()
+    converse(session, b"CAPA\r\n" + b"x" * 9000 + b"\r\nAUTH PLAIN\r\nAGE=\r\n")
+    given = ("CAPA", None, "AUTH PLAIN", None)
+    assert seen == [(which, session, text) for text in given for which in ("line", "reply")]
 
 
 def _start_reply(active: Active, session: ServerSession, line: CommandLine | None, reply: Reply) -> Reply:

@@ -377,3 +377,7 @@ def test_links_that_lead_out_of_a_directory_are_passed_over(tmp_path: Path) -> N
     (inside / "b.eml").symlink_to(outside)
     (inside / "c.eml").symlink_to(inside / "a.eml")
     assert [b"secret" in message.content for message in read_directory(inside)] == [False, False]
+
+
+def test_a_directory_that_is_too_large_names_the_mail() -> None:
+    assert str(module.TooLarge("a.eml")) == module.TooLarge("a.eml").name == "a.eml"

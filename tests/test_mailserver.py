@@ -6,6 +6,7 @@ import gc
 import itertools
 import random
 import re
+from base64 import b64decode, b64encode
 
 import pytest
 from hypothesis import given, settings
@@ -43,8 +44,10 @@ from popshell.protocol.sasl import apop_digest
 from popshell.protocol.wire import unstuff
 from popshell.server import maildrop
 from popshell.server import session as session_module
+from popshell.server.handlers import HANDLERS
 from popshell.server.maildrop import Message
 from popshell.server.mailserver import MailServer
+from popshell.server.replies import Reply, Words
 from popshell.server.session import ServerSession
 from popshell.server.settings import DEVIATIONS, SERVED, Limits
 
@@ -864,4 +867,91 @@ def test_what_a_client_shows_under_tls() -> None:
         session.tls_started(b"b", name)
         assert (session.certificate, session.binding) == (wanted, b"b")
     session.tls_started()
-    assert (session.certificate, session.binding) == (None, None)
+    assert (session.certificate, session.binding, session.starts_tls) == (None, None, False)
+
+
+def test_a_session_at_first() -> None:
+    session = ServerSession(practice_server().settings, HANDLERS)
+    assert session.context == Context()
+    assert (session.client, session.user, session.name, session.failed_logins) == ("", "", "", 0)
+    assert (session.binding, session.certificate, session.opened, session.answer_auth) == (None, None, None, None)
+    assert (session.closing, session.starts_tls, session.unresponsive, session.wake) == (False, False, False, 0.0)
+
+
+def test_a_greeting_without_a_timestamp() -> None:
+    session = practice_server(faults={"without": ["APOP"]}).session()
+    greeting = drain(session)
+    assert session.stamp == ""
+    assert greeting == b"+OK " + texts("en")["greeting"].replace("{stamp}", "").strip().encode() + b"\r\n"
+
+
+def test_status_lines_without_words() -> None:
+    of = Words(texts).status_line
+    assert of("en", Reply(True, raw="1 2")) == b"+OK 1 2\r\n"
+    assert of("en", Reply(False, raw="no")) == b"-ERR no\r\n"
+    assert of("en", Reply(False, "no such key")) == b"-ERR\r\n"
+    assert of("en", Reply(True, "no such key"), "IN-USE") == b"+OK [IN-USE]\r\n"
+
+
+def test_a_command_that_is_not_served_is_unknown() -> None:
+    handlers = {name: handler for name, handler in HANDLERS.items() if name != "NOOP"}
+    session = ServerSession(practice_server().settings, handlers)
+    drain(session)
+    for line, key in ((b"NOOP", "unknown-command"), (b"NOPE", "unknown-command"), (b"XTND XMIT", "historic")):
+        assert converse(session, line + b"\r\n") == b"-ERR " + words(key) + b"\r\n", line
+
+
+def test_silence_begins_when_a_reply_has_gone_out() -> None:
+    """The time that a slow client takes for a reply, or for the greeting, is no silence (RFC 1939 §3)."""
+    clock = Clock()
+    session = practice_server(clock=clock, messages=(message(b"A: b\n\n" + b"x" * 600_000),)).session()
+    assert session.next_chunk() is not None
+    clock.now = AUTO - 1
+    assert session.next_chunk() is None
+    assert session.deadline() == 2 * AUTO - 1
+    converse(session, f"USER {NAME}\r\nPASS {SECRET}\r\n".encode())
+    session.feed(b"RETR 1\r\n")
+    assert session.next_chunk() is not None
+    clock.now += 100
+    drain(session)
+    assert session.deadline() == clock.now + AUTO
+    before, clock.now = session.deadline(), clock.now + 100
+    assert session.next_chunk() is None
+    assert session.deadline() == before  # nothing was said since
+
+
+def test_the_wait_after_a_failed_login_doubles_thirty_times_at_most() -> None:
+    limits = Limits(login_wait=1.0, login_wait_most=float("inf"))
+    session = opened(limits=limits)
+    for failures, seconds in ((1, 1), (2, 2), (31, 2**30), (32, 2**30), (5000, 2**30)):
+        session.failed_logins = failures
+        session.wait_after_failure()
+        assert session.wake == seconds, failures
+    session.clock.now = 2.0**30  # type: ignore[attr-defined]
+    session.next_chunk()
+    assert session.wake == 0.0
+
+
+def test_what_scram_is_verified_with() -> None:
+    """At least 4096 iterations (RFC 7677 §4); one salt for a name at one server; bound only where that is offered."""
+
+    def first(server: MailServer, binding: bytes | None = None) -> dict[str, str]:
+        session = server.session(tls=True)
+        session.binding = binding
+        drain(session)
+        challenge = converse(session, b"AUTH SCRAM-SHA-256 " + b64encode(b"y,,n=who,r=abc") + b"\r\n")
+        said = b64decode(challenge.removeprefix(b"+ ")).decode()
+        return dict(part.split("=", 1) for part in said.split(","))
+
+    only = {"mechanisms": ["SCRAM-SHA-256"]}
+    server = practice_server(faults=only)
+    assert first(server)["i"] == "4096"
+    assert first(server)["s"] == first(server, b"binding")["s"] != first(practice_server(faults=only))["s"]
+
+
+def test_a_session_that_begins_under_tls_is_recorded_so() -> None:
+    server, seen = practice_server(), []
+    server.subscribe(lambda session, exchange: seen.append(exchange))
+    drain(server.session(tls=True))
+    drain(server.session())
+    assert [exchange.tls for exchange in seen] == [True, False]
