@@ -515,6 +515,7 @@ class TestStls:
     def test_commands_in_the_same_flight(self, behind: bytes) -> None:
         session = opened()
         assert converse(session, b"STLS\r\n" + behind) == b"-ERR " + words("stls-pipelined") + b"\r\n"
+        assert session.starts_tls is False
         assert session.closing
         assert not session.starts_tls
 
@@ -946,6 +947,7 @@ def test_what_scram_is_verified_with() -> None:
     only = {"mechanisms": ["SCRAM-SHA-256"]}
     server = practice_server(faults=only)
     assert first(server)["i"] == "4096"
+    assert len(server.settings.accounts.salt_key) == 16
     assert first(server)["s"] == first(server, b"binding")["s"] != first(practice_server(faults=only))["s"]
 
 
@@ -955,3 +957,10 @@ def test_a_session_that_begins_under_tls_is_recorded_so() -> None:
     drain(server.session(tls=True))
     drain(server.session())
     assert [exchange.tls for exchange in seen] == [True, False]
+
+
+def test_a_name_is_forgotten_once_it_was_used_and_a_mark_is_named() -> None:
+    session = logged_in()
+    assert session.name == ""
+    converse(session, b"DELE 2\r\n")
+    assert converse(session, b"RETR 2\r\n") == b"-ERR " + words("marked").replace(b"{number}", b"2") + b"\r\n"

@@ -384,7 +384,7 @@ def in_ascii(content: bytes) -> bytes:
                 if not str(value).isascii():
                     part.replace_header(name, " ".join(_in_utf8(str(value)).split()))
             body = part.get_payload(decode=True)
-            encoding = str(part.get("Content-Transfer-Encoding", "")).lower()
+            encoding = str(part["Content-Transfer-Encoding"]).lower()
             if isinstance(body, bytes) and not body.isascii() and encoding not in ("base64", "quoted-printable"):
                 del part["Content-Transfer-Encoding"]
                 part["Content-Transfer-Encoding"] = "base64"

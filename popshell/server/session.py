@@ -403,13 +403,12 @@ class ServerSession:
     def _handle(self, judged: _Judged) -> Reply:
         """Refuse what the table refuses, else let the handler serve it."""
         spec = judged.line.spec
-        if spec is None:
-            return judged.refusal or error("unknown-command")
-        handler = self._handlers.get(spec.name)
-        if handler is None:
+        handler = self._handlers.get(spec.name) if spec is not None else None
+        if spec is not None and handler is None:
             return error("historic" if spec.historic else "unknown-command")
         if judged.refusal is not None:
             return judged.refusal
+        assert handler is not None  # a line without a command is refused by the table
         try:
             return handler(self, judged.line)
         except Refused as refused:
