@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hmac
 import json
 from collections.abc import Iterable
 
@@ -580,6 +581,119 @@ def test_messages_of_servers_and_clients_that_cannot_be_read() -> None:
     )
 
 
+def test_the_client_speaks_first_or_the_server_does() -> None:
+    """RFC 5034 §4: an empty challenge asks a client that speaks first; one that says something is no such."""
+    for name in MECHANISMS:
+        if name in ("LOGIN", "CRAM-MD5"):
+            client = MECHANISMS[name].as_client(credentials(name))
+            assert (client.step(b"<1@x>").reply or b"").startswith(b"mei"), name
+            continue
+        assert MECHANISMS[name].as_server(verifier(name)).step(None).reply == b"", name
+        assert MECHANISMS[name].as_client(credentials(name)).step(b"").reply is not None, name
+        with pytest.raises(SaslError, match=r"^bad-message$"):
+            MECHANISMS[name].as_client(credentials(name)).step(b"hello")
+    with pytest.raises(SaslError, match=r"^bad-message$"):
+        MECHANISMS["CRAM-MD5"].as_client(credentials("CRAM-MD5")).step(b"")
+
+
+def test_characters_that_no_message_can_carry() -> None:
+    rows = [("PLAIN", field, "\0") for field in ("name", "secret", "authzid")]
+    rows += [("EXTERNAL", "authzid", "\0")]
+    rows += [(name, "authzid", character) for name in SCRAMS for character in "\0\r\n"]
+    rows += [(name, "name", character) for name in TOKENS for character in "\0\r\n\x01"]
+    for name, field, character in rows:
+        with pytest.raises(SaslError, match=r"^not-prepared$"):
+            MECHANISMS[name].as_client(credentials(name, **{field: f"a{character}b"})).step(None)
+
+
+def values(run: Run) -> dict[str, str]:
+    return {one.name: one.value for one in run.named}
+
+
+def test_what_external_and_cram_name() -> None:
+    for certificate in ("mei", None):
+        server = MECHANISMS["EXTERNAL"].as_server(verifier("EXTERNAL", certificate=certificate))
+        server.step(b"hai")
+        assert values(server) == {"authzid": "hai", "certificate": certificate or ""}
+    # A password that no server stores goes in as it is typed.
+    client = MECHANISMS["CRAM-MD5"].as_client(credentials("CRAM-MD5", secret="\u0221\u00ad"))
+    digest = hmac.new("\u0221\u00ad".encode(), b"<1@x>", "md5").hexdigest()
+    assert client.step(b"<1@x>").reply == f"mei {digest}".encode()
+
+
+def test_the_end_of_scram_on_the_server_s_side() -> None:
+    """RFC 5802 §5.1: another nonce, and words after the server's signature, are no SCRAM; a wrong proof ends it."""
+
+    def begun(secret: str = "pineapple") -> tuple[Run, bytes]:
+        client, server = runs("SCRAM-SHA-256", credentials("SCRAM-SHA-256", nonce="ours", secret=secret))
+        final = client.step(server.step(client.step(None).reply).reply).reply
+        return server, final or b""
+
+    server, final = begun()
+    assert len(base64.b64decode(values(server)["salt"])) == 16
+    with pytest.raises(SaslError, match=r"^bad-message$"):
+        server.step(final.replace(b"r=ours", b"r=Ours"))
+    server, final = begun()
+    assert server.step(final).reply is not None
+    assert values(server)["auth-message"].startswith("n=mei,r=ours,r=ours")
+    with pytest.raises(SaslError, match=r"^bad-message$"):
+        server.step(b"x")
+    server, final = begun("wrong")
+    step = server.step(final)
+    assert (step.reply, step.done, step.proved) == (None, True, None)
+    assert "client-proof" in {one.name for one in step.named}
+    unbound = MECHANISMS["SCRAM-SHA-256-PLUS"].as_server(verifier("SCRAM-SHA-256-PLUS", binding=None))
+    with pytest.raises(SaslError, match=r"^channel-binding$"):
+        unbound.step(b"p=tls-server-end-point,,n=mei,r=x")
+
+
+def test_the_message_of_a_token() -> None:
+    """RFC 7628 §3.1: name, host and port are left out where there are none."""
+    auth = f"auth=Bearer {TOKEN}\x01\x01"
+    each(
+        [
+            ("OAUTHBEARER", {}, f"n,a=mei,\x01{auth}"),
+            ("OAUTHBEARER", {"name": ""}, f"n,,\x01{auth}"),
+            ("OAUTHBEARER", {"authzid": "hai"}, f"n,a=hai,\x01{auth}"),
+            ("OAUTHBEARER", {"host": "h", "port": 110}, f"n,a=mei,\x01host=h\x01port=110\x01{auth}"),
+            ("XOAUTH2", {"host": "h", "port": 110}, f"user=mei\x01{auth}"),
+        ],
+        lambda name, more, wanted: (
+            MECHANISMS[name].as_client(credentials(name, **more)).step(None).reply == wanted.encode()
+            or pytest.fail(name)
+        ),
+    )
+
+
+def test_what_a_server_reads_in_the_message_of_a_token() -> None:
+    def check(name: str, message: str, proved: bool, named: dict[str, str]) -> None:
+        server = MECHANISMS[name].as_server(verifier(name))
+        step = server.step(message.encode())
+        assert step.proved == ("mei" if proved else None)
+        assert values(server) == named
+        if not proved:
+            status = "invalid_token" if name == "OAUTHBEARER" else "400"
+            assert json.loads(step.reply or b"") == {"status": status, "schemes": "bearer", "scope": "pop"}
+            assert step.named
+
+    auth = f"auth=Bearer {TOKEN}\x01\x01"
+    head = {"gs2-header": "n,a=mei,", "host": "", "port": "", "token": TOKEN}
+    each(
+        [
+            ("OAUTHBEARER", f"n,a=mei,\x01{auth}", True, head),
+            ("OAUTHBEARER", f"n,a=mei,\x01host=h\x01port=1\x01{auth}", True, {**head, "host": "h", "port": "1"}),
+            ("OAUTHBEARER", f"n,a=mei,\x01Other=x\x01{auth}", True, head),
+            ("OAUTHBEARER", f"n,,\x01{auth}", True, {**head, "gs2-header": "n,,"}),
+            ("OAUTHBEARER", "n,a=mei,\x01host=h\x01\x01", False, {**head, "host": "h", "token": ""}),
+            ("OAUTHBEARER", f"n,a=mei,\x01auth=Basic {TOKEN}\x01\x01", False, head),
+            ("OAUTHBEARER", "n,a=mei,\x01auth=Bearer a b\x01\x01", False, {**head, "token": "a b"}),
+            ("XOAUTH2", f"user=mei\x01{auth}", True, {"user": "mei", "token": TOKEN}),
+            ("XOAUTH2", f"user=a=2Cb\x01{auth}", False, {"user": "a=2Cb", "token": TOKEN}),
+        ],
+        check,
+    )
+
+
 def test_login_takes_any_words_for_the_prompts() -> None:
     for prompts in ((b"Username:", b"Password:"), (b"User Name\0", b"Password\0"), (b"", b"\xff")):
         client = MECHANISMS["LOGIN"].as_client(credentials("LOGIN"))
@@ -595,6 +709,7 @@ def test_the_reason_of_a_refused_token() -> None:
             step = client.step(reason)
             assert (step.reply, step.done, step.warnings) == (answer, True, ("token-refused",))
             assert {one.name: one.value for one in step.named[1:]} == named
+            assert step.named[0][:2] == ("server-error", reason.decode("utf-8", "surrogateescape"))
             with pytest.raises(SaslError):
                 client.step(reason)
 
