@@ -6,6 +6,7 @@ follow, 22,000 cuttings; `tests/soak/million_cuttings.py` runs a million.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import random
@@ -37,7 +38,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import MASK, Context, parse
 from popshell.protocol.records import Exchange, Problem, Status, Step
-from popshell.protocol.wire import ReplyLimits
+from popshell.protocol.wire import ReplyLimits, Stream, stuff
 
 PROFILE = settings(max_examples=600, deadline=None, derandomize=True, database=None)
 A, T, U, C = State.AUTHORIZATION, State.TRANSACTION, State.UPDATE, State.CLOSED
@@ -777,3 +778,112 @@ def test_names_in_utf8_are_no_slip_where_capa_says_so() -> None:
         assert parse("USER m\xfcller", connection.context()).has("non-ascii") is warned
         assert parse("PASS \xfc", connection.context()).has("non-ascii") is warned
         assert parse("LANG \xfc", connection.context()).has("non-ascii")
+
+
+# -- what is not kept, and what is due ---------------------------------------------------------------------------------
+
+
+def logged_in() -> Connection:
+    connection = Connection()
+    connection.received(b"+OK ready\r\n")
+    connection.sent(b"APOP mei 0\r\n")
+    connection.received(b"+OK\r\n")
+    return connection
+
+
+def test_a_content_is_handed_on_whole_however_it_comes() -> None:
+    def check(content: bytes, size: int) -> None:
+        connection, came = logged_in(), []
+        stream = Stream(came.append)
+        connection.sent(b"RETR 1\r\n", stream=stream)
+        connection.sent(b"NOOP\r\n")
+        reply = b"+OK\r\n" + stuff(content) + b".\r\n"
+        events, fed = [], 0
+        wire = reply + b"+OK\r\n"
+        for piece in (wire[at : at + size] for at in range(0, len(wire), size)):
+            events += connection.received(piece)
+            fed += len(piece)
+            assert content.startswith(b"".join(came))
+            if not events:
+                due = connection.due()
+                assert due is not None
+                assert (due.octets, due.stream) == (fed, stream)
+                assert due.lines >= b"".join(came).count(b"\n")
+                assert not connection.content_lines()
+        assert b"".join(came) == content
+        assert (stream.octets, stream.lines, stream.raw) == (len(content), content.count(b"\n"), len(reply) - 5)
+        assert stream.sha256 == hashlib.sha256(content).hexdigest()
+        assert [(event.name, event.ok) for event in events] == [("RETR", True), ("NOOP", True)]
+
+    contents = [b"", b".\r\n", b"a\r\n.\r\n.b\r\n", b"x" * 40 + b"\r\n", b"a\r\r\n.\r\n", b"a\n.b\r\n", b"\r\n\r\n"]
+    each([(content, size) for content in contents for size in (1, 2, 3, 4, 5, 7, 100)], check)
+
+
+def test_what_was_handed_on_before_the_connection_ended() -> None:
+    connection, came = logged_in(), []
+    stream = Stream(came.append)
+    connection.sent(b"RETR 1\r\n", stream=stream)
+    connection.received(b"+OK\r\n..a\r\nb\r\n.\r")
+    (event,) = connection.close()
+    assert isinstance(event, Exchange)
+    assert event.problem is not None
+    assert event.problem.code == "no-terminator"
+    assert b"".join(came) == b".a\r\nb\r\n\r"
+    assert stream.raw == len(b"..a\r\nb\r\n.\r")
+
+
+def test_a_bare_auth_without_a_list_is_whole_when_nothing_more_comes() -> None:
+    connection = Connection()
+    connection.received(b"+OK ready\r\n")
+    assert connection.settle() == []
+    connection.sent(b"AUTH\r\n", 1.0)
+    assert connection.settle() == []
+    connection.received(b"+OK\r\n", 2.0)
+    connection.sent(b"CAPA\r\n", 3.0)
+    (event,) = connection.settle(4.0)
+    assert isinstance(event, Exchange)
+    assert (event.name, event.ok, event.milliseconds) == ("AUTH", True, 3000)
+    due = connection.due()
+    assert due is not None
+    assert due.command is not None
+    assert due.command.name == "CAPA"
+    assert [event.name for event in connection.received(b"+OK\r\n.\r\n")] == ["CAPA"]  # type: ignore[union-attr]
+    connection.sent(b"AUTH\r\n")
+    connection.received(b"+OK\r\nPL")
+    assert connection.settle() == []
+    connection.received(b"AIN\r\n")
+    assert connection.settle() == []
+    connection.sent(b"CAPA\r\n")
+    connection.received(b".\r\n+OK\r\n")
+    assert connection.settle() == []  # CAPA's reply has an end of its own
+
+
+def test_whether_a_line_of_a_content_has_come() -> None:
+    connection = logged_in()
+    assert not connection.content_lines()
+    connection.sent(b"LIST\r\n")
+    for piece, come in (
+        (b"+O", False),
+        (b"K\r\n", False),
+        (b"1 2", False),
+        (b"\r\n", True),
+        (b"2", True),
+        (b"\r\n.\r\n", False),
+    ):
+        connection.received(piece)
+        assert connection.content_lines() is come, piece
+
+
+def test_the_lines_of_a_content_that_did_not_end() -> None:
+    for came, lines in (
+        (b"+OK\r\n..a\r\nb", [b".a", b"b"]),
+        (b"+OK\r\na\r\n", [b"a"]),
+        (b"+OK\r\n", None),
+        (b"", None),
+    ):
+        connection = logged_in()
+        connection.sent(b"RETR 1\r\n")
+        connection.received(came)
+        (event,) = connection.close()
+        assert isinstance(event, Exchange)
+        assert event.content_lines() == lines, came

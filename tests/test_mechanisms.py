@@ -763,6 +763,11 @@ def test_what_a_token_says_of_itself() -> None:
             ({"exp": "soon", "iat": 1e300, "aud": {}, "scope": 1, "upn": 2, "sub": "s"}, (None, None, (), (), "s")),
             ({"exp": -6.3e10, "iat": True, "sub": "s"}, (None, None, (), (), "s")),
             ({"exp": 4e10, "iat": 0, "sub": "s"}, (None, 0.0, (), (), "s")),
+            ({"preferred_username": "p", "email": "e", "unique_name": "u"}, (None, None, (), (), "p")),
+            ({"email": "e", "unique_name": "u", "sub": "s"}, (None, None, (), (), "e")),
+            ({"unique_name": "u", "sub": "s"}, (None, None, (), (), "u")),
+            ({"exp": 32_503_680_000, "sub": "???>>>"}, (None, None, (), (), "???>>>")),  # "-" and "_" in base64url
+            ({"sub": "x" * 70_000}, None),
             ({}, None),
             ([], None),
             ("x", None),
@@ -841,3 +846,13 @@ def test_rank() -> None:
 
 def test_mechanisms_are_named_as_they_are_looked_up() -> None:
     assert all(isinstance(row, Mechanism) and name == row.name == name.upper() for name, row in MECHANISMS.items())
+
+
+def test_what_is_seen_of_a_step_and_of_a_login_that_has_not_begun() -> None:
+    assert (repr(verifier("PLAIN")), ClientLines(MECHANISMS["PLAIN"], credentials("PLAIN")).form) == (
+        "Verifier(...)",
+        "",
+    )
+    assert "None" in repr(Step(None))
+    assert "secret" not in repr(Step(b"secret"))
+    assert "6" in repr(Step(b"secret"))

@@ -326,6 +326,9 @@ def test_secrets_are_masked_in_a_reply() -> None:
             (". is no dot", ["."], f"{MASK} is no dot"),
             ("abcd abc", ["abcd", "abc"], f"{MASK} {MASK}"),
             ("nothing", [], "nothing"),
+            ("AGEAYWJj !", ["abc"], f"{MASK} !"),  # base64 of what holds it
+            ("AGEAYWJj !", ["ab"], "AGEAYWJj !"),
+            ("AGEAYWI=", ["b"], "AGEAYWI="),
         ],
         check,
     )
@@ -388,6 +391,16 @@ TYPED = [
     (":pas x", "", False, f":pas {MASK}", False),
     (":aut PLAIN x", "", False, f":aut PLAIN {MASK}", False),
     (":connect pop://mei@h", "", False, ":connect pop://mei@h", True),
+    # The meta command `:auth`, which names a mechanism and an account; AUTH's own message after it is masked.
+    (":auth PLAIN mei", "", False, ":auth PLAIN mei", True),
+    (":Auth scram-sha-256 mei", "", False, ":Auth scram-sha-256 mei", True),
+    (":auth APOP mei", "", False, ":auth APOP mei", True),
+    (":auth user AUTH", "", False, ":auth user AUTH", True),
+    (":auth PLAIN", "", False, ":auth PLAIN", True),
+    (":auth PLAIN mei x", "", False, f":auth PLAIN {MASK} {MASK}", False),
+    (":auth PLAIN AGEAYmJiYg==", "", False, f":auth PLAIN {MASK}", False),
+    (":auth NOPE mei", "", False, f":auth NOPE {MASK}", False),
+    (":auto PLAIN mei", "", False, f":auto PLAIN {MASK}", False),
     ("note:x@h", "", False, "note:x@h", True),  # no meta command: what is sent is shown
     (":flight STAT | PASS x", "", False, MASK, False),
     (":flight | PASS x", "", False, MASK, False),
@@ -432,6 +445,9 @@ def test_where_a_line_begins_in_what_is_typed() -> None:
             (":notes  full", False, (8, "")),
             (":PASS x", False, (1, "USER")),
             (":notes", False, (6, "")),
+            (":auth PLAIN mei", False, (12, "")),
+            (":auth USER u", False, (11, "")),
+            (":auth PLAIN", False, (11, "")),
         ],
         check,
     )
