@@ -131,6 +131,8 @@ WHY: Mapping[str, Reason] = MappingProxyType(
             {"code": "AUTH", "command": ("USER",)},
             {"code": "AUTH", "answer": ("none",)},
         ),
+        # SCRAM's server sends its signature once the client's proof was found right (RFC 5802 §5).
+        "after-proof": _met(_takes(Kind.MECHANISM), {"challenge": "^v="}),
         "token": _met(
             _takes(Kind.MECHANISM),
             {"code": "AUTH", "mechanism": _TOKEN},
