@@ -79,17 +79,7 @@ def check(arguments: Arguments, config: Config, catalog: Catalog) -> int:
         except ChannelError as error:
             sys.stderr.write(show(str(error)) + "\n")
             return NO_CONNECTION
-    if arguments.json:
-        text = json.dumps(report) + "\n"
-    elif arguments.tap:
-        text = tap([_case(row) for row in report["rows"]])
-    else:
-        text = "".join(tame(row) + "\n" for row in _text(report, words))
-    sys.stdout.write(text)
-    sys.stdout.flush()
-    if arguments.junit:
-        cases = sorted((_case(row) for row in report["rows"]), key=lambda case: case.group)
-        write_file(arguments.junit, junit(f"popshell check {report['place']}", cases), reach)
+    _write(arguments, report, reach, words)
     code: int = report["exit_code"]
     return code
 
@@ -146,6 +136,20 @@ def _examined(
         "rows": [_row(one, hidden, words) for one in results],
         "unobservable": [one.id for one in rows.unseen],
     }
+
+
+def _write(arguments: Arguments, report: Mapping[str, Any], reach: Reach, words: Words) -> None:
+    if arguments.json:
+        text = json.dumps(report) + "\n"
+    elif arguments.tap:
+        text = tap([_case(row) for row in report["rows"]])
+    else:
+        text = "".join(tame(row) + "\n" for row in _text(report, words))
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    if arguments.junit:
+        cases = sorted((_case(row) for row in report["rows"]), key=lambda case: case.group)
+        write_file(arguments.junit, junit(f"popshell check {report['place']}", cases), reach)
 
 
 def _row(result: Result, hidden: tuple[str, ...], words: Words) -> dict[str, Any]:
