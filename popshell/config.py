@@ -268,7 +268,7 @@ def _connection(file: _File, name: str, value: object) -> Connection:
         raise file.wrong("connections", name, "connection-name")
     if name in SUBCOMMANDS:
         raise file.wrong("connections", name, "connection-subcommand")
-    for key in rows.keys() & {"password", "secret", "pass"}:
+    if key := next((key for key in rows if key in ("password", "secret", "pass")), None):
         raise file.wrong(table, key, "password")
     kinds = {key: kind for key, (kind, _) in CONNECTION.items()}
     found = {_field(key): file.checked(table, key, given, kinds) for key, given in rows.items()}

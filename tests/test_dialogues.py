@@ -95,6 +95,12 @@ def test_a_block_that_does_not_end() -> None:
     assert len(blocks) == 1
 
 
+def test_a_turn_of_many_rows() -> None:
+    """Its cost grows as its rows do: else this test would take minutes."""
+    (turn,) = turns([(1, "C: LIST"), *((at, "S: x") for at in range(2, 200_002))])
+    assert (turn.line, len(turn.lines), len(turn.said)) == (1, 200_001, 200_000)
+
+
 def test_turns() -> None:
     rows = ("S: +OK hello", "C: STAT", "C: LIST 1", "S: +OK", "S:", "S: [...]", "C:", "S: -ERR", "C: QUIT")
     blocks, _ = blocks_of(document(page(*rows)))

@@ -303,14 +303,15 @@ def in_flight(text: str) -> list[str]:
 
 def turns(rows: Iterable[tuple[int, str]]) -> list[Turn]:
     """Rows with their line numbers, all of them like ROW, as turns."""
-    found: list[Turn] = []
+    found: list[tuple[list[int], list[str], list[str]]] = []
     for at, row in rows:
-        sent = row.startswith("C:")
-        if not found or (sent and found[-1].said):
-            found.append(Turn((), (), ()))
-        turn, text = found[-1], (row[3:],)
-        found[-1] = Turn((*turn.lines, at), turn.sent + text * sent, turn.said + text * (not sent))
-    return found
+        sends = row.startswith("C:")
+        if not found or (sends and found[-1][2]):
+            found.append(([], [], []))
+        lines, sent, said = found[-1]
+        lines.append(at)
+        (sent if sends else said).append(row[3:])
+    return [Turn(tuple(lines), tuple(sent), tuple(said)) for lines, sent, said in found]
 
 
 def _equal(row: str, line: str, state: Any) -> Any:

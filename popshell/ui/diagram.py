@@ -313,9 +313,8 @@ def _picture(drawn: Machine, here: State, look: Look, template: str) -> tuple[li
         parts = list(re.finditer(_PART, row))
         slots = [part["name"] for part in parts if part["name"]]
         count = max((len(texts[name]) for name in slots), default=1) if row.startswith("*") else 1
-        for at in range(
-            count
-        ):  # the texts of a row end together; of a slot that is there twice, the next line is taken
+        # The texts of a row end together; of a slot that is there twice, the next line is taken.
+        for at in range(count):
             filled = {name: texts[name].pop(0) if len(texts[name]) >= count - at else "" for name in slots}
             lines.append(_line(row.replace("↺", " ") if at else row, parts, filled, here))
     return lines, shown
