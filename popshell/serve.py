@@ -1,4 +1,4 @@
-"""`popshell serve`: the practice server alone, until SIGINT or SIGTERM.
+"""`popshell serve`: the practice server alone, until SIGINT or SIGTERM; its log, and a summary of each session.
 
 It listens on loopback unless `--lan`. Then the addresses are said, with a warning, and a password that these docs print
 is not taken. A log that cannot be written ends the server: it may be kept as a proof.

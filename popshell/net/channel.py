@@ -1,4 +1,4 @@
-"""Channels: connections that are driven from plain functions, line by line, over one event loop of their own.
+"""Channels: connections driven from plain functions over an event loop of their own; Incoming: their lines, and STLS.
 
 Incoming is what one of them reads from; it does STLS before anything else (RFC 2595 §4), for `popshell watch`, too.
 `popshell check`, `run` and `ping` speak so. What a peer can cost is bounded here, for all channels together: time,

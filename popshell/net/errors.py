@@ -1,4 +1,4 @@
-"""What can go wrong on the way to a server, as stable codes. `messages.toml` has the words, `[net]`.
+"""What can go wrong on the way to a server, as stable codes; the checks of a certificate. Words: `messages.toml`.
 
 There is one exception, NetError, a ConnectError. Its facts are plain texts and numbers for the placeholders of a
 message; texts that a peer or a certificate chose are among them, so they are shown through `popshell.visible` only.
