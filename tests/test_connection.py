@@ -467,6 +467,38 @@ class TestExchange:
             "problem": None,
         }
 
+    def test_json_of_version_2(self) -> None:
+        exchange = last("C: list", "S: +OK [X/Y] two", "S: 1 120", "S: ..", "S: .")
+        assert exchange.to_json() == exchange.to_json(1) | {
+            "version": 2,
+            "type": "exchange",
+            "sent": ["list\r\n"],
+            "received": ["+OK [X/Y] two\r\n", "1 120\r\n", "..\r\n", ".\r\n"],
+            "challenges": [],
+            "streamed": None,
+        }
+        broken = last("C: X", "S: * OK IMAP").to_json()
+        assert (broken["text"], broken["received"]) == (None, ["* OK IMAP\r\n"])
+        assert broken["problem"] == {"code": "not-pop3", "speaks": "imap", "lines": None, "octets": None}
+        cut = last("C: RETR 1", "S: +OK", "S: half", CLOSE).to_json()
+        assert cut["lines"] == ["half"]
+
+    def test_json_of_a_content_that_is_handed_on(self) -> None:
+        connection, pieces = Connection(), list[bytes]()
+        stream = Stream(pieces.append)
+        assert not stream.used
+        connection.received(b"+OK\r\n")
+        connection.sent(b"RETR 1\r\n", stream=stream)
+        (exchange,) = connection.received(b"+OK\r\n..a\r\nb\r\n.\r\n")
+        assert isinstance(exchange, Exchange)
+        assert b"".join(pieces) == b".a\r\nb\r\n"
+        assert exchange.to_json()["streamed"] == {
+            "octets": 7,
+            "lines": 2,
+            "sha256": "ce4c51a3d5840cd3dfbbc2f426a9569f667ca524376682ac3346158a40a874b7",
+        }
+        assert exchange.to_json()["octets"] == exchange.to_json(1)["octets"] == len(b"+OK\r\n..a\r\nb\r\n.\r\n")
+
     def test_json_of_a_fault(self) -> None:
         found = last("C: X", "S: * OK IMAP").to_json(1)
         assert found["problem"] == {"code": "not-pop3", "speaks": "imap"}

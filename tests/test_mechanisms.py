@@ -437,6 +437,11 @@ def test_what_a_scram_client_refuses_at_once() -> None:
     )
 
 
+def test_as_many_iterations_as_the_limit_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("popshell.protocol.mechanisms.MOST_ITERATIONS", 5000)
+    assert to_scram(b"r=abcdef,s=QQ==,i=5000").reply is not None
+
+
 def test_few_iterations_are_a_warning_and_extensions_are_ignored() -> None:
     assert to_scram(b"r=abcdef,s=QQ==,i=4095").warnings == ("few-iterations",)
     assert to_scram(b"r=abcdef,s=QQ==,i=4096,x=y,z=a=b").warnings == ()

@@ -9,6 +9,7 @@ from support import each
 from popshell.protocol.commands import CAPABILITIES, RESPONSE_CODES, State, known_code
 from popshell.protocol.maildrop_view import header_field, scan_listing, unique_id_listing
 from popshell.protocol.records import Problem, Response, Status, no_status, read_status, stamp
+from popshell.protocol.strangers import passes_on, what_speaks
 
 PROFILE = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 
@@ -275,3 +276,11 @@ class TestCodesAndCapabilities:
             "AUTH",
             "UTF8",
         }
+
+
+def test_greetings_of_what_passes_a_connection_on() -> None:
+    for text in ("AVG POP3 Proxy Server 8.0", "[ISafe POP3 Proxy]", "POPFile v1 is proxying this", "SPAMPAL ready"):
+        assert passes_on(text), text
+    for text in ("POP3 server ready", "approximately ready", ""):
+        assert not passes_on(text), text
+    assert [what_speaks(first) for first in (b"* OK IMAP", b"+OK", b"")] == ["imap", "pop3", ""]

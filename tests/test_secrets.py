@@ -421,6 +421,8 @@ TYPED = [
     ("PASS\nhunter2", "", False, f"PASS\n{MASK}", False),
     ("login: mei\nhunter2", "", False, f"login{MASK}\n{MASK}", False),
     ("USR mei\nhunter2", "", False, f"USR mei\n{MASK}", False),
+    ("AUTH PLAIN\nSTAT", "", False, f"AUTH PLAIN\n{MASK}", False),  # an answer, whatever it looks like
+    ("RETR pass\nhunter2", "", False, "RETR pass\nhunter2", False),  # a command that is known is no slip of another
 ]
 
 
@@ -430,6 +432,13 @@ def test_what_is_typed_is_masked_and_stored_only_without_a_secret() -> None:
         assert secrets.fit_for_history(rows(text, follows, challenged)) is stored
 
     each(TYPED, check)
+
+
+def test_where_pop3_begins_in_a_meta_command() -> None:
+    def check(text: str, start: int) -> None:
+        assert [row[1] for row in rows(text)] == [start]
+
+    each([("STAT", 0), (":STAT", 1), (": list 1", 2), (":explain STAT", 9), (":nope STAT", 6), (":", 1)], check)
 
 
 def test_where_a_line_begins_in_what_is_typed() -> None:

@@ -191,7 +191,6 @@ _SERVER_FINAL = rf"(?:v=(?P<signature>{_BASE64})|{_ERROR}){_MORE}"
 class _Proof(NamedTuple):
     """What is computed from a password, once all that goes into it is known (RFC 5802 §3)."""
 
-    stored_key: bytes
     client_proof: bytes
     server_signature: bytes
     named: tuple[Named, ...]
@@ -218,7 +217,7 @@ def _prove(algorithm: str, secret: bytes, salt: bytes, iterations: int, message:
         server_key=encode_line(server_key),
         server_signature=encode_line(server_signature),
     )
-    return _Proof(stored_key, proof, server_signature, named)
+    return _Proof(proof, server_signature, named)
 
 
 def _scram_client(algorithm: str, plus: bool, login: Credentials, first: bytes | None) -> Side:
