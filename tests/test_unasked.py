@@ -139,7 +139,8 @@ def test_the_shell_says_once_what_floods_and_why_it_closed() -> None:
         stage.wire.say(FLOOD * 1_000_000)
         await turns()
         assert [event.how for event in events if isinstance(event, Ended)] == [End.FLOODED]
-        assert len([event for event in events if isinstance(event, Replied)]) == LIMITS.unasked_kept + 2
+        # The greeting, the lines that are kept, the first that is not, and the flood's end.
+        assert len([event for event in events if isinstance(event, Replied)]) == LIMITS.unasked_kept + 3
         assert stage.wire.closed
         assert stage.screen.flat.count("This line was not asked for.") == 1
         assert "1,000 lines and 10 seconds" in stage.screen.flat

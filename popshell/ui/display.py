@@ -108,7 +108,7 @@ class Display:
                 self._step(event)
             case events.Sent():
                 self._sent(event)
-            case events.Greeted() | events.Replied():
+            case events.Replied():
                 self._replied(event)
             case events.Challenged(challenge=challenge, late=late):
                 if shell.shows_itself and not late:
@@ -151,7 +151,7 @@ class Display:
         reveal = shell.options.reveal and shell.on_practice and event.line is not None and not event.by_shell
         shell.screen.command(event.line, not reveal and not event.cancels, note)
 
-    def _replied(self, event: events.Greeted | events.Replied) -> None:
+    def _replied(self, event: events.Replied) -> None:
         """The reply, the notes, and the arrow if the state changed."""
         shell, screen, exchange = self._shell, self._shell.screen, event.exchange
         if event.late and exchange.problem is None and exchange.command is not None:

@@ -65,16 +65,8 @@ class Sent(NamedTuple):
     by_shell: str = ""
 
 
-class Greeted(NamedTuple):
-    """The greeting came, or what came instead. `late`: it was no longer waited for."""
-
-    exchange: Exchange
-    notes: tuple[Note, ...] = ()
-    late: bool = False
-
-
 class Replied(NamedTuple):
-    """A reply came, or octets that are no reply to any line. `late`: no call waits for it."""
+    """A reply came, the greeting, or octets that are no reply to any line. `late`: no call waits for it."""
 
     exchange: Exchange
     notes: tuple[Note, ...] = ()
@@ -165,7 +157,6 @@ ShellEvent = (
     | Step
     | Connected
     | Sent
-    | Greeted
     | Replied
     | Challenged
     | Waiting
@@ -178,7 +169,7 @@ ShellEvent = (
 )
 
 #: What stands in the record of a session; the others are of the moment.
-RECORDED = (Connecting, Step, Greeted, Replied, Unanswered, Ended, Failed)
+RECORDED = (Connecting, Step, Replied, Unanswered, Ended, Failed)
 
 
 class Tally:
@@ -188,7 +179,7 @@ class Tally:
         self.refused = self.usage = self.failed = False
 
     def heard(self, event: ShellEvent) -> None:
-        if isinstance(event, Greeted | Replied):
+        if isinstance(event, Replied):
             exchange = event.exchange
             if exchange.problem is not None and not exchange.problem.unasked:
                 self.failed = True

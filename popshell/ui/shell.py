@@ -206,7 +206,7 @@ class Shell:
             self._hand_out(event)
 
     def _hand_out(self, event: ShellEvent) -> None:
-        if isinstance(event, events.Greeted | events.Replied):
+        if isinstance(event, events.Replied):
             notes = tuple(explain(event.exchange, self.catalog, self.options.language))
             event = event._replace(notes=notes[:1] if self.options.notes == "brief" else notes)
         elif isinstance(event, events.Unanswered) and event.error is not None:

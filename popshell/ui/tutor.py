@@ -24,7 +24,7 @@ from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.secrets import masked_answer
 from popshell.session import ConnectError
 from popshell.ui import layout, pages
-from popshell.ui.events import End, Ended, Greeted, Replied, ShellEvent
+from popshell.ui.events import End, Ended, Replied, ShellEvent
 from popshell.ui.layout import Line
 from popshell.ui.shell import Refused, Shell
 from popshell.visible import show
@@ -247,7 +247,7 @@ class Tutor:
     def heard(self, event: ShellEvent) -> None:
         """An event of the shell: the evidence comes from the practice server, this says when to judge it."""
         match event:
-            case Greeted(exchange=exchange) | Replied(exchange=exchange):
+            case Replied(exchange=exchange):
                 attempt, session = self.judged, self.shell.session
                 # It is judged when no reply of its flight is due; QUIT when the server has closed: when it has ended.
                 ends = exchange.name == "QUIT" and exchange.after in (State.UPDATE, State.CLOSED)
