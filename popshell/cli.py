@@ -391,9 +391,10 @@ class _Run:
         from popshell.course.progress import Lessons, Progress, read_course
         from popshell.ui.tutor import Tutor
 
-        lessons = Lessons(self._catalog, read_course(self._catalog))
+        shell, course = self._shell, read_course(self._catalog)
         progress = Progress(Path(platformdirs.user_data_path("popshell")) / "progress.json")
-        return Tutor(self._shell, lessons, progress, self._connector)
+        lessons = Lessons(self._catalog, course, progress, lambda: shell.options.language)
+        return Tutor(shell, lessons, self._connector)
 
     async def _introduce(self, key: str, style: str) -> None:
         """Say what this is; of the practice server its account and its password."""

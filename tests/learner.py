@@ -180,8 +180,9 @@ class InProcess:
         return Metas(self._course.rows())
 
     def _tutor(self, home: Path) -> Tutor:
-        lessons = Lessons(catalog(), read_course(catalog()))
-        return Tutor(self._shell, lessons, Progress(progress_file(home)), self._stage)
+        progress, shell = Progress(progress_file(home)), self._shell
+        lessons = Lessons(catalog(), read_course(catalog()), progress, lambda: shell.options.language)
+        return Tutor(shell, lessons, self._stage)
 
     def __enter__(self) -> InProcess:
         return self

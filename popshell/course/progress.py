@@ -238,47 +238,57 @@ def _locked(path: Path) -> Iterator[bool]:
 
 
 class Lessons:
-    """The lessons of a course, read when they are first needed."""
+    """The lessons of a course in the learner's language, each read when it is first needed, and what is done of them.
 
-    def __init__(self, catalog: Catalog, course: Course) -> None:
-        self._catalog = catalog
-        self.course = course
+    `language` gives the language as it is now: a learner may change it.
+    """
+
+    def __init__(self, catalog: Catalog, course: Course, progress: Progress, language: Callable[[], str]) -> None:
+        self._catalog, self._language = catalog, language
+        self.course, self.progress = course, progress
         self._read: dict[tuple[str, str], Lesson] = {}
 
-    def get(self, name: str, language: str) -> Lesson:
+    def get(self, name: str) -> Lesson:
         """Raises LessonError."""
-        if (name, language) not in self._read:
-            self._read[name, language] = read_lesson(self._catalog, name, language)
-        return self._read[name, language]
+        key = name, self._language()
+        if key not in self._read:
+            self._read[key] = read_lesson(self._catalog, *key)
+        return self._read[key]
 
-    def first_open(self, progress: Progress, language: str) -> tuple[str, str] | None:
+    def all(self) -> Iterator[Lesson]:
+        """The lessons in order. Raises LessonError."""
+        return map(self.get, self.course.lessons)
+
+    def standing(self, lesson: Lesson, exercise: Exercise) -> Standing:
+        return self.progress.standing(self.course.id, lesson.id, exercise.id)
+
+    def first_open(self) -> tuple[str, str] | None:
         """Where to go on: where one left if that is still open, else what is next from there; None at the end."""
-        name, exercise = progress.place(self.course.id) or ("", "")
+        name, exercise = self.progress.place(self.course.id) or ("", "")
         if name in self.course.lessons:
-            lesson = self.get(name, language)
-            if lesson.exercise(exercise) and not progress.standing(self.course.id, lesson.id, exercise).done:
+            lesson = self.get(name)
+            if (left := lesson.exercise(exercise)) and not self.standing(lesson, left).done:
                 return name, exercise
-        return self.next_open(name, exercise, progress, language)
+        return self.next_open(name, exercise)
 
-    def next_open(self, name: str, exercise: str, progress: Progress, language: str) -> tuple[str, str] | None:
+    def next_open(self, name: str, exercise: str) -> tuple[str, str] | None:
         """What is open after an exercise: in its lesson first, then in the lessons after it, then in those before."""
         names = self.course.lessons
         at = names.index(name) if name in names else 0
         for one in (*names[at:], *names[:at]):
-            if (found := self.open_in(one, progress, language, exercise if one == name else "")) is not None:
+            if (found := self.open_in(one, exercise if one == name else "")) is not None:
                 return one, found.id
         return None
 
-    def open_in(self, name: str, progress: Progress, language: str, after: str = "") -> Exercise | None:
+    def open_in(self, name: str, after: str = "") -> Exercise | None:
         """The first exercise of a lesson that is still open; those after `after` come first."""
-        lesson = self.get(name, language)
+        lesson = self.get(name)
         ids = [exercise.id for exercise in lesson.exercises]
         turn = ids.index(after) + 1 if after in ids else 0
         order = (*lesson.exercises[turn:], *lesson.exercises[:turn])
-        return next((e for e in order if not progress.standing(self.course.id, lesson.id, e.id).done), None)
+        return next((exercise for exercise in order if not self.standing(lesson, exercise).done), None)
 
-    def to_do_in(self, name: str, progress: Progress, language: str) -> Exercise | None:
-        """The first exercise of a lesson that is open, else the first that was skipped; None if all are solved."""
-        lesson = self.get(name, language)
-        skipped = (e for e in lesson.exercises if progress.standing(self.course.id, lesson.id, e.id).state == "skipped")
-        return self.open_in(name, progress, language) or next(skipped, None)
+    def to_do_in(self, lesson: Lesson) -> Exercise:
+        """Where to begin a lesson: at the first exercise that is open, else that was skipped, else at the first."""
+        skipped = (e for e in lesson.exercises if self.standing(lesson, e).state == "skipped")
+        return self.open_in(lesson.name) or next(skipped, lesson.exercises[0])

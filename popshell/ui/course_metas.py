@@ -115,8 +115,7 @@ def _answers(attempt: Attempt, text: str) -> bool:
 
 
 async def lessons(tutor: Tutor, argument: str) -> None:
-    here = tutor.lesson.name if tutor.lesson else ""
-    pages.list_lessons(tutor.shell, tutor.all_lessons(), here, tutor.standing)
+    pages.list_lessons(tutor.shell, tutor.lessons, tutor.lesson.name if tutor.lesson else "")
 
 
 async def lesson(tutor: Tutor, argument: str) -> None:
@@ -128,12 +127,10 @@ async def lesson(tutor: Tutor, argument: str) -> None:
 
 
 async def task(tutor: Tutor, argument: str) -> None:
-    tutor.in_lesson()
     tutor.show_task()
 
 
 async def again(tutor: Tutor, argument: str) -> None:
-    tutor.in_lesson()
     await tutor.again()
 
 
@@ -205,13 +202,13 @@ def _compare(tutor: Tutor, attempt: Attempt, said: Prediction, last: Exchange) -
 
 async def next_(tutor: Tutor, argument: str = "") -> None:
     """The next open exercise; after the last of a lesson, the next lesson."""
-    if tutor.lesson is None or tutor.exercise is None:
+    if tutor.lesson is None or tutor.attempt is None:
         await tutor.begin(None)
         return
-    language, name = tutor.shell.options.language, tutor.lesson.name
+    name = tutor.lesson.name
     if not tutor.standing_here().done:
         raise Refused("tutor.still-open")
-    found = tutor.lessons.next_open(name, tutor.exercise.id, tutor.progress, language)
+    found = tutor.lessons.next_open(name, tutor.attempt.exercise.id)
     if found is None:
         tutor.course_done()
     else:
@@ -220,7 +217,7 @@ async def next_(tutor: Tutor, argument: str = "") -> None:
 
 async def hint(tutor: Tutor, argument: str) -> None:
     """The next hint; each says more."""
-    attempt = tutor.in_lesson()
+    _, attempt = tutor.here
     hints, standing = tutor.prose.hints, tutor.standing_here()
     at = min(attempt.hints_shown, len(hints) - 1)
     attempt.hints_shown += 1
@@ -234,7 +231,7 @@ async def hint(tutor: Tutor, argument: str) -> None:
 
 async def solution(tutor: Tutor, argument: str) -> None:
     """One way to solve it, after the hints; that it was seen is remembered."""
-    attempt = tutor.in_lesson()
+    _, attempt = tutor.here
     if attempt.hints_shown < len(tutor.prose.hints) and not tutor.standing_here().done:
         raise Refused("tutor.hints-first", left=len(tutor.prose.hints) - attempt.hints_shown)
     tutor.remember(solution=True)
@@ -247,7 +244,6 @@ async def solution(tutor: Tutor, argument: str) -> None:
 
 async def skip(tutor: Tutor, argument: str) -> None:
     """Go on without having solved it; that it was skipped is remembered."""
-    tutor.in_lesson()
     if not tutor.standing_here().done:
         tutor.remember(state="skipped")
     tutor.shell.say("tutor.skipped")
@@ -259,20 +255,17 @@ async def reset(tutor: Tutor, argument: str) -> None:
     shell, everything = tutor.shell, argument == "all"
     if argument and not everything:
         raise Refused
-    if not everything:
-        tutor.in_lesson()
+    lesson = None if everything else tutor.here[0]
     question = shell.words("tutor.ask-reset-all" if everything else "tutor.ask-reset")
     if not (shell.options.yes or await shell.confirm(question)):
         raise Refused("tutor.not-reset", style="note")
-    if everything:
-        tutor.progress.forget(tutor.course_id)
-        tutor.tell_trouble()
+    tutor.lessons.progress.forget(tutor.lessons.course.id, lesson.id if lesson else None)
+    tutor.tell_trouble()
+    if lesson is None:
         tutor.lesson = tutor.attempt = None
         await tutor.begin(None)
-    elif tutor.lesson is not None:
-        tutor.progress.forget(tutor.course_id, tutor.lesson.id)
-        tutor.tell_trouble()
-        await tutor.enter(tutor.lesson.name, tutor.lesson.exercises[0].id, text=True)
+    else:
+        await tutor.enter(lesson.name, lesson.exercises[0].id, text=True)
 
 
 async def wait(tutor: Tutor, argument: str) -> None:
@@ -292,8 +285,7 @@ async def wait(tutor: Tutor, argument: str) -> None:
 
 
 async def certificate(tutor: Tutor, argument: str) -> None:
-    lines = pages.certificate(tutor.shell, tutor.course_id, list(tutor.all_lessons()), tutor.standing)
     from popshell.ui.exports import write_new
 
-    if lines is not None and write_new(tutor.shell, argument, lines):
+    if write_new(tutor.shell, argument, pages.certificate(tutor.shell, tutor.lessons)):
         tutor.shell.say("tutor.certificate-written", path=show(argument))

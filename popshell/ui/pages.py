@@ -7,7 +7,7 @@ are shown with their target, never as terminal links (sec-D5). All words of page
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 from markdown_it.token import Token
@@ -21,7 +21,7 @@ from popshell.course.document import Document
 from popshell.course.explain import citation, undo_in_words
 from popshell.course.lesson import Exercise, ExerciseKind, Lesson, Prose, Translation
 from popshell.course.player import Rehearsal
-from popshell.course.progress import Standing
+from popshell.course.progress import Lessons, Standing
 from popshell.protocol.commands import (
     CAPABILITIES,
     COMMANDS,
@@ -35,7 +35,7 @@ from popshell.protocol.commands import (
 from popshell.session import transcript_lines
 from popshell.ui import layout, theme
 from popshell.ui.layout import Line, Look, Run, clip_line, columns, inline, line_columns, pad, wrap
-from popshell.ui.shell import Shell
+from popshell.ui.shell import Refused, Shell
 from popshell.visible import show, tame
 
 #: No wider, in columns: long lines are hard to read.
@@ -191,7 +191,10 @@ def _dialogue(row: str) -> Line:
 
 # -- the course --------------------------------------------------------------------------------------------------------
 
-Standings = Callable[[Lesson, Exercise], Standing]
+
+def tick(shell: Shell) -> str:
+    """The sign of what is done."""
+    return "*" if shell.screen.ascii else "✔"
 
 
 def laid_out(shell: Shell, text: str) -> list[Line]:
@@ -245,9 +248,8 @@ def _named(step: Replied) -> str:
 
 def lesson_text(shell: Shell, names: Sequence[str], lesson: Lesson) -> list[Line]:
     """A lesson's title and text; `names` are all lessons. A translation that is older than its English text says so."""
-    title = shell.words(
-        "tutor.title", number=names.index(lesson.name) + 1, total=len(names), title=show(lesson.title, keep="")
-    )
+    number, shown = names.index(lesson.name) + 1, show(lesson.title, keep="")
+    title = shell.words("tutor.title", number=number, total=len(names), title=shown)
     lines: list[Line] = [[], *layout.paragraph(title, shell.screen.look, " ", "emphasis")]
     if lesson.stale and shell.options.language != "en":
         key = "tutor.stale" if lesson.translation is Translation.STALE else "tutor.untranslated"
@@ -301,18 +303,17 @@ def taught(name: str) -> tuple[str, str]:
     return (f"codes/{row.page}", citation(row.rfc, row.section)) if row else ("", "")
 
 
-def list_lessons(shell: Shell, lessons: Iterable[Lesson], here: str, standing: Standings) -> None:
+def list_lessons(shell: Shell, lessons: Lessons, here: str) -> None:
     """All lessons with what is done of each; `here` is the name of the one that is open."""
     lines = []
-    for number, lesson in enumerate(lessons, 1):
-        standings = [standing(lesson, exercise) for exercise in lesson.exercises]
-        solved = sum(s.state == "solved" for s in standings)
-        is_here = lesson.name == here
-        whole = solved == len(standings)
-        signs = "*>" if shell.screen.ascii else "✔▸"
-        mark = signs[0] if whole else signs[1] if is_here else " "
-        style = "ok" if whole else "emphasis" if is_here else ""
-        skipped = sum(s.state == "skipped" for s in standings)
+    for number, lesson in enumerate(lessons.all(), 1):
+        standings = [lessons.standing(lesson, exercise) for exercise in lesson.exercises]
+        solved, skipped = (sum(s.state == state for s in standings) for state in ("solved", "skipped"))
+        mark, style = " ", ""
+        if solved == len(standings):
+            mark, style = tick(shell), "ok"
+        elif lesson.name == here:
+            mark, style = ">" if shell.screen.ascii else "▸", "emphasis"
         line: Line = [
             (style, f"  {mark} {number:>2}  "),
             ("number", f"{solved}/{len(standings)}  "),
@@ -325,14 +326,14 @@ def list_lessons(shell: Shell, lessons: Iterable[Lesson], here: str, standing: S
     shell.page(shell.screen.drawn(lines))
 
 
-def certificate(shell: Shell, course: str, lessons: Sequence[Lesson], standing: Standings) -> Iterable[str] | None:
-    """The lines of the certificate; None, and it is said, while exercises are open."""
-    words, open_ones, rows = shell.words, 0, []
-    for lesson in lessons:
+def certificate(shell: Shell, lessons: Lessons) -> list[str]:
+    """The lines of the certificate. Raises Refused while exercises are open."""
+    words, rows, everything = shell.words, list[str](), list[Standing]()
+    for lesson in lessons.all():
         rows += ["", show(lesson.title, keep="")]
         for exercise in lesson.exercises:
-            reached = standing(lesson, exercise)
-            open_ones += not reached.done
+            reached = lessons.standing(lesson, exercise)
+            everything.append(reached)
             row = words(
                 "tutor.certificate-row",
                 exercise=show(exercise.id, keep=""),
@@ -342,10 +343,8 @@ def certificate(shell: Shell, course: str, lessons: Sequence[Lesson], standing: 
                 solution=words("tutor.solution-seen" if reached.solution else "tutor.solution-unseen"),
             )
             rows.append(f"  {row}")
-    if open_ones:
-        shell.say("tutor.certificate-open", style="warn", count=open_ones)
-        return None
-    everything = [standing(lesson, e) for lesson in lessons for e in lesson.exercises]
+    if open_ones := sum(not s.done for s in everything):
+        raise Refused("tutor.certificate-open", count=open_ones)
     totals = words(
         "tutor.certificate-totals",
         solved=sum(s.state == "solved" for s in everything),
@@ -354,4 +353,4 @@ def certificate(shell: Shell, course: str, lessons: Sequence[Lesson], standing: 
         seen=sum(s.solution for s in everything),
     )
     made = words("tutor.certificate-made", date=date.today().isoformat(), version=__version__)
-    return [words("tutor.certificate-title", course=show(course, keep="")), made, totals, *rows]
+    return [words("tutor.certificate-title", course=show(lessons.course.id, keep="")), made, totals, *rows]

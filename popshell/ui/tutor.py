@@ -10,7 +10,7 @@ shows at length is in pages.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from popshell.course import player
 from popshell.course.attempt import Attempt, Collector, vocabulary
 from popshell.course.document import LessonError
 from popshell.course.lesson import Exercise, Lesson, Prose
-from popshell.course.progress import Lessons, Progress, Standing
+from popshell.course.progress import Lessons, Standing
 from popshell.protocol.commands import State
 from popshell.protocol.line import CommandLine, parse
 from popshell.protocol.secrets import masked_answer
@@ -55,7 +55,6 @@ class Tutor:
 
     shell: Shell
     lessons: Lessons
-    progress: Progress
     stage: Stage
     lesson: Lesson | None = None
     #: the try at the exercise; None before the first exercise
@@ -73,41 +72,29 @@ class Tutor:
     # -- where we are --------------------------------------------------------------------------------------------------
 
     @property
-    def course_id(self) -> str:
-        return self.lessons.course.id
-
-    def in_language(self, name: str) -> Lesson:
-        return self.lessons.get(name, self.shell.options.language)
-
-    def all_lessons(self) -> Iterator[Lesson]:
-        """The course's lessons in order, in today's language. Raises LessonError."""
-        return map(self.in_language, self.lessons.course.lessons)
-
-    @property
-    def exercise(self) -> Exercise | None:
-        return self.attempt.exercise if self.attempt else None
+    def here(self) -> tuple[Lesson, Attempt]:
+        """The lesson, and the try at its exercise. Raises Refused if there is no exercise."""
+        if self.lesson is None or self.attempt is None:
+            raise Refused("tutor.no-exercise")
+        return self.lesson, self.attempt
 
     @property
     def prose(self) -> Prose:
         """The exercise's words in today's language."""
-        if self.lesson is None or self.exercise is None:
-            return Prose()
-        return self.in_language(self.lesson.name).prose.get(self.exercise.id, Prose())
+        lesson, attempt = self.here
+        return self.lessons.get(lesson.name).prose.get(attempt.exercise.id, Prose())
 
     @property
     def paused(self) -> bool:
         """Whether the shell talks to a real server just now; also when that has closed, until one goes back."""
         endpoint = self.shell.endpoint
-        return self.exercise is None or (endpoint is not None and not endpoint.practice)
+        return self.attempt is None or (endpoint is not None and not endpoint.practice)
 
     @property
     def judged(self) -> Attempt | None:
         """The attempt, as long as what happens counts for it."""
         attempt = self.attempt
         return None if attempt is None or attempt.solved or self.paused else attempt
-
-    def standing(self, lesson: Lesson, exercise: Exercise) -> Standing:
-        return self.progress.standing(self.course_id, lesson.id, exercise.id)
 
     def toolbar(self) -> Line:
         """Task and progress, for the toolbar."""
@@ -118,8 +105,7 @@ class Tutor:
         number = self.lessons.course.lessons.index(lesson.name) + 1
         place = words("tutor.place", lesson=number, exercise=at, count=len(lesson.exercises))
         if attempt.solved:
-            mark = "*" if self.shell.screen.ascii else "✔"
-            return [("", " "), ("ok", f"{place} {mark} {words('tutor.go-on')}")]
+            return [("", " "), ("ok", f"{place} {pages.tick(self.shell)} {words('tutor.go-on')}")]
         if attempt.overshot and not self.paused:
             return [("", " "), ("emphasis", place), ("", " "), ("warn", words("tutor.overshot"))]
         task = words("tutor.paused") if self.paused else show(self.prose.headline.replace("`", ""), keep="")
@@ -133,27 +119,25 @@ class Tutor:
         False if there is no such lesson, or all is done.
         """
         self.tell_trouble()
-        language = self.shell.options.language
         if wanted:
             lesson_name, _, exercise = wanted.replace(" ", "/").partition("/")
             name = self.lessons.course.find(lesson_name)
             if name is None:
                 self.shell.say("tutor.no-lesson", style="warn", name=show(wanted))
                 return False
-            lesson = self.in_language(name)
-            to_do = self.lessons.to_do_in(name, self.progress, language) or lesson.exercises[0]
-            entered = lesson.find(exercise) if exercise else to_do
+            lesson = self.lessons.get(name)
+            entered = lesson.find(exercise) if exercise else self.lessons.to_do_in(lesson)
             if entered is None:
                 ids = self.shell.words.listed(f"{n} {show(e.id)}" for n, e in enumerate(lesson.exercises, 1))
                 self.shell.say("tutor.no-such-exercise", style="warn", name=show(exercise), known=ids)
                 return False
             await self.enter(name, entered.id, text=True)
             return True
-        place = self.lessons.first_open(self.progress, language)
+        place = self.lessons.first_open()
         if place is None:
             self.course_done()
             return False
-        resumed = self.progress.place(self.course_id) is not None
+        resumed = self.lessons.progress.place(self.lessons.course.id) is not None
         self.shell.say("tutor.welcome-back" if resumed else "tutor.welcome", style="emphasis")
         await self.enter(*place, text=True)
         return True
@@ -162,9 +146,9 @@ class Tutor:
         """Nothing is open any more; what was skipped is named, for it can still be done."""
         skipped = [
             f"{number}/{at}"
-            for number, lesson in enumerate(self.all_lessons(), 1)
+            for number, lesson in enumerate(self.lessons.all(), 1)
             for at, exercise in enumerate(lesson.exercises, 1)
-            if self.standing(lesson, exercise).state == "skipped"
+            if self.lessons.standing(lesson, exercise).state == "skipped"
         ]
         self.shell.say("tutor.course-done", style="emphasis")
         if skipped:
@@ -172,10 +156,10 @@ class Tutor:
             self.shell.say("tutor.course-skipped", count=len(skipped), first=first, listed=listed)
 
     async def enter(self, name: str, exercise: str, *, text: bool) -> None:
-        lesson = self.lesson = self.in_language(name)
+        lesson = self.lesson = self.lessons.get(name)
         entered = lesson.exercise(exercise) or lesson.exercises[0]
         self._try(entered)
-        self.progress.leave_at(self.course_id, name, entered.id)
+        self.lessons.progress.leave_at(self.lessons.course.id, name, entered.id)
         self.tell_trouble()
         if text:
             await self._read(self.show_lesson())
@@ -200,22 +184,19 @@ class Tutor:
 
     def show_lesson(self) -> int:
         """The lesson's text, in today's language. Returns how many lines it has."""
-        if self.lesson is None:
-            return 0
-        lines = pages.lesson_text(self.shell, self.lessons.course.lessons, self.in_language(self.lesson.name))
+        lesson = self.lessons.get(self.here[0].name)
+        lines = pages.lesson_text(self.shell, self.lessons.course.lessons, lesson)
         self.shell.page(self.shell.screen.drawn(lines))
         return len(lines)
 
     def show_task(self) -> None:
         """The exercise's task again."""
-        if self.lesson is not None and self.exercise is not None:
-            pages.show_task(self.shell, self.lesson, self.exercise, self.prose)
+        lesson, attempt = self.here
+        pages.show_task(self.shell, lesson, attempt.exercise, self.prose)
 
     async def again(self) -> None:
         """A new connection to a fresh server, `start` played, the task shown."""
-        shell, exercise = self.shell, self.exercise
-        if exercise is None:
-            return
+        shell, exercise = self.shell, self.here[1].exercise
         shell.put_away(End.LEFT)
         self.show_task()
         shell.screen.lines([[]])
@@ -279,8 +260,7 @@ class Tutor:
         """The exercise is solved: say and remember it."""
         self.remember(state="solved", tries=self.standing_here().tries + 1)
         shell = self.shell
-        mark = "*" if shell.screen.ascii else "✔"
-        shell.screen.lines([[("ok", f" {mark} {show(shell.words('tutor.solved'), keep='')}")]])
+        shell.screen.lines([[("ok", f" {pages.tick(shell)} {show(shell.words('tutor.solved'), keep='')}")]])
         shell.screen.lines(pages.laid_out(shell, self.prose.solved))
         try:
             self._tell_next()
@@ -288,12 +268,12 @@ class Tutor:
             shell.say("tutor.unreadable", style="err", reason=error)
 
     def _tell_next(self) -> None:
-        assert self.lesson is not None
-        if self.lessons.open_in(self.lesson.name, self.progress, "en"):
+        name = self.here[0].name
+        if self.lessons.open_in(name):
             self.shell.say("tutor.next", style="emphasis")
             return
-        pages.summary(self.shell, self.in_language(self.lesson.name))
-        if self.lessons.first_open(self.progress, "en") is None:
+        pages.summary(self.shell, self.lessons.get(name))
+        if self.lessons.first_open() is None:
             self.course_done()
         else:
             self.shell.say("tutor.next-lesson", style="emphasis")
@@ -334,41 +314,31 @@ class Tutor:
 
     def placed(self, line: str) -> str:
         """A lesson's line with its placeholders filled for the connection as it is."""
-        assert self.exercise is not None
         opened = self.shell.opened
         port = opened.endpoint.label.rpartition(":")[2] if opened else ""
-        return player.placed(line, self.exercise, opened.session.connection.stamp if opened else None, port)
+        stamp = opened.session.connection.stamp if opened else None
+        return player.placed(line, self.here[1].exercise, stamp, port)
 
     # -- remembering ---------------------------------------------------------------------------------------------------
 
-    def in_lesson(self) -> Attempt:
-        """The attempt. Raises Refused if there is no exercise."""
-        if self.attempt is None:
-            raise Refused("tutor.no-exercise")
-        return self.attempt
-
-    @property
-    def _entry(self) -> tuple[str, str, str]:
-        """By which progress is kept: the ids of course, lesson and exercise."""
-        assert self.lesson is not None
-        assert self.exercise is not None
-        return self.course_id, self.lesson.id, self.exercise.id
-
     def standing_here(self) -> Standing:
-        return self.progress.standing(*self._entry)
+        lesson, attempt = self.here
+        return self.lessons.standing(lesson, attempt.exercise)
 
     def remember(self, **changes: Any) -> None:
-        self.progress.record(*self._entry, **changes)
+        lesson, attempt = self.here
+        self.lessons.progress.record(self.lessons.course.id, lesson.id, attempt.exercise.id, **changes)
         self.tell_trouble()
 
     def tell_trouble(self) -> None:
         """Say, once each, that a damaged file was set aside and that progress cannot be saved."""
-        if (aside := str(self.progress.damaged or "")) and aside not in self._said:
+        progress = self.lessons.progress
+        if (aside := str(progress.damaged or "")) and aside not in self._said:
             self._said.add(aside)
-            self.shell.say("tutor.newer" if self.progress.newer else "tutor.damaged", style="warn", path=show(aside))
-        if self.progress.unsaved and "unsaved" not in self._said:
+            self.shell.say("tutor.newer" if progress.newer else "tutor.damaged", style="warn", path=show(aside))
+        if progress.unsaved and "unsaved" not in self._said:
             self._said.add("unsaved")
-            self.shell.say("tutor.unsaved", style="warn", reason=self.progress.unsaved)
+            self.shell.say("tutor.unsaved", style="warn", reason=progress.unsaved)
 
     def count_try(self) -> None:
         self.remember(tries=self.standing_here().tries + 1)
