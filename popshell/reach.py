@@ -68,10 +68,11 @@ class Reach:
     def say(self, error: NetError) -> str:
         """An error in words, with the command that one would try next."""
         place = self._arguments.address or "{host}:{port}".format_map({"host": "?", "port": "?", **error.facts})
-        again = f"popshell {self._arguments.command}"
+        again, mode = f"popshell {self._arguments.command}", self._arguments.tls
         own = self._arguments.exec and error.code == "refused"
         key = "reach.not-listening" if own else f"net.{error.code}"
-        text = self._words(key, **{"again": again, "place": place, "holder": "{port}", "mode": "", **error.facts})
+        facts = {"again": again, "place": place, "mode": f" --tls {mode}" if mode else "", "holder": "{port}"}
+        text = self._words(key, **facts | error.facts)
         speaks = error.facts.get("speaks")
         return f"{text} ({self._words(f'speaks.{speaks}')})" if speaks else text
 
