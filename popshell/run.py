@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from popshell.arguments import Arguments
 from popshell.protocol.sasl import Credentials
 from popshell.reach import Case, Practice, Reach, junit, write_file
-from popshell.script import LONGEST, STAGES, Outcome, Script, ScriptError, play, read_script
+from popshell.script import LONGEST, STAGES, Outcome, Script, play, read_script
 from popshell.visible import tame
+from popshell.words import Flaw
 
 if TYPE_CHECKING:
     from popshell.config import Config
@@ -72,9 +73,8 @@ def _read(path: str, reach: Reach, words: Words) -> Script:
             return read_script(file.read(LONGEST + 1))
     except OSError as error:
         raise reach.usage("run.no-file", path=path, reason=error) from None
-    except ScriptError as error:
-        reason = words(f"run.{error.code}", **error.facts)
-        raise reach.usage("run.bad-script", path=path, line=error.at, reason=reason) from None
+    except Flaw as error:
+        raise reach.usage("run.bad-script", path=path, line=error.facts["line"], reason=error) from None
 
 
 def _play(

@@ -19,6 +19,7 @@ from popshell.protocol.sasl import Credentials
 from popshell.protocol.secrets import MASK, joined, redact
 from popshell.session import transcript_lines
 from popshell.tuples import NamedTuple
+from popshell.words import Flaw
 
 #: No script is longer, in octets.
 LONGEST = 1024 * 1024
@@ -55,14 +56,6 @@ _NAME = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _CAPTURES, _LONGEST_CAPTURE = 4, 80
 #: Rows that are shown before the one that differs.
 _SHOWN = 3
-
-
-class ScriptError(Exception):
-    """A script that cannot be read. `code` names words in `messages.toml`, `[run]`; `facts` fill them."""
-
-    def __init__(self, at: int, code: str, **facts: object) -> None:
-        super().__init__(code)
-        self.at, self.code, self.facts = at, code, facts
 
 
 class Directive(NamedTuple):
@@ -113,13 +106,13 @@ class Outcome(NamedTuple):
 
 
 def read_script(data: bytes) -> Script:
-    """Read a script. Raises ScriptError."""
+    """Read a script. Raises Flaw with the `line`."""
     if len(data) > LONGEST:
-        raise ScriptError(1, "too-long", most=LONGEST)
+        raise Flaw("script-too-long", line=1, most=LONGEST)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ScriptError(data.count(b"\n", 0, error.start) + 1, "not-utf8") from None
+        raise Flaw("not-utf-8", line=data.count(b"\n", 0, error.start) + 1) from None
     steps: list[Turn | Directive] = []
     rows: list[tuple[int, str]] = []
     for at, row in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
@@ -131,22 +124,22 @@ def read_script(data: bytes) -> Script:
             steps.append(_directive(at, row))
         elif ROW.fullmatch(row) and row not in ("C: [...]", "C: …") and "\0" not in row and "\r" not in row:
             if row.startswith("S:") and len({*_NAME.findall(row)} - PLACES) > _CAPTURES:
-                raise ScriptError(at, "many-captures", most=_CAPTURES)
+                raise Flaw("many-captures", line=at, most=_CAPTURES)
             rows.append((at, row))
         else:
-            raise ScriptError(at, "bad-row", row=row[:80])
+            raise Flaw("bad-row", line=at, row=row[:80])
     steps += turns(rows)
     if not steps:
-        raise ScriptError(1, "empty")
+        raise Flaw("script-empty", line=1)
     return Script(tuple(steps))
 
 
 def _directive(at: int, row: str) -> Directive:
     name, argument = (*row[1:].strip().split(None, 1), "", "")[:2]
     if name not in _DIRECTIVES:
-        raise ScriptError(at, "unknown-directive", name=name[:80], names=tuple(f"@{one}" for one in _DIRECTIVES))
+        raise Flaw("unknown-directive", line=at, name=name[:80], names=tuple(f"@{one}" for one in _DIRECTIVES))
     if re.fullmatch(_DIRECTIVES[name], argument) is None or (name == "wait" and float(argument) > LONGEST_WAIT):
-        raise ScriptError(at, "bad-argument", name=name, argument=argument[:80])
+        raise Flaw("bad-argument", line=at, name=name, argument=argument[:80])
     return Directive(at, name, argument)
 
 

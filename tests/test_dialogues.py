@@ -101,6 +101,11 @@ def test_a_turn_of_many_rows() -> None:
     assert (turn.line, len(turn.lines), len(turn.said)) == (1, 200_001, 200_000)
 
 
+def test_gaps_one_after_the_other_cost_what_one_does() -> None:
+    """Else this test would take minutes."""
+    assert compare(["a", *["…"] * 150_000, "b"], ["a", *["x"] * 2000, "b"]) == ()
+
+
 def test_turns() -> None:
     rows = ("S: +OK hello", "C: STAT", "C: LIST 1", "S: +OK", "S:", "S: [...]", "C:", "S: -ERR", "C: QUIT")
     blocks, _ = blocks_of(document(page(*rows)))

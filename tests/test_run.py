@@ -31,9 +31,10 @@ from popshell.course.document import Document
 from popshell.lint.lint import played
 from popshell.protocol.commands import State
 from popshell.protocol.sasl import Credentials
-from popshell.script import STAGES, Outcome, ScriptError, _stands, play, read_script
+from popshell.script import STAGES, Outcome, _stands, play, read_script
 from popshell.server.mailserver import FREE
 from popshell.session import transcript_lines
+from popshell.words import Flaw
 
 ACCOUNT = Credentials(NAME, SECRET)
 LOGIN = f"C: USER {NAME}\nS: +OK*\nC: PASS {SECRET}\nS: +OK*\n"
@@ -153,14 +154,14 @@ def test_what_is_shown_of_a_failure() -> None:
 
 def test_scripts_that_cannot_be_read() -> None:
     def refused(data: bytes, line: int, code: str) -> None:
-        with pytest.raises(ScriptError) as caught:
+        with pytest.raises(Flaw) as caught:
             read_script(data)
-        assert (caught.value.at, caught.value.code) == (line, code)
+        assert (caught.value.facts["line"], caught.value.code) == (line, code)
 
     each(
         [
-            (b"", 1, "empty"),
-            (b"# nothing\n", 1, "empty"),
+            (b"", 1, "script-empty"),
+            (b"# nothing\n", 1, "script-empty"),
             (b"C: A\nX: B\n", 2, "bad-row"),
             (b"C:A\n", 1, "bad-row"),
             ("C: …".encode(), 1, "bad-row"),
@@ -169,10 +170,10 @@ def test_scripts_that_cannot_be_read() -> None:
             (b"@wait 1e9\n", 1, "bad-argument"),
             (b"@wait 3601\n", 1, "bad-argument"),
             (b"@secret A B\n", 1, "bad-argument"),
-            (b"C: A\nC: \xff\n", 2, "not-utf8"),
+            (b"C: A\nC: \xff\n", 2, "not-utf-8"),
             (b"C: A\0\n", 1, "bad-row"),
             (b"S: {a} {b} {c} {d} {e}\n", 1, "many-captures"),
-            (b"#" * (1024 * 1024 + 1), 1, "too-long"),
+            (b"#" * (1024 * 1024 + 1), 1, "script-too-long"),
         ],
         refused,
     )
@@ -243,7 +244,7 @@ def test_any_script_ends_in_an_outcome(rows: list[str], pieces: list[bytes] | No
     """On the practice server, or on a peer that says anything."""
     try:
         script = read_script("\n".join(rows).encode("utf-8", "surrogatepass"))
-    except ScriptError:
+    except Flaw:
         return
     world = World()
 
@@ -421,8 +422,7 @@ def test_a_hidden_prompt(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_bundle_has_words_for_every_outcome() -> None:
     words = Catalog((bundled(),)).words("en")
     source = (ROOT / "popshell" / "script.py").read_text("utf-8")
-    codes = set(re.findall(r'_fail\("?\w+"?, "([a-z-]+)"', source)) | set(
-        re.findall(r'ScriptError\(\w+, "([a-z0-9-]+)"', source)
-    )
+    codes = {f"run.{code}" for code in re.findall(r'_fail\("?\w+"?, "([a-z-]+)"', source)}
+    codes |= {f"reason.{code}" for code in re.findall(r'Flaw\("([a-z0-9-]+)"', source)}
     assert len(codes) > 10
-    assert not [code for code in codes if words.get(f"run.{code}") is None]
+    assert not [code for code in codes if words.get(code) is None]

@@ -331,6 +331,8 @@ def compare(
     """
     reached = {0: state}  # how much of `heard` the rows so far can stand for
     for at, row in enumerate(said):
+        if row in _GAPS and at and said[at - 1] in _GAPS:
+            continue  # it stands for no more than the one before
         following: dict[int, Any] = {}
         if row in _GAPS:
             last = reached[min(reached)]
