@@ -18,7 +18,6 @@ from popshell.arguments import Arguments
 from popshell.conformance.player import Allowed, Result, play
 from popshell.conformance.rows import Level, read
 from popshell.course.explain import problem_notes
-from popshell.net.address import text_of
 from popshell.net.channel import Channel, ChannelError, Channels
 from popshell.net.errors import NetError
 from popshell.protocol.sasl import Credentials
@@ -66,13 +65,13 @@ def check(arguments: Arguments, config: Config, catalog: Catalog) -> int:
     if arguments.json and arguments.tap:
         raise reach.usage("check.one-form")
     with ExitStack() as stack:
-        target = reach.target(arguments.address) if arguments.address else None
+        destination = reach.destination(arguments.address) if arguments.address else None
         account = reach.account(needed=arguments.destructive)
         try:
-            if target is None:
+            if destination is None:
                 channels, first = stack.enter_context(started(arguments.exec or "", reach))
             else:
-                channels = reach.channels(target)
+                channels = reach.channels(destination)
                 stack.callback(channels.close)
                 first = channels.connect()
             report = _examined(arguments, channels, first, account, catalog, words)
@@ -125,7 +124,7 @@ def _examined(
     found = Counter((_GROUPS[one.row.level], one.verdict) for one in results)
     return {
         "version": 1,
-        "place": text_of((channels.target.host, channels.target.port)),
+        "place": channels.address.label,
         "tls": first.tls,
         "exit_code": MISSED if found["MUST", "missed"] else NO_CONNECTION if lost else OK,
         "lost": lost or None,

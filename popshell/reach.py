@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from popshell.arguments import Arguments, Usage, destination_of
 from popshell.course.player import STAMP
-from popshell.net.address import AddressError, Excused, TlsMode, text_of
+from popshell.net.address import Address, AddressError, Destination, Excused, TlsMode
 from popshell.net.channel import Bounds, Channel, ChannelError, Channels, free_port
-from popshell.net.client import Target
 from popshell.net.connector import Clock
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
@@ -59,6 +58,7 @@ class Reach:
 
     def __init__(self, arguments: Arguments, config: Config, words: Words) -> None:
         self._arguments, self._config, self._words = arguments, config, words
+        self.timeout: float | None = arguments.timeout
         self._host = ""
         self._excused = Excused(arguments.insecure)
 
@@ -76,7 +76,7 @@ class Reach:
         speaks = error.facts.get("speaks")
         return f"{text} ({self._words(f'speaks.{speaks}')})" if speaks else text
 
-    def target(self, where: str) -> Target:
+    def destination(self, where: str) -> Destination:
         """Where a HOST or a named connection leads; its name and password command stand for those not given."""
         wanted = copy(self._arguments)
         wanted.address = where
@@ -90,15 +90,11 @@ class Reach:
         self._arguments.user = self._arguments.user or address.user
         self._arguments.password_command = self._arguments.password_command or destination.password_command
         self._host = address.host
-        return Target(address.host, address.port, address.tls, destination.way, insecure=self._excused(address))
+        return destination._replace(insecure=self._excused(address))
 
-    def channels(self, target: Target, reply: float = Bounds().reply) -> Channels:
-        """Channels to a target; a reply is waited for so long unless `--timeout` says otherwise."""
-        return Channels(target, self.say, self.bounds(reply))
-
-    def bounds(self, reply: float = Bounds().reply) -> Bounds:
-        given = self._arguments.timeout
-        return Bounds(reply=given, connect=given, handshake=given) if given else Bounds(reply=reply)
+    def channels(self, destination: Destination, reply: float = Bounds().reply) -> Channels:
+        """Channels to a server; a reply is waited for so long unless `--timeout` says otherwise."""
+        return Channels(destination, self.say, Bounds(reply))
 
     def account(self, *, needed: bool) -> Credentials | None:
         """The account; None if none is given and none is `needed`. Raises Usage."""
@@ -145,9 +141,9 @@ class Practice(Channels):
         server.settings = server.settings._replace(clock=self._clock, new_stamp=lambda: STAMP)
         runner = asyncio.Runner()
         self._listener = Listener(server.session)
-        host, port = runner.run(self._listener.start())
-        target = Target(host, port, TlsMode.NONE, ca_data=self._listener.certificate_pem)
-        super().__init__(target, reach.say, reach.bounds(), runner)
+        address = Address(*runner.run(self._listener.start()), TlsMode.NONE)
+        here = Destination(address, timeout=reach.timeout, ca_data=self._listener.certificate_pem)
+        super().__init__(here, reach.say, Bounds(), runner)
         self.account = Credentials(*next(iter(server.accounts.items())))
 
     def pass_time(self, seconds: float) -> None:
@@ -189,7 +185,7 @@ def started(command: str, reach: Reach) -> Iterator[tuple[Channels, Channel]]:
     )
     kept = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
     try:
-        with closing(reach.channels(reach.target(f"127.0.0.1:{port}"), _OWN_REPLY)) as channels:
+        with closing(reach.channels(reach.destination(f"127.0.0.1:{port}"), _OWN_REPLY)) as channels:
             yield channels, channels.await_server(lambda: process.poll() is None, _START_TIME)
     finally:
         _stop(process)
@@ -287,31 +283,35 @@ _BEGINS = {"resolving": "lookup", "resolved": "tcp", "connected": "tls"}
 def ping(arguments: Arguments, config: Config, words: Words) -> int:
     """Connects, reads the greeting, sends QUIT, writes one line. Returns the exit code, by stage. Raises Usage."""
     reach = Reach(arguments, config, words)
-    target = reach.target(arguments.address or "")
-    found = _pinged(target, reach)
+    destination = reach.destination(arguments.address or "")
+    address = destination.address
+    assert address is not None
+    found: dict[str, Any] = {"version": 1, "host": address.host, "port": address.port}
+    found |= _pinged(reach.channels(destination, _PATIENCE))
     found["seconds"] = {stage: round(seconds, 4) for stage, seconds in found["seconds"].items()}
     code = found["exit_code"] = EXIT_CODES[found["stage"]]
     if arguments.json:
         sys.stdout.write(json.dumps(found) + "\n")
         return code
-    place = text_of((target.host, target.port))
     times = words.listed(
         words("ping.time", stage=words(f"ping.{stage}"), milliseconds=round(seconds * 1000))
         for stage, seconds in found["seconds"].items()
     )
     if found["stage"] == "ok":
-        text = words("ping.ok", place=place, address=found["address"], tls=found["tls"] or words("ping.clear"))
+        text = words("ping.ok", place=address.label, address=found["address"], tls=found["tls"] or words("ping.clear"))
     else:
-        text = words("ping.failed", place=place, stage=words(f"ping.{found['stage']}"), error=found["error"]["text"])
+        text = words(
+            "ping.failed", place=address.label, stage=words(f"ping.{found['stage']}"), error=found["error"]["text"]
+        )
         times = times and f"({times})"
     sys.stdout.write(show(f"{text} {times}".strip(), keep="").replace("\n", " ") + "\n")
     return code
 
 
-def _pinged(target: Target, reach: Reach) -> dict[str, Any]:
+def _pinged(channels: Channels) -> dict[str, Any]:
     """What came of one try: `stage` is `ok`, or where it failed."""
-    found: dict[str, Any] = {"version": 1, "host": target.host, "port": target.port, "address": None, "tls": None}
-    found |= {"greeting": None, "seconds": {}, "error": None, "stage": "tcp"}
+    found: dict[str, Any] = {"address": None, "tls": None, "greeting": None, "seconds": {}, "error": None}
+    found["stage"] = "tcp"
 
     def step(step: Step) -> None:
         found["address"], found["stage"] = step.address or None, _BEGINS.get(step.what, found["stage"])
@@ -320,13 +320,14 @@ def _pinged(target: Target, reach: Reach) -> dict[str, Any]:
         if step.what == "tls":
             found["tls"] = step.facts["version"]
 
-    with closing(Channels(target, reach.say, reach.bounds(_PATIENCE), on_step=step)) as channels:
+    channels.on_step = step
+    with closing(channels):
         try:
             channel = channels.connect()
             began, found["stage"] = channels.now(), "greeting"
             greeting = channel.line("greeting-timeout")
             found["greeting"] = greeting.decode("utf-8", "backslashreplace").rstrip("\r\n")
-            if target.tls is not TlsMode.STLS:  # else it came before TLS
+            if not channels.upgrades:  # else it came before TLS
                 found["seconds"]["greeting"] = channels.now() - began
             began, found["stage"] = channels.now(), "quit"
             channel.send(b"QUIT" + CRLF)

@@ -28,7 +28,7 @@ def run_scripts(arguments: Arguments, config: Config, words: Words, new_server: 
     paths, where = _split(arguments.scripts or (), config, reach, words)
     scripts = [(path, _read(path, reach, words)) for path in paths]
     if where:
-        reach.target(where)
+        reach.destination(where)
         for name in ("maildrop", "account", "require_tls", "mechanisms", "without"):
             if getattr(arguments, name):  # it would be ignored, and somebody may rely on it
                 raise reach.usage("cli.only-with", option=f"--{name.replace('_', '-')}", commands="`popshell run FILE`")
@@ -89,7 +89,7 @@ def _play(
         where = last[0] = place or last[0]
         if where not in opened:
             practice = where in ("", "practice")
-            opened[where] = Practice(new_server(), reach) if practice else reach.channels(reach.target(where))
+            opened[where] = Practice(new_server(), reach) if practice else reach.channels(reach.destination(where))
         return opened[where]
 
     try:

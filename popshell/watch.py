@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from popshell.arguments import Arguments
 from popshell.course import symptoms
 from popshell.net.address import Destination, TlsMode, is_loopback_name, text_of
-from popshell.net.client import Deadlines, Target
 from popshell.net.errors import NetError
 from popshell.net.relay import Answered, LeftOpen, Said, Unreadable
 from popshell.net.relaying import Ended, RelayListener, RelaySession, SessionEvent
@@ -49,22 +48,18 @@ async def watch(destination: Destination, arguments: Arguments, config: Config, 
     options = Options(config.get("language"), config.get("notes"))
     screen = _screen(arguments, config)
     words, stop = catalog.words(options.language), Stop()
-    address, seconds = destination.address, destination.timeout
-    assert address is not None  # the command has a HOST
-    target = Target(address.host, address.port, address.tls, destination.way, insecure=arguments.insecure)
-    deadlines = Deadlines(seconds, seconds) if seconds else Deadlines()
 
     def dial(*_: object) -> NoReturn:
         raise AssertionError  # nothing is typed
 
     with log_of(arguments, words) as log:
         version = int(arguments.json or JSON_VERSIONS[-1])
-        watcher = _Watcher(lambda: _View(catalog, screen, dial, options), target, log, version, stop)
-        listener = RelayListener(target, watcher.heard, catalog.replies("en"), deadlines)
+        watcher = _Watcher(lambda: _View(catalog, screen, dial, options), destination, log, version, stop)
+        listener = RelayListener(destination, watcher.heard, catalog.replies("en"))
 
         async def start() -> None:
             bound = await listen(listener, "127.0.0.1", arguments.listen, arguments, words)
-            say(screen.out, _introduction(target, arguments, bound, words))
+            say(screen.out, _introduction(destination, arguments, bound, words))
 
         ticking = asyncio.get_running_loop().create_task(watcher.tick(listener))
         try:
@@ -82,14 +77,18 @@ def _screen(arguments: Arguments, config: Config) -> Screen:
     return Screen(Look(theme), ascii=ascii, out=out) if colours else PlainScreen(out, ascii=ascii, theme=theme)
 
 
-def _introduction(target: Target, arguments: Arguments, bound: list[tuple[str, int]], words: Words) -> Iterator[str]:
-    clear = target.tls is TlsMode.NONE
-    how = words("watch.how-insecure" if target.insecure and not clear else f"watch.how-{target.tls.value}")
-    yield words("watch.between", server=text_of((target.host, target.port)), how=how)
+def _introduction(
+    destination: Destination, arguments: Arguments, bound: list[tuple[str, int]], words: Words
+) -> Iterator[str]:
+    address = destination.address
+    assert address is not None  # the command has a HOST
+    clear = address.tls is TlsMode.NONE
+    how = words("watch.how-insecure" if destination.insecure and not clear else f"watch.how-{address.tls.value}")
+    yield words("watch.between", server=address.label, how=how)
     for key, place in zip(("watch.place", "watch.place-tls"), bound, strict=False):
         yield words(key, place=text_of(place))
     yield words("watch.ca", path=str(arguments.ca_out)) if arguments.ca_out else words("watch.no-ca")
-    if clear and not is_loopback_name(target.host):
+    if clear and not is_loopback_name(address.host):
         yield words("watch.clear")
 
 
@@ -131,10 +130,11 @@ class _Watcher:
     """Shows and records what sessions report."""
 
     def __init__(
-        self, new_view: Callable[[], _View], target: Target, log: TextIO | None, version: int, stop: Stop
+        self, new_view: Callable[[], _View], destination: Destination, log: TextIO | None, version: int, stop: Stop
     ) -> None:
         self._new_view = new_view
-        self._target = target
+        self._insecure = destination.insecure
+        self._stls = destination.address is not None and destination.address.tls is TlsMode.STLS
         self._log = log
         self._version = version
         self._stop = stop
@@ -194,9 +194,9 @@ class _Watcher:
                 view.publish(event)
                 if what == "connected":
                     where = text_of((event.address or event.host, event.port))
-                    endpoint = Endpoint(where, practice=False, loopback=False, insecure=self._target.insecure)
+                    endpoint = Endpoint(where, practice=False, loopback=False, insecure=self._insecure)
                     view.publish(events.Connected(endpoint))
-                elif what == "tls" and self._target.tls is TlsMode.STLS:
+                elif what == "tls" and self._stls:
                     view.say("watch.stls")
             case Said(line=line, cancels=cancels):
                 view.publish(events.Sent(line, cancels))

@@ -29,9 +29,8 @@ from popshell import cli
 from popshell.check import OPTIONS
 from popshell.conformance.player import MISSED_BECAUSE, UNSEEN_BECAUSE, Allowed, play
 from popshell.conformance.session import Session as ConformanceSession
-from popshell.net.address import TlsMode
+from popshell.net.address import Address, Destination, TlsMode
 from popshell.net.channel import Bounds, ChannelError, Channels, free_port
-from popshell.net.client import Target
 from popshell.protocol.sasl import Credentials
 from popshell.reach import Case, junit, tap
 from popshell.script import STAGES
@@ -465,7 +464,7 @@ BOUNDS = Bounds(reply=0.2, total=2.0, octets=2 * 1024 * 1024, silences=3)
 def test_no_peer_holds_it_up() -> None:
     def ends(serve: Callable[[socket.socket], None]) -> None:
         with fake(serve) as port:
-            target = Target("127.0.0.1", port, TlsMode.NONE)
+            target = Destination(Address("127.0.0.1", port, TlsMode.NONE))
             with closing(Channels(target, lambda error: error.code, BOUNDS)) as channels:
                 allowed = Allowed(True, True, True, 1000, math.inf)
                 results = play(
@@ -482,7 +481,7 @@ def test_no_peer_holds_it_up() -> None:
 
 def test_half_a_line_is_a_silence() -> None:
     with fake(half_a_greeting) as port:
-        target = Target("127.0.0.1", port, TlsMode.NONE)
+        target = Destination(Address("127.0.0.1", port, TlsMode.NONE))
         with closing(Channels(target, lambda error: error.code, BOUNDS._replace(reply=0.05))) as channels:
             results = play(FILE.row, channels.connect, Credentials("learner", CANARY), Allowed(), lambda seconds: None)
             assert [one.fact for one in results].count("bound-silence") > 50
@@ -501,14 +500,14 @@ def test_what_comes_unasked_is_looked_for_as_long_as_the_server_is_slow() -> Non
 
     done_dripping.clear()
     with fake(slow) as port:
-        target = Target("127.0.0.1", port, TlsMode.NONE)
+        target = Destination(Address("127.0.0.1", port, TlsMode.NONE))
         with closing(Channels(target, lambda error: error.code, BOUNDS)) as channels:
             assert ConformanceSession(channels.connect()).say(b"NOOP")[0].came == b"+OK unasked\r\n"
 
 
 def test_bounds_have_their_codes() -> None:
     with fake(floods) as port:
-        target = Target("127.0.0.1", port, TlsMode.NONE)
+        target = Destination(Address("127.0.0.1", port, TlsMode.NONE))
         for bounds, code in (
             (BOUNDS._replace(octets=10), "bound-octets"),
             (BOUNDS._replace(total=0.0), "bound-time"),

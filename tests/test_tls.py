@@ -28,7 +28,6 @@ from popshell.course.catalog import LANGUAGES
 from popshell.net import trust
 from popshell.net.address import Address, Destination, TlsMode, Way
 from popshell.net.certificates import report
-from popshell.net.client import Target
 from popshell.net.connector import Connector
 from popshell.net.errors import CHECKS
 from popshell.ui import link
@@ -350,7 +349,7 @@ def test_over_ipv6_a_name_and_an_address_are_verified(ca: Path, monkeypatch: pyt
         command = [sys.executable, "-m", "popshell", "ping", "--lang", "en", "--ca", str(ca), "--tls", "implicit"]
         done = subprocess.run([*command, f"[::1]:{implicit}"], capture_output=True, timeout=60, text=True)
         assert (done.returncode, f"[::1]:{implicit} (::1) greets, TLSv1.3" in done.stdout) == (0, True), done
-    assert Target("fe80::1%eth0", 995).name == "fe80::1"
+    assert Destination(Address("fe80::1%eth0", 995, TlsMode.IMPLICIT)).name == "fe80::1"
 
 
 def test_capabilities_before_and_after_tls_and_login_are_held_against_each_other(ca: Path) -> None:

@@ -29,8 +29,8 @@ from interop.scripted import Act, Answer, ScriptedServer, playing
 from support import each, over
 
 from popshell.net import client, errors, trust
-from popshell.net.address import Excused, Way, parse_address
-from popshell.net.client import Deadlines, Target, TlsMode, Transport, connect
+from popshell.net.address import Address, Destination, Excused, TlsMode, Way, parse_address
+from popshell.net.client import Deadlines, Transport, connect
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.net.trust import client_context
@@ -71,9 +71,9 @@ def resolve_all_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def dial(port: int, ear: Ear | None = None, *, deadlines: Deadlines | None = None, **target: Any) -> Transport:
     ear = ear or Ear()
-    target.setdefault("tls", TlsMode.NONE)
     trusted = target.pop("ca_data", "")
-    place = Target(target.pop("host", "127.0.0.1"), port, ca_data=lambda: trusted, **target)
+    address = Address(target.pop("host", "127.0.0.1"), port, target.pop("tls", TlsMode.NONE))
+    place = Destination(address, ca_data=lambda: trusted, **target)
     return await connect(place, on_data=ear.hear, on_close=ear.ends.append, deadlines=deadlines)
 
 
@@ -219,7 +219,7 @@ def test_the_stages_are_told_with_their_times(monkeypatch: pytest.MonkeyPatch) -
 
     async def body() -> None:
         async with tls_server(leaf(names=("pop.example.org",))) as port:
-            ear, target = Ear(), Target("pop.example.org", port, ca_data=lambda: PEM)
+            ear, target = Ear(), Destination(Address("pop.example.org", port, TlsMode.IMPLICIT), ca_data=lambda: PEM)
             transport = await connect(target, on_data=ear.hear, on_close=ear.ends.append, on_step=steps.append)
             await hang_up(transport)
 
@@ -1034,7 +1034,7 @@ def test_stls_typed_by_hand_needs_no_promise_beforehand() -> None:
             await ear.upto(b"\r\n")
             transport.write(b"STLS\r\n")
             await ear.upto(b"\r\n")
-            transport.target = Target("127.0.0.1", port, TlsMode.NONE, ca_data=listener.certificate_pem)
+            transport.destination = transport.destination._replace(ca_data=listener.certificate_pem)
             assert (await transport.start_tls(after=transport.bytes_in)).anchor is not None
             await hang_up(transport)
 
@@ -1160,7 +1160,7 @@ def test_a_bug_in_the_owner_ends_the_connection_and_is_reported() -> None:
             def hear(data: bytes) -> None:
                 raise ZeroDivisionError
 
-            await connect(Target("127.0.0.1", port, TlsMode.NONE), on_data=hear, on_close=ends.append)
+            await connect(Destination(Address("127.0.0.1", port, TlsMode.NONE)), on_data=hear, on_close=ends.append)
             await until(lambda: ends)
             assert isinstance(ends[0], ZeroDivisionError)
             assert isinstance(complaints[0], ZeroDivisionError)

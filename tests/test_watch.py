@@ -30,7 +30,6 @@ from terminal.driver import environment
 from popshell.arguments import Arguments
 from popshell.config import read_config
 from popshell.net.address import Address, Destination, TlsMode, Way
-from popshell.net.client import Deadlines, Target
 from popshell.net.relay import Relay
 from popshell.net.relaying import Ended, RelayListener, RelaySession
 from popshell.protocol.mechanisms import MECHANISMS
@@ -419,8 +418,8 @@ async def relaying(port: int) -> AsyncIterator[tuple[int, list[RelaySession]]]:
         if session not in sessions:
             sessions.append(session)
 
-    target = Target("127.0.0.1", port, TlsMode.NONE)
-    listener = RelayListener(target, heard, CATALOG.replies("en"), Deadlines())
+    target = Destination(Address("127.0.0.1", port, TlsMode.NONE))
+    listener = RelayListener(target, heard, CATALOG.replies("en"))
     _, own = await listener.start()
     try:
         yield own, sessions
@@ -571,7 +570,7 @@ def test_whatever_passes_can_be_shown(tmp_path: Path) -> None:
     def new_view() -> _View:
         return _View(CATALOG, PlainScreen(out), lambda *_: None, Options())  # type: ignore[arg-type]
 
-    watcher = _Watcher(new_view, Target("127.0.0.1", 110), log, 2, stopped.append)  # type: ignore[arg-type]
+    watcher = _Watcher(new_view, Destination(), log, 2, stopped.append)  # type: ignore[arg-type]
     for number in range(150):
         session = Session(number=number + 1, client="127.0.0.1:1")
         relay = Relay(partial(watcher.heard, session), CATALOG.replies("en"))

@@ -82,6 +82,11 @@ class Address(NamedTuple):
         return text_of((self.host, self.port))
 
     @property
+    def mode(self) -> str:
+        """The option without which this host and port would be tried in another mode; "" where it is the default."""
+        return "" if parse_address(self.label).tls is self.tls else f" --tls {self.tls.value}"
+
+    @property
     def draft(self) -> str:
         """The line that logs in as the address asks, for the prompt, unsent; "" if it names no user (RFC 2384 §4)."""
         if self.auth.upper() == "+APOP":
@@ -136,7 +141,7 @@ class Destination(NamedTuple):
 
     address: Address | None = None
     way: Way = Way()
-    #: whether the host and port of `address` may go without a verified certificate, for the rest of the run
+    #: whether its certificate need not be verified; in a shell the host and port are excused for the rest of the run
     insecure: bool = False
     #: seconds for connecting and for each reply; None for the usual limits (docs/reference-limits.md)
     timeout: float | None = None
@@ -144,6 +149,15 @@ class Destination(NamedTuple):
     look_only: bool = True
     #: gives the password on its output; "" if none was set for this place
     password_command: str = ""
+    #: gives PEM when TLS is first wanted; without `way.ca` it alone is trusted
+    ca_data: Callable[[], str] = str
+
+    @property
+    def name(self) -> str:
+        """The name that the certificate has to bear, and SNI. The dot of a fully qualified name is not part of it, nor
+        is the zone of an address (RFC 4007 §11.2)."""
+        name = self.way.sni or (self.address.host.partition("%")[0] if self.address else "")
+        return name.rstrip(".") or name  # without any name the certificate of any host would do
 
 
 class Excused:

@@ -16,8 +16,8 @@ import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from popshell.net.address import TlsMode
-from popshell.net.client import Deadlines, Target, Transport, connect
+from popshell.net.address import Address, Destination, TlsMode
+from popshell.net.client import Deadlines, Transport, connect
 from popshell.net.errors import NetError
 from popshell.protocol.strangers import what_speaks
 from popshell.protocol.wire import CRLF
@@ -48,9 +48,6 @@ class Bounds(NamedTuple):
     """How much all channels together may take: seconds but those of `pass_time`, octets, replies missed in a row."""
 
     reply: float = 20.0
-    #: for connecting, and for the handshake, if a reply may not take less
-    connect: float = Deadlines().connect
-    handshake: float = Deadlines().handshake
     total: float = 600.0
     octets: int = 64 * 1024 * 1024
     silences: int = 5
@@ -90,7 +87,7 @@ class Incoming:
         Raises NetError: `overdue` if nothing comes, `turned-away` for `-ERR`, `not-pop3`, `line-cut` without an end,
         `closed-early` if the server closes before.
         """
-        target = self._transport.target
+        address = self._transport.address
         try:
             async with asyncio.timeout(self._seconds):
                 while b"\n" not in self.came and not self._transport.closed and len(self.came) < _LONGEST_LINE:
@@ -98,7 +95,7 @@ class Incoming:
                     await self.news.wait()
         except TimeoutError:
             if not self.came:
-                facts = {"seconds": round(self._seconds), "host": target.host, "port": target.port}
+                facts = {"seconds": round(self._seconds), "host": address.host, "port": address.port}
                 raise NetError(overdue, **facts) from None
         text, end, self.came = self.came.partition(b"\n")
         line = bytes(text + end)
@@ -108,7 +105,7 @@ class Incoming:
         code = ("turned-away" if end else "line-cut") if known else "not-pop3" if line else "closed-early"
         speaks = what_speaks(line).replace("pop3", "")
         said = line.decode("utf-8", "backslashreplace").strip()
-        raise NetError(code, host=target.host, port=target.port, text=said, speaks=speaks)
+        raise NetError(code, host=address.host, port=address.port, text=said, speaks=speaks)
 
     async def stls(self) -> bytes:
         """Read the greeting, which comes in clear text, and put TLS over the connection; gives the greeting.
@@ -135,21 +132,21 @@ class Incoming:
 
 
 class Channels:
-    """Opens channels to one target. `say` puts an error into words. The owner must `close()` it."""
+    """Opens channels to one destination. `say` puts an error into words. The owner must `close()` it."""
 
     def __init__(
         self,
-        target: Target,
+        destination: Destination,
         say: Callable[[NetError], str],
         bounds: Bounds,
         runner: asyncio.Runner | None = None,
-        on_step: Callable[[Step], None] = lambda step: None,
     ) -> None:
-        self.target = target
-        self.on_step = on_step
+        assert destination.address is not None
+        self.destination, self.address = destination, destination.address
+        self.on_step: Callable[[Step], None] = lambda step: None
         #: what is trusted, read once
         self.context: ssl.SSLContext | None = None
-        self.bounds = bounds
+        self.bounds = bounds._replace(reply=destination.timeout or bounds.reply)
         self.octets = 0
         self.silences = 0
         self._say = say
@@ -163,7 +160,7 @@ class Channels:
     @property
     def upgrades(self) -> bool:
         """Whether channels are put under TLS by STLS."""
-        return self.target.tls is TlsMode.STLS
+        return self.address.tls is TlsMode.STLS
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run `work`; what the network says is raised as ChannelError."""
@@ -191,26 +188,26 @@ class Channels:
         self.run(asyncio.sleep(seconds))
 
     def connect(self, *, clear: bool = False) -> Channel:
-        """A new channel. Where the target asks for STLS it is under TLS already, unless it is to be `clear`."""
+        """A new channel. Where the destination asks for STLS it is under TLS already, unless it is to be `clear`."""
         self.check()
-        return self.run(self._connect(TlsMode.NONE if clear and self.upgrades else self.target.tls))
+        without = self.address._replace(tls=TlsMode.NONE)
+        return self.run(self._connect(without if clear and self.upgrades else self.address))
 
-    async def _connect(self, mode: TlsMode) -> Channel:
-        bounds = self.bounds
+    async def _connect(self, address: Address) -> Channel:
         transport = await connect(
-            self.target._replace(tls=mode),
+            self.destination._replace(address=address),
             on_data=lambda data: None,
             on_close=lambda error: None,
-            deadlines=Deadlines(min(bounds.reply, bounds.connect), min(bounds.reply, bounds.handshake), _GOODBYE),
+            deadlines=Deadlines.given(self.destination.timeout)._replace(goodbye=_GOODBYE),
             on_step=self.on_step,
             context=self.context,
         )
         self.context = transport.context
         self._open.append(transport)
-        incoming = Incoming(transport, bounds.reply)
+        incoming = Incoming(transport, self.bounds.reply)
         channel = Channel(self, transport, incoming)
         try:
-            if mode is TlsMode.STLS:  # the greeting is there as if it came under TLS
+            if address.tls is TlsMode.STLS:  # the greeting is there as if it came under TLS
                 incoming.came[:0] = await incoming.stls()
         except BaseException:
             transport.close()

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 
-from popshell.net.address import Address, SocketAddress, TlsMode, Way, is_loopback, parse_address, resolve, text_of
+from popshell.net.address import Destination, SocketAddress, TlsMode, is_loopback, resolve, text_of
 from popshell.net.errors import Fact, NetError, connecting, ending, handshaking, looking_up, symbol
 from popshell.protocol.strangers import what_speaks
 from popshell.session import Step
@@ -39,30 +39,6 @@ if TYPE_CHECKING:  # loaded with the first TLS: a session in clear text begins w
 _READ_SIZE = 1 << 15
 
 
-class Target(NamedTuple):
-    """Where to connect, and how. `ca_data` gives PEM when TLS is first wanted; without `way.ca` it alone is trusted."""
-
-    host: str
-    port: int
-    tls: TlsMode = TlsMode.IMPLICIT
-    way: Way = Way()
-    ca_data: Callable[[], str] = str
-    insecure: bool = False
-
-    @property
-    def name(self) -> str:
-        """The name that the certificate has to bear, and SNI. The dot of a fully qualified name is not part of it, nor
-        is the zone of an address (RFC 4007 §11.2)."""
-        name = self.way.sni or self.host.partition("%")[0]
-        return name.rstrip(".") or name  # without any name the certificate of any host would do
-
-    @property
-    def mode(self) -> str:
-        """The option without which this host and port would be tried in another mode; "" where it is the default."""
-        usual = parse_address(Address(self.host, self.port, self.tls).label).tls
-        return "" if usual is self.tls else f" --tls {self.tls.value}"
-
-
 class Deadlines(NamedTuple):
     """How long a connection may take to stand, in seconds (docs/reference-limits.md): overall, not for each step."""
 
@@ -71,6 +47,11 @@ class Deadlines(NamedTuple):
     #: how long the peer's close_notify is waited for
     goodbye: float = 2.0
 
+    @classmethod
+    def given(cls, seconds: float | None) -> Deadlines:
+        """As `--timeout` says; the usual ones without it."""
+        return cls(seconds, seconds) if seconds else cls()
+
 
 OnData = Callable[[bytes], None]
 OnClose = Callable[[Exception | None], None]
@@ -78,7 +59,7 @@ OnStep = Callable[[Step], None]
 
 
 async def connect(
-    target: Target,
+    destination: Destination,
     *,
     on_data: OnData,
     on_close: OnClose,
@@ -91,9 +72,10 @@ async def connect(
     Once this has returned, `on_close` is called exactly once, whichever side ends the connection: with None for
     an orderly end, else with what went wrong. `on_data` is not called before this has returned to its awaiter.
 
-    `context` is that of an earlier connection to `target`; no two may be in their handshakes at once.
+    `context` is that of an earlier connection to `destination`; no two may be in their handshakes at once.
     """
-    transport = Transport(target, on_data, on_close, deadlines or Deadlines(), on_step)
+    deadlines = deadlines or Deadlines.given(destination.timeout)
+    transport = Transport(destination, on_data, on_close, deadlines, on_step)
     transport.context = context
     await transport._open()
     return transport
@@ -116,9 +98,11 @@ class Transport(asyncio.Protocol):
     """One connection. Attributes without underscore are for reading; `on_data` and `on_close` may be re-pointed."""
 
     def __init__(
-        self, target: Target, on_data: OnData, on_close: OnClose, deadlines: Deadlines, on_step: OnStep
+        self, destination: Destination, on_data: OnData, on_close: OnClose, deadlines: Deadlines, on_step: OnStep
     ) -> None:
-        self.target = target
+        assert destination.address is not None  # the practice server's is known when it listens
+        self.destination, self.address = destination, destination.address
+        self.deadlines = deadlines
         self.on_data = on_data
         self.on_close = on_close
         #: called with True when more is to be sent than the system takes, with False when it goes on
@@ -131,9 +115,8 @@ class Transport(asyncio.Protocol):
         self.loopback = False
         #: octets handed to `on_data`; as POP3 sees them, without what TLS adds
         self.bytes_in = 0
-        self._deadlines = deadlines
         self._on_step = on_step
-        self._address = ""
+        self._numeric = ""  # of the address that is tried
         #: what is trusted: made when TLS is first wanted
         self.context: ssl.SSLContext | None = None
         self._transport: asyncio.Transport | None = None
@@ -150,7 +133,7 @@ class Transport(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send `data`, at once as far as the system takes it. Raises NetError `closed` after the end."""
         if self._ended or self._transport is None or self._transport.is_closing():
-            raise NetError("closed", host=self.target.host, port=self.target.port)
+            raise NetError("closed", host=self.address.host, port=self.address.port)
         self._transport.write(data)
 
     async def start_tls(self, *, after: int) -> TlsFacts:
@@ -188,11 +171,11 @@ class Transport(asyncio.Protocol):
     # -- opening -----------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        if self.target.tls is not TlsMode.NONE and self.context is None:
+        if self.address.tls is not TlsMode.NONE and self.context is None:
             # A mistyped --ca must not look like a failure of the network, so it is read before anything is sent.
             self.context = self._make_context()
         await self._connect()
-        if self.target.tls is TlsMode.IMPLICIT:
+        if self.address.tls is TlsMode.IMPLICIT:
             await self._handshake()
         self._opened = True
         asyncio.get_running_loop().call_soon(self._deliver_early)
@@ -200,22 +183,22 @@ class Transport(asyncio.Protocol):
     def _make_context(self) -> ssl.SSLContext:
         from popshell.net.trust import client_context
 
-        return client_context(self.target.way, self.target.ca_data(), self.target.insecure)
+        return client_context(self.destination.way, self.destination.ca_data(), self.destination.insecure)
 
     def _where(self, host: str = "") -> dict[str, Fact]:
-        host = host or self.target.host
-        return {"host": f"[{host}]" if ":" in host else host, "port": self.target.port, "mode": self.target.mode}
+        host = host or self.address.host
+        return {"host": f"[{host}]" if ":" in host else host, "port": self.address.port, "mode": self.address.mode}
 
     def _step(self, what: str, began: float | None = None, facts: Mapping[str, object] = MappingProxyType({})) -> None:
         """Report a step, and how long it took if it is one's end."""
         seconds = None if began is None else asyncio.get_running_loop().time() - began
-        self._on_step(Step(what, self.target.host, self.target.port, self._address, facts, seconds))
+        self._on_step(Step(what, self.address.host, self.address.port, self._numeric, facts, seconds))
 
     async def _connect(self) -> None:
         """Try the host's addresses in turn. Each gets its share of the time that is left, so that one that drops
         packets (IPv6 without a route) does not use up all."""
-        loop, way, asked = asyncio.get_running_loop(), self.target.way, list[bool]()
-        seconds, began = self._deadlines.connect, loop.time()
+        loop, way, asked = asyncio.get_running_loop(), self.destination.way, list[bool]()
+        seconds, began = self.deadlines.connect, loop.time()
         end = began + seconds
 
         def asking() -> None:
@@ -224,7 +207,7 @@ class Transport(asyncio.Protocol):
 
         try:
             async with asyncio.timeout_at(end):
-                found = await resolve(way.ip or self.target.host, self.target.port, way.family, asking)
+                found = await resolve(way.ip or self.address.host, self.address.port, way.family, asking)
         except (OSError, ValueError) as error:
             code = looking_up(error)
             if code == "no-such-host" and way.family:
@@ -237,7 +220,7 @@ class Transport(asyncio.Protocol):
         for tried, (family, address) in enumerate(found):
             began = loop.time()
             share = (end - began) / (len(found) - tried)
-            self._address = address[0]
+            self._numeric = address[0]
             self._step("connecting")
             try:
                 sock = await _connected(family, address, share)
@@ -276,14 +259,14 @@ class Transport(asyncio.Protocol):
             if self.context is None:
                 self.context = self._make_context()  # STLS typed by hand
             watched(self.context, handshake)
-            async with asyncio.timeout(self._deadlines.handshake):
+            async with asyncio.timeout(self.deadlines.handshake):
                 upgraded = await asyncio.get_running_loop().start_tls(
                     line,
                     self,
                     self.context,
-                    server_hostname=self.target.name,
-                    ssl_handshake_timeout=self._deadlines.handshake * 2,  # ours comes first
-                    ssl_shutdown_timeout=self._deadlines.goodbye,
+                    server_hostname=self.destination.name,
+                    ssl_handshake_timeout=self.deadlines.handshake * 2,  # ours comes first
+                    ssl_shutdown_timeout=self.deadlines.goodbye,
                 )
             if upgraded is None or self._ended:
                 raise ConnectionAbortedError
@@ -297,7 +280,7 @@ class Transport(asyncio.Protocol):
             raise
         else:
             self._transport = upgraded
-            self.tls = facts_of(handshake, verified=not self.target.insecure)
+            self.tls = facts_of(handshake, verified=not self.destination.insecure)
             await self._check_pin(self.tls)
             self._step("tls", began, self.tls.known)
             if self._opened:
@@ -307,7 +290,7 @@ class Transport(asyncio.Protocol):
         """Before anything is said over TLS. Raises NetError."""
         from popshell.net.certificates import pin_form, pin_of, report
 
-        pin, name = self.target.way.pin, self.target.name
+        pin, name = self.destination.way.pin, self.destination.name
         if pin and (found := pin_of(facts.chain[0]) if facts.chain else "") not in pin.split(","):
             error = NetError("certificate-pin", name=name, pin=pin, found=found, **self._where())
             mistaken = pin_form(bytes.fromhex(facts.known["fingerprint"])) in pin.split(",")
@@ -316,25 +299,25 @@ class Transport(asyncio.Protocol):
 
     def _handshake_error(self, error: Exception, handshake: Handshake) -> NetError:
         code = handshaking(error) if isinstance(error, OSError) else "bad-name"
-        if self.target.tls is not TlsMode.IMPLICIT:  # the port is right; advice on ports would mislead
+        if self.address.tls is not TlsMode.IMPLICIT:  # the port is right; advice on ports would mislead
             code = {"closed-in-handshake": "closed-after-stls", "not-tls": "not-tls-after-stls"}.get(code, code)
         facts: dict[str, Fact] = self._where()
         if isinstance(error, ssl.SSLCertVerificationError):
-            number, message, name = error.verify_code, error.verify_message, self.target.name
+            number, message, name = error.verify_code, error.verify_message, self.destination.name
             facts |= {"name": name, "verify_code": number, "verify_message": message}
             from popshell.net.certificates import report
 
             failed = NetError(code, **facts)
             failed.certificates = report(handshake.chain(), name, code=number, message=message)
             return failed
-        facts |= {"least": self.target.way.tls_min or "1.2", "name": self.target.name}
+        facts |= {"least": self.destination.way.tls_min or "1.2", "name": self.destination.name}
         if code == "not-tls":
             if (speaks := what_speaks(handshake.first)) == "pop3":
                 code = "not-tls-pop3"
             else:
                 facts["speaks"] = speaks
         elif code == "handshake-timeout":
-            facts["seconds"] = self._deadlines.handshake
+            facts["seconds"] = self.deadlines.handshake
         else:
             facts["reason"] = symbol(error)
         return NetError(code, **facts)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from popshell.net.address import AddressError, Destination, Excused, TlsMode, parse_address, text_of
-from popshell.net.client import Deadlines, Target
+from popshell.net.address import Address, AddressError, Destination, Excused, TlsMode, parse_address
 from popshell.net.client import connect as open_transport
 from popshell.net.listener import Listener
 from popshell.server.mailserver import MailServer
@@ -108,38 +107,35 @@ class Connector:
         on_end: Callable[[Exception | None], None],
         on_step: Callable[[Step], None],
     ) -> OpenConnection:
-        address, seconds = destination.address, destination.timeout
-        if address is None:
-            host, port = await self.open_practice()
+        practice = destination.address is None
+        if destination.address is None:
+            address = Address(*await self.open_practice(), TlsMode.NONE)
             assert self.listener is not None
-            target = Target(host, port, TlsMode.NONE, ca_data=self.listener.certificate_pem)
+            opened = Destination(address, timeout=destination.timeout, ca_data=self.listener.certificate_pem)
         else:
-            insecure = self._excused(address, destination.insecure)
-            target = Target(address.host, address.port, address.tls, destination.way, insecure=insecure)
-        practice = address is None
-        deadlines = Deadlines(seconds, seconds) if seconds else Deadlines()
+            address = destination.address
+            opened = destination._replace(insecure=self._excused(address, destination.insecure))
         transport = await open_transport(
-            target,
+            opened,
             on_data=lambda data: None,
             on_close=lambda error: None,
-            deadlines=deadlines,
             on_step=lambda step: on_step(step._replace(practice=practice)),
         )
         self.destination = destination
         session = Session(self.clock, on_event, on_end, tls=transport.tls is not None)
         session.wire, transport.on_data, transport.on_close = transport, session.received, session.end
         endpoint = Endpoint(
-            address.label if address else text_of((target.host, target.port)),
+            address.label,
             practice=practice,
             loopback=transport.loopback,
-            insecure=target.insecure,
-            autologout=self.server.limits.autologout if address is None else None,
-            stls=target.tls is TlsMode.STLS,
-            timeout=seconds,
-            draft=address.draft if address else "",
+            insecure=opened.insecure,
+            autologout=self.server.limits.autologout if practice else None,
+            stls=address.tls is TlsMode.STLS,
+            timeout=destination.timeout,
+            draft=address.draft,
             look_only=destination.look_only,
             password_command=destination.password_command,
-            certificate=target.way.cert is not None or target.way.key is not None,
+            certificate=bool(opened.way.cert or opened.way.key),
             tokens=(lambda: self.server.settings.accounts.tokens) if practice else dict,
         )
         return OpenConnection(
@@ -147,5 +143,5 @@ class Connector:
             endpoint,
             tls_facts=lambda: dict(transport.tls.known) if transport.tls else {},
             binding=lambda: transport.tls.binding if transport.tls else None,
-            certificates=lambda: transport.tls.report(target.name) if transport.tls else None,
+            certificates=lambda: transport.tls.report(opened.name) if transport.tls else None,
         )

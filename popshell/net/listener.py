@@ -181,7 +181,7 @@ class Listener:
         return PracticeCertificate(tuple(dict.fromkeys((*_LOOPBACK, *self._names))))
 
     def certificate_pem(self) -> str:
-        """The certificate that a client has to trust (`Target.ca_data`)."""
+        """The certificate that a client has to trust (`Destination.ca_data`)."""
         return self.certificate.pem
 
     @property

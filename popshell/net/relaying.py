@@ -12,9 +12,9 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-from popshell.net.address import TlsMode
+from popshell.net.address import Destination, TlsMode
 from popshell.net.channel import Incoming
-from popshell.net.client import Deadlines, Target, Transport, connect
+from popshell.net.client import Transport, connect
 from popshell.net.errors import NetError
 from popshell.net.listener import Listener
 from popshell.net.peer import Peer
@@ -54,16 +54,15 @@ class RelayPeer(Peer):
 
 
 class RelayListener(Listener):
-    """Listens for clients, and connects each of them to `target`. The owner must `close()` it."""
+    """Listens for clients, and connects each of them to `destination`. The owner must `close()` it."""
 
     _Peer = RelayPeer
 
-    def __init__(self, target: Target, on_event: OnEvent, texts: Mapping[str, str], deadlines: Deadlines) -> None:
+    def __init__(self, destination: Destination, on_event: OnEvent, texts: Mapping[str, str]) -> None:
         super().__init__(self._new_session, RELAYED)
-        self.target = target
+        self.destination = destination
         self.on_event = on_event
         self.texts = texts
-        self.deadlines = deadlines
         self.sessions: set[RelaySession] = set()
         self._count = itertools.count(1)
 
@@ -169,18 +168,17 @@ class RelaySession(Relay):
         self._opening = asyncio.get_running_loop().create_task(self._connect())
 
     async def _connect(self) -> None:
-        owner, target = self._owner, self._owner.target
+        owner = self._owner
         try:
             self._server = await connect(
-                target,
+                owner.destination,
                 on_data=self._received,
                 on_close=self._closed,
-                deadlines=owner.deadlines,
                 on_step=lambda step: owner.on_event(self, step),
             )
             self._server.on_full = self._server_full
-            stls = target.tls is TlsMode.STLS
-            greeting = await Incoming(self._server, owner.deadlines.handshake).stls() if stls else b""
+            stls = self._server.address.tls is TlsMode.STLS
+            greeting = await Incoming(self._server, self._server.deadlines.handshake).stls() if stls else b""
             self._server.on_data, self._server.on_close = self._received, self._closed
         except NetError as error:
             self._failed(error)

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from popshell.net.client import Deadlines, Target, Transport, connect
+from popshell.net.address import Destination
+from popshell.net.client import Deadlines, Transport, connect
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.records import Exchange
 from popshell.protocol.wire import ReplyLimits
@@ -79,7 +80,7 @@ class Talk:
 
 @asynccontextmanager
 async def talking(
-    target: Target, *, limits: ReplyLimits | None = None, deadlines: Deadlines | None = None
+    target: Destination, *, limits: ReplyLimits | None = None, deadlines: Deadlines | None = None
 ) -> AsyncIterator[Talk]:
     talk = Talk(limits)
     talk.transport = await connect(target, on_data=talk._heard, on_close=talk._closed, deadlines=deadlines)

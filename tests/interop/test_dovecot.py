@@ -12,8 +12,7 @@ from interop.dovecot import Dovecot, dovecot
 from interop.practice import listening, mail_server, run, until
 from interop.talk import Talk, talking
 from popshell.net import client
-from popshell.net.address import TlsMode, Way
-from popshell.net.client import Target
+from popshell.net.address import Address, Destination, TlsMode, Way
 from popshell.net.errors import NetError
 from popshell.protocol.commands import State
 from popshell.protocol.maildrop_view import scan_listing
@@ -27,9 +26,9 @@ def server() -> Iterator[Dovecot]:
         yield running
 
 
-def target(server: Dovecot, mode: TlsMode, **more: object) -> Target:
+def target(server: Dovecot, mode: TlsMode, **more: object) -> Destination:
     port = server.tls_port if mode is TlsMode.IMPLICIT else server.port
-    return Target("127.0.0.1", port, mode, **more)  # type: ignore[arg-type]
+    return Destination(Address("127.0.0.1", port, mode), **more)  # type: ignore[arg-type]
 
 
 async def opened(talk: Talk, mode: TlsMode, user: str) -> Exchange:
@@ -101,7 +100,7 @@ def test_a_certificate_for_another_name(server: Dovecot, monkeypatch: pytest.Mon
     monkeypatch.setattr(client, "resolve", here)
 
     async def body() -> None:
-        where = Target("pop.example.org", server.tls_port, TlsMode.IMPLICIT, Way(ca=server.ca_file))
+        where = Destination(Address("pop.example.org", server.tls_port, TlsMode.IMPLICIT), Way(ca=server.ca_file))
         with pytest.raises(NetError) as caught:
             async with talking(where):
                 pass
@@ -113,7 +112,9 @@ def test_a_certificate_for_another_name(server: Dovecot, monkeypatch: pytest.Mon
 def test_tls_to_the_clear_text_port(server: Dovecot) -> None:
     async def body() -> None:
         with pytest.raises(NetError) as caught:
-            async with talking(Target("127.0.0.1", server.port, TlsMode.IMPLICIT, Way(ca=server.ca_file))):
+            async with talking(
+                Destination(Address("127.0.0.1", server.port, TlsMode.IMPLICIT), Way(ca=server.ca_file))
+            ):
                 pass
         assert caught.value.code == "not-tls-pop3"
 
@@ -226,7 +227,7 @@ def test_the_practice_server_says_what_dovecot_says(server: Dovecot, name: str) 
     """The first word, the number of lines, and the numbers of STAT and LIST; texts are free (RFC 1939 §5)."""
     user = {"quit": "user5"}.get(name, "user4")
 
-    async def play(where: Target, files: int) -> list[tuple[object, ...]]:
+    async def play(where: Destination, files: int) -> list[tuple[object, ...]]:
         seen: list[tuple[object, ...]] = []
         async with talking(where) as talk:
             await talk.next()
@@ -248,7 +249,7 @@ def test_the_practice_server_says_what_dovecot_says(server: Dovecot, name: str) 
         theirs = await play(target(server, TlsMode.NONE), len(server.files))
         practice = mail_server(accounts={"user4": "secret", "user5": "secret"})
         async with listening(practice) as (_, port):
-            ours = await play(Target("127.0.0.1", port, TlsMode.NONE), len(server.files))
+            ours = await play(Destination(Address("127.0.0.1", port, TlsMode.NONE)), len(server.files))
         assert ours == theirs
         if name == "quit":
             assert server.left(user) == len(practice.maildrop_of(user).messages) == len(server.files) - 1

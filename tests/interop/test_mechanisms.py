@@ -26,9 +26,8 @@ from interop.dovecot import Dovecot, dovecot
 from interop.practice import PASSWORD, USER, default_messages, listening, mail_server, run, serving, together
 from interop.programs import call, need
 from interop.talk import Talk, talking
-from popshell.net.address import Destination, Way, parse_address
+from popshell.net.address import Address, Destination, TlsMode, Way, parse_address
 from popshell.net.certificates import end_point_binding
-from popshell.net.client import Target, TlsMode
 from popshell.net.connector import Connector
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge
@@ -98,7 +97,7 @@ async def authenticate(talk: Talk, name: str, login: Credentials, *, initial: bo
 
 def test_dovecot(server: Dovecot) -> None:
     async def check(name: str, initial: bool, secret: str, binding: bytes | None) -> None:
-        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, way=Way(ca=server.ca_file))
+        where = Destination(Address("127.0.0.1", server.tls_port, TlsMode.IMPLICIT), way=Way(ca=server.ca_file))
         async with talking(where) as talk:
             await talk.next()
             capa = await talk.ask("CAPA")
@@ -115,7 +114,7 @@ def test_dovecot_s_tokens(server: Dovecot) -> None:
     """A refusal is JSON in a challenge, and `-ERR` comes after the fixed answer."""
 
     async def check(name: str, initial: bool, token: str) -> None:
-        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, way=Way(ca=server.ca_file))
+        where = Destination(Address("127.0.0.1", server.tls_port, TlsMode.IMPLICIT), way=Way(ca=server.ca_file))
         async with talking(where) as talk:
             await talk.next()
             login = Credentials("user1", token, host="localhost", port=server.tls_port)
@@ -134,7 +133,7 @@ def test_dovecot_s_external(server: Dovecot) -> None:
     """Without a client certificate it is refused."""
 
     async def body() -> None:
-        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, way=Way(ca=server.ca_file))
+        where = Destination(Address("127.0.0.1", server.tls_port, TlsMode.IMPLICIT), way=Way(ca=server.ca_file))
         async with talking(where) as talk:
             await talk.next()
             answer, _ = await authenticate(talk, "EXTERNAL", Credentials("", ""), initial=True)
@@ -180,7 +179,7 @@ def test_cyrus() -> None:
     rows += [(name, "tls-unique", "wrong", False) for name in bound[:1]]
 
     async def check(name: str, binding: str, secret: str, right: bool) -> None:
-        where = Target("127.0.0.1", server.tls_port, TlsMode.IMPLICIT, way=Way(ca=server.ca_file))
+        where = Destination(Address("127.0.0.1", server.tls_port, TlsMode.IMPLICIT), way=Way(ca=server.ca_file))
         async with talking(where) as talk:
             await talk.next()
             await talk.ask("CAPA")
@@ -212,7 +211,7 @@ def test_channel_binding(name: str) -> None:
 
     async def body() -> None:
         async with listening(practice(), implicit_tls=True) as (listener, port):
-            where = Target("127.0.0.1", port, TlsMode.IMPLICIT, ca_data=listener.certificate_pem)
+            where = Destination(Address("127.0.0.1", port, TlsMode.IMPLICIT), ca_data=listener.certificate_pem)
             async with talking(where) as talk:
                 await talk.next()
                 assert talk.transport is not None

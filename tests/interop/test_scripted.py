@@ -18,8 +18,7 @@ import trustme
 from interop.practice import run, together, until
 from interop.scripted import Act, Answer, Piecemeal, playing
 from interop.talk import Event, Talk, talking
-from popshell.net.address import TlsMode
-from popshell.net.client import Target
+from popshell.net.address import Address, Destination, TlsMode
 from popshell.net.errors import NetError
 from popshell.protocol.connection import Challenge
 from popshell.protocol.records import Exchange
@@ -495,7 +494,7 @@ def test_rows() -> None:
     async def check(row: Row) -> None:
         async with (
             playing(row.script) as port,
-            talking(Target("127.0.0.1", port, TlsMode.NONE), limits=row.limits) as talk,
+            talking(Destination(Address("127.0.0.1", port, TlsMode.NONE)), limits=row.limits) as talk,
         ):
             await settled(talk, sent_by(row, 1))
             if row.pipelined:
@@ -547,7 +546,7 @@ def test_stls_and_then_the_capabilities_anew() -> None:
         script: list[Answer] = [OK, b"+OK\r\nSTLS\r\n.\r\n", (OK, Act.TLS), b"+OK\r\nUSER\r\n.\r\n", (OK, Act.CLOSE)]
         async with (
             playing(script, context, heard) as port,
-            talking(Target("127.0.0.1", port, TlsMode.STLS, ca_data=lambda: pem)) as talk,
+            talking(Destination(Address("127.0.0.1", port, TlsMode.STLS), ca_data=lambda: pem)) as talk,
         ):
             await talk.next()
             await talk.ask("CAPA")
@@ -574,7 +573,7 @@ def test_nothing_is_sent_in_clear_when_stls_leads_nowhere() -> None:
     async def body() -> None:
         async with (
             playing(script, heard=heard) as port,
-            talking(Target("127.0.0.1", port, TlsMode.STLS)) as talk,
+            talking(Destination(Address("127.0.0.1", port, TlsMode.STLS))) as talk,
         ):
             await talk.next()
             await talk.ask("STLS")
