@@ -280,7 +280,7 @@ def test_parts_attachments_and_messages_within_are_shown() -> None:
             "2 x/y, 1 octet, attachment f.bin",
             "3 text/plain, klingon, 330 octets, name n.txt",
             "The message within 1: │ Subject: inner",
-            "Part 1.1 (text/plain, line 8 of the message): │ hello",
+            "Part 1.1 (text/plain; lines of the message: 8): │ hello",
             "The charset klingon is not known",
             "│ long words long words",
             "no boundary is named",
