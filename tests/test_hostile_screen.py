@@ -18,20 +18,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import for_each
 
+from popshell.protocol.commands import Content
 from popshell.protocol.line import parse
 from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN
 from popshell.ui.stream import View, client_line, pager, status_line, write_content
-from popshell.ui.theme import BodyKind, sent_runs
+from popshell.ui.theme import sent_runs
 
 PROFILE = settings(max_examples=120, deadline=None, derandomize=True, database=None)
-KINDS: tuple[BodyKind, ...] = ("listing", "uids", "mail", "capabilities", "text")
 SEQUENCE = re.compile(r"\x1b\[(?:[0-9;]*m|\?7[lh])")
 ABOVE = [f"above {n}" for n in range(5)]
 MARGINS = (" S: ", " S| ", " S~ ", "✔S: ", "✘S: ", "›S: ", "?S: ", " C: ")
 CLIPBOARD = re.compile(r"(?:\x1b\]|\x9d)52;")
 
 
-def drawn(raw: bytes, kind: BodyKind, view: View) -> str:
+def drawn(raw: bytes, kind: Content, view: View) -> str:
     out = io.StringIO()
     write_content(out, raw, kind, view)
     return out.getvalue()
@@ -168,13 +168,13 @@ OTHERS = {
 }
 HOSTILE = OBEYED | OTHERS
 WRITERS: dict[str, Callable[[bytes, View], str]] = {
-    "listing": lambda payload, view: drawn(b"1 1\r\n" + payload + b"\r\n2 2\r\n.\r\n", "listing", view),
-    "uids": lambda payload, view: drawn(b"1 a\r\n" + payload + b"\r\n2 b\r\n.\r\n", "uids", view),
-    "capabilities": lambda payload, view: drawn(b"TOP\r\n" + payload + b"\r\n.\r\n", "capabilities", view),
-    "text": lambda payload, view: drawn(payload + b"\r\nb\r\n.\r\n", "text", view),
-    "mail header": lambda payload, view: drawn(b"a: " + payload + b"\r\n\r\nb\r\n.\r\n", "mail", view),
-    "mail body": lambda payload, view: drawn(b"\r\n" + payload + b"\r\n.\r\n", "mail", view),
-    "pager": lambda payload, view: "\n".join(pager(payload + b"\r\n.\r\n", "mail", view)) + "\n",
+    "listing": lambda payload, view: drawn(b"1 1\r\n" + payload + b"\r\n2 2\r\n.\r\n", Content.SCAN_LISTINGS, view),
+    "uids": lambda payload, view: drawn(b"1 a\r\n" + payload + b"\r\n2 b\r\n.\r\n", Content.UNIQUE_IDS, view),
+    "capabilities": lambda payload, view: drawn(b"TOP\r\n" + payload + b"\r\n.\r\n", Content.CAPABILITIES, view),
+    "text": lambda payload, view: drawn(payload + b"\r\nb\r\n.\r\n", Content.TEXT, view),
+    "mail header": lambda payload, view: drawn(b"a: " + payload + b"\r\n\r\nb\r\n.\r\n", Content.MAIL, view),
+    "mail body": lambda payload, view: drawn(b"\r\n" + payload + b"\r\n.\r\n", Content.MAIL, view),
+    "pager": lambda payload, view: "\n".join(pager(payload + b"\r\n.\r\n", Content.MAIL, view)) + "\n",
     "status": lambda payload, view: f"{status_line(b'+OK ' + payload, view.look, view.columns)}\n",
     "junk": lambda payload, view: f"{status_line(payload, view.look, view.columns)}\n",
     "client": lambda payload, view: (
@@ -242,21 +242,21 @@ def test_a_terminal_that_counts_other_columns_cannot_break_the_margin(monkeypatc
 
     monkeypatch.setattr(pyte.screens, "wcwidth", wide)
     payload = "…─§".encode() * 25 + b"\r\n"
-    contained(drawn(payload, "mail", View(COLOURED, columns=80)))
+    contained(drawn(payload, Content.MAIL, View(COLOURED, columns=80)))
     with pytest.raises(AssertionError, match="wrapped"):
-        contained(unguarded(drawn(payload, "mail", View(COLOURED, columns=80))))
+        contained(unguarded(drawn(payload, Content.MAIL, View(COLOURED, columns=80))))
 
 
 def test_a_window_narrower_than_a_row() -> None:
-    text = drawn(b"x" * 60 + b"\r\n.\r\n", "text", View(COLOURED, columns=12))
+    text = drawn(b"x" * 60 + b"\r\n.\r\n", Content.TEXT, View(COLOURED, columns=12))
     contained(text, columns=12)
     with pytest.raises(AssertionError, match="wrapped"):
         contained(unguarded(text), columns=12)
 
 
 @PROFILE
-@given(st.lists(st.binary(max_size=40) | st.text(max_size=30).map(str.encode), max_size=4), st.sampled_from(KINDS))
-def test_any_octets_stay_in_their_rows(lines: list[bytes], kind: BodyKind) -> None:
+@given(st.lists(st.binary(max_size=40) | st.text(max_size=30).map(str.encode), max_size=4), st.sampled_from(Content))
+def test_any_octets_stay_in_their_rows(lines: list[bytes], kind: Content) -> None:
     raw = b"".join(line.replace(b"\r\n", b"") + b"\r\n" for line in lines)
     text = drawn(raw, kind, View(COLOURED, columns=80, max_lines=70))
     assert_inert(text)

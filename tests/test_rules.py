@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from popshell.protocol.commands import COMMANDS, MultiLine
+from popshell.protocol.commands import COMMANDS, Content, MultiLine
 from popshell.protocol.line import MASK, Context, parse
 from popshell.ui import theme
 from popshell.ui.layout import COLOURED, Look
-from popshell.ui.theme import BodyKind, Spans
+from popshell.ui.theme import Spans
 
 PROFILE = settings(max_examples=300, deadline=None, derandomize=True, database=None)
-KINDS: tuple[BodyKind, ...] = ("listing", "uids", "mail", "capabilities", "text")
 
 
 def read(line: str, spans: Spans) -> list[tuple[str, str]]:
@@ -49,24 +48,24 @@ def test_status_lines() -> None:
 
 
 def test_lines_of_a_body() -> None:
-    cases: list[tuple[BodyKind, str, list[tuple[str, str]]]] = [
-        ("listing", "1 120", [("1", "number"), ("120", "number")]),
-        ("listing", "1 120 extra", [("1", "number"), ("120", "number")]),
-        ("listing", "1  120", []),
-        ("listing", "one 120", []),
-        ("uids", "1 whqtswO00WBw418f9t5JxYwZ", [("1", "number"), ("whqtswO00WBw418f9t5JxYwZ", "uid")]),
-        ("uids", "1 a\\\\b", [("1", "number"), ("a\\\\b", "uid")]),
-        ("uids", "1", []),
-        ("capabilities", "TOP", [("TOP", "capability")]),
-        ("capabilities", "sasl PLAIN", [("sasl", "capability")]),
-        ("capabilities", "EXPIRE 60 USER", [("EXPIRE", "capability"), ("60", "number")]),
-        ("capabilities", "X-OWN 5", [("5", "number")]),
-        ("capabilities", "", []),
-        ("mail", "Subject: 1 120", []),
-        ("mail", "+OK", []),
-        ("mail", "..", [(".", "stuffing")]),
-        ("text", "1 120", []),
-        ("listing", ".1 120", [(".", "stuffing"), ("1", "number"), ("120", "number")]),
+    cases: list[tuple[Content, str, list[tuple[str, str]]]] = [
+        (Content.SCAN_LISTINGS, "1 120", [("1", "number"), ("120", "number")]),
+        (Content.SCAN_LISTINGS, "1 120 extra", [("1", "number"), ("120", "number")]),
+        (Content.SCAN_LISTINGS, "1  120", []),
+        (Content.SCAN_LISTINGS, "one 120", []),
+        (Content.UNIQUE_IDS, "1 whqtswO00WBw418f9t5JxYwZ", [("1", "number"), ("whqtswO00WBw418f9t5JxYwZ", "uid")]),
+        (Content.UNIQUE_IDS, "1 a\\\\b", [("1", "number"), ("a\\\\b", "uid")]),
+        (Content.UNIQUE_IDS, "1", []),
+        (Content.CAPABILITIES, "TOP", [("TOP", "capability")]),
+        (Content.CAPABILITIES, "sasl PLAIN", [("sasl", "capability")]),
+        (Content.CAPABILITIES, "EXPIRE 60 USER", [("EXPIRE", "capability"), ("60", "number")]),
+        (Content.CAPABILITIES, "X-OWN 5", [("5", "number")]),
+        (Content.CAPABILITIES, "", []),
+        (Content.MAIL, "Subject: 1 120", []),
+        (Content.MAIL, "+OK", []),
+        (Content.MAIL, "..", [(".", "stuffing")]),
+        (Content.TEXT, "1 120", []),
+        (Content.SCAN_LISTINGS, ".1 120", [(".", "stuffing"), ("1", "number"), ("120", "number")]),
     ]
     for kind, line, expected in cases:
         assert read(line, theme.body_spans(kind, line)) == expected, (kind, line)
@@ -83,7 +82,7 @@ def test_lines_of_a_header() -> None:
         ("..a: b", [(".", "stuffing"), (".a:", "header-name"), (" b", "header-value")]),
     ]
     for line, expected in cases:
-        assert read(line, theme.body_spans("mail", line, in_header=True)) == expected, line
+        assert read(line, theme.body_spans(Content.MAIL, line, in_header=True)) == expected, line
 
 
 def test_typed_lines() -> None:
@@ -122,16 +121,16 @@ def test_every_command_of_the_table_is_one() -> None:
 def test_bodies_belong_to_multi_line_commands() -> None:
     for name in ("LIST", "UIDL", "RETR", "TOP", "CAPA"):
         assert COMMANDS[name].multi_line is not MultiLine.NEVER
-    assert theme.body_kind("LANG") == "text"
+    assert theme.content_of("LANG") is Content.TEXT
 
 
 def test_guess() -> None:
-    cases: list[tuple[str, BodyKind]] = [
-        ("1 120", "listing"),
-        ("1 uid", "uids"),
-        ("TOP", "capabilities"),
-        ("Top", "text"),
-        ("+OK 1 2", "text"),
+    cases: list[tuple[str, Content]] = [
+        ("1 120", Content.SCAN_LISTINGS),
+        ("1 uid", Content.UNIQUE_IDS),
+        ("TOP", Content.CAPABILITIES),
+        ("Top", Content.TEXT),
+        ("+OK 1 2", Content.TEXT),
     ]
     for line, kind in cases:
         assert theme.guess(line) == kind, line
@@ -152,7 +151,7 @@ LINES = st.one_of(
 @given(LINES)
 def test_spans_are_in_order_and_known(line: str) -> None:
     found = [theme.status_spans(line), theme.command_spans(parse(line))]
-    found += [theme.body_spans(kind, line) for kind in KINDS] + [theme.body_spans("mail", line, in_header=True)]
+    found += [theme.body_spans(kind, line) for kind in Content] + [theme.body_spans(Content.MAIL, line, in_header=True)]
     for spans in found:
         done = 0
         for start, end, style in spans:

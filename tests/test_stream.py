@@ -10,15 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from soak.visible_million import recover
 
+from popshell.protocol.commands import Content
 from popshell.protocol.line import parse
 from popshell.ui import stream
 from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN, Look
 from popshell.ui.stream import Shown, View, client_line, pager, status_line, write_content
-from popshell.ui.theme import BodyKind, begin, body_spans, sent_runs
+from popshell.ui.theme import begin, body_spans, sent_runs
 from popshell.visible import width
 
 PROFILE = settings(max_examples=250, deadline=None, derandomize=True, database=None)
-KINDS: tuple[BodyKind, ...] = ("listing", "uids", "mail", "capabilities", "text")
 SEQUENCE = re.compile(r"\x1b\[(?:[0-9;]*m|\?7[lh])")
 BARE = View(COLOURLESS)
 CYAN, RED = (begin(name, "dark") for name in ("number", "err"))
@@ -39,13 +39,13 @@ class Out(io.StringIO):
         self.events.append("flush")
 
 
-def drawn(raw: bytes, kind: BodyKind = "text", view: View = BARE, first: int = 0) -> str:
+def drawn(raw: bytes, kind: Content = Content.TEXT, view: View = BARE, first: int = 0) -> str:
     out = Out()
     write_content(out, raw, kind, view, first=first)
     return out.getvalue()
 
 
-def shown(raw: bytes, kind: BodyKind = "text", view: View = BARE, first: int = 0) -> Shown:
+def shown(raw: bytes, kind: Content = Content.TEXT, view: View = BARE, first: int = 0) -> Shown:
     return write_content(Out(), raw, kind, view, first=first)
 
 
@@ -61,7 +61,7 @@ def test_of_what_the_reader_has_had_enough_of_the_rest_is_left() -> None:
         return len(asked) == 2
 
     out = Out()
-    found = write_content(out, raw, "text", BARE._replace(max_lines=1 << 40, enough=enough))
+    found = write_content(out, raw, Content.TEXT, BARE._replace(max_lines=1 << 40, enough=enough))
     assert (found.lines, found.total) == (out.getvalue().count("\n"), 100_000)
     assert 0 < found.lines < 10_000
     assert "S: .\n" not in out.getvalue()
@@ -71,20 +71,20 @@ def test_where_a_content_begins_and_how_many_lines_it_has_need_not_be_found_out(
     for first, most in ((0, 2), (1, 1), (2, 5), (0, 9)):
         raw, view = b"A: b\r\n\r\nc\r\nd\r\n.\r\n", BARE._replace(max_lines=most)
         alone, within = Out(), Out()
-        wanted = write_content(alone, raw, "mail", view, first=first)
-        assert write_content(within, b"+OK\r\n" + raw, "mail", view, first=first, begin=5, lines=4) == wanted
+        wanted = write_content(alone, raw, Content.MAIL, view, first=first)
+        assert write_content(within, b"+OK\r\n" + raw, Content.MAIL, view, first=first, begin=5, lines=4) == wanted
         assert within.getvalue() == alone.getvalue()
 
 
 def test_a_listing() -> None:
-    assert drawn(b"1 120\r\n2 200\r\n.\r\n", "listing") == " S: 1 120\n S: 2 200\n S: .\n"
-    assert drawn(b"1 120\r\n", "listing", View(COLOURED)) == (f" S: {CYAN}1\x1b[m {CYAN}120\x1b[m\n")
+    assert drawn(b"1 120\r\n2 200\r\n.\r\n", Content.SCAN_LISTINGS) == " S: 1 120\n S: 2 200\n S: .\n"
+    assert drawn(b"1 120\r\n", Content.SCAN_LISTINGS, View(COLOURED)) == (f" S: {CYAN}1\x1b[m {CYAN}120\x1b[m\n")
 
 
 def test_a_mail_shows_header_stuffing_and_terminator() -> None:
     raw = b"Subject: x\r\n\r\na: b\r\n..\r\n.\r\n"
-    assert drawn(raw, "mail") == " S: Subject: x\n S: \n S: a: b\n S: ..\n S: .\n"
-    coloured = drawn(raw, "mail", View(COLOURED)).split("\n")
+    assert drawn(raw, Content.MAIL) == " S: Subject: x\n S: \n S: a: b\n S: ..\n S: .\n"
+    coloured = drawn(raw, Content.MAIL, View(COLOURED)).split("\n")
     gutter = " S: "
     assert coloured == [
         f"{gutter}{CYAN}Subject:\x1b[m x",
@@ -97,8 +97,8 @@ def test_a_mail_shows_header_stuffing_and_terminator() -> None:
 
 
 def test_a_mail_without_header_has_none() -> None:
-    assert CYAN not in drawn(b"\r\na: b\r\n\r\nc: d\r\n.\r\n", "mail", View(COLOURED))
-    assert drawn(b"a: b\r\nc: d\r\n", "mail", View(COLOURED)).count(CYAN) == 2
+    assert CYAN not in drawn(b"\r\na: b\r\n\r\nc: d\r\n.\r\n", Content.MAIL, View(COLOURED))
+    assert drawn(b"a: b\r\nc: d\r\n", Content.MAIL, View(COLOURED)).count(CYAN) == 2
 
 
 def test_an_empty_content() -> None:
@@ -125,15 +125,15 @@ def test_counts() -> None:
 
 def test_2000_lines_then_ask() -> None:
     raw = b"1 1\r\n" * 5000 + b".\r\n"
-    result = shown(raw, "listing")
+    result = shown(raw, Content.SCAN_LISTINGS)
     assert (result.lines, result.total, result.left) == (2000, 5000, 3000)
-    assert drawn(raw, "listing").count("\n") == 2000
+    assert drawn(raw, Content.SCAN_LISTINGS).count("\n") == 2000
 
 
 def test_rows_count_against_the_limit() -> None:
     """A line that is cut into rows counts as many; the line that reaches the limit is whole."""
     raw = (b"x" * 100 + b"\r\n") * 50 + b".\r\n"
-    for kind in KINDS:
+    for kind in Content:
         text = drawn(raw, kind, View(COLOURLESS, columns=30, max_lines=10))
         assert text.count("\n") == 12
         assert shown(raw, kind, View(COLOURLESS, columns=30, max_lines=10)).lines == 3
@@ -164,7 +164,7 @@ def test_76_columns_of_base64_fit_into_a_window_of_80() -> None:
 
 def test_a_line_too_long_is_cut_with_a_note() -> None:
     raw = b"x" * 10_000_000 + b"\r\nnext\r\n.\r\n"
-    text = drawn(raw, "mail")
+    text = drawn(raw, Content.MAIL)
     assert text == f" S: {'x' * 998}\n S~ +9,999,002 octets\n S: next\n S: .\n"
     assert shown(raw) == Shown(2, 2)
     assert drawn(b"x" * 998 + b"\r\n") == f" S: {'x' * 998}\n"
@@ -180,7 +180,7 @@ def test_a_bare_lf_or_cr_ends_no_line() -> None:
 def test_one_write_a_block_and_the_first_is_small() -> None:
     raw = b"".join(b"%d 100\r\n" % n for n in range(100_000)) + b".\r\n"
     out = Out()
-    write_content(out, raw, "listing", View(COLOURED, columns=80, max_lines=10**9))
+    write_content(out, raw, Content.SCAN_LISTINGS, View(COLOURED, columns=80, max_lines=10**9))
     assert len(out.events[0]) < 8 * 4096
     assert out.events[1] == "flush"
     assert len(out.events) < len(raw) / 65_536 + 6
@@ -190,10 +190,10 @@ def test_one_write_a_block_and_the_first_is_small() -> None:
 def test_the_pager_gives_the_same_rows() -> None:
     raw = b"Subject: x\r\n\r\n" + b"..line\r\n" * 30_000 + b"y" * 5000 + b"\r\n.\r\n"
     view = View(COLOURED, columns=80, max_lines=10**9)
-    assert "\n".join(pager(raw, "mail", view)) + "\n" == drawn(raw, "mail", view)
-    assert "\n".join(pager(raw, "mail", view, first=7)) + "\n" == drawn(raw, "mail", view, first=7)
-    assert len(list(pager(raw, "mail", View(COLOURED, max_lines=3)))) == 30_005
-    assert next(pager(raw, "mail", BARE)) == " S: Subject: x"
+    assert "\n".join(pager(raw, Content.MAIL, view)) + "\n" == drawn(raw, Content.MAIL, view)
+    assert "\n".join(pager(raw, Content.MAIL, view, first=7)) + "\n" == drawn(raw, Content.MAIL, view, first=7)
+    assert len(list(pager(raw, Content.MAIL, View(COLOURED, max_lines=3)))) == 30_005
+    assert next(pager(raw, Content.MAIL, BARE)) == " S: Subject: x"
 
 
 def test_status_lines() -> None:
@@ -268,8 +268,8 @@ def wire(lines: list[bytes]) -> bytes:
 
 
 @PROFILE
-@given(WIRE, st.sampled_from(KINDS), VIEWS, st.sampled_from([b"", b".\r\n", b"cut"]))
-def test_blocks_are_drawn_as_lines_are(lines: list[bytes], kind: BodyKind, view: View, end: bytes) -> None:
+@given(WIRE, st.sampled_from(Content), VIEWS, st.sampled_from([b"", b".\r\n", b"cut"]))
+def test_blocks_are_drawn_as_lines_are(lines: list[bytes], kind: Content, view: View, end: bytes) -> None:
     raw = wire(lines) + end
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream._Rows, "_plain", lambda self, block: ("", 0))
@@ -282,8 +282,8 @@ def test_blocks_are_drawn_as_lines_are(lines: list[bytes], kind: BodyKind, view:
 
 
 @PROFILE
-@given(WIRE, st.sampled_from(KINDS), VIEWS, st.integers(1, 70))
-def test_the_size_of_blocks_makes_no_difference(lines: list[bytes], kind: BodyKind, view: View, size: int) -> None:
+@given(WIRE, st.sampled_from(Content), VIEWS, st.integers(1, 70))
+def test_the_size_of_blocks_makes_no_difference(lines: list[bytes], kind: Content, view: View, size: int) -> None:
     raw = wire(lines) + b".\r\n"
     whole = unguarded(drawn(raw, kind, view)), shown(raw, kind, view)
     with pytest.MonkeyPatch.context() as patch:
@@ -298,8 +298,8 @@ def unguarded(text: str) -> str:
 
 
 @PROFILE
-@given(WIRE, st.sampled_from(KINDS))
-def test_colour_says_nothing_of_its_own(lines: list[bytes], kind: BodyKind) -> None:
+@given(WIRE, st.sampled_from(Content))
+def test_colour_says_nothing_of_its_own(lines: list[bytes], kind: Content) -> None:
     raw = wire(lines) + b".\r\n"
     assert SEQUENCE.sub("", drawn(raw, kind, View(COLOURED))) == drawn(raw, kind, BARE)
 
@@ -313,15 +313,15 @@ def test_the_octets_are_recoverable_from_the_rows(lines: list[bytes]) -> None:
 
 
 @PROFILE
-@given(WIRE | st.integers(0, 40).map(lambda count: [b"\x00"] * count), st.sampled_from(KINDS), VIEWS)
-@example([b""] * 50, "mail", View(COLOURED, 20))
-@example([b"."] * 50, "text", View(COLOURED, 20))
-@example([b"\x00" * 900] * 5, "mail", View(COLOURED, 1))
-@example([b"1 1"] * 50, "uids", View(COLOURED, 80))
-@example([b"a:\x01\x01"] * 50, "mail", View(COLOURED, 20))
-@example([b"T"] * 50, "capabilities", View(COLOURED, 20))
-@example([b"\xe2\x80\x8b" * 300] * 3, "mail", View(COLOURED, 20))
-def test_eight_times_at_most(lines: list[bytes], kind: BodyKind, view: View) -> None:
+@given(WIRE | st.integers(0, 40).map(lambda count: [b"\x00"] * count), st.sampled_from(Content), VIEWS)
+@example([b""] * 50, Content.MAIL, View(COLOURED, 20))
+@example([b"."] * 50, Content.TEXT, View(COLOURED, 20))
+@example([b"\x00" * 900] * 5, Content.MAIL, View(COLOURED, 1))
+@example([b"1 1"] * 50, Content.UNIQUE_IDS, View(COLOURED, 80))
+@example([b"a:\x01\x01"] * 50, Content.MAIL, View(COLOURED, 20))
+@example([b"T"] * 50, Content.CAPABILITIES, View(COLOURED, 20))
+@example([b"\xe2\x80\x8b" * 300] * 3, Content.MAIL, View(COLOURED, 20))
+def test_eight_times_at_most(lines: list[bytes], kind: Content, view: View) -> None:
     raw = wire(lines) + b".\r\n"
     # The brackets of the only block are no part of what grows with the input.
     assert len(drawn(raw, kind, view)) <= 8 * len(raw) + len("\x1b[?7l\x1b[?7h")
@@ -329,6 +329,6 @@ def test_eight_times_at_most(lines: list[bytes], kind: BodyKind, view: View) -> 
 
 def test_what_a_rule_says_is_what_is_painted() -> None:
     line = "1 120"
-    painted = drawn(line.encode() + b"\r\n", "listing", View(COLOURED))
-    for start, end, style in body_spans("listing", line):
+    painted = drawn(line.encode() + b"\r\n", Content.SCAN_LISTINGS, View(COLOURED))
+    for start, end, style in body_spans(Content.SCAN_LISTINGS, line):
         assert COLOURED.paint(style, line[start:end]) in painted

@@ -30,9 +30,10 @@ from pygments.lexer import Lexer
 from pygments.style import Style
 from pygments.token import Comment, Generic, Keyword, Literal, Name, Number, Punctuation, Text, Whitespace
 
+from popshell.protocol.commands import Content
 from popshell.protocol.line import CommandLine, Context, parse
 from popshell.ui import theme
-from popshell.ui.theme import BodyKind, Span, Spans
+from popshell.ui.theme import Span, Spans
 
 #: Style of the palette -> type of token; `DarkStyle` and `LightStyle` colour the tokens by the palette.
 TOKENS: Mapping[str, Any] = MappingProxyType(
@@ -91,7 +92,7 @@ class _Dialogue:
 
     def __init__(self) -> None:
         self.pending: deque[CommandLine] = deque()
-        self.body: BodyKind | None = None
+        self.body: Content | None = None
         self.in_header = False
         self.asking = False
         self.follows = ""
@@ -106,7 +107,7 @@ class _Dialogue:
                 self.pending.clear()
             yield row.start(), Comment, row["remark"]
         elif mark:
-            if mark == "S:" and self.body != "mail":
+            if mark == "S:" and self.body is not Content.MAIL:
                 self.indent = max(len(text) - len(line), 1)
             elif mark == "S:" and len(text) - len(line) > self.indent:
                 line = text[self.indent :]
@@ -164,8 +165,8 @@ class _Dialogue:
         command = self.pending.popleft()
         self.follows = command.name if style == "ok" else ""
         if style == "ok" and command.expects_multi_line:
-            self.body = theme.body_kind(command.name)
-            self.in_header = self.body == "mail"
+            self.body = theme.content_of(command.name)
+            self.in_header = self.body is Content.MAIL
 
 
 class Pop3Lexer(Lexer):  # type: ignore[misc]

@@ -178,7 +178,7 @@ class Screen:
             raw = _redacted(exchange, raw, start + most)
         hidden = self.text_of("shell.hidden") or "+{octets}"
         view = stream.View(self._look, self._window(), most, self.longest, hidden, enough=lambda: self.enough)
-        kind, lines = theme.body_kind(exchange.name), exchange.counted.lines if exchange.counted else None
+        kind, lines = theme.content_of(exchange.name), exchange.counted.lines if exchange.counted else None
         return stream.write_content(self.out, raw, kind, view, first=start, begin=begin, lines=lines)
 
     def _status(self, line: bytes | str) -> str:
@@ -202,7 +202,7 @@ class Screen:
         yield self._status(exchange.reply_line())
         if raw := exchange.raw_content():
             view = stream.View(self._look, self._window(), long_line=1 << 40, paged=True)
-            yield from stream.pager(raw, theme.body_kind(exchange.name), view)
+            yield from stream.pager(raw, theme.content_of(exchange.name), view)
 
     async def page_out(self, rows: Iterable[str]) -> bool:
         """Show rows, filtered and coloured already, in the user's pager; False where there is none."""

@@ -32,11 +32,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
+from popshell.protocol.commands import Content
 from popshell.protocol.line import MASK
 from popshell.tuples import NamedTuple
 from popshell.ui import theme
 from popshell.ui.layout import Line, Look
-from popshell.ui.theme import BodyKind, Span, Spans
+from popshell.ui.theme import Span, Spans
 from popshell.visible import fold, show, whole_characters
 
 CRLF = b"\r\n"
@@ -47,8 +48,8 @@ _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 #: Blocks of nothing but these rows are coloured whole; with them, the style of the second word. No backslash: the
 #: filter doubles it.
 _REGULAR = {
-    "listing": (rb"(?:[0-9]{1,10}+ [0-9]{1,15}+\r\n)++", "number"),
-    "uids": (rb"(?:[0-9]{1,10}+ [!-\[\]-~]{1,70}+\r\n)++", "uid"),
+    Content.SCAN_LISTINGS: (rb"(?:[0-9]{1,10}+ [0-9]{1,15}+\r\n)++", "number"),
+    Content.UNIQUE_IDS: (rb"(?:[0-9]{1,10}+ [!-\[\]-~]{1,70}+\r\n)++", "uid"),
 }
 #: The sign of a status line on a terminal, in ASCII, and the word for it.
 _SIGNS = {
@@ -86,7 +87,7 @@ class Shown(NamedTuple):
 
 
 def write_content(
-    out: TextIO, raw: bytes, kind: BodyKind, view: View, *, first: int = 0, begin: int = 0, lines: int | None = None
+    out: TextIO, raw: bytes, kind: Content, view: View, *, first: int = 0, begin: int = 0, lines: int | None = None
 ) -> Shown:
     """Write a multi-line content as it came over the wire, terminator included; pass over `first` lines.
 
@@ -111,7 +112,7 @@ def write_content(
     return Shown(shown, lines - content.passed if lines is not None and known else shown + content.left())
 
 
-def pager(raw: bytes, kind: BodyKind, view: View, *, first: int = 0) -> Iterator[str]:
+def pager(raw: bytes, kind: Content, view: View, *, first: int = 0) -> Iterator[str]:
     """The rows of a content, without line ends, drawn as they are asked for; `max_lines` does not count here."""
     content = _Content(raw, kind, first)
     rows = _Rows(kind, view)
@@ -146,7 +147,7 @@ def client_line(sent: Line, look: Look, columns: int | None = None) -> str:
 
 
 def _framed(line: str, spans: Spans, head: str, view: View) -> str:
-    rows = _Rows("text", view)
+    rows = _Rows(Content.TEXT, view)
     return rows.guarded("\n".join(rows.line(line, spans, head)), line.isascii())
 
 
@@ -163,12 +164,12 @@ class _Content:
 
     __slots__ = ("_header_end", "_raw", "end", "passed", "position", "terminated")
 
-    def __init__(self, raw: bytes, kind: BodyKind, first: int, begin: int = 0) -> None:
+    def __init__(self, raw: bytes, kind: Content, first: int, begin: int = 0) -> None:
         self._raw = raw
         self.terminated = raw == b".\r\n" or raw.endswith(b"\r\n.\r\n")
         self.end = len(raw) - 3 * self.terminated
         self._header_end = 0
-        if kind == "mail" and not raw.startswith(CRLF, begin):
+        if kind is Content.MAIL and not raw.startswith(CRLF, begin):
             blank = raw.find(b"\r\n\r\n", begin, self.end)
             self._header_end = blank + 2 if blank >= 0 else self.end
         self.position, self.passed = begin, 0
@@ -218,7 +219,7 @@ class _Rows:
 
     __slots__ = ("_first", "_kind", "_look", "_more", "_room", "_word", "view")
 
-    def __init__(self, kind: BodyKind, view: View) -> None:
+    def __init__(self, kind: Content, view: View) -> None:
         self.view, self._kind, self._look = view, kind, view.look
         self._first, self._more, self._word = (_margin(view.look, mark) for mark in ("S:", "S|", "S~"))
         margin = 3 if view.look.plain else 4
@@ -239,7 +240,7 @@ class _Rows:
         if limit is not None and len(block) > 2 * limit and block.count(CRLF) > limit:
             block = CRLF.join(block.split(CRLF, limit)[:limit]) + CRLF
         if not in_header and block.endswith(CRLF):
-            text, lines = self._plain(block) if self._kind in ("mail", "text") else self._regular(block)
+            text, lines = self._plain(block) if self._kind in (Content.MAIL, Content.TEXT) else self._regular(block)
             if text and (limit is None or text.count("\n") <= limit):
                 return text, lines, len(block)
         rows: list[str] = []

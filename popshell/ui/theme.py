@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from popshell.protocol.commands import CAPABILITIES, COMMANDS, Content
 from popshell.protocol.line import CommandLine
@@ -244,9 +244,6 @@ def prompt_style(theme: str) -> prompt_toolkit.styles.Style:
 
 # -- the rules ---------------------------------------------------------------------------------------------------------
 
-#: What the lines of a multi-line reply are.
-BodyKind = Literal["listing", "uids", "mail", "capabilities", "text"]
-
 
 class Span(NamedTuple):
     """`line[start:end]` is in the style `style`."""
@@ -269,24 +266,17 @@ _CAPABILITY = r"[!-~]+"
 #: Lines of one form, and the style of each group. RFC 1939 §5, §7: message-number, and octets or unique-id. RFC 5322
 #: §2.2: a field name is printable ASCII without colon (after the filter a backslash may be doubled); a line that begins
 #: with a blank is the folded rest of a value (§2.2.3).
-_FORMS: Mapping[str, tuple[str, tuple[str, str]]] = {
-    "listing": (r"([0-9]{1,10}) ([0-9]{1,15})(?= |\Z)", ("number", "number")),
-    "uids": (r"([0-9]{1,10}) ([!-~]{1,140})(?= |\Z)", ("number", "uid")),
-    "header": (r"(?s)(?:([!-9;-~]{1,100}:)|(?=[ \t]))(.*)\Z", ("header-name", "header-value")),
-}
-
-_BODIES: Mapping[Content, BodyKind] = {
-    Content.SCAN_LISTINGS: "listing",
-    Content.UNIQUE_IDS: "uids",
-    Content.MAIL: "mail",
-    Content.CAPABILITIES: "capabilities",
+_FORMS: Mapping[Content, tuple[str, tuple[str, str]]] = {
+    Content.SCAN_LISTINGS: (r"([0-9]{1,10}) ([0-9]{1,15})(?= |\Z)", ("number", "number")),
+    Content.UNIQUE_IDS: (r"([0-9]{1,10}) ([!-~]{1,140})(?= |\Z)", ("number", "uid")),
+    Content.MAIL: (r"(?s)(?:([!-9;-~]{1,100}:)|(?=[ \t]))(.*)\Z", ("header-name", "header-value")),
 }
 
 
-def body_kind(command: str) -> BodyKind:
+def content_of(command: str) -> Content:
     """What the lines are that `command`, in upper case, is answered with."""
     spec = COMMANDS.get(command)
-    return _BODIES.get(spec.content, "text") if spec else "text"
+    return spec.content if spec else Content.TEXT
 
 
 def command_spans(line: CommandLine) -> Spans:
@@ -330,29 +320,32 @@ def _capability_spans(line: str) -> Spans:
     return spans + [Span(*match.span(), "number") for match in _TEXT.finditer(line, tag.end()) if match["number"]]
 
 
-def body_spans(kind: BodyKind, line: str, *, in_header: bool = False) -> Spans:
-    """One line of a multi-line reply as on the wire: the dot that byte-stuffing put there has a span of its own."""
+def body_spans(kind: Content, line: str, *, in_header: bool = False) -> Spans:
+    """One line of a multi-line reply as on the wire: the dot that byte-stuffing put there has a span of its own.
+
+    `in_header`: the line is one of a mail, and above its empty line.
+    """
     if line.startswith("."):
         unstuffed = _body_spans(kind, line[1:], in_header)
         return [Span(0, 1, "stuffing"), *(Span(start + 1, end + 1, style) for start, end, style in unstuffed)]
     return _body_spans(kind, line, in_header)
 
 
-def _body_spans(kind: BodyKind, line: str, in_header: bool) -> Spans:
-    if kind == "capabilities" and not in_header:
+def _body_spans(kind: Content, line: str, in_header: bool) -> Spans:
+    if kind is Content.CAPABILITIES:
         return _capability_spans(line)
-    pattern, styles = _FORMS.get("header" if in_header else kind, ("", ()))
-    match = re.match(pattern, line) if pattern else None
-    return (
-        [Span(*match.span(at), style) for at, style in enumerate(styles, 1) if match[at] is not None] if match else []
-    )
+    if kind is Content.TEXT or (kind is Content.MAIL and not in_header):
+        return []
+    pattern, styles = _FORMS[kind]
+    if (match := re.match(pattern, line)) is None:
+        return []
+    return [Span(*match.span(at), style) for at, style in enumerate(styles, 1) if match[at] is not None]
 
 
-def guess(line: str) -> BodyKind:
+def guess(line: str) -> Content:
     """What a line looks like where the command is not known: for fragments of transcripts only."""
-    kinds: tuple[BodyKind, ...] = ("listing", "uids")
-    for kind in kinds:
+    for kind in (Content.SCAN_LISTINGS, Content.UNIQUE_IDS):
         if re.fullmatch(_FORMS[kind][0], line):
             return kind
     tag = re.match(_CAPABILITY, line)
-    return "capabilities" if tag and tag[0] in CAPABILITIES else "text"
+    return Content.CAPABILITIES if tag and tag[0] in CAPABILITIES else Content.TEXT

@@ -21,6 +21,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
+from popshell.protocol.commands import Content
 from popshell.ui.layout import COLOURED
 from popshell.ui.stream import View, write_content
 from popshell.visible import show
@@ -84,7 +85,7 @@ class UntilFirst:
         raise FirstScreen
 
 
-def first_screen(raw: bytes, kind: str) -> Callable[[], None]:
+def first_screen(raw: bytes, kind: Content) -> Callable[[], None]:
     """Writes the whole of a reply, but is left when the first block has been flushed."""
 
     def run() -> None:
@@ -108,27 +109,27 @@ def measure(rounds: int) -> dict[str, tuple[float, float]]:
         "filter alone, 10 MB with backslashes / plain": median(lambda: show(hits), lambda: plain(hits), rounds),
         "filter alone, 10 MB of Chinese / plain": median(lambda: show(han), lambda: plain(han), rounds),
         "R1 first screen of LIST, 100,000 lines / 1,000 lines": median(
-            first_screen(list_large, "listing"), first_screen(list_small, "listing"), 5 * rounds
+            first_screen(list_large, Content.SCAN_LISTINGS), first_screen(list_small, Content.SCAN_LISTINGS), 5 * rounds
         ),
         "R1 the same, and all lines counted for the footer": median(
-            lambda: write_content(out, list_large, "listing", SCREEN),
-            lambda: write_content(out, list_small, "listing", SCREEN),
+            lambda: write_content(out, list_large, Content.SCAN_LISTINGS, SCREEN),
+            lambda: write_content(out, list_small, Content.SCAN_LISTINGS, SCREEN),
             5 * rounds,
         ),
         "R2 LIST, 100,000 lines / plain": median(
-            lambda: write_content(out, list_large, "listing", WHOLE), lambda: plain(list_large), rounds
+            lambda: write_content(out, list_large, Content.SCAN_LISTINGS, WHOLE), lambda: plain(list_large), rounds
         ),
         "R2 UIDL, 100,000 lines / plain": median(
-            lambda: write_content(out, uid_large, "uids", WHOLE), lambda: plain(uid_large), rounds
+            lambda: write_content(out, uid_large, Content.UNIQUE_IDS, WHOLE), lambda: plain(uid_large), rounds
         ),
         "R3 mail, 10 MB / plain": median(
-            lambda: write_content(out, mail_large, "mail", WHOLE), lambda: plain(mail_large), rounds
+            lambda: write_content(out, mail_large, Content.MAIL, WHOLE), lambda: plain(mail_large), rounds
         ),
         "R3 mail, 10 MB of Chinese / plain": median(
-            lambda: write_content(out, mail_chinese, "mail", WHOLE), lambda: plain(mail_chinese), rounds
+            lambda: write_content(out, mail_chinese, Content.MAIL, WHOLE), lambda: plain(mail_chinese), rounds
         ),
         "R5 mail with a line of 10 MB, whole": median(
-            lambda: write_content(out, long_line, "mail", WHOLE), None, 5 * rounds
+            lambda: write_content(out, long_line, Content.MAIL, WHOLE), None, 5 * rounds
         ),
     }
 
@@ -136,10 +137,10 @@ def measure(rounds: int) -> dict[str, tuple[float, float]]:
 def memory(way: str) -> int:
     """KiB that the writing of the 10 MB mail holds at most, beside the mail."""
     raw = mail(10 * MEGABYTE)
-    write_content(sys.stdout, mail(100_000), "mail", WHOLE)
+    write_content(sys.stdout, mail(100_000), Content.MAIL, WHOLE)
     tracemalloc.start()
     if way == "ours":
-        write_content(sys.stdout, raw, "mail", WHOLE)
+        write_content(sys.stdout, raw, Content.MAIL, WHOLE)
     else:
         plain(raw)
     return tracemalloc.get_traced_memory()[1] // 1024
