@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from stage import METAS, Stage, metas_of, run
+from stage import LOCAL, METAS, Stage, metas_of, run
 from support import each
 
 from popshell.ui.shell import Leave
@@ -13,13 +13,17 @@ from popshell.ui.shell import Leave
 
 def test_help_lists_what_can_be_given_just_now() -> None:
     async def go() -> None:
-        stage = Stage()
+        stage = Stage(place=LOCAL, script={})
         await stage.begin()
 
         async def offered() -> list[str]:
             shown = (await stage.run(":help")).partition("The shell's own")[0]
             return re.findall(r"^ {4}([A-Z0-9]{4})\b", shown, re.M)
 
+        assert "APOP" not in await offered(), "without a timestamp in the greeting (RFC 1939 §7)"
+        stage = Stage()
+        await stage.begin()
+        assert "APOP" in await offered()
         assert "PASS" not in await offered()
         await stage.run("USER learner")
         assert "PASS" in await offered()

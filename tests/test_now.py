@@ -12,12 +12,12 @@ _A, _T = State.AUTHORIZATION, State.TRANSACTION
 
 
 def names(context: Context) -> set[str]:
-    return {spec.name for spec in legal_now(context)}
+    return {spec.name for spec in legal_now(context, "<a@b>")}
 
 
 @pytest.mark.parametrize("state", list(State))
 def test_nothing_is_legal_now_that_the_table_forbids_and_history_never(state: State) -> None:
-    found = legal_now(Context(state, follows="USER"))
+    found = legal_now(Context(state, follows="USER"), "<a@b>")
     assert found == legal(state)
     assert not any(spec.historic for spec in found)
 

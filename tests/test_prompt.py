@@ -327,6 +327,9 @@ def test_toolbar_offers_what_is_legal_here_and_now() -> None:
         assert "PASS" in bar.text().split("\n")[2]
         await stage.run("STLS")
         assert "STLS" not in bar.text().split("\n")[2]
+        unstamped = Stage(place=LOCAL, script={})
+        await unstamped.begin()
+        assert "APOP" not in Bar(unstamped).text().split("\n")[2], "without a timestamp in the greeting (RFC 1939 §7)"
         silent = Stage(place=LOCAL, script={"QUIT": None})
         await silent.begin()
         await cancelled(silent.shell.run("QUIT"), lambda: "QUIT" in silent.wire.heard)

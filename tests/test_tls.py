@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import re
 import socket
 import ssl
 import subprocess
@@ -119,6 +120,13 @@ def test_tls_tells_what_was_verified_and_what_was_not(ca: Path) -> None:
             await shell.run(":tls")
             assert said in screen.flat
             assert "TLSv1.3" in screen.flat
+            for width in (60, 61, 62, 80):
+                screen.forget()
+                screen.size = (width, 20)
+                await shell.run(":tls")
+                pieces = re.findall(r" ([0-9A-F:]{6,})$", screen.text, re.M)
+                assert max(map(len, pieces)) > 30, "a fingerprint, not only hours"
+                assert all(re.fullmatch("(?:[0-9A-F]{2}:?)+", piece) for piece in pieces), pieces
             await shell.run("QUIT")
 
         rows = [

@@ -14,7 +14,7 @@ from popshell.course import symptoms
 from popshell.course.catalog import Catalog, Words
 from popshell.course.document import Document
 from popshell.course.notes import facts, ok_keys, reason
-from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, State, known_code
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, CommandSpec, Kind, State, known_code
 from popshell.protocol.line import MASK, CommandLine, Context, Role, Token, parse, upper
 from popshell.protocol.mechanisms import MECHANISMS
 from popshell.protocol.records import Exchange, Status, no_status, read_status, stamp
@@ -364,9 +364,13 @@ def objection(spec: CommandSpec, context: Context) -> str | None:
     return _objection(spec.name, context.state, context.follows, context.tls, context.done)
 
 
-def legal_now(context: Context) -> tuple[CommandSpec, ...]:
-    """The commands that may be given just now, in the table's order; history left out. Arguments do not count."""
-    return tuple(spec for spec in COMMANDS.values() if not spec.historic and objection(spec, context) is None)
+def legal_now(context: Context, stamp: str | None) -> tuple[CommandSpec, ...]:
+    """The commands that may be given just now, in the table's order; history left out. Arguments do not count.
+
+    What sends a digest needs the `stamp` of the greeting to make it from (RFC 1939 §7).
+    """
+    now = (spec for spec in COMMANDS.values() if not spec.historic and objection(spec, context) is None)
+    return tuple(spec for spec in now if stamp or all(param.kind is not Kind.DIGEST for param in spec.params))
 
 
 @lru_cache(maxsize=256)

@@ -324,7 +324,7 @@ def _labelled(shell: Shell, rows: Iterable[tuple[str, Run]]) -> None:
     """Rows of label and text. A certificate is its maker's text: it is filtered, and follows a label of ours."""
     rows = list(rows)
     widest = max((columns(label) for label, _ in rows), default=0) + 2
-    room = max(shell.screen.columns - widest - 5, 16)
+    room = max(shell.screen.columns - widest - 5, 16) // 3 * 3  # the pairs of a fingerprint stay whole
     lines: list[Line] = []
     for label, (style, text) in rows:
         for piece in wrap_text(show(text, keep=""), room) or [""]:

@@ -141,7 +141,8 @@ def _overview(shell: Shell) -> None:
     else:
         context = session.connection.context()
         lines += layout.paragraph(words("shell.help-legal", state=context.state.value), look, style="emphasis")
-        known = [(spec, shell.catalog.page(words.language, f"commands/{spec.name}")) for spec in legal_now(context)]
+        now = legal_now(context, session.connection.stamp)
+        known = [(spec, shell.catalog.page(words.language, f"commands/{spec.name}")) for spec in now]
         rows = [(("command", spec.syntax), page.summary if page else "") for spec, page in known]
         lines += layout.two_columns(rows, look)
     lines += layout.paragraph(words("shell.help-metas"), look, style="emphasis")

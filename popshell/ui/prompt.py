@@ -255,7 +255,7 @@ class Toolbar:
         context = session.connection.context()
         line = self._typing.line(text, context)
         if line.spec is None:
-            names = "  ".join(spec.name for spec in legal_now(context))
+            names = "  ".join(spec.name for spec in legal_now(context, session.connection.stamp))
             now = words("toolbar.legal-now", names=names) if names else words("toolbar.nothing-now")
             return _two_rows([("dim", now)], look, metas)
         # The parse of the same text in the same context is the same object.
