@@ -530,6 +530,7 @@ def test_a_bad_head_is_named_with_its_line(old: str, new: str, reason: str, shif
         (b'+++\nid = "x\n+++\n', 2, "not closed"),
         (b'+++\nid = "x"\nid = "y"\n+++\n', 3, "stands there twice"),
         (b"\xff\xfe", 0, "not UTF-8"),
+        (b'+++\nid = "x"\ntitle = "x"\nteaches = []\nexercise = []\n+++\n', 1, "A lesson has exercises"),
     ],
 )
 def test_what_is_no_lesson_is_named(data: bytes, line: int, reason: str, root: Path) -> None:

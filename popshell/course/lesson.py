@@ -204,6 +204,8 @@ def _read_head(document: Document) -> _Head:
             identity = document.head["exercise"][int(at[1])].get("id", at[1])
             reason = Flaw("exercise", reason=reason, id=identity)
         raise LessonError(document.path, document.line_of(text), "bad-lesson", reason=reason) from None
+    if not head.exercise:
+        raise LessonError(document.path, 1, "no-exercise")
     head.exercise = tuple(_examined(document, *numbered, head.maildrop) for numbered in enumerate(head.exercise))
     return head
 
