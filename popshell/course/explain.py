@@ -346,6 +346,26 @@ def warning(line: CommandLine, code: str, words: Words) -> str:
     return words("warn.unknown-near" if near else f"warn.{code}", **known)
 
 
+#: Where RFC 1939 speaks of each state.
+_STATES = {"CLOSED": "3", "AUTHORIZATION": "4", "TRANSACTION": "5", "UPDATE": "6"}
+
+
+def subject(word: str) -> tuple[str, str]:
+    """The path of the page on what a word names, and its source; "" and "" if there is none.
+
+    It names a command, a state, a capability or a response code; in brackets it is a code first.
+    """
+    name, code = word.strip("[]").upper(), known_code(word.strip("[]"))
+    if not (code and word.startswith("[")):
+        if name in _STATES:
+            return f"states/{name}", citation(1939, _STATES[name])
+        if spec := COMMANDS.get(name):
+            return f"commands/{name}", citation(spec.rfc, spec.section)
+        if row := CAPABILITIES.get(name):
+            return f"capabilities/{name}", citation(row.rfc, row.section)
+    return (f"codes/{code.page}", citation(code.rfc, code.section)) if code else ("", "")
+
+
 def pages() -> Iterator[str]:
     """The path of every page that a language must have, derived from the tables."""
     yield from (f"commands/{name}" for name in COMMANDS)

@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 from popshell.course.catalog import LANGUAGES, match_language
 from popshell.course.document import LessonError
-from popshell.course.explain import explain_line, explain_reply, legal_now, pages
-from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State, known_code
+from popshell.course.explain import explain_line, explain_reply, legal_now, pages, subject
+from popshell.protocol.commands import CAPABILITIES, COMMANDS, RESPONSE_CODES, State
 from popshell.protocol.line import Context, parse, upper
 from popshell.protocol.secrets import begins_login, takes_secret
 from popshell.ui import diagram, drawings, layout, octets
@@ -120,17 +120,8 @@ async def _help(shell: Shell, argument: str) -> None:
 
 def page_for(word: str) -> str | None:
     """The path of the page that a word asks for: command, [CODE], capability, state, or the path itself."""
-    wanted, bracketed = word.strip("[]"), word.startswith("[")
-    upper = wanted.upper()
-    code = known_code(wanted)
-    if "/" in wanted and wanted in pages():
-        return wanted
-    if bracketed and code:
-        return f"codes/{code.page}"
-    for kind, known in (("commands", COMMANDS), ("states", State.__members__), ("capabilities", CAPABILITIES)):
-        if upper in known:
-            return f"{kind}/{upper}"
-    return f"codes/{code.page}" if code else None
+    path = word.strip("[]")
+    return path if path in pages() else subject(word)[0] or None
 
 
 def _overview(shell: Shell) -> None:

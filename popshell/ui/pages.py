@@ -18,7 +18,7 @@ from popshell.course.attempt import Attempt
 from popshell.course.catalog import Words
 from popshell.course.checks import Check, Replied
 from popshell.course.document import Document
-from popshell.course.explain import citation, undo_in_words
+from popshell.course.explain import citation, subject, undo_in_words
 from popshell.course.lesson import Exercise, ExerciseKind, Lesson, Prose, Translation
 from popshell.course.player import Rehearsal
 from popshell.course.progress import Lessons, Standing
@@ -29,7 +29,6 @@ from popshell.protocol.commands import (
     CommandSpec,
     MultiLine,
     State,
-    known_code,
     transitions,
 )
 from popshell.session import transcript_lines
@@ -52,7 +51,7 @@ def render(page: Document, path: str, words: Words, look: Look) -> list[Line]:
         lines = wrap([("", f"== {words.named(title, tame(page.summary))} ==")], look)
     else:
         lines = _framed([("command", title), ("dim", f"  {words(f'page.{_KINDS[kind]}')}")], tame(page.summary), look)
-    labels = [(words(f"page.{label}") if label else "", fact) for label, fact in _facts(kind, name, page, words)]
+    labels = [(words(f"page.{label}") if label else "", fact) for label, fact in _facts(kind, title, page, words)]
     widest = max(columns(label) for label, _ in labels) + 3
     for label, fact in labels:
         runs = [fact] if isinstance(fact, tuple) else inline(fact)
@@ -75,13 +74,10 @@ def _framed(title: Line, text: str, look: Look) -> list[Line]:
 def _facts(kind: str, name: str, page: Document, words: Words) -> Iterator[tuple[str, str | Run]]:
     if kind == "commands":
         yield from _command_facts(COMMANDS[name], page, words)
-    elif kind == "capabilities":
-        row = CAPABILITIES[name]
-        yield "announced-in", " / ".join(s.value for s in State if s in row.announced)
-        yield "source", ("rfc", citation(row.rfc, row.section))
-    elif kind == "codes":
-        code = next(row for row in RESPONSE_CODES.values() if row.page == name)
-        yield "source", ("rfc", citation(code.rfc, code.section))
+    elif kind != "states":
+        if kind == "capabilities":
+            yield "announced-in", " / ".join(s.value for s in State if s in CAPABILITIES[name].announced)
+        yield "source", ("rfc", subject(name)[1])
     else:
         state = State(name)
         for arrow in transitions():
@@ -281,26 +277,11 @@ def summary(shell: Shell, lesson: Lesson) -> None:
     shell.say("tutor.lesson-done", style="emphasis", title=show(lesson.title, keep=""))
     lines: list[Line] = []
     for name in lesson.teaches:
-        path, cite = taught(name)
+        path, cite = subject(name)
         page = shell.catalog.page(shell.options.language, path) if path else None
         says = show(page.summary, keep="") if page else ""
         lines.append([("", "    "), ("command", show(name, keep="")), ("note", f"  {says}  "), ("rfc", cite)])
     shell.screen.lines(lines)
-
-
-def taught(name: str) -> tuple[str, str]:
-    """The page and the source of what a lesson teaches: a command, state, response code or capability."""
-    row = known_code(name.strip("[]"))
-    if name.startswith("[") and row is not None:
-        return f"codes/{row.page}", citation(row.rfc, row.section)
-    if name in COMMANDS:
-        return f"commands/{name}", citation(COMMANDS[name].rfc, COMMANDS[name].section)
-    if name in State.__members__:
-        section = {"AUTHORIZATION": "4", "TRANSACTION": "5", "UPDATE": "6"}.get(name, "3")
-        return f"states/{name}", citation(1939, section)
-    if name in CAPABILITIES:
-        return f"capabilities/{name}", citation(CAPABILITIES[name].rfc, CAPABILITIES[name].section)
-    return (f"codes/{row.page}", citation(row.rfc, row.section)) if row else ("", "")
 
 
 def list_lessons(shell: Shell, lessons: Lessons, here: str) -> None:
