@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """A word of a command that is no option. `words` is the key of its help; after `several` a HOST may stand."""
+    """A word of a command that is no option. `words` is the key of its help; `nargs` is argparse's: "?" one or none,
+    None one, "+" several, after which a HOST may stand."""
 
     name: str
     metavar: str
     words: str
-    required: bool = False
+    nargs: str | None = "?"
     choices: tuple[str, ...] | None = None
-    several: bool = False
 
 
 #: Each command with its places; "" is the shell itself.
@@ -44,14 +44,14 @@ COMMANDS: Mapping[str, tuple[Place, ...]] = MappingProxyType(
         "": (Place("address", "HOST", "which-host"),),
         "learn": (Place("lesson", "LESSON", "which-lesson"),),
         "serve": (),
-        "watch": (Place("address", "HOST", "which-host", True),),
-        "ping": (Place("address", "HOST", "which-host", True),),
+        "watch": (Place("address", "HOST", "which-host", None),),
+        "ping": (Place("address", "HOST", "which-host", None),),
         "check": (Place("address", "HOST", "which-host"),),
-        "run": (Place("scripts", "FILE", "scripts", True, several=True),),
-        "explain": (Place("log", "FILE", "log-file", True),),
+        "run": (Place("scripts", "FILE", "scripts", "+"),),
+        "explain": (Place("log", "FILE", "log-file", None),),
         "lint": (Place("directory", "DIR", "language"),),
         "config": (Place("what", "connections", "names-only", choices=("connections",)),),
-        "lesson": (Place("action", "new", "new", True, ("new",)), Place("name", "NAME", "name", True)),
+        "lesson": (Place("action", "new", "new", None, ("new",)), Place("name", "NAME", "name", None)),
     }
 )
 assert tuple(COMMANDS)[1:] == SUBCOMMANDS
@@ -122,7 +122,7 @@ _check = partial(_option, heading="check", commands=("check",))
 _output = partial(_option, heading="output")
 
 
-def _seconds(text: str) -> float:
+def read_seconds(text: str) -> float:
     """Seconds above 0, a day at the most. Raises ValueError."""
     seconds = float(text)
     if not 0 < seconds <= LONGEST_TIMEOUT:
@@ -142,7 +142,7 @@ OPTIONS = (
     _connection("--ipv4", "-4"),
     _connection("--ipv6", "-6"),
     _connection("--insecure"),
-    _connection("--timeout", type=_seconds, metavar="SECONDS"),
+    _connection("--timeout", type=read_seconds, metavar="SECONDS"),
     _option("--user", metavar="NAME", heading="passwords", commands=("check", "run")),
     _option("--password-command", metavar="COMMAND", heading="passwords", commands=_LOGS_IN),
     _option("--password-fd", type=int, metavar="N", heading="passwords", commands=_LOGS_IN),
@@ -163,7 +163,7 @@ OPTIONS = (
     _check("--fetch"),
     _check("--wrong-login"),
     _check("--destructive"),
-    _check("--wait", type=_seconds, metavar="SECONDS"),
+    _check("--wait", type=read_seconds, metavar="SECONDS"),
     _check("--exec", metavar="COMMAND"),
     _output("--tap", commands=("check",)),
     _output("--junit", metavar="FILE", commands=("check", "run")),
@@ -193,6 +193,8 @@ _NOT_GIVEN: Mapping[str, object] = {
 }
 #: The options that `:connect` takes, too.
 CONNECT_OPTIONS = tuple(option for option in OPTIONS if option.heading == "connection")
+#: Those that mean nothing without TLS.
+_OF_TLS = ("ca", "pins", "cert", "key", "tls_min", "sni", "insecure")
 
 
 #: argparse's messages (its msgids) and the keys of ours; one that is not listed stays in English. argparse fills in the
@@ -203,7 +205,6 @@ ARGPARSE: Mapping[str, str] = MappingProxyType(
         "argument %(argument_name)s: %(message)s": "argument",
         "expected one argument": "value-missing",
         "ignored explicit argument %r": "value-not-wanted",
-        "invalid %(type)s value: %(value)r": "value-kind",
         "the following arguments are required: %s": "required",
     }
 )
@@ -255,6 +256,10 @@ def parse_arguments(argv: Sequence[str], words: Words) -> Arguments:
     _, unknown = parser(found.command, words).parse_known_intermixed_args(_with_values(argv), found)
     if unknown:
         raise Usage(_objection(unknown[0], words), found.command)
+    if found.tls == "none" and found.command in ("ping", "watch"):  # elsewhere STLS may be typed, or be a row
+        for option in CONNECT_OPTIONS:
+            if option.attribute in _OF_TLS and getattr(found, option.attribute):
+                raise Usage(words("cli.without-tls", option=option.names[0]), found.command)
     return found
 
 
@@ -286,27 +291,19 @@ def _objection(word: str, words: Words) -> str:
 
 def synopsis(command: str) -> str:
     """How a command is called, in no language: `popshell learn [OPTIONS] [LESSON]`."""
-    places = (
-        f"{place.metavar}... [HOST]" if place.several else place.metavar if place.required else f"[{place.metavar}]"
-        for place in COMMANDS[command]
-    )
+    shown = {"?": "[{}]", None: "{}", "+": "{}... [HOST]"}
+    places = (shown[place.nargs].format(place.metavar) for place in COMMANDS[command])
     return " ".join(("popshell", *([command] if command else ()), "[OPTIONS]", *places))
 
 
-def parser(command: str, words: Words, objection: str = "cli.bad-arguments") -> argparse.ArgumentParser:
+def parser(
+    command: str, words: Words, objection: str = "cli.bad-arguments", options: Sequence[Option] = OPTIONS
+) -> argparse.ArgumentParser:
     """The parser of one command of COMMANDS, in the language of `words`; `objection` is the key of its errors."""
     import argparse
 
-    class OfType(str):
-        """The message about a value of another type: some types have words of their own, `cli.value-TYPE`."""
-
-        def __mod__(self, facts: Any) -> str:
-            own = words.get(f"cli.value-{facts['type'].removeprefix('read_')}")
-            return str.__mod__(own or self, facts)
-
     def translated(message: str) -> str:
-        text = words(f"cli.{ARGPARSE[message]}") if message in ARGPARSE else message
-        return OfType(text) if "%(type)s" in message else text
+        return words(f"cli.{ARGPARSE[message]}") if message in ARGPARSE else message
 
     argparse._ = translated  # type: ignore[attr-defined]
 
@@ -329,6 +326,14 @@ def parser(command: str, words: Words, objection: str = "cli.bad-arguments") -> 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             raise Usage(words(objection, reason=message, called=f"popshell {command}".rstrip()), command)
+
+        def _get_value(self, action: argparse.Action, text: str) -> Any:
+            read: Any = action.type or str
+            try:
+                return read(text)
+            except ValueError:
+                key = f"cli.value-{read.__name__.removeprefix('read_')}"
+                raise argparse.ArgumentError(action, words(key, value=text)) from None
 
         def _check_value(self, action: argparse.Action, value: Any) -> None:
             if action.type is _PATH["type"] and given.setdefault(action.dest, value) != value:
@@ -354,16 +359,11 @@ def parser(command: str, words: Words, objection: str = "cli.bad-arguments") -> 
     )
     places = made.add_argument_group(words("cli.arguments"))
     for place in COMMANDS[command]:
-        places.add_argument(
-            place.name,
-            nargs="+" if place.several else None if place.required else "?",
-            metavar=place.metavar,
-            choices=place.choices,
-            help=words(f"cli.{place.words}"),
-        )
-    for heading in dict.fromkeys(option.heading for option in OPTIONS):
+        about = words(f"cli.{place.words}")
+        places.add_argument(place.name, nargs=place.nargs, metavar=place.metavar, choices=place.choices, help=about)
+    for heading in dict.fromkeys(option.heading for option in options):
         group = made.add_argument_group(words(f"cli.options-{heading}"))
-        for option in OPTIONS:
+        for option in options:
             if option.heading == heading and option.belongs_to(command):
                 group.add_argument(*option.names, help=words(f"cli.{option.name}"), **option.settings)
     return made
@@ -425,14 +425,11 @@ def read_destination(text: str, here: Destination, given: Arguments, config: Con
 
     wanted = Arguments()
     try:
-        argv = shlex.split(text)
-        taken = {name for option in CONNECT_OPTIONS for name in option.names}
-        for word in argv:
-            if word.startswith("-") and word.partition("=")[0] not in taken:
-                raise Usage(words("cli.connect-option", option=word.partition("=")[0]))
-        _, unknown = parser("", words, "cli.connect-arguments").parse_known_intermixed_args(argv, wanted)
-        if unknown:
-            raise Usage(words("cli.too-many", word=unknown[0]))
+        made = parser("", words, "cli.connect-arguments", CONNECT_OPTIONS)
+        _, unknown = made.parse_known_intermixed_args(shlex.split(text), wanted)
+        for word in unknown[:1]:
+            key = "cli.connect-option" if word.startswith("-") else "cli.too-many"
+            raise Usage(words(key, option=word.partition("=")[0], word=word))
     except (Usage, ValueError) as error:
         reason = str(error) if isinstance(error, Usage) else words("cli.open-quote")
         raise NetError("misread", reason=reason) from None

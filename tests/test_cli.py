@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -298,6 +299,7 @@ def test_a_wrong_option_is_explained_in_the_language_of_the_user() -> None:
         (["h", "--sni", "a b"], {"en": "'a b' is no name of a host"}),
         (["h", "--address", "h"], {"en": "'h' is no numeric address", "zh-Hant": "'h' 不是數字位址"}),
         (["serve", "--port", "x"], {"en": "'x' is not of the kind", "zh-Hant": "這裡要的是數字，'x' 不是"}),
+        (["ping", "h", "--timeout", "0"], {"en": "seconds, above 0 and at most a day", "zh-Hant": "大於 0，最多一天"}),
         (["--plain=x"], {"en": "without a value", "zh-Hant": "後面不加值"}),
         (["--ca", "a", "check", "h", "--ca=b"], {"en": "--ca: given more than once", "zh-Hant": "--ca：給了不只一個"}),
         (["lesson", "new"], {"en": "missing: NAME", "zh-Hant": "少了：NAME"}),
@@ -312,6 +314,29 @@ def test_a_wrong_option_is_explained_in_the_language_of_the_user() -> None:
             except arguments.Usage as error:
                 if text not in str(error) or "C4n4ry" in str(error):
                     wrong.append((argv, tag, str(error)))
+    assert not wrong
+
+
+def test_an_option_of_tls_is_refused_where_there_is_none() -> None:
+    """`ping` and `watch` never begin TLS with `--tls none`; a shell does when STLS is typed, and then they hold."""
+    options = (
+        ["--ca", "f"],
+        ["--pin", "sha256:" + 64 * "0"],
+        ["--cert", "f"],
+        ["--key", "f"],
+        ["--tls-min", "1.3"],
+        ["--sni", "n"],
+    )
+    wrong = []
+    for command, option, tag in product(("ping", "watch", "check", ""), (*options, ["--insecure"]), LANGUAGES):
+        argv = [*([command] if command else []), "h", *option, "--tls", "none"]
+        try:
+            arguments.parse_arguments(argv, Catalog((bundled(),)).words(tag))
+            said = ""
+        except arguments.Usage as error:
+            said = str(error)
+        if (option[0] in said and "--tls none" in said) != (command in ("ping", "watch")):
+            wrong.append((argv, said))
     assert not wrong
 
 
