@@ -239,8 +239,8 @@ def test_what_was_typed_or_received_is_never_respelled() -> None:
 
 def test_a_drawing_keeps_its_width_in_ascii() -> None:
     line: Line = [("diagram.line", "╭─▶║┊│┗━▲↺"), ("peer", "─")]
-    assert Look().drawing([line]) == [line]
-    assert plain(Look(ascii=True).drawing([line])) == "+->#:|+=^@─" == plain(Look(plain=True).drawing([line]))
+    assert Look().rows([line]) == [line]
+    assert plain(Look(ascii=True).rows([line])) == "+->#:|+=^@─" == plain(Look(plain=True).rows([line]))
 
 
 def test_a_sign_at_the_left_keeps_its_place() -> None:

@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from popshell.protocol.commands import State, Transition, legal, transitions
-from popshell.ui.layout import Line, Look, clip, clip_line, columns, inline, line_columns, wrap
+from popshell.ui.layout import Line, Look, clip, columns, inline, line_columns, wrap
 
 if TYPE_CHECKING:
     from popshell.course.catalog import Words
@@ -191,7 +191,7 @@ def _first_that_fits(forms: Iterable[list[Line]], look: Look) -> list[Line]:
     for lines in forms:
         if all(line_columns(line) <= look.width for line in lines):
             break
-    return look.drawing(clip_line(line, look.width, look.ellipsis) for line in lines)
+    return look.rows(lines)
 
 
 def fold(labels: Sequence[str], room: int, joint: str = " ") -> list[str]:
@@ -301,7 +301,7 @@ def machine(state: State, look: Look, words: Words) -> list[Line]:
     lines += wrap([(HERE, f"[{state.value}]"), (NOTE, " " + words("diagram.here"))], look, "  ", "  ")
     if any(map(drawn.loses, drawn.row)):
         lines += wrap([(LINE, "┊ "), *inline(words("diagram.lost_note"), NOTE)], look, "  ", "    ")
-    return look.drawing(clip_line(line, look.width, look.ellipsis) for line in lines)
+    return look.rows(lines)
 
 
 def _picture(drawn: Machine, here: State, look: Look, template: str) -> tuple[list[Line], set[Arrow]]:

@@ -26,7 +26,7 @@ from popshell.protocol.records import Exchange, Status
 from popshell.protocol.wire import ReplyLimits
 from popshell.tuples import NamedTuple
 from popshell.ui import theme
-from popshell.ui.layout import Line, Look, Run, clip, clip_line, columns, inline, pad, wrap
+from popshell.ui.layout import Line, Look, Run, clip, columns, inline, pad, wrap
 from popshell.visible import show
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def ladder(exchanges: Iterable[Exchange], look: Look, words: Words, now: State |
     lines = [_listed(step) for step in steps] if look.width < _NARROW else _drawn(steps, look.width, words)
     if look.signless:  # in the text of a server, too
         lines = [[(style, text.replace(MASK, "*" * len(MASK))) for style, text in line] for line in lines]
-    return [clip_line(look.spelled(line), look.width, look.ellipsis) for line in look.drawing(lines)]
+    return look.rows(lines)
 
 
 def _steps(exchanges: Iterable[Exchange], look: Look, words: Words, now: State | None) -> list[_Step]:
@@ -188,8 +188,7 @@ def mailbox(view: MaildropView, look: Look, words: Words, *, limit: int = LIMIT)
     lines = wrap([("state", words("mailbox.summary", **facts))], look)
     last = min(view.last or 0, MOST_ROWS)  # a hostile STAT may claim any number
     if numbers := _chosen(view, last, limit):
-        rows = _table(numbers, last, view, look, words)
-        lines += [clip_line(look.spelled(line), look.width, look.ellipsis) for line in rows]
+        lines += look.rows(_table(numbers, last, view, look, words))
     if None in (view.count, view.octets) or any(n not in view.sizes or n not in view.unique_ids for n in numbers):
         lines += wrap(inline(words("mailbox.unknown"), "note"), look)
     return lines
@@ -227,7 +226,7 @@ def _table(numbers: Sequence[int], last: int, view: MaildropView, look: Look, wo
     seen = 0
     for number, line in zip((*numbers, last + 1), (*lines, None), strict=True):
         if (left := number - seen - 1) > 0:
-            yield [*look.drawing([[("dim", "┊ ")]])[0], *inline(words("mailbox.left-out", count=left), "dim")]
+            yield [("dim", "┊ "), *inline(words("mailbox.left-out", count=left), "dim")]
         if line is not None:
             yield line
         seen = number

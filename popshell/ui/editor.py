@@ -56,9 +56,7 @@ class TerminalScreen(Screen):
 
     def clock(self, line: Line, seconds: int) -> None:
         """One row, drawn anew each second."""
-        look = self.look
-        row = layout.clip_line(look.spelled([("", " "), *line]), look.width, look.ellipsis)
-        self._clock.clock(self.drawn([row]).rstrip("\n"))
+        self._clock.clock(self.drawn(self.look.rows([[("", " "), *line]])).rstrip("\n"))
 
     def interrupt(self, show: Callable[[], None]) -> None:
         self.editor.interruptions.tell(show)

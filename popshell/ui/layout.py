@@ -62,16 +62,17 @@ def _held(units: str) -> re.Pattern[str]:
 _INLINE = re.compile(r"`(?P<code>[^`\n]+)`|(?<![0-9A-Za-z*])\*(?P<emphasis>(?=\S)[^*\n]*[^*\s])\*(?![0-9A-Za-z*])")
 
 
-#: Signs in words of ours; some become wider.
-_SIGNS = str.maketrans(
-    dict(zip("·•▸×–“”‘’", "-*>x-\"\"''", strict=True))
-    | {"→": "->", "§": "sec. ", "…": "...", "—": "--", "✔": "+", "✘": "!", "✗": "x", "⚠": "!"}
-)
-#: Characters of drawings; each stays one column wide.
+#: Characters of drawings, each of which stays one column wide, and arrows in text: in ASCII wherever signs are.
 _DRAWN = str.maketrans(
     dict(zip("─━═┄│┃┊║▶◀▲▼↺", "-==.||:#><^v@", strict=True))
     | dict.fromkeys("┌┐└┘├┤┬┴╭╮╰╯┗┛╟╧╤╞╡", "+")
     | dict.fromkeys("╔╗╚╝", "#")
+    | {"→": "->"}
+)
+#: And signs in words of ours; some become wider.
+_SIGNS = _DRAWN | str.maketrans(
+    dict(zip("·•▸×–“”‘’", "-*>x-\"\"''", strict=True))
+    | {"§": "sec. ", "…": "...", "—": "--", "✔": "+", "✘": "!", "✗": "x", "⚠": "!"}
 )
 #: Styles of what was typed or received: it is shown as it is in every spelling.
 _AS_IT_IS = frozenset(("peer", "argument", "extra"))
@@ -111,17 +112,15 @@ class Look(NamedTuple):
         return [self._spelled(style, text) for style, text in runs] if self.signless else list(runs)
 
     def _spelled(self, style: str, text: str) -> Run:
-        if self.plain:
-            style, text = ("", f"`{text}`") if style == CODE else (style, text.replace("→", "->"))
-        if self.ascii and style not in _AS_IT_IS and not text.isascii():
-            text = text.translate(_SIGNS).translate(_DRAWN)
+        if self.plain and style == CODE:
+            style, text = "", f"`{text}`"
+        if style not in _AS_IT_IS and not text.isascii():
+            text = text.translate(_SIGNS if self.ascii else _DRAWN)
         return style, text
 
-    def drawing(self, lines: Iterable[Line]) -> list[Line]:
-        """A drawing, in ASCII where signs are."""
-        if not self.signless:
-            return list(lines)
-        return [[(s, t if s in _AS_IT_IS else t.translate(_DRAWN)) for s, t in line] for line in lines]
+    def rows(self, lines: Iterable[Line]) -> list[Line]:
+        """Lines that are not wrapped, as of drawings: spelled, and what does not fit is cut off."""
+        return [clip_line(self.spelled(line), self.width, self.ellipsis) for line in lines]
 
     def paint(self, name: str, text: str) -> str:
         """`text` with the escape sequences of the style `name`, where there is colour; it is safe, and one line."""

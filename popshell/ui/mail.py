@@ -36,7 +36,7 @@ async def mail(shell: Shell, argument: str) -> None:
     rows = list(islice(_page(mails.read(exchange.response.content), argument, look, shell.words), MOST_ROWS + 1))
     if len(rows) > MOST_ROWS:
         rows[MOST_ROWS:] = layout.paragraph(shell.words("mail.rows", rows=MOST_ROWS, msg=argument), look, style="warn")
-    shell.page(shell.screen.drawn(look.drawing(rows)))
+    shell.page(shell.screen.drawn(rows))
 
 
 def _fetched(shell: Shell, number: int) -> Exchange | None:

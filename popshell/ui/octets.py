@@ -313,7 +313,7 @@ def times(shell: Shell, argument: str) -> list[Line]:
     bar = look.width - _FIXED - _NAME
     bar = 0 if look.plain or bar < _LEAST_BAR else bar
     title = words("times.title") + (" " + words("times.bars") if bar else "")
-    return [*layout.paragraph(title, look, style="note"), *look.drawing(_table(rows, total, words, look, bar))]
+    return [*layout.paragraph(title, look, style="note"), *look.rows(_table(rows, total, words, look, bar))]
 
 
 def _exchanges(exchanges: Iterable[Exchange], words: Words) -> Iterator[Row]:
@@ -332,7 +332,7 @@ def _exchanges(exchanges: Iterable[Exchange], words: Words) -> Iterator[Row]:
 def _table(rows: list[Row], total: Row, words: Words, look: Look, bar: int) -> Iterator[Line]:
     name = max(_NAME if bar else look.width - _FIXED + 2, 6)
     heads = [words(f"times.{head}") for head in ("first", "last", "octets", "rate")]
-    yield layout.clip_line([("emphasis", " " * (5 + name) + _right(heads))], look.width, look.ellipsis)
+    yield [("emphasis", " " * (5 + name) + _right(heads))]
     longest = max(row.last for row in rows) or 1.0
     for row in (*rows, total):
         style = "emphasis" if row is total else ""
@@ -344,7 +344,7 @@ def _table(rows: list[Row], total: Row, words: Words, look: Look, bar: int) -> I
         if bar and row is not total:
             waiting = round((row.first or 0.0) / longest * bar)
             line += [("", "  "), ("dim", "─" * waiting), ("arrow", "━" * (round(row.last / longest * bar) - waiting))]
-        yield layout.clip_line(line, look.width, look.ellipsis)
+        yield line
 
 
 def _right(cells: Iterable[str]) -> str:

@@ -68,7 +68,7 @@ def _framed(title: Line, text: str, look: Look) -> list[Line]:
     lines: list[Line] = [[("dim", "╭─ "), *title, ("dim", f" {stroke}╮")]]
     for line in wrap([("", text)], look.within(-4)):
         lines.append([("dim", "│ "), *line, ("dim", " " * (inner - line_columns(line)) + " │")])
-    return look.drawing([*lines, [("dim", f"╰{'─' * (inner + 2)}╯")]])
+    return [look.spelled(line) for line in (*lines, [("dim", f"╰{'─' * (inner + 2)}╯")])]
 
 
 def _facts(kind: str, name: str, page: Document, words: Words) -> Iterator[tuple[str, str | Run]]:

@@ -225,13 +225,10 @@ class Toolbar:
         # In a low window there is no room for a picture: what is typed matters most, unless the time runs out.
         if rows < _LOW:
             first = task[:1] if task and not self._typed() else about[:1]
-            return self._fitted([self._place_line(words, look.width)] if self._counts_down() else first, look)
+            return look.rows([self._place_line(words, look.width)] if self._counts_down() else first)
         path = [_path(shell.state, look, words)] if rows >= _ROOMY or not task else []
         shown = [*(about if rows >= _HIGH else about[:1]), self._place_line(words, look.width)]
-        return [_rule(look), *self._fitted(task, look), *path, *self._fitted(shown, look)]
-
-    def _fitted(self, lines: list[Line], look: Look) -> list[Line]:
-        return [clip_line(look.spelled(line), look.width, look.ellipsis) for line in lines]
+        return [_rule(look), *look.rows(task), *path, *look.rows(shown)]
 
     def _task(self, look: Look, most: int) -> list[Line]:
         """The task of a course."""
@@ -340,7 +337,7 @@ def _joined(parts: Line) -> Line:
 @lru_cache(maxsize=8)
 def _rule(look: Look) -> Line:
     """What separates the toolbar from what is above it."""
-    return look.drawing([[("diagram.line", "─" * look.width)]])[0]
+    return look.spelled([("diagram.line", "─" * look.width)])
 
 
 @lru_cache(maxsize=64)
