@@ -23,7 +23,7 @@ from popshell.protocol.ways import Choice, rank, token_facts
 from popshell.protocol.wire import from_base64
 from popshell.session import Event, OpenConnection
 from popshell.ui import layout
-from popshell.ui.layout import Line, Run, columns, pad, paragraph, wrap_text
+from popshell.ui.layout import Line, Run, columns, pad, paragraph
 from popshell.ui.safety import ask_password
 from popshell.ui.shell import Refused, Shell
 from popshell.visible import show
@@ -322,14 +322,11 @@ def _show(shell: Shell, named: Iterable[Named]) -> None:
 
 def _labelled(shell: Shell, rows: Iterable[tuple[str, Run]]) -> None:
     """Rows of label and text. A certificate is its maker's text: it is filtered, and follows a label of ours."""
-    rows = list(rows)
-    widest = max((columns(label) for label, _ in rows), default=0) + 2
-    room = max(shell.screen.columns - widest - 5, 16) // 3 * 3  # the pairs of a fingerprint stay whole
-    lines: list[Line] = []
+    rows, look, lines = list(rows), shell.screen.look, list[Line]()
+    widest = max((columns(label) for label, _ in rows), default=0) + 6
+    look = look.within(widest + (look.width - widest) // 3 * 3)  # the pairs of a fingerprint stay whole
     for label, (style, text) in rows:
-        for piece in wrap_text(show(text, keep=""), room) or [""]:
-            lines.append([("", "    "), ("note", pad(label, widest)), (style, piece)])
-            label = ""
+        lines += layout.beside([("note", pad(f"    {label}", widest))], [(style, show(text, keep=""))], look)
     shell.screen.lines(lines)
 
 

@@ -320,22 +320,25 @@ def _cut(text: str, styles: list[str], start: int, end: int) -> Line:
 
 # -- texts, notes, explanations ----------------------------------------------------------------------------------------
 
-#: Notes stand below the text of a reply, right of its gutter.
-INDENT = "     "
-_NOTE_SIGNS = {"ok": ("✔", "*", "ok"), "err": ("✘", "*", "err"), "warn": ("⚠", "!", "warn"), "info": (" ", " ", "note")}
+_NOTE_SIGNS = {"ok": ("✔", "*", "ok"), "err": ("✘", "*", "err"), "warn": ("⚠", "!", "warn"), "info": (" ", " ", "")}
 
 
 def note_lines(notes: Iterable[Note], look: Look, *, cite: bool = True) -> list[Line]:
-    """The notes below a reply: a sign, the text, its source."""
+    """The notes below a reply, right of its margin: a sign, the text, its source."""
     lines: list[Line] = []
     for note in notes:
         sign, plain_sign, style = _NOTE_SIGNS[note.sort]
+        head: Line = [("", "   "), (style, plain_sign if look.signless else sign), ("", " ")]
         source: Line = [("", "  "), ("rfc", note.cite)] if cite and note.cite else []
-        wrapped = wrap([*inline(tame(note.text), "note"), *source], look, INDENT, INDENT)
-        if wrapped and sign.strip():
-            wrapped[0] = [("", "   "), (style, plain_sign if look.signless else sign), ("", " "), *wrapped[0][1:]]
-        lines += wrapped
+        lines += beside(head, [*inline(tame(note.text), "note"), *source], look)
     return lines
+
+
+def beside(head: Line, runs: Iterable[Run], look: Look) -> list[Line]:
+    """The runs beside a head, which is spelled already: wrapped, and never below it."""
+    hanging = " " * line_columns(head)
+    first, *others = wrap(runs, look, hanging, hanging) or [[]]
+    return [[*head, *first[1:]], *others]
 
 
 def paragraph(text: str, look: Look, indent: str = "  ", style: str = "") -> list[Line]:
@@ -365,16 +368,12 @@ def two_columns(rows: Sequence[tuple[Run, str]], look: Look, *, indent: int = 4)
     """What is typed, and its meaning beside it; below it, where there is no room."""
     typed = [look.spelled([run]) for run, _ in rows]
     widest = max(map(line_columns, typed), default=0) + 1
-    beside = look.width - widest - indent >= max(24, look.width // 2)
-    start = " " * indent
-    hanging = " " * (indent + widest + 1 if beside else indent + 2)
+    start, below = " " * indent, " " * (indent + 2)
     lines: list[Line] = []
     for ((style, word),), (_, text) in zip(typed, rows, strict=True):
-        wrapped = wrap(inline(text, "note"), look, hanging, hanging)
-        if not beside:
-            lines += wrap([(style, word)], look, start, start + "  ")
+        meaning = inline(text, "note")
+        if look.width - widest - indent >= max(24, look.width // 2):
+            lines += beside([("", start), (style, pad(word, widest + 1))], meaning, look)
         else:
-            wrapped = wrapped or [[]]
-            wrapped[0] = [("", start), (style, pad(word, widest + 1)), *wrapped[0][1:]]
-        lines += wrapped
+            lines += [*wrap([(style, word)], look, start, below), *wrap(meaning, look, below, below)]
     return lines

@@ -33,7 +33,7 @@ from popshell.protocol.commands import (
 )
 from popshell.session import transcript_lines
 from popshell.ui import layout, theme
-from popshell.ui.layout import Line, Look, Run, clip_line, columns, inline, line_columns, pad, wrap
+from popshell.ui.layout import Line, Look, Run, beside, clip_line, columns, inline, line_columns, pad, wrap
 from popshell.ui.shell import Refused, Shell
 from popshell.visible import show, tame
 
@@ -54,9 +54,7 @@ def render(page: Document, path: str, words: Words, look: Look) -> list[Line]:
     labels = [(words(f"page.{label}") if label else "", fact) for label, fact in _facts(kind, title, page, words)]
     widest = max(columns(label) for label, _ in labels) + 3
     for label, fact in labels:
-        runs = [fact] if isinstance(fact, tuple) else inline(fact)
-        for at, line in enumerate(wrap(runs, look, " " * widest, " " * widest)):
-            lines.append([("dim", pad("" if at else label, widest)), *line[1:]])
+        lines += beside([("dim", pad(label, widest))], [fact] if isinstance(fact, tuple) else inline(fact), look)
     return [*lines, *markdown(page.body, look.within(-2), words)]
 
 
