@@ -317,6 +317,20 @@ def test_a_line_whose_sender_cannot_be_told_is_unknown() -> None:
     assert [event["from"] for event in found["sessions"][0]["events"]][4] == "unknown"  # type: ignore[index]
 
 
+def test_each_line_of_a_rawlog_is_shown_once_where_it_stands() -> None:
+    both = FORMS["dovecot-rawlog"](SCENES["good"][0]).encode()
+    for data in (both, *((LOGS / f"dovecot-rawlog-good-{way}.log").read_bytes() for way in ("in", "out"))):
+        rows = data.splitlines(keepends=True)
+        (session,) = explained(b"".join([*rows[:2], b"of the tool\n", *rows[2:]]))["sessions"]  # type: ignore[misc]
+        assert [event["line"] for event in session["events"]] == [*range(1, len(rows) + 2)]
+        assert session["events"][2] == {"line": 3, "from": "tool", "text": "of the tool"}
+    # What was sent without waiting for the greeting is found among lines of the tool, too.
+    rows = ("LIST", "tool", "+OK hi", "+OK", "1 9", ".", "QUIT", "+OK")
+    early = "".join("of the tool\n" if row == "tool" else f"1796023722.000000 {row}\n" for row in rows)
+    (session,) = explained(early.encode())["sessions"]  # type: ignore[misc]
+    assert [event["line"] for event in session["events"] if event.get("command") == "LIST"] == [4]
+
+
 FAULTY = {
     "no greeting": (
         "Trying 1.1.1.1...\nConnected to a.\nUSER mei\nConnection closed by foreign host.\n",

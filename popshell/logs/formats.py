@@ -12,7 +12,7 @@ A rule is a kind and a pattern; of an entry's rules the first that matches a lin
 | `node` | the address of one side |
 | `more` | goes on with the line before it |
 | `json` | an exchange of PopShell's own |
-| `bare` | a line of a dialogue without marks, after something else |
+| `bare` | a line of a dialogue without marks; `text` holds it |
 | `begin` | a new connection |
 | `closed` | the other end closed; `text` is what the log glued in front |
 | `close` | a file descriptor is closed |
@@ -28,8 +28,8 @@ A rule is a kind and a pattern; of an entry's rules the first that matches a lin
 
 What stands below a head becomes octets, each part with its line, by one of READERS.
 
-A line that no rule matches is `rest`: the tool's (`noise`), a reply's content if one is due (`content`), or a part of
-what the last head announced (`burst`).
+A line that no rule matches is `rest`: the tool's (`noise`), a reply's content if one is due (`content`), a part of
+what the last head announced (`burst`), or of the dialogue (`bare`).
 """
 
 from __future__ import annotations
