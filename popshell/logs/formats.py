@@ -68,6 +68,10 @@ class Format:
     typed: bool = False
     #: what the tool leaves out: `content`, `replies`, `commands`
     hides: frozenset[str] = frozenset()
+    #: a line without which a log of this form leaves out content and replies, too
+    replies: re.Pattern[str] | None = None
+    #: replies do not name their connection
+    mixes: bool = False
     #: contents stand without doubled dots and without their terminator
     unstuffed: bool = False
     #: a stump may have the tool's next line glued to it: the fault is seen where the tool says it
@@ -112,7 +116,7 @@ def _format(table: dict[str, Any]) -> Format:
     settings["rules"] = tuple((kind, _filled(pattern)) for kind, pattern in table["rules"])
     settings["samples"] = tuple(table["samples"])
     settings["hides"] = frozenset(table.get("hides", ()))
-    settings["needs"] = re.compile(_filled(table["needs"])) if "needs" in table else None
+    settings |= {name: re.compile(_filled(table[name])) for name in ("needs", "replies") if name in table}
     return Format(**settings)
 
 

@@ -79,10 +79,8 @@ def read(data: bytes, name: str = "") -> Log:
     if not best:
         return Log(entry, _events(entry, raw) if entry else [], raw, cut)
     events = _events(found, lines)
-    if found.name == "dovecot-rawlog" and any(event.source == SERVER for event in events):
-        found = replace(found, hides=frozenset({"commands"}))  # both directions, or the server's
-    if found.name == "neomutt" and not any("]<5> " in line.text for line in lines):
-        found = replace(found, hides=found.hides | REPLIES)  # below level 5 only the greeting is there
+    if found.replies and not any(found.replies.search(line.text) for line in lines):
+        found = replace(found, hides=found.hides | REPLIES)
     return Log(found, events, raw, cut)
 
 
@@ -238,10 +236,7 @@ class _Marked:
     def _sent(self, line: Line, found: re.Match[str], kind: str) -> None:
         source = CLIENT if kind == "sent" else SERVER
         groups = found.groupdict()
-        key = groups.get("id") or ""
-        if self.form.name == "mailpit":  # its replies do not name the client
-            self.side = key or self.side
-            key = self.side
+        key = self.side = groups.get("id") or self.side
         text = groups["text"] or groups.get("bare") or ""
         if self.form.text:
             data = literal(text) if self.form.text == "literal" else unescaped(text)

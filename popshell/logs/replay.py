@@ -41,7 +41,7 @@ def sessions(form: Format, events: list[Event]) -> list[Session]:
         open_ones[event.key] = replay
         replay.take(event)
         (live.discard if replay.ended else live.add)(event.key)
-        replay.session.mixed |= form.name == "mailpit" and len(live) > 1 and not replay.ended
+        replay.session.mixed |= form.mixes and len(live) > 1 and not replay.ended
     for replay in found:
         replay.finish()
     all_of_them = [replay.session for replay in found]
