@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from popshell import __version__
 from popshell.config import LONGEST_TIMEOUT, NOTES, SUBCOMMANDS, THEMES, TLS_MIN, Config, read_ip, read_name, read_pin
+from popshell.course.catalog import match_language
 from popshell.net.address import Destination, TlsMode, Way, expanded, parse_address
 from popshell.net.errors import NetError
 from popshell.tuples import NamedTuple
 from popshell.ui.layout import wrap_text
+from popshell.words import LANGUAGES
 
 if TYPE_CHECKING:
     import argparse
@@ -179,8 +181,8 @@ OPTIONS = (
     _output("--yes", commands=_SHELL),
     _output("--notes", choices=NOTES, commands=_SHOWS),
     _output("--theme", choices=THEMES, commands=_SHOWS),
-    _option("--vi", commands=(*_SHELL, "config")),
-    _option("--lang", metavar="LANG"),
+    _option("--vi", action="store_const", const="vi", commands=(*_SHELL, "config")),
+    _option("--lang", type=lambda name: match_language(name) or name, choices=LANGUAGES),
     _option("--lessons", **_PATH, metavar="DIR"),
     _option("--version", "-V", action="version", version=f"popshell {__version__}"),
     _option("--help", "-h", action="help"),

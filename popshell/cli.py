@@ -67,7 +67,7 @@ def run(argv: list[str]) -> int:
     language = choose_language(peek(argv, "--lang") or config.get("language"), os.environ)
     own = peek(argv, "--lessons") or config.get("lessons")
     try:
-        catalog = _catalog(own)
+        catalog = Catalog((own, bundled()) if own else (bundled(),))
     except FileNotFoundError as error:
         _complain(f"popshell: lessons/ is missing: {error}")
         return USAGE
@@ -86,8 +86,11 @@ def run(argv: list[str]) -> int:
     try:
         arguments = parse_arguments(argv, words)
         if wrong is not None:
-            raise Usage(_config_words(wrong, words))
-        return _dispatch(arguments, config.with_options(_given(arguments)).in_language(language), catalog)
+            what = words(f"config.{wrong.code}", **wrong.facts)
+            whole = "" if wrong.facts["line"] else "-whole"
+            raise Usage(words(f"config.error{whole}", **wrong.facts, what=what))
+        given = {one.name: getattr(arguments, one.option.removeprefix("--")) or None for one in SETTINGS}
+        return _dispatch(arguments, config.with_options(given).in_language(language), catalog)
     except Usage as error:
         _complain(f"popshell: {error}\n{words('cli.usage')}{synopsis(error.command or arguments.command)}")
         return USAGE
@@ -110,30 +113,12 @@ def run(argv: list[str]) -> int:
         return FAILED
 
 
-def _given(arguments: Arguments) -> dict[str, object]:
-    """The options that overrule settings, by the settings' names; None is not given."""
-    given = {one.name: getattr(arguments, one.option.removeprefix("--")) or None for one in SETTINGS}
-    language = choose_language(arguments.lang, {}) if arguments.lang else None
-    return {**given, "language": language, "editing": "vi" if arguments.vi else None}
-
-
-def _config_words(error: ConfigError, words: Words) -> str:
-    what = words(f"config.{error.code}", **error.facts)
-    return words("config.error" if error.facts["line"] else "config.error-whole", **error.facts, what=what)
-
-
-def _catalog(own: str | None) -> Catalog:
-    return Catalog((own, bundled()) if own else (bundled(),))
-
-
 def _complain(text: str) -> None:
     sys.stderr.write(show(text) + "\n")
 
 
 def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
     words = catalog.words(config.get("language"))
-    if arguments.lang and choose_language(arguments.lang, {}) == "en" and not arguments.lang.lower().startswith("en"):
-        raise Usage(words("cli.bad-lang", lang=arguments.lang, languages=words.listed(LANGUAGES)))
     own = config.get("lessons")
     if own and not os.path.isdir(own):
         raise Usage(words("cli.no-lessons", path=own))

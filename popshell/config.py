@@ -80,7 +80,7 @@ SETTINGS = (
     Setting("plain", bool, False, "", "--plain"),
     Setting("ascii", bool, False, "", "--ascii"),
     Setting("lessons", str, "", "POPSHELL_LESSONS", "--lessons"),
-    Setting("timeout", float, 60.0, "", "--timeout"),
+    Setting("timeout", float, 60, "", "--timeout"),
 )
 #: The longest timeout, in seconds: a day.
 LONGEST_TIMEOUT = 86_400.0
@@ -227,7 +227,6 @@ class _File:
         elif kind is float:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
                 raise self.wrong(table, key, "seconds")
-            return float(value)
         elif kind is int:  # a port
             if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 65535:
                 raise self.wrong(table, key, "port")
@@ -282,16 +281,12 @@ def _field(key: str) -> str:
     return "ip" if key == "address" else key
 
 
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, int | float) else '"' + str(value).replace("\\", "\\\\") + '"'
-
-
 def show_config(config: Config, what: str | None, words: Callable[..., str]) -> str:
     """`popshell config`: what holds and where it comes from; `connections` alone for completion of their names."""
     if what == "connections":
         return "".join(f"{name}\n" for name in config.connections)
+    from json import dumps  # it writes these values as TOML does
+
     held = [(name, *value) for name, value in config.values.items()]
     for connection in config.connections.values():
         for name, (_, default) in CONNECTION.items():
@@ -299,7 +294,7 @@ def show_config(config: Config, what: str | None, words: Callable[..., str]) -> 
                 held.append((f"connections.{connection.name}.{name}", value, "config.toml"))
     held += ((f"keys.{key}", line, "config.toml") for key, line in config.keys.items())
     rows = [
-        (f"{name} = {_toml(value)}", words("config.default") if source == "default" else source)
+        (f"{name} = {dumps(value, ensure_ascii=False)}", words("config.default") if source == "default" else source)
         for name, value, source in held
     ]
     widest = max(width(row) for row, _ in rows)

@@ -458,7 +458,7 @@ def test_the_first_word_that_is_no_option_chooses_the_command() -> None:
     cases: list[tuple[list[str], dict[str, object]]] = [
         (["--port", "0", "serve", "--lang", "en"], {"command": "serve", "port": 0, "lang": "en"}),
         (["serve", "--lang", "en", "--port", "0"], {"command": "serve", "port": 0, "lang": "en"}),
-        (["--lang", "learn", "learn"], {"command": "learn", "lang": "learn", "lesson": None}),
+        (["--log", "learn", "learn"], {"command": "learn", "log": "learn", "lesson": None}),
         (["learn", "serve"], {"command": "learn", "lesson": "serve"}),
         (["--plain", "learn", "--yes", "dots/3", "--ascii"], {"command": "learn", "lesson": "dots/3", "ascii": True}),
         (["--", "learn"], {"command": "", "address": "learn"}),

@@ -39,7 +39,7 @@ _popshell() {
         --send|-c) return ;;
         --notes) COMPREPLY=($(compgen -W 'auto full brief off' -- "$cur")); return ;;
         --theme) COMPREPLY=($(compgen -W 'auto dark light none' -- "$cur")); return ;;
-        --lang) return ;;
+        --lang) COMPREPLY=($(compgen -W 'en zh-Hant' -- "$cur")); return ;;
         --lessons) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     esac
     if [[ $cur == -* ]]; then
