@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from popshell.protocol.commands import State, Transition, legal, transitions
-from popshell.ui.layout import Line, Look, clip, columns, inline, line_columns, wrap
+from popshell.ui.layout import Line, Look, Run, clip, columns, inline, line_columns, wrap
 
 if TYPE_CHECKING:
     from popshell.course.catalog import Words
@@ -32,7 +32,6 @@ COMMAND, LEGAL, TAKEN, NOTE = "diagram.command", "diagram.legal", "diagram.taken
 _OR = "·"
 
 Arrow = tuple[State, State]
-_Label = Callable[[State, State], str]
 
 
 class Machine:
@@ -78,22 +77,12 @@ def path(state: State, look: Look, words: Words) -> list[Line]:
     drawn = Machine(words)
     row = (drawn.home, *drawn.row) if state is drawn.home else drawn.row
     start: Line = [] if state is drawn.home else [(NOTE, words("diagram.connect")), (LINE, " ─▶ ")]
-    joint = _joint(look)
-
-    def every(before: State, after: State) -> str:
-        return joint.join(drawn.labels(before, after))
-
-    def typed(before: State, after: State) -> str:
-        return "" if before is drawn.home else every(before, after)
-
-    def leaving(before: State, after: State) -> str:
-        return typed(before, after) if before is state else ""
-
+    labels = {arrow: _joint(look).join(drawn.labels(*arrow)) for arrow in pairwise(row)}
+    typed = {arrow: label for arrow, label in labels.items() if arrow[0] is not drawn.home}
+    leaving = {arrow: label for arrow, label in typed.items() if arrow[0] is state}
     forms = (
-        [*start, *_walk(row, state, every)],
-        _walk(row, state, typed),
-        _walk(row, state, leaving),
-        _walk(row, state),
+        [*start, *_walk(row, state, labels)],
+        *(_walk(row, state, shown) for shown in (typed, leaving, {})),
         _walk(row, state, short=True),
         _walk([state], state),
     )
@@ -113,12 +102,10 @@ def arrow(
     states = (drawn.home, *drawn.row)
     verb = command.split(maxsplit=1)[0].upper() if command and command.strip() else ""
     label, by_itself = drawn.cause(before, after, verb)
-    if (before, after) in pairwise(states):
-        rows = [row for row in (states, drawn.row, (before, after)) if before in row]
-        walks = [_walk(row, after, taken=(before, label)) for row in rows]
+    if by_itself or (before, after) in pairwise(states):
+        rows = [row for row in (states, drawn.row, (before, after)) if (before, after) in pairwise(row)]
+        walks = [_walk(row, after, {(before, after): label}, taken=True) for row in rows]
         forms = [[walk, *([] if brief else _possible(walk, after, look.width))] for walk in walks]
-    elif by_itself:
-        forms = [[_walk((before, after), after, taken=(before, label))]]
     else:
         start, end = sorted((states.index(before), states.index(after)))
         forms = [_back(_walk(row, after), before, after, label) for row in (states, states[start : end + 1])]
@@ -133,20 +120,23 @@ def _joint(look: Look) -> str:
 def _walk(
     row: Sequence[State],
     here: State,
-    label: _Label | None = None,
+    labels: Mapping[Arrow, str] | None = None,
+    taken: bool = False,
     short: bool = False,
-    taken: tuple[State, str] | None = None,
 ) -> Line:
-    """The states of `row` with the arrows between them; `short` leaves the first letter of all but the current one."""
-    line: Line = []
-    for before, after in pairwise((None, *row)):
-        assert after is not None
-        if before and taken and before is taken[0]:
-            line.append((TAKEN, f" ━━{taken[1]}━━▶ "))
+    """The states of `row` with the arrows between them, those with a label drawn as `taken` or not.
+
+    `short` leaves the first letter of all states but the current one.
+    """
+    line, labels = list[Run](), labels or {}
+    for before, after in zip((None, *row), row, strict=False):
+        text = labels.get((before, after), "") if before else ""
+        if text and taken:
+            line.append((TAKEN, f" ━━{text}━━▶ "))
+        elif text:
+            line += [(LINE, " ─"), (LEGAL if before is here else COMMAND, text), (LINE, "─▶ ")]
         elif before:
-            text = label(before, after) if label else ""
-            stroke = [(LINE, " ─"), (LEGAL if before is here else COMMAND, text), (LINE, "─▶ ")]
-            line += stroke if text else [(LINE, " ─▶ ")]
+            line.append((LINE, " ─▶ "))
         name = after.value[:1] if short else after.value
         line.append((HERE, f"[{after.value}]") if after is here else (STATE, name))
     return line
