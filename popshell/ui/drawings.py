@@ -169,16 +169,12 @@ _UNKNOWN = "?"
 
 
 def decoded_words(text: str) -> str:
-    """A header field with its encoded words decoded (RFC 2047); as it is if they cannot be."""
+    """A header field with its encoded words decoded (RFC 2047)."""
     if "=?" not in text:
         return text
-    from email.errors import MessageError  # only a mail with encoded words pays for the import
-    from email.header import decode_header, make_header
+    from popshell.course.mail import decoded  # only a mail with encoded words pays for the import
 
-    try:
-        return str(make_header(decode_header(text[:4096])))
-    except (MessageError, LookupError, ValueError):
-        return text
+    return decoded(text[:4096].encode("utf-8", "surrogateescape"))
 
 
 def mailbox(view: MaildropView, look: Look, words: Words, *, limit: int = LIMIT) -> list[Line]:
