@@ -17,14 +17,17 @@ from typing import cast
 
 import pytest
 from learner import TAGS, InProcess, Learner, catalog, course, environment, lesson, progress_file, words
+from support import each
 from terminal.driver import Peer
 
 from popshell.course.attempt import Attempt, vocabulary
 from popshell.course.catalog import Catalog, bundled
+from popshell.course.checks import Evidence, read_check
 from popshell.course.lesson import Exercise, ExerciseKind, Lesson, new_lesson, read_lesson
 from popshell.course.player import Rehearsal
 from popshell.course.progress import Progress
-from popshell.ui import course_metas, link
+from popshell.ui import course_metas, link, pages
+from popshell.ui.shell import Shell
 from popshell.ui.tutor import Tutor
 
 EN = catalog().words("en")
@@ -114,6 +117,27 @@ def test_hints_say_more_and_the_solution_comes_after_them(tmp_path: Path, learn:
     assert stands(tmp_path, "say-goodbye") == ("solved", 1, len(prose.hints), True)
 
 
+def test_no_solution_has_a_digest_of_another_connection(learn: Callable[..., Learner]) -> None:
+    """RFC 1939 §7: it is made of the timestamp of the greeting."""
+    learner = learn("apop/2")
+    for _ in lesson("13-apop").prose[lesson("13-apop").exercises[1].id].hints:
+        learner.say(":hint")
+    learner.say("QUIT")
+    assert words(EN("tutor.no-stamp")) in words(learner.say(":solution"))
+    learner.say(":connect practice")
+    (digest,) = re.findall("APOP learner ([0-9a-f]{32})\n", learner.say(":solution"))
+    assert "* Solved." in learner.say(f"APOP learner {digest}")
+
+
+def test_what_is_solved_is_not_said_to_be_skipped(tmp_path: Path, learn: Callable[..., Learner]) -> None:
+    learner = learn()
+    learner.say("QUIT")
+    shown = learner.say(":skip")
+    assert EN("tutor.skipped") not in shown
+    assert EN("tutor.task", number=2, total=5) in shown
+    assert stands(tmp_path, "say-goodbye")[0] == "solved"
+
+
 def test_skip_is_remembered_and_comes_back_at_the_end(tmp_path: Path, learn: Callable[..., Learner]) -> None:
     learner = learn()
     assert EN("tutor.still-open").replace("`", "") in learner.say(":next").replace("`", "")
@@ -166,6 +190,19 @@ def test_the_fields_in_which_a_reply_differs_are_named(learn: Callable[..., Lear
     shown = learner.say("LIST 1", "LIST 3", *["NOOP"] * 4)
     told = EN("missing.replied-nearly", wanted="LIST", differs=EN.listed((EN("field.ok"), EN("field.argument"))))
     assert words(told) in words(shown)
+
+
+def test_what_a_task_is_to_do_without_is_not_said_to_lack() -> None:
+    def check(name: str, value: bool, key: str) -> None:
+        said: list[str] = []
+        shell = SimpleNamespace(words=EN, say=lambda key, style, **facts: said.append(EN(key, **facts)))
+        missing = read_check({name: value})
+        attempt = SimpleNamespace(evidence=Evidence, missing=lambda: missing, nearly=lambda check: [])
+        pages.say_missing(cast("Shell", shell), cast("Attempt", attempt))
+        assert said == [EN(f"missing.{key}")]
+
+    cases = [("tls", True, "tls"), ("tls", False, "not-tls"), ("dropped", True, "dropped")]
+    each([*cases, ("dropped", False, "not-dropped")], check)
 
 
 def test_a_prediction_broken_off_leaves_the_exercise_open() -> None:

@@ -234,6 +234,9 @@ async def solution(tutor: Tutor, argument: str) -> None:
     _, attempt = tutor.here
     if attempt.hints_shown < len(tutor.prose.hints) and not tutor.standing_here().done:
         raise Refused("tutor.hints-first", left=len(tutor.prose.hints) - attempt.hints_shown)
+    stamped = any(place in row for row in attempt.exercise.solution for place in ("<stamp>", "<apop>"))
+    if stamped and (tutor.paused or tutor.shell.session is None):
+        raise Refused("tutor.no-stamp")
     tutor.remember(solution=True)
     rows = [tutor.placed(text) for text in attempt.exercise.solution]
     rows = [f":flight {row.replace(chr(10), ' | ')}" if "\n" in row else row for row in rows]
@@ -246,7 +249,7 @@ async def skip(tutor: Tutor, argument: str) -> None:
     """Go on without having solved it; that it was skipped is remembered."""
     if not tutor.standing_here().done:
         tutor.remember(state="skipped")
-    tutor.shell.say("tutor.skipped")
+        tutor.shell.say("tutor.skipped")
     await next_(tutor)
 
 

@@ -204,8 +204,8 @@ def say_missing(shell: Shell, attempt: Attempt) -> None:
     wanted, key = _wanted(check, words), check.name
     if key == "replied" and not wanted:
         key = "replied-any"
-    elif key == "dropped" and not check.value:
-        key = "not-dropped"
+    elif check.value is False:  # a task that is to do without TLS, or without dropping the connection
+        key = f"not-{key}"
     differs = words.listed(words(f"field.{name}") for name in attempt.nearly(check))
     if differs:
         key = "replied-nearly"
