@@ -320,7 +320,7 @@ async def flight(shell: Shell, argument: str) -> None:
 
 async def connect(shell: Shell, argument: str) -> None:
     """A new connection; one to a real server with marks set is not given up unasked."""
-    if not await shell.connect(argument or None, asking=not shell.on_practice):
+    if not await shell.connect(argument or None):
         raise Undone
 
 

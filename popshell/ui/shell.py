@@ -265,11 +265,12 @@ class Shell:
         """The exchanges of the link, also when it has ended."""
         return self.opened.session.transcript if self.opened else []
 
-    async def connect(self, where: str | None = None, *, asking: bool = False, silent: bool = False) -> bool:
+    async def connect(self, where: str | None = None, *, silent: bool = False) -> bool:
         """Open a connection; False, with the reason shown, if it failed.
 
-        An address is read before the open connection is given up. A person, who sees at the prompt which connection is
-        open, gives it up only when the one to another place stands. `silent` as in Link.
+        An address is read before the open connection is given up, and before it is asked whether to give up marks on a
+        real server. A person, who sees at the prompt which connection is open, gives it up only when the one to another
+        place stands. `silent` as in Link.
         """
         link = Link(self.publish, patient=self.screen.interactive, silent=silent)
         try:
@@ -278,10 +279,10 @@ class Shell:
             if error.answer:
                 question = self.words("shell.passphrase", **error.facts)
                 if error.answer(await self.screen.ask(question, hidden=True, piped=True)):
-                    return await self.connect(where, asking=asking)
+                    return await self.connect(where, silent=silent)
             self.publish(events.Failed(error))
             return False
-        if asking and not await self.may_part():
+        if not self.on_practice and not await self.may_part():
             if isinstance(connecting, Coroutine):
                 connecting.close()
             return False
@@ -290,16 +291,21 @@ class Shell:
         else:
             self.put_away(End.REPLACED)
             self.link = link
-            try:
-                self.begun = await link.open(connecting) or self.begun
-            except ConnectError as error:
-                self.publish(events.Failed(error))
-            stood = link.session is not None
+            stood = await self._open(connecting, link)
+            self.begun = self.begun or stood
         if stood and self.screen.interactive and self.endpoint is not None:
             self.draft = self.draft or self.endpoint.draft
             if self.draft and not self.screen.prompts:
                 self.say("shell.draft-ready", line=self.draft)
         return stood
+
+    async def _open(self, connecting: Awaitable[OpenConnection], link: Link) -> bool:
+        """Whether the link stands; why it does not is published over it."""
+        try:
+            return await link.open(connecting)
+        except ConnectError as error:
+            link.publish(events.Failed(error))
+            return False
 
     async def _change_to(self, link: Link, connecting: Awaitable[OpenConnection]) -> bool:
         """Open `link` while the one so far stays; what was said on it is shown when it stands, or has failed."""
@@ -309,11 +315,7 @@ class Shell:
         link.patient = False  # one that does not greet in time is given up
         stood = False
         try:
-            await link.open(connecting)
-            greeting = link.session.greeting.result() if link.session else None
-            stood = isinstance(greeting, Exchange) and greeting.ok
-        except ConnectError as error:
-            held.append(events.Failed(error))
+            stood = await self._open(connecting, link) and link.state is not State.CLOSED  # its greeting was +OK
         finally:
             if stood:
                 self.put_away(End.REPLACED)
