@@ -72,6 +72,10 @@ def log_to(shell: Shell, out: TextIO) -> None:
 _ARRIVED = 1 << 20
 
 
+#: What is said of an end for which the network has given no reason.
+_ENDS = {End.LOST: "shell.server-closed", End.AUTOLOGOUT: "shell.autologout"}
+
+
 class Display:
     """A subscriber that shows each event in words and pictures."""
 
@@ -343,45 +347,35 @@ class Display:
         shell, how = self._shell, event.how
         match how:
             case End.QUIT:
-                shell.say("shell.closed", seconds=round(link.CLOSING_TIME))
+                shell.say("shell.closed")
             case End.QUIT_CLOSED_HERE:
                 shell.say("shell.closed-by-us", seconds=round(link.CLOSING_TIME))
-            case End.TLS_FAILED:
-                self._why(event)
-                self._moved(event.before, State.CLOSED)
-            case End.LOST | End.AUTOLOGOUT | End.BROKEN | End.FLOODED:
-                self._why(event)
+            case End.TLS_FAILED | End.LOST | End.AUTOLOGOUT | End.BROKEN | End.FLOODED:
+                if isinstance(event.error, ConnectError) and how is not End.AUTOLOGOUT:
+                    self._failed(event.error)
+                else:
+                    shell.say(_ENDS.get(how, "shell.closed-broken"), style="warn")
                 if shell.begun:  # what fails at the very beginning ends the program
                     shell.say("shell.reconnect")
                 self._moved(event.before, State.CLOSED)
-                self._marks(event)
             case End.DROPPED:
                 shell.say("shell.dropped-only" if event.quit_sent else "shell.dropped", style="warn")
-                self._marks(event)
                 self._moved(event.before, State.CLOSED)
             case End.LEFT if not shell.screen.interactive and event.before is State.TRANSACTION and not event.quit_sent:
                 shell.say("shell.left-no-quit")
-                self._marks(event)
             case End.REPLACED:
                 shell.say("shell.replaced")
                 shell.screen.state_changed(event.before, State.CLOSED, [])
-                self._marks(event)
-
-    def _why(self, event: events.Ended) -> None:
-        if event.how is End.AUTOLOGOUT:
-            self._shell.say("shell.autologout", style="warn")
-        elif isinstance(event.error, ConnectError):
-            self._failed(event.error)
-        elif event.how is not End.TLS_FAILED:  # else the words on the fault have said that this side closed
-            key = "server-closed" if event.how is End.LOST else "closed-broken"
-            self._shell.say(f"shell.{key}", style="warn")
+            case _:  # a person was asked before; of a deadline the words on what failed speak
+                return
+        self._marks(event)
 
     def _marks(self, event: events.Ended) -> None:
         """Whether the marked messages are still there: only QUIT in TRANSACTION enters UPDATE (RFC 1939 §6).
 
         A QUIT that was sent and not answered leaves it open, and then that is said.
         """
-        if event.marks:
+        if event.marks and event.how not in (End.QUIT, End.QUIT_CLOSED_HERE):
             key = "shell.dropped-quit" if event.quit_sent else "shell.dropped-marks"
             marks = self._shell.words.listed(event.marks)
             self._shell.say(key, style="warn", marks=marks, count=len(event.marks))
