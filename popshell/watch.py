@@ -206,7 +206,7 @@ class _Watcher:
                 self._answered(view, exchange, event)
             case LeftOpen(exchange=exchange):
                 view.say("watch.left-open", style="warn", line=_name(view, exchange.command))
-                view.publish(events.Unanswered(exchange))
+                view.publish(events.Unshown(exchange))
                 if lack := symptoms.lacked(exchange):
                     view.say(f"shell.{lack}", command=_name(view, exchange.command))
             case Unreadable():

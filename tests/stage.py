@@ -23,7 +23,7 @@ from popshell.server.mailserver import MailServer
 from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Session, Step
 from popshell.ui.course_metas import Course
 from popshell.ui.display import new_shell
-from popshell.ui.events import Replied, ShellEvent, Unanswered
+from popshell.ui.events import Replied, ShellEvent, Unshown
 from popshell.ui.layout import COLOURLESS, Look
 from popshell.ui.metas import Metas
 from popshell.ui.screen import Screen
@@ -88,7 +88,7 @@ class FakeScreen(Screen):
 
     def heard(self, event: ShellEvent) -> None:
         """A subscriber: keeps what JSON would record."""
-        if isinstance(event, Replied | Unanswered):
+        if isinstance(event, Replied | Unshown):
             self.records.append((event.exchange, list(event.notes)))
 
     async def ask(self, question: str, *, hidden: bool = False, piped: bool = False) -> str | None:

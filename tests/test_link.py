@@ -24,7 +24,7 @@ from popshell.ui.events import (
     Sent,
     ShellEvent,
     TlsStarted,
-    Unanswered,
+    Unshown,
     Waiting,
 )
 from popshell.ui.link import Link, Phase
@@ -184,7 +184,7 @@ def test_what_this_side_cut_off_is_recorded_and_not_reported_as_a_reply() -> Non
         await held.open()
         await cancelled(held.send("STAT"), lambda: "STAT" in held.wire.heard)
         held.link.close(End.DROPPED)
-        assert held.kinds[-2:] == [Unanswered, Ended]
+        assert held.kinds[-2:] == [Unshown, Ended]
         held.link.close(End.DROPPED)
         assert held.kinds.count(Ended) == 1, "an end is published once"
 

@@ -397,6 +397,17 @@ def test_free_play_goes_on_beside_the_lesson(learn: Callable[..., Learner]) -> N
     assert "* Solved." in learner.say("QUIT")
 
 
+def test_what_was_played_stands_in_the_log_and_in_what_is_saved(tmp_path: Path, learn: Callable[..., Learner]) -> None:
+    learner = learn("top", "--log", str(tmp_path / "log"))
+    assert "Played for you" in learner.text
+    learner.say("NOOP", f":save {tmp_path}/saved.json")
+    logged = [json.loads(row) for row in (tmp_path / "log").read_text().splitlines()]
+    saved = json.loads((tmp_path / "saved.json").read_text())
+    assert [{**row, "time": ""} for row in logged] == [{**row, "time": ""} for row in saved]
+    names = [row["command"] and row["command"]["name"] for row in saved if row["type"] == "exchange"]
+    assert names == [None, "USER", "PASS", "NOOP"]
+
+
 # -- a real server -----------------------------------------------------------------------------------------------------
 
 

@@ -133,7 +133,7 @@ class Display:
                 else:
                     key = "shell.overdue" if due.command else "shell.overdue-greeting"
                     shell.say(key, style="warn", command=self._name(due), seconds=limit)
-            case events.Unanswered(exchange=exchange):
+            case events.Unshown(exchange=exchange):
                 left = shell.link is not None and shell.link.how is End.LEFT  # the user is gone
                 if exchange.problem is not None and exchange.problem.code == "no-terminator" and not left:
                     self._rest(exchange)

@@ -111,8 +111,11 @@ class TlsStarted(NamedTuple):
     facts: dict[str, object]
 
 
-class Unanswered(NamedTuple):
-    """An exchange that this side cut off: it is recorded, and there is no reply to show. `error` if TLS failed."""
+class Unshown(NamedTuple):
+    """An exchange that is recorded, and is no reply to show: this side cut it off, or a course played it.
+
+    `error` if TLS failed.
+    """
 
     exchange: Exchange
     notes: tuple[Note, ...] = ()
@@ -162,14 +165,14 @@ ShellEvent = (
     | Waiting
     | Overdue
     | TlsStarted
-    | Unanswered
+    | Unshown
     | Ended
     | Finished
     | Failed
 )
 
 #: What stands in the record of a session; the others are of the moment.
-RECORDED = (Connecting, Step, Replied, Unanswered, Ended, Failed)
+RECORDED = (Connecting, Step, Replied, Unshown, Ended, Failed)
 
 
 class Tally:

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from popshell.protocol.records import JSON_VERSIONS, Exchange
 from popshell.protocol.wire import Stream
 from popshell.session import ConnectError, Step, transcript_lines
-from popshell.ui.events import Connecting, Ended, Failed, Overdue, Replied, ShellEvent, Unanswered
+from popshell.ui.events import Connecting, Ended, Failed, Overdue, Replied, ShellEvent, Unshown
 from popshell.ui.layout import inline, wrap_text
 from popshell.ui.shell import Refused, Shell
 from popshell.visible import fold, show, width
@@ -65,7 +65,7 @@ class JsonRecords:
 
     def records(self, event: ShellEvent) -> Iterator[dict[str, Any]]:
         """The records of an event, of most events none."""
-        if isinstance(event, Replied | Unanswered):
+        if isinstance(event, Replied | Unshown):
             notes = [{"sort": n.sort, "text": n.text, "cite": n.cite or None} for n in event.notes]
             record = event.exchange.to_json(self._version)
             yield {**(record if self._version == 1 else self._stamped(record)), "notes": notes}
@@ -121,18 +121,10 @@ def records(shell: Shell) -> Iterator[tuple[dict[str, Any], Exchange | None]]:
     """The session as JSON records; those of exchanges with the exchange."""
     when = 0.0
     out = JsonRecords(words=shell.net_words, clock=lambda: when)
-    left = {id(exchange): exchange for exchange in shell.exchanges()}
-    events: list[tuple[float, ShellEvent | None]] = [*shell.record, (time.time(), None)]
-    for at, event in events:
+    for at, event in shell.record:
         when = at
-        exchange = event.exchange if isinstance(event, Replied | Unanswered) else None
-        # What a course played to begin an exercise was not published: it stands before what followed it.
-        while left and (event is None or id(exchange) in left):
-            first = left.pop(next(iter(left)))
-            if first is not exchange:
-                yield from ((record, first) for record in out.records(Replied(first)))
-        if event is not None:
-            yield from ((record, exchange) for record in out.records(event))
+        exchange = event.exchange if isinstance(event, Replied | Unshown) else None
+        yield from ((record, exchange) for record in out.records(event))
 
 
 def _rows(shell: Shell) -> Iterator[str]:
@@ -301,7 +293,7 @@ class Saving:
     def heard(self, event: ShellEvent) -> None:
         if isinstance(event, Overdue) and event.due is not None and event.due.stream is self.stream:
             self._shell.say("shell.save-goes-on", style="warn", **self._facts())
-        if not isinstance(event, Replied | Unanswered) or event.exchange.stream is not self.stream:
+        if not isinstance(event, Replied | Unshown) or event.exchange.stream is not self.stream:
             return
         came, shell = event.exchange.response, self._shell
         if came is None or not came.ok:

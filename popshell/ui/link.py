@@ -61,7 +61,7 @@ class Link:
     """One connection of a shell.
 
     `patient`: a person can stop waiting; if not, a reply that does not come ends it. `silent`: replies that are waited
-    for are not published, and nothing is done for them, while a course plays the beginning of an exercise.
+    for are recorded only, and nothing is done for them, while a course plays the beginning of an exercise.
     """
 
     def __init__(self, publish: Callable[[ShellEvent], None], *, patient: bool = True, silent: bool = False) -> None:
@@ -243,13 +243,13 @@ class Link:
 
     def received(self, event: Event, awaited: bool) -> None:
         """The session has an event; `awaited` if a call waits for it."""
-        if awaited and self.silent:
-            return
+        played = awaited and self.silent
         if not isinstance(event, Exchange):
-            self.publish(events.Challenged(event, late=not awaited))
+            if not played:
+                self.publish(events.Challenged(event, late=not awaited))
             return
-        if self.phase is Phase.CLOSED and event.problem is not None:
-            self.publish(events.Unanswered(event))  # it will never come, because this side closed
+        if played or (self.phase is Phase.CLOSED and event.problem is not None):
+            self.publish(events.Unshown(event))  # the other will never come, because this side closed
             return
         self.publish(events.Replied(event, late=not awaited))
         session = self.session
@@ -270,7 +270,7 @@ class Link:
             self._end(End.TLS_FAILED, state, failure)
             fault = Exchange(None, None, state, State.CLOSED, problem=Problem("tls-failed"))
             session.transcript.append(fault)
-            self.publish(events.Unanswered(fault, error=failure))
+            self.publish(events.Unshown(fault, error=failure))
             if isinstance(error, asyncio.CancelledError):
                 raise
             return

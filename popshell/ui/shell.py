@@ -209,7 +209,7 @@ class Shell:
         if isinstance(event, events.Replied):
             notes = tuple(explain(event.exchange, self.catalog, self.options.language))
             event = event._replace(notes=notes[:1] if self.options.notes == "brief" else notes)
-        elif isinstance(event, events.Unanswered) and event.error is not None:
+        elif isinstance(event, events.Unshown) and event.error is not None:
             event = event._replace(notes=(Note("err", self.net_words(event.error)),))
         if isinstance(event, events.RECORDED):
             self.record.append((time(), event))
