@@ -201,7 +201,7 @@ class _Watcher:
             case Said(line=line, cancels=cancels):
                 view.publish(events.Sent(line, cancels))
             case Answered(event=Challenge() as challenge):
-                view.screen.challenge(challenge)
+                view.screen.challenge(challenge.line.decode("utf-8", "surrogateescape"))
             case Answered(event=Exchange() as exchange):
                 self._answered(view, exchange, event)
             case LeftOpen(exchange=exchange):

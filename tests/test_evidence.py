@@ -94,7 +94,7 @@ def test_json_transcript_and_raw_have_the_same_octets(greeting: bytes, moves: li
         sent, received = ("".join(record[name]).encode("utf-8", "surrogateescape") for name in ("sent", "received"))
         assert of_transcript(list(transcript_lines([exchange]))) == (sent, received)
         stage = Stage(screen=FakeScreen(columns=500, rows=10_000))
-        stage.shell.earlier = [exchange]
+        stage.shell.record = [(0.0, Replied(exchange))]
         run(stage.shell.run(":raw"))
         assert of_raw(stage.text) == (sent, received)
         unmasked = "".join(exchange.received_lines(masked=False)).encode("utf-8", "surrogateescape")

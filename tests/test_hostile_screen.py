@@ -167,6 +167,12 @@ OTHERS = {
     "a bare dot": b"..",
 }
 HOSTILE = OBEYED | OTHERS
+
+
+def text(payload: bytes) -> str:
+    return payload.decode("utf-8", "surrogateescape")
+
+
 WRITERS: dict[str, Callable[[bytes, View], str]] = {
     "listing": lambda payload, view: drawn(b"1 1\r\n" + payload + b"\r\n2 2\r\n.\r\n", Content.SCAN_LISTINGS, view),
     "uids": lambda payload, view: drawn(b"1 a\r\n" + payload + b"\r\n2 b\r\n.\r\n", Content.UNIQUE_IDS, view),
@@ -175,8 +181,8 @@ WRITERS: dict[str, Callable[[bytes, View], str]] = {
     "mail header": lambda payload, view: drawn(b"a: " + payload + b"\r\n\r\nb\r\n.\r\n", Content.MAIL, view),
     "mail body": lambda payload, view: drawn(b"\r\n" + payload + b"\r\n.\r\n", Content.MAIL, view),
     "pager": lambda payload, view: "\n".join(pager(payload + b"\r\n.\r\n", Content.MAIL, view)) + "\n",
-    "status": lambda payload, view: f"{status_line(b'+OK ' + payload, view.look, view.columns)}\n",
-    "junk": lambda payload, view: f"{status_line(payload, view.look, view.columns)}\n",
+    "status": lambda payload, view: f"{status_line('+OK ' + text(payload), view.look, view.columns)}\n",
+    "junk": lambda payload, view: f"{status_line(text(payload), view.look, view.columns)}\n",
     "client": lambda payload, view: (
         client_line(sent_runs(parse(payload.decode("utf-8", "replace"))), view.look, view.columns) + "\n"
     ),

@@ -461,7 +461,7 @@ def test_a_person_keeps_the_connection_until_one_elsewhere_stands() -> None:
         assert "-ERR busy" in await stage.run(":connect elsewhere")
         assert stage.shell.link is first
         assert stage.shell.state is State.TRANSACTION
-        assert [e.response.text for e in stage.shell.earlier if e.response] == ["busy"]
+        assert [e.response.text for e in stage.shell.exchanges()[3:] if e.response] == ["busy"]
         # What follows in a block was meant for the other server.
         sent = bytes(stage.wires[0].sent)
         await run_block(stage.shell, [":connect nowhere", "DELE 1"])

@@ -197,15 +197,15 @@ def test_the_pager_gives_the_same_rows() -> None:
 
 
 def test_status_lines() -> None:
-    cases: list[tuple[bytes | str, str, str]] = [
-        (b"+OK 2 320\r\n", "✔S: +OK 2 320", "[OK] S: +OK 2 320"),
-        (b"-ERR no\r\n", "✘S: -ERR no", "[ERR] S: -ERR no"),
-        (b"+ eA==\r\n", "›S: + eA==", "[MORE] S: + eA=="),
-        (b"* OK IMAP\r\n", "?S: * OK IMAP", "[?] S: * OK IMAP"),
-        (b"+ok", "?S: +ok", "[?] S: +ok"),
-        (b"", "?S: ", "[?] S: "),
+    cases: list[tuple[str, str, str]] = [
+        ("+OK 2 320", "✔S: +OK 2 320", "[OK] S: +OK 2 320"),
+        ("-ERR no", "✘S: -ERR no", "[ERR] S: -ERR no"),
+        ("+ eA==", "›S: + eA==", "[MORE] S: + eA=="),
+        ("* OK IMAP", "?S: * OK IMAP", "[?] S: * OK IMAP"),
+        ("+ok", "?S: +ok", "[?] S: +ok"),
+        ("", "?S: ", "[?] S: "),
         ("+OK ••••", "✔S: +OK ••••", "[OK] S: +OK ••••"),
-        (b"+OK a\tb\rc\nd", "✔S: +OK a\\tb\\rc\\nd", "[OK] S: +OK a\\tb\\rc\\nd"),
+        ("+OK a\tb\rc\nd", "✔S: +OK a\\tb\\rc\\nd", "[OK] S: +OK a\\tb\\rc\\nd"),
     ]
     for raw, expected, plain in cases:
         assert status_line(raw, COLOURLESS) == expected
@@ -214,10 +214,10 @@ def test_status_lines() -> None:
 
 
 def test_status_lines_have_colours_and_rows() -> None:
-    assert status_line(b"-ERR [IN-USE] x", COLOURED) == (
+    assert status_line("-ERR [IN-USE] x", COLOURED) == (
         f"{RED}✘\x1b[mS: {RED}-ERR\x1b[m {begin('code', 'dark')}[IN-USE]\x1b[m x"
     )
-    rows = status_line(b"+OK " + b"x" * 100, COLOURLESS, 80).split("\n")
+    rows = status_line("+OK " + "x" * 100, COLOURLESS, 80).split("\n")
     assert rows == ["✔S: +OK " + "x" * 72, " S| " + "x" * 28]
 
 

@@ -265,7 +265,7 @@ class _Login:
     def _answer(self, client: ClientLines, challenge: Challenge) -> str:
         """The line that answers a challenge, after both were shown."""
         shell, text = self._shell, challenge.line.decode("utf-8", "surrogateescape")
-        shell.screen.challenge(challenge._replace(line=redact(text, self._known).encode("utf-8", "surrogateescape")))
+        shell.screen.challenge(redact(text, self._known))
         if decoded := from_base64(text):
             shell.say("auth.received")
             _show(shell, [Named("decoded", self._safe(decoded))])

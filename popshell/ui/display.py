@@ -106,7 +106,7 @@ class Display:
                     shell.say("shell.connected", place=endpoint.label)
                     if self._keeps_ledger and endpoint.look_only:
                         shell.say("shell.look-only-begins")
-                elif shell.earlier and shell.announces_practice:
+                elif shell.announces_practice and shell.exchanges():
                     shell.say("shell.connected-practice", place=endpoint.label)
             case Step():
                 self._step(event)
@@ -118,8 +118,7 @@ class Display:
                 if shell.shows_itself and not late:
                     return  # `:auth` shows it
                 secrets = shell.session.connection.secrets if shell.session else ()
-                text = redact(challenge.line.decode("utf-8", "surrogateescape"), secrets)
-                shell.screen.challenge(challenge._replace(line=text.encode("utf-8", "surrogateescape")))
+                shell.screen.challenge(redact(challenge.line.decode("utf-8", "surrogateescape"), secrets))
                 if not late:
                     shell.say("shell.challenge" if self._at_length("challenge") else "shell.challenge-brief")
             case events.Waiting():
@@ -134,7 +133,7 @@ class Display:
                     key = "shell.overdue" if due.command else "shell.overdue-greeting"
                     shell.say(key, style="warn", command=self._name(due), seconds=limit)
             case events.Unshown(exchange=exchange):
-                left = shell.link is not None and shell.link.how is End.LEFT  # the user is gone
+                left = shell.link.how is End.LEFT  # the user is gone
                 if exchange.problem is not None and exchange.problem.code == "no-terminator" and not left:
                     self._rest(exchange)
             case events.TlsStarted(facts=facts):

@@ -216,7 +216,7 @@ class Editor(Source):
     def _background_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         what = fault_of(error) if error is not None else str(context.get("message", "?"))
-        self.interruptions.tell(lambda: self.shell.say("shell.fault", style="err", what=_safe(what)))
+        self.interruptions.tell(lambda: self.shell.say("shell.fault", style="err", what=show(what, keep="")))
 
     # -- signals -------------------------------------------------------------------------------------------------------
 
@@ -348,10 +348,6 @@ class Editor(Source):
             self._install_signals(loop)
             self._listen()
             await self.interruptions.release()
-
-
-def _safe(text: str) -> str:
-    return show(text, keep="")
 
 
 class Interruptions:

@@ -204,7 +204,7 @@ def _mailbox(shell: Shell, argument: str) -> list[Line]:
 
 
 def _ladder(shell: Shell, argument: str) -> list[Line]:
-    exchanges = shell.exchanges_here() if shell.endpoint else shell.earlier
+    exchanges = shell.exchanges_here() if shell.endpoint else shell.exchanges()
     return drawings.ladder(exchanges, shell.screen.look.within(-1), shell.words, shell.state)
 
 
@@ -345,10 +345,6 @@ async def _mail(shell: Shell, argument: str) -> None:
     await mail(shell, argument)
 
 
-async def _quit(shell: Shell, argument: str) -> None:
-    await shell.leave()
-
-
 #: Rows of the table of meta commands: those that look at something, and those that do something.
 LOOKING = (
     Meta("help", _help, "[WORD]", _help_words, also=("?", "h")),
@@ -378,4 +374,4 @@ ACTIONS = (
     Meta("auth", auth, "[MECH [NAME [as=OTHER]]]", lambda: NAMES, connected=True),
     Meta("fork", fork, connected=True),
 )
-QUIT = Meta("quit", _quit, also=("exit", "q"))
+QUIT = Meta("quit", lambda shell, _: shell.leave(), also=("exit", "q"))

@@ -143,11 +143,10 @@ def wire(shell: Shell, argument: str) -> list[Line]:
     asked = re.fullmatch(r"(?:([0-9]{1,9})(?: |\Z))?(hex)?", argument)
     if asked is None:
         raise Refused
-    session = shell.link.connection.session if shell.link and shell.link.connection else None
     due, exchanges = _due(shell), shell.exchanges_here()
     exchanges = [*exchanges, due] if due else exchanges
     number = int(asked[1] or len(exchanges))
-    if session is None or not 0 < number <= len(exchanges):
+    if shell.opened is None or not 0 < number <= len(exchanges):
         raise Refused("wire.no-such" if exchanges else "shell.nothing-yet", count=len(exchanges))
     before, exchange = exchanges[: number - 1], exchanges[number - 1]
     lines = list(said(_bounded(exchange), sum(len(e.sent) for e in before), sum(map(_length, before))))
@@ -157,7 +156,7 @@ def wire(shell: Shell, argument: str) -> list[Line]:
     if asked[2]:
         rows += _hex(lines, shell.screen.columns)
     else:
-        rows += _Wire(shell, session.chunks, exchanges, number - 1, lines).rows()
+        rows += _Wire(shell, shell.opened.session.chunks, exchanges, number - 1, lines).rows()
     return [*rows, *_left_out(shell, exchange, exchange is due)]
 
 
@@ -301,7 +300,7 @@ def times(shell: Shell, argument: str) -> list[Line]:
     """The table; empty, and why is said, if nothing was measured."""
     words, look = shell.words, shell.screen.look
     rows: list[Row] = []
-    for step in shell.link.steps if shell.link else ():
+    for step in shell.link.steps:
         if step.seconds is not None:
             name = words(f"times.{_STAGES[step.what]}", address=show(step.address, keep=""))
             rows.append(Row("", name, None, step.seconds))

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, TextIO
 
 from popshell.protocol.commands import State
-from popshell.protocol.connection import Challenge
 from popshell.protocol.line import MASK, CommandLine
 from popshell.protocol.records import Exchange
 from popshell.ui import stream, theme
@@ -181,7 +180,7 @@ class Screen:
         kind, lines = theme.content_of(exchange.name), exchange.counted.lines if exchange.counted else None
         return stream.write_content(self.out, raw, kind, view, first=start, begin=begin, lines=lines)
 
-    def _status(self, line: bytes | str) -> str:
+    def _status(self, line: str) -> str:
         return stream.status_line(line, self._look, self._window())
 
     def _most_of(self, raw: bytes, start: int, begin: int = 0) -> int:
@@ -218,8 +217,9 @@ class Screen:
         self.out.flush()
         return stream.Shown(len(rows), len(rows))
 
-    def challenge(self, challenge: Challenge) -> None:
-        self.write(self._status(b"+ " + challenge.line) + "\n")
+    def challenge(self, line: str) -> None:
+        """Show a challenge of AUTH, of which `line` is what comes after `+ `."""
+        self.write(self._status(f"+ {line}") + "\n")
 
     def state_changed(self, before: State, after: State, drawn: list[Line]) -> None:
         """Show the arrow that was taken."""

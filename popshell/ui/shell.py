@@ -114,11 +114,9 @@ class Shell:
         self.tally = Tally()
         #: whether a connection has stood in this run: until then what fails ends the program
         self.begun = False
-        #: exchanges of earlier connections of this run, for `:save` and `:ladder`
-        self.earlier: list[Exchange] = []
         #: called in order with each event; one that raises is reported, and the others get the event
         self.subscribers: list[Callable[[ShellEvent], None]] = []
-        #: exchanges and the life of connections, with the seconds since 1970, for `:save`
+        #: exchanges and the life of connections, with the seconds since 1970
         self.record: list[tuple[float, ShellEvent]] = []
         #: asked in order before a line is sent
         self.gates: list[Gate] = []
@@ -259,7 +257,8 @@ class Shell:
         return self.link.state
 
     def exchanges(self) -> list[Exchange]:
-        return [*self.earlier, *self.exchanges_here()]
+        """The exchanges of all connections of this run."""
+        return [event.exchange for _, event in self.record if isinstance(event, events.Replied | events.Unshown)]
 
     def exchanges_here(self) -> list[Exchange]:
         """The exchanges of the link, also when it has ended."""
@@ -329,9 +328,8 @@ class Shell:
         return stood
 
     def put_away(self, how: End) -> None:
-        """Give up the link and keep its record: for `:save` and `:ladder`."""
+        """Give up the link; its record stays, for `:save` and `:ladder`."""
         self.close(how)
-        self.earlier += self.exchanges_here()
         self.link = Link(self.publish)
 
     def close(self, how: End = End.LEFT) -> None:

@@ -122,9 +122,9 @@ def pager(raw: bytes, kind: Content, view: View, *, first: int = 0) -> Iterator[
         yield rows.terminator()
 
 
-def status_line(raw: bytes | str, look: Look, columns: int | None = None) -> str:
+def status_line(text: str, look: Look, columns: int | None = None) -> str:
     """A status line with its sign in the margin, without line end; more than one row if it is wider than the window."""
-    line = show(raw.removesuffix(CRLF) if isinstance(raw, bytes) else raw.removesuffix("\r\n"), keep="")
+    line = show(text, keep="")
     spans = theme.status_spans(line)
     style = spans[0].style if spans else "warn"
     drawn, typed, word = (look.paint(style, mark) for mark in _SIGNS[style])
