@@ -11,8 +11,8 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Any, NoReturn
 
-from popshell.conformance.rows import PLACES
-from popshell.conformance.session import Channel, Session, line
+from popshell.conformance.rows import PLACES, line
+from popshell.conformance.session import Channel, Session
 from popshell.course.player import ROW, Turn, Untruth, compare, turns
 from popshell.protocol.records import Exchange, stamp
 from popshell.protocol.sasl import Credentials
@@ -260,7 +260,7 @@ class _Player:
             if not place or row.count(MASK) > 1 or self._account is None:
                 self._fail("script", "masked", at)
             row = row.replace(MASK, place)
-        data = line(row, session, self._account, self._captured)
+        data = line(row, session.connection.stamp, self._account, self._captured)
         if any(octet in data for octet in b"\r\n\0"):
             self._fail("script", "unsendable", at)
         return data
@@ -290,7 +290,7 @@ class _Player:
         """What is shown of a turn that failed, without secrets: its rows, what was expected, and what came."""
         own: tuple[str, ...] = ()
         if self._account and self._account.secret and self.session:
-            own = (self._account.secret, line("{digest}", self.session, self._account, {}).decode())
+            own = (self._account.secret, line("{digest}", self.session.connection.stamp, self._account, {}).decode())
         hidden = joined((), (*own, *(secret for record in records for secret in record.secrets)))
         expected, received = (None if row is None else redact(row, hidden) for row in (expected, received))
         sent = [row for row in transcript_lines(records) if row.startswith("C:")]

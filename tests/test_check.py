@@ -23,11 +23,11 @@ from xml.etree import ElementTree
 import pytest
 from support import ROOT, each
 from terminal.driver import environment
-from test_conformance import FILE, KNOWN, STRICT
+from test_conformance import BECAUSE, FILE, KNOWN, STRICT
 
 from popshell import cli
 from popshell.check import OPTIONS
-from popshell.conformance.player import MISSED_BECAUSE, UNSEEN_BECAUSE, Allowed, play
+from popshell.conformance.player import Allowed, play
 from popshell.conformance.session import Session as ConformanceSession
 from popshell.net.address import Address, Destination, TlsMode
 from popshell.net.channel import Bounds, ChannelError, Channels, free_port
@@ -204,7 +204,7 @@ def test_where_stls_is_refused_nothing_is_sent(run: Run) -> None:
 
 
 def test_options_are_named_for_reasons_that_there_are() -> None:
-    assert OPTIONS.keys() <= {*UNSEEN_BECAUSE}
+    assert OPTIONS.keys() <= BECAUSE.keys()
 
 
 # -- a server that is started ------------------------------------------------------------------------------------------
@@ -471,7 +471,7 @@ def test_no_peer_holds_it_up() -> None:
                     FILE.row, channels.connect, Credentials("learner", CANARY), allowed, lambda seconds: None
                 )
                 assert len(results) == len(FILE.row)
-                assert all(not one.reason or one.reason in (*UNSEEN_BECAUSE, *MISSED_BECAUSE) for one in results)
+                assert all(not one.reason or one.reason in BECAUSE for one in results)
                 assert channels.octets <= BOUNDS.octets + 1024 * 1024
                 assert CANARY not in repr(results)
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from popshell.conformance.rows import MATCHERS, Needs, Row, Seen, Start, Step
-from popshell.conformance.session import Channel, Session, line
+from popshell.conformance.rows import MATCHERS, Needs, Row, Seen, Start, Step, line
+from popshell.conformance.session import Channel, Session
 from popshell.protocol.records import Exchange
 from popshell.protocol.sasl import Credentials
 from popshell.tuples import NamedTuple
@@ -37,7 +37,8 @@ class Allowed(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of a row. `reason` is a code: why it was missed or could not be seen, with `fact` to go with it.
+    """What came of a row. `reason` is a code of `[because]` of conformance.toml: why it was missed or could not
+    be seen, with `fact` to go with it.
 
     `step` is the step that was not met, from 1. `exchanges` is the evidence: what was sent and what came.
     """
@@ -72,17 +73,8 @@ def play(
     return tuple(results[at] for at in range(len(rows)))
 
 
-#: Why a row can be unseen, or missed; each code has its words in `[because]`.
-UNSEEN_BECAUSE = (
-    *("account", "fetch", "marks", "destructive", "wait", "wrong-login", "login-delay"),
-    *("greeting", "no-login", "login-refused", "no-connection", "capability", "stamp", "clear", "tls"),
-    *("messages", "empty", "unicode", "utf8", "dotted", "condition"),
-)
-MISSED_BECAUSE = ("problem", "no-reply", "unasked", "matcher")
-
-
 class _Unseen(Exception):
-    """A row cannot be played: what lacks, as a code of UNSEEN_BECAUSE with its fact."""
+    """A row cannot be played: what lacks, as a code of `[because]` of conformance.toml with its fact."""
 
     def __init__(self, code: str, fact: object = "") -> None:
         super().__init__(code)
@@ -226,11 +218,10 @@ class _Player:
             self._ask(session, "AUTHORIZATION")
             if not session.sound:  # CAPA was the end of it
                 session = self._open("AUTHORIZATION", logs_in=False)
-            if state != "AUTHORIZATION":
-                known = self._messages
-                self._enter(session, state)
-                if state == "TRANSACTION" and not session.sound and known is None:  # so were STAT, or LIST
-                    session = self._open(state, logs_in=True)
+            known = self._messages
+            self._enter(session, state)
+            if state == "TRANSACTION" and not session.sound and known is None:  # so were STAT, or LIST
+                session = self._open(state, logs_in=True)
             self._shared[state] = session
         return session
 
@@ -238,12 +229,13 @@ class _Player:
         if logs_in:
             self._rest()
         session = Session(self._connect())
-        if state != "AUTHORIZATION":
-            self._enter(session, state)
+        self._enter(session, state)
         return session
 
     def _enter(self, session: Session, state: Start) -> None:
         """Log in, or be refused; raises _Unseen, and leaves, if that comes to nothing."""
+        if state == "AUTHORIZATION":
+            return
         _answered(session.entered, "greeting")
         if state == "REFUSED":
             session.say(self._line("USER {name}", session))
@@ -331,7 +323,8 @@ class _Player:
         return bytes.fromhex(step.hex) if step.hex is not None else self._line(step.send or "", session)
 
     def _line(self, text: str, session: Session) -> bytes:
-        return line(text, session, self._account, {"beyond": (self._messages or 0) + 1, **(self._found or {})})
+        values = {"beyond": (self._messages or 0) + 1, **(self._found or {})}
+        return line(text, session.connection.stamp, self._account, values)
 
 
 def _fault(step: Step, seen: Seen, past: list[Seen]) -> tuple[str, str] | None:

@@ -9,8 +9,10 @@ instead; 0 is the reply that brought the session to where the row begins. It is 
 
 from __future__ import annotations
 
+import base64
 import re
 import tomllib
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import ge, le
@@ -21,6 +23,7 @@ import msgspec
 
 from popshell.protocol.maildrop_view import scan_listing, unique_id_listing
 from popshell.protocol.records import Exchange, Response
+from popshell.protocol.sasl import Credentials, apop_digest
 from popshell.protocol.wire import CRLF
 from popshell.tuples import NamedTuple
 
@@ -200,22 +203,58 @@ MATCHERS: Mapping[str, Matcher] = MappingProxyType(
 )
 
 
+# -- places ------------------------------------------------------------------------------------------------------------
+
+#: The longest command that a server with CAPA has to take, in octets with CRLF (RFC 2449 §4).
+_LONGEST_COMMAND = 255
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+def line(text: str, stamp: str | None, account: Credentials | None, values: Mapping[str, object]) -> bytes:
+    """A line with its places filled: from the greeting's `stamp`, the account, and `values`, which has the others."""
+    places = _places(stamp or "", account or Credentials("", ""))
+    places |= {name: str(value) for name, value in values.items()}
+    made = _PLACE.sub(lambda found: places.get(found[1], found[0]), text).encode("utf-8", "surrogateescape")
+    return made.replace(b"{fill}", b"x" * (_LONGEST_COMMAND - len(made) + len("{fill}") - len(CRLF)))
+
+
+def _places(stamp: str, account: Credentials) -> dict[str, str]:
+    name, secret = account.name, account.secret
+    wrong = secret + "-wrong"
+    # SASLprep makes the same of both ways to write an accented letter (RFC 4013 §2.2).
+    name_nfd, secret_nfd = (unicodedata.normalize("NFD", text) for text in (name, secret))
+    return {
+        "name": name,
+        "secret": secret,
+        "digest": apop_digest(stamp, secret),
+        "plain": _plain(name, secret),
+        "wrong": wrong,
+        "wrong_digest": apop_digest(stamp, wrong),
+        "wrong_plain": _plain(name, wrong),
+        "plain_for_prohibited": _plain(name, secret, "\ue000"),
+        "name_nfd": name_nfd,
+        "secret_nfd": secret_nfd,
+        "plain_nfd": _plain(name_nfd, secret_nfd),
+        "nobody": "no-such-mailbox",
+        "plain_large": _plain("no-such-mailbox", "x" * 255, "x" * 255),
+        "argument40": "x" * 40,
+    }
+
+
+def _plain(name: str, secret: str, authorize_as: str = "") -> str:
+    """The one message of PLAIN in base64 (RFC 4616 §2)."""
+    return base64.b64encode(f"{authorize_as}\0{name}\0{secret}".encode("utf-8", "surrogateescape")).decode()
+
+
+#: What may stand in braces in a line that is sent, and what of it needs an account.
+PLACES = frozenset((*_places("", Credentials("", "")), "utf8", "dotted", "beyond", "fill"))
+_OF_ACCOUNT = frozenset(place for place in PLACES if place.startswith(("name", "secret", "digest", "plain", "wrong")))
+
+
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 Level = Literal["must", "must not", "should", "should not", "may", "may not", "plain"]
 Start = Literal["AUTHORIZATION", "TRANSACTION", "REFUSED"]
-
-#: What may stand in braces in a line that is sent.
-PLACES = frozenset(
-    (
-        *("name", "secret", "digest", "plain", "wrong", "wrong_digest", "wrong_plain", "plain_for_prohibited"),
-        *("name_nfd", "secret_nfd", "plain_nfd", "nobody", "plain_large"),
-        *("utf8", "dotted", "beyond", "fill", "argument40"),
-    )
-)
-#: Those that need an account.
-_OF_ACCOUNT = frozenset(place for place in PLACES if place.startswith(("name", "secret", "digest", "plain", "wrong")))
-_PLACE = re.compile(r"\{(\w+)\}")
 
 
 class Needs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import unicodedata
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -14,14 +12,10 @@ from popshell.conformance.rows import Seen
 from popshell.protocol.commands import State
 from popshell.protocol.connection import Connection
 from popshell.protocol.records import Exchange
-from popshell.protocol.sasl import Credentials, apop_digest
 from popshell.protocol.wire import CRLF
 
-#: The longest command that a server with CAPA has to take, in octets with CRLF (RFC 2449 §4).
-_LONGEST_COMMAND = 255
 #: How many octets may come unasked before the session is given up.
 _MOST_UNASKED = 4 * 1024
-_PLACE = re.compile(r"\{(\w+)\}")
 #: Commands after which QUIT may cost mail: some servers count what was fetched as done with.
 _TOUCHES = re.compile(rb"(?i)(RETR|TOP|DELE)\b")
 
@@ -140,39 +134,3 @@ class Session:
             with suppress(OSError):
                 self.say(b"QUIT")
         self.cut()
-
-
-def line(text: str, session: Session, account: Credentials | None, values: Mapping[str, object]) -> bytes:
-    """A line of a row with its places filled; `values` has those that are neither the account nor made from it."""
-    places = _places(session.connection.stamp or "", account or Credentials("", ""))
-    places |= {name: str(value) for name, value in values.items()}
-    made = _PLACE.sub(lambda found: places.get(found[1], found[0]), text).encode("utf-8", "surrogateescape")
-    return made.replace(b"{fill}", b"x" * (_LONGEST_COMMAND - len(made) + len("{fill}") - len(CRLF)))
-
-
-def _places(stamp: str, account: Credentials) -> dict[str, str]:
-    name, secret = account.name, account.secret
-    wrong = secret + "-wrong"
-    # SASLprep makes the same of both ways to write an accented letter (RFC 4013 §2.2).
-    name_nfd, secret_nfd = (unicodedata.normalize("NFD", text) for text in (name, secret))
-    return {
-        "name": name,
-        "secret": secret,
-        "digest": apop_digest(stamp, secret),
-        "plain": _plain(name, secret),
-        "wrong": wrong,
-        "wrong_digest": apop_digest(stamp, wrong),
-        "wrong_plain": _plain(name, wrong),
-        "plain_for_prohibited": _plain(name, secret, "\ue000"),
-        "name_nfd": name_nfd,
-        "secret_nfd": secret_nfd,
-        "plain_nfd": _plain(name_nfd, secret_nfd),
-        "nobody": "no-such-mailbox",
-        "plain_large": _plain("no-such-mailbox", "x" * 255, "x" * 255),
-        "argument40": "x" * 40,
-    }
-
-
-def _plain(name: str, secret: str, authorize_as: str = "") -> str:
-    """The one message of PLAIN in base64 (RFC 4616 §2)."""
-    return base64.b64encode(f"{authorize_as}\0{name}\0{secret}".encode("utf-8", "surrogateescape")).decode()
