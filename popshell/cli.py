@@ -301,7 +301,7 @@ class _Run:
         try:
             if theme == "auto" and (background := terminal.background()):
                 theme = chosen(fitting(background), "", os.environ, True)
-            screen = TerminalScreen(Look(theme), ascii=ascii)
+            screen = TerminalScreen(Look(theme, ascii=ascii))
             shell = self._new_shell(screen)
             address = connector.destination.address
             name = address.user if address is not None else next(iter(connector.server.accounts))

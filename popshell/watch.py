@@ -25,7 +25,7 @@ from popshell.protocol.records import JSON_VERSIONS, Exchange
 from popshell.protocol.wire import from_base64
 from popshell.serve import Stop, listen, log_of, say, until_stopped
 from popshell.session import Endpoint, Step
-from popshell.ui import events
+from popshell.ui import diagram, events
 from popshell.ui.display import Display
 from popshell.ui.events import End
 from popshell.ui.exports import JsonRecords
@@ -74,7 +74,7 @@ def _screen(arguments: Arguments, config: Config) -> Screen:
     colours = out.isatty() and not config.get("plain") and os.environ.get("TERM", "dumb") != "dumb"
     ascii = config.get("ascii") or not draws(out.encoding)
     theme = "none" if config.get("plain") else chosen(*config.values["theme"], os.environ, colours)
-    return Screen(Look(theme), ascii=ascii, out=out) if colours else PlainScreen(out, ascii=ascii, theme=theme)
+    return Screen(Look(theme, ascii=ascii), out=out) if colours else PlainScreen(out, ascii=ascii, theme=theme)
 
 
 def _introduction(
@@ -217,10 +217,10 @@ class _Watcher:
                 quits = view.at is State.UPDATE
                 how = End.LEFT if not by_server else End.QUIT if quits else End.LOST
                 view.say("watch.server-closed" if by_server else "watch.client-closed")
-                if by_server:
-                    view.publish(events.Finished(view.at))
-                elif view.at is not State.CLOSED:
-                    view.screen.state_changed(view.at, State.CLOSED, [])
+                if view.at is not State.CLOSED:
+                    look = view.screen.look.within(-2)
+                    drawn = diagram.arrow(view.at, State.CLOSED, None, look, view.words) if by_server else []
+                    view.screen.state_changed(view.at, State.CLOSED, drawn)
                 view.note(events.Ended(how, view.at, error))
 
     def _answered(self, view: _View, exchange: Exchange, event: Answered) -> None:

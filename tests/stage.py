@@ -54,7 +54,7 @@ class FakeScreen(Screen):
     """A terminal of any size that writes into `text`; questions are kept in `asked`, answers come from `answers`."""
 
     def __init__(self, *, columns: int = 80, rows: int = 24, look: Look = COLOURLESS, ascii: bool = False) -> None:
-        super().__init__(look, ascii=ascii, out=io.StringIO())
+        super().__init__(look._replace(ascii=ascii or look.ascii), out=io.StringIO())
         self.size = (columns, rows)
         self.answers: list[str | Callable[[], str | None] | None] = []
         self.asked: list[str] = []

@@ -18,7 +18,6 @@ from popshell.ui.events import (
     End,
     Ended,
     Failed,
-    Finished,
     Overdue,
     Replied,
     Sent,
@@ -89,7 +88,7 @@ def test_two_links_live_side_by_side() -> None:
         await first.send("NOOP")
         texts = [e.exchange.response.text for e in first.events if isinstance(e, Replied) and e.exchange.response]
         assert texts[1:] == ["1 1", "first"]
-        assert second.kinds == [Connecting, Connected, Replied, Replied, Replied, Ended, Finished]
+        assert second.kinds == [Connecting, Connected, Replied, Replied, Replied, Ended]
         first.link.close(End.DROPPED)
         assert first.end.how is End.DROPPED
 
@@ -122,7 +121,7 @@ def test_phases_of_a_link_from_its_opening_to_its_end() -> None:
         await leaving
         assert held.link.phase is Phase.CLOSED
         assert held.kinds == [
-            *(Connecting, Connected, Replied, Replied, TlsStarted, Challenged, Replied, Replied, Ended, Finished)
+            *(Connecting, Connected, Replied, Replied, TlsStarted, Challenged, Replied, Replied, Ended)
         ]
 
     run(go())

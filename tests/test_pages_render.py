@@ -27,7 +27,7 @@ def page(path: str, language: str = "en") -> Document:
 
 def drawn(path: str, language: str = "en", columns: int = 80, look: Look = COLOURLESS) -> str:
     lines = render(page(path, language), path, CATALOG.words(language), look._replace(width=columns - 1))
-    return Screen(look, ascii=look.ascii).drawn(lines)
+    return Screen(look).drawn(lines)
 
 
 def test_every_page_fits_the_window_in_every_look() -> None:

@@ -143,8 +143,6 @@ class Display:
                 shell.say(key, style=style, **known, lock=shell.screen.lock)
             case events.Ended():
                 self._ended(event)
-            case events.Finished(before=before):
-                self._moved(before, State.CLOSED)
             case events.Failed(error=error):
                 self._failed(error)
 
@@ -356,17 +354,18 @@ class Display:
                     shell.say(_ENDS.get(how, "shell.closed-broken"), style="warn")
                 if shell.begun:  # what fails at the very beginning ends the program
                     shell.say("shell.reconnect")
-                self._moved(event.before, State.CLOSED)
             case End.DROPPED:
                 shell.say("shell.dropped-only" if event.quit_sent else "shell.dropped", style="warn")
-                self._moved(event.before, State.CLOSED)
             case End.LEFT if not shell.screen.interactive and event.before is State.TRANSACTION and not event.quit_sent:
                 shell.say("shell.left-no-quit")
             case End.REPLACED:
                 shell.say("shell.replaced")
-                shell.screen.state_changed(event.before, State.CLOSED, [])
             case _:  # a person was asked before; of a deadline the words on what failed speak
                 return
+        if how is End.REPLACED:  # the arrow of the new connection follows
+            shell.screen.state_changed(event.before, State.CLOSED, [])
+        elif how is not End.LEFT:
+            self._moved(event.before, State.CLOSED)
         self._marks(event)
 
     def _marks(self, event: events.Ended) -> None:

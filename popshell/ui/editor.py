@@ -48,8 +48,8 @@ class TerminalScreen(Screen):
 
     editor: Editor
 
-    def __init__(self, look: Look, *, ascii: bool = False) -> None:
-        super().__init__(look, ascii=ascii)
+    def __init__(self, look: Look) -> None:
+        super().__init__(look)
         self.pauses = True
         self._clock = ClockOut(self.out)
         self.out = cast("TextIO", self._clock)

@@ -141,12 +141,6 @@ class Ended(NamedTuple):
         return {"lost": "network", "tls-broken": "client"}.get(code, "server")
 
 
-class Finished(NamedTuple):
-    """QUIT is done with, and the end was reported: the state goes from `before` to CLOSED."""
-
-    before: State
-
-
 class Failed(NamedTuple):
     """A connection could not be opened, or what was wanted of it could not be had."""
 
@@ -154,7 +148,7 @@ class Failed(NamedTuple):
 
 
 #: Events that come late whatever they say.
-ALWAYS_LATE = (Overdue, TlsStarted, Ended, Finished)
+ALWAYS_LATE = (Overdue, TlsStarted, Ended)
 ShellEvent = (
     Connecting
     | Step
@@ -167,7 +161,6 @@ ShellEvent = (
     | TlsStarted
     | Unshown
     | Ended
-    | Finished
     | Failed
 )
 

@@ -230,11 +230,11 @@ class Link:
 
     async def _tick(self, what: str) -> None:
         loop = asyncio.get_running_loop()
-        began, step, first = loop.time(), HANG_TIME, True
+        began, step = loop.time(), HANG_TIME
         while not self.silent:
             await asyncio.sleep(step)
-            self.publish(events.Waiting(None, seconds=round(loop.time() - began), first=first, what=what))
-            step, first = min(TICK, HANG_TIME), False
+            self.publish(events.Waiting(None, seconds=round(loop.time() - began), what=what))
+            step = min(TICK, HANG_TIME)
 
     def step(self, step: Step) -> None:
         """A step on the way to the connection was taken."""
@@ -283,7 +283,6 @@ class Link:
         """QUIT was answered: the server closes (RFC 1939 §6); if it does not, this side does."""
         if not await self.closing():
             self._end(End.QUIT_CLOSED_HERE, before)
-        self.publish(events.Finished(before))
 
     async def closing(self) -> bool:
         """Wait until the server has closed, but no longer than it may take; whether it has."""

@@ -70,8 +70,8 @@ class Screen:
     #: whether there is a prompt at which a finished line can be put, unsent
     prompts: bool = True
 
-    def __init__(self, look: Look, *, ascii: bool = False, out: TextIO | None = None) -> None:
-        self._look = look._replace(ascii=look.ascii or ascii)
+    def __init__(self, look: Look, *, out: TextIO | None = None) -> None:
+        self._look = look
         self.out = out or sys.stdout
         self.most = MOST_LINES
         #: Ctrl-C was pressed: of a long reply no more is shown than is being written
@@ -265,7 +265,7 @@ class PlainScreen(Screen):
     def __init__(
         self, out: TextIO | None = None, *, interactive: bool = False, ascii: bool = False, theme: str = "none"
     ) -> None:
-        super().__init__(PLAIN._replace(theme=theme), ascii=ascii, out=out)
+        super().__init__(PLAIN._replace(theme=theme, ascii=ascii), out=out)
         self.most = self.longest = 1 << 40
         self.interactive = interactive
         #: where answers come from when a person sits at the terminal: the same lines as the commands
