@@ -56,13 +56,13 @@ def read_name(text: str) -> str:
     return text
 
 
-Kind = tuple[str, ...] | type[str] | type[bool] | type[int] | type[float] | Callable[[str], str]
+Kind = tuple[str, ...] | type[Any] | Callable[[str], str]
 
 
 class Setting(NamedTuple):
     """One setting: what it may be, what it is by itself, and the variable and the option that overrule the file.
 
-    `kind` is a tuple of choices, or str, bool or float (seconds, above 0 and at most a day).
+    `kind` is a tuple of choices, a type (numbers as in _NUMBERS), or what reads a text and raises ValueError.
     """
 
     name: str
@@ -84,6 +84,8 @@ SETTINGS = (
 )
 #: The longest timeout, in seconds: a day.
 LONGEST_TIMEOUT = 86_400.0
+#: What numbers are, by their kind: above 0, the most, and the code of one that is not: seconds, and ports.
+_NUMBERS: Mapping[Any, tuple[float, str]] = {float: (LONGEST_TIMEOUT, "seconds"), int: (65535, "port")}
 #: A key of the keyboard as prompt_toolkit names it: f1 to f24, c-x, escape, s-tab.
 _KEY = r"(?:f(?:[1-9]|1\d|2[0-4])|c-[a-z]|s-(?:tab|up|down|left|right))\Z"
 _CONNECTION = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"
@@ -174,13 +176,13 @@ def read_config(path: str | os.PathLike[str] | None, environ: Mapping[str, str])
     keys: Mapping[str, str] = {}
     if path is not None and os.path.lexists(path):
         file, kinds = _File(path), {setting.name: setting.kind for setting in SETTINGS}
-        for key, value in file.data.items():
+        for key, given in file.data.items():
+            value = file.checked("", key, given, {**kinds, "connections": dict, "keys": dict})
             if key == "connections":
-                connections = {name: _connection(file, name, rows) for name, rows in file.table("", key, value).items()}
+                connections = {name: _connection(file, name, rows) for name, rows in value.items()}
             elif key == "keys":
-                keys = {name: _typed_line(file, name, line) for name, line in file.table("", key, value).items()}
+                keys = {name: _typed_line(file, name, line) for name, line in value.items()}
             else:
-                value = file.checked("", key, value, kinds, (*kinds, "connections", "keys"))
                 values[key] = Value(value, f"{os.path.basename(path)}:{file.line('', key)}")
     for setting in SETTINGS:
         if setting.variable and (given := environ.get(setting.variable)):
@@ -211,32 +213,25 @@ class _File:
     def wrong(self, table: str, key: str, code: str, **facts: object) -> ConfigError:
         return ConfigError(self.path, self.line(table, key), code, key=f"{table}.{key}".strip("."), **facts)
 
-    def table(self, table: str, key: str, value: object) -> Mapping[str, Any]:
-        if not isinstance(value, dict):
-            raise self.wrong(table, key, "no-table")
-        return value
-
-    def checked(self, table: str, key: str, value: Any, kinds: Mapping[str, Kind], known: tuple[str, ...] = ()) -> Any:
-        """The value of a key, if it is of its kind; `known` are the keys that there may be, if not those of `kinds`."""
+    def checked(self, table: str, key: str, value: Any, kinds: Mapping[str, Kind]) -> Any:
+        """The value of a key, if it is of its kind; `kinds` are those of all the keys that there may be."""
         kind = kinds.get(key)
         if kind is None:
-            raise self.wrong(table, key, "unknown", known=known or tuple(kinds))
+            raise self.wrong(table, key, "unknown", known=tuple(kinds))
         if isinstance(kind, tuple):
             if value not in kind:
                 raise self.wrong(table, key, "choice", choices=kind)
-        elif kind is float:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
-                raise self.wrong(table, key, "seconds")
-        elif kind is int:  # a port
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 65535:
-                raise self.wrong(table, key, "port")
+        elif kind in _NUMBERS:
+            most, code = _NUMBERS[kind]
+            if type(value) not in (int, kind) or not 0 < value <= most:
+                raise self.wrong(table, key, code)
         elif not isinstance(kind, type):
             try:
                 return kind(str(value))
             except ValueError:
                 raise self.wrong(table, key, kind.__name__) from None
         elif not isinstance(value, kind) or (isinstance(value, str) and any(ch < " " for ch in value)):
-            raise self.wrong(table, key, "flag" if kind is bool else "text")
+            raise self.wrong(table, key, {bool: "flag", dict: "no-table"}.get(kind, "text"))
         return value
 
     def line(self, table: str, key: str) -> int:
@@ -262,7 +257,7 @@ def _typed_line(file: _File, name: str, line: object) -> str:
 
 
 def _connection(file: _File, name: str, value: object) -> Connection:
-    rows, table = file.table("connections", name, value), f"connections.{name}"
+    rows, table = file.checked("connections", name, value, {name: dict}), f"connections.{name}"
     if not re.match(_CONNECTION, name) or name == "practice":
         raise file.wrong("connections", name, "connection-name")
     if name in SUBCOMMANDS:

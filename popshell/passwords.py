@@ -121,6 +121,7 @@ def _in_netrc(name: str, host: str) -> Found | None:
 def _netrc_rows(text: str, path: str) -> Iterator[tuple[str, str, str]]:
     """The entries of a netrc: machine ("" for `default`), login, password. Words of other programs are passed over.
 
+    Python's own module keeps one login of a machine, and refuses a whole file for a word that it does not know.
     Raises PasswordError `netrc-line`, where it comes to a line that cannot be read.
     """
     entry, at = dict[str, str](), 0

@@ -76,6 +76,17 @@ def test_every_check_has_words_in_each_language() -> None:
     each([(tag, name, number) for tag in LANGUAGES for name in sorted(checks) for number in (0, 1, 3)], check)
 
 
+def test_trust_is_no_advice_where_the_date_is_wrong_too() -> None:
+    """`--ca` would lead to the next refusal."""
+    for check, says in (("self-signed", "clock"), ("own-root", "clock"), ("revoked", "do not connect")):
+        for language in LANGUAGES:
+            old = Made(HOST, begins=NOW - datetime.timedelta(9), ends=NOW - datetime.timedelta(2))
+            found = {**report([old.der], HOST, check=check, code=1, message="why"), "place": "h:995"}
+            advice = list(verdict(found, CATALOG.words(language), "popshell"))[-1][1]
+            assert "--ca" not in advice
+            assert language != "en" or says in advice
+
+
 def test_a_refused_chain_is_shown_and_kept_for_tls(ca: Path) -> None:
     ended = NOW - datetime.timedelta(days=12, hours=12)
     rows = [

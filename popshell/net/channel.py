@@ -33,6 +33,8 @@ _SLOWEST = 1000
 _GOODBYE = 0.2
 #: From one try to the next while a server starts, in seconds.
 _AGAIN = 0.05
+#: How many octets are handed over at a time.
+_MOST = 256 * 1024
 #: The longest line that is read, in octets (wire.ReplyLimits.status_line).
 _LONGEST_LINE = 8 * 1024
 
@@ -196,8 +198,6 @@ class Channels:
     async def _connect(self, address: Address) -> Channel:
         transport = await connect(
             self.destination._replace(address=address),
-            on_data=lambda data: None,
-            on_close=lambda error: None,
             deadlines=Deadlines.given(self.destination.timeout)._replace(goodbye=_GOODBYE),
             on_step=self.on_step,
             context=self.context,
@@ -265,7 +265,7 @@ class Channel:
         self._owner.check()
         return self._owner.run(self._receive(due))
 
-    async def _receive(self, due: bool, most: int = 256 * 1024) -> bytes | None:
+    async def _receive(self, due: bool) -> bytes | None:
         incoming = self._incoming
         if not (incoming.came or self._transport.closed):
             left = self._since + self._owner.bounds.reply + self._octets / _SLOWEST - self._owner.now()
@@ -280,8 +280,8 @@ class Channel:
                 return None
         if due and not self._octets:
             self._grace = min(max(_FACTOR * (self._owner.now() - self._since), _LEAST), _GRACE)
-        data = bytes(incoming.came[:most])
-        del incoming.came[:most]
+        data = bytes(incoming.came[:_MOST])
+        del incoming.came[:_MOST]
         self._octets += len(data)
         if b"\n" in data:  # part of a line, and then nothing, is a silence
             self._owner.silences = 0

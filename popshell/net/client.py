@@ -61,8 +61,8 @@ OnStep = Callable[[Step], None]
 async def connect(
     destination: Destination,
     *,
-    on_data: OnData,
-    on_close: OnClose,
+    on_data: OnData = lambda data: None,
+    on_close: OnClose = lambda error: None,
     deadlines: Deadlines | None = None,
     on_step: OnStep = lambda step: None,
     context: ssl.SSLContext | None = None,
@@ -70,7 +70,8 @@ async def connect(
     """Connect, with a TLS handshake if TLS comes first. Raises NetError: then nothing is open, `on_close` not called.
 
     Once this has returned, `on_close` is called exactly once, whichever side ends the connection: with None for
-    an orderly end, else with what went wrong. `on_data` is not called before this has returned to its awaiter.
+    an orderly end, else with what went wrong. `on_data` is not called before this has returned to its awaiter, who may
+    set both then.
 
     `context` is that of an earlier connection to `destination`; no two may be in their handshakes at once.
     """

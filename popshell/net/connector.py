@@ -117,8 +117,6 @@ class Connector:
             opened = destination._replace(insecure=self._excused(address, destination.insecure))
         transport = await open_transport(
             opened,
-            on_data=lambda data: None,
-            on_close=lambda error: None,
             on_step=lambda step: on_step(step._replace(practice=practice)),
         )
         self.destination = destination

@@ -97,7 +97,6 @@ class Relay:
         self._capa_ahead = False  # a reply to CAPA may be due
         self._held = bytearray()  # of that reply
         self._too_long = False  # that reply passes unchanged
-        self._unreadable = False
 
     # -- what the owner reports --------------------------------------------------------------------------------------
 
@@ -234,9 +233,9 @@ class Relay:
 
     def _receive(self, data: bytes) -> None:
         """Read and pass on; with a CAPA ahead `data` is one line, or part of one."""
-        due = self.connection.current
+        due, broken = self.connection.current, self.connection.broken
         lists = due is not None and due.line is not None and due.line.name == "CAPA"
-        if lists and not self._too_long and not self.connection.broken:
+        if lists and not self._too_long and not broken:
             self._held += data
         else:
             self.to_client += data
@@ -248,8 +247,7 @@ class Relay:
             self._held.clear()
             self._too_long = True
         self._capa_ahead = self._capa_ahead and self.connection.pending > 0
-        if self.connection.broken and not self._unreadable:
-            self._unreadable = True
+        if self.connection.broken and not broken:
             self._on_event(Unreadable())
         self._say_current()
 

@@ -420,5 +420,8 @@ def verdict(report: Mapping[str, Any], words: Words, again: str) -> Iterable[tup
         yield "warn", words("certificate.disordered")
     if report["between"]:
         yield "warn", words("certificate.between", **facts)
-    for side in ("server", "here") if check else ():
-        yield "note", words(f"certificate.mend-{side}", what=words(f"certificate.mend-{check}-{side}", **facts))
+    date = next((one for link in chain for one in link["faults"] if one in ("expired", "not-yet-valid")), check)
+    # To trust a certificate does not mend its date.
+    here = date if check in ("self-signed", "own-root", "no-issuer") else check
+    for side, cause in (("server", check), ("here", here)) if check else ():
+        yield "note", words(f"certificate.mend-{side}", what=words(f"certificate.mend-{cause}-{side}", **facts))
