@@ -17,6 +17,7 @@ from typing import cast
 
 import pytest
 from learner import TAGS, InProcess, Learner, catalog, course, environment, lesson, progress_file, words
+from stage import FakeScreen, Stage
 from support import each
 from terminal.driver import Peer
 
@@ -25,10 +26,11 @@ from popshell.course.catalog import Catalog, bundled
 from popshell.course.checks import Evidence, read_check
 from popshell.course.lesson import Exercise, ExerciseKind, Lesson, new_lesson, read_lesson
 from popshell.course.player import Rehearsal
-from popshell.course.progress import Progress
+from popshell.course.progress import Lessons, Progress
 from popshell.ui import course_metas, link, pages
-from popshell.ui.shell import Shell
+from popshell.ui.shell import Options, Shell
 from popshell.ui.tutor import Tutor
+from popshell.visible import width
 
 EN = catalog().words("en")
 
@@ -147,6 +149,17 @@ def test_skip_is_remembered_and_comes_back_at_the_end(tmp_path: Path, learn: Cal
     assert stands(tmp_path, "say-goodbye") == ("skipped", 0, 0, False)
     assert "0/5" in learner.say(":lessons").split("\n")[0]
     assert "> " in learner.say(":lessons").split("\n")[0]
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_lessons_and_what_one_has_met_fit_a_narrow_window(tmp_path: Path, tag: str) -> None:
+    shell = Stage(screen=FakeScreen(columns=60, rows=10_000), options=Options(language=tag)).shell
+    lessons = Lessons(catalog(), course(), Progress(tmp_path / "x"), lambda: tag)
+    pages.list_lessons(shell, lessons, "02-states")
+    for one in lessons.all():
+        assert words(one.title) in words(shell.screen.text)
+        pages.summary(shell, one)
+    assert max(map(width, shell.screen.text.split("\n"))) < 60
 
 
 def test_what_was_skipped_can_be_gone_back_to(tmp_path: Path, learn: Callable[..., Learner]) -> None:

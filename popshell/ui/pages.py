@@ -278,13 +278,14 @@ def summary(shell: Shell, lesson: Lesson) -> None:
         path, cite = subject(name)
         page = shell.catalog.page(shell.options.language, path) if path else None
         says = show(page.summary, keep="") if page else ""
-        lines.append([("", "    "), ("command", show(name, keep="")), ("note", f"  {says}  "), ("rfc", cite)])
+        head: Line = [("", "    "), ("command", show(name, keep="")), ("", "  ")]
+        lines += beside(head, [("note", f"{says}  "), ("rfc", cite)], shell.screen.look)
     shell.screen.lines(lines)
 
 
 def list_lessons(shell: Shell, lessons: Lessons, here: str) -> None:
     """All lessons with what is done of each; `here` is the name of the one that is open."""
-    lines = []
+    lines: list[Line] = []
     for number, lesson in enumerate(lessons.all(), 1):
         standings = [lessons.standing(lesson, exercise) for exercise in lesson.exercises]
         solved, skipped = (sum(s.state == state for s in standings) for state in ("solved", "skipped"))
@@ -293,15 +294,11 @@ def list_lessons(shell: Shell, lessons: Lessons, here: str) -> None:
             mark, style = tick(shell), "ok"
         elif lesson.name == here:
             mark, style = ">" if shell.screen.ascii else "▸", "emphasis"
-        line: Line = [
-            (style, f"  {mark} {number:>2}  "),
-            ("number", f"{solved}/{len(standings)}  "),
-            (style, show(lesson.title, keep="")),
-            ("dim", f"  ({lesson.name.partition('-')[2]})"),
-        ]
+        head: Line = [(style, f"  {mark} {number:>2}  "), ("number", f"{solved}/{len(standings)}  ")]
+        said = [(style, show(lesson.title, keep="")), ("dim", f"  ({lesson.name.partition('-')[2]})")]
         if skipped:
-            line.append(("warn", f"  {shell.words('tutor.skipped-count', count=skipped)}"))
-        lines.append(line)
+            said.append(("warn", f"  {shell.words('tutor.skipped-count', count=skipped)}"))
+        lines += beside(head, said, shell.screen.look)
     shell.page(shell.screen.drawn(lines))
 
 
