@@ -455,8 +455,8 @@ def test_a_lesson_as_data(root: Path) -> None:
     lesson = read_lesson(both(root), "01-first", "en")
     assert (lesson.name, lesson.id, lesson.title, lesson.stale) == ("01-first", "first", "A new lesson", False)
     assert [e.kind.value for e in lesson.exercises] == ["answer", "predict", "do", "do"]
-    assert lesson.exercise("count") is lesson.exercises[0]
-    assert lesson.exercise("nothing") is None
+    assert lesson.find("count") is lesson.exercises[0]
+    assert lesson.find("nothing") is None
     assert lesson.exercises[0].wrong[0].say == "one-too-many"
     chinese = read_lesson(both(root), "01-first", "zh-Hant")
     assert chinese.exercises == lesson.exercises

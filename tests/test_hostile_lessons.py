@@ -162,7 +162,7 @@ def test_checks_are_a_closed_list(check: str, course: Path) -> None:
 
 def test_a_pattern_is_a_literal(course: Path) -> None:
     change(course, ("{ marks = [2] }", '{ replied = { line = "(D+)+$", argument = ".*" } }'))
-    exercise = read_lesson(both(course), "01-first", "en").exercise("mark")
+    exercise = read_lesson(both(course), "01-first", "en").find("mark")
     assert exercise is not None
     assert not Rehearsal(both(course), exercise).play(["D" * 200 + "!", "DELE 2"])
 

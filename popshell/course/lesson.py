@@ -145,9 +145,6 @@ class Lesson:
         """The exercise that `wanted` means: its id, or its number in the lesson."""
         return next((e for n, e in enumerate(self.exercises, 1) if wanted in (e.id, str(n))), None)
 
-    def exercise(self, identity: str) -> Exercise | None:
-        return next((e for e in self.exercises if e.id == identity), None)
-
 
 def fingerprint(english: str) -> str:
     """What `translated_from` holds: a short hash of the English file."""

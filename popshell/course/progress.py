@@ -262,27 +262,26 @@ class Lessons:
     def standing(self, lesson: Lesson, exercise: Exercise) -> Standing:
         return self.progress.standing(self.course.id, lesson.id, exercise.id)
 
-    def first_open(self) -> tuple[str, str] | None:
+    def first_open(self) -> tuple[Lesson, Exercise] | None:
         """Where to go on: where one left if that is still open, else what is next from there; None at the end."""
         name, exercise = self.progress.place(self.course.id) or ("", "")
         if name in self.course.lessons:
             lesson = self.get(name)
-            if (left := lesson.exercise(exercise)) and not self.standing(lesson, left).done:
-                return name, exercise
+            if (left := lesson.find(exercise)) and not self.standing(lesson, left).done:
+                return lesson, left
         return self.next_open(name, exercise)
 
-    def next_open(self, name: str, exercise: str) -> tuple[str, str] | None:
+    def next_open(self, name: str, exercise: str) -> tuple[Lesson, Exercise] | None:
         """What is open after an exercise: in its lesson first, then in the lessons after it, then in those before."""
         names = self.course.lessons
         at = names.index(name) if name in names else 0
-        for one in (*names[at:], *names[:at]):
-            if (found := self.open_in(one, exercise if one == name else "")) is not None:
-                return one, found.id
+        for lesson in map(self.get, (*names[at:], *names[:at])):
+            if found := self.open_in(lesson, exercise if lesson.name == name else ""):
+                return lesson, found
         return None
 
-    def open_in(self, name: str, after: str = "") -> Exercise | None:
+    def open_in(self, lesson: Lesson, after: str = "") -> Exercise | None:
         """The first exercise of a lesson that is still open; those after `after` come first."""
-        lesson = self.get(name)
         ids = [exercise.id for exercise in lesson.exercises]
         turn = ids.index(after) + 1 if after in ids else 0
         order = (*lesson.exercises[turn:], *lesson.exercises[:turn])
@@ -291,4 +290,4 @@ class Lessons:
     def to_do_in(self, lesson: Lesson) -> Exercise:
         """Where to begin a lesson: at the first exercise that is open, else that was skipped, else at the first."""
         skipped = (e for e in lesson.exercises if self.standing(lesson, e).state == "skipped")
-        return self.open_in(lesson.name) or next(skipped, lesson.exercises[0])
+        return self.open_in(lesson) or next(skipped, lesson.exercises[0])

@@ -212,7 +212,7 @@ async def next_(tutor: Tutor, argument: str = "") -> None:
     if found is None:
         tutor.course_done()
     else:
-        await tutor.enter(*found, text=found[0] != name)
+        await tutor.enter(*found, text=found[0].name != name)
 
 
 async def hint(tutor: Tutor, argument: str) -> None:
@@ -268,7 +268,7 @@ async def reset(tutor: Tutor, argument: str) -> None:
         tutor.lesson = tutor.attempt = None
         await tutor.begin(None)
     else:
-        await tutor.enter(lesson.name, lesson.exercises[0].id, text=True)
+        await tutor.enter(lesson, lesson.exercises[0], text=True)
 
 
 async def wait(tutor: Tutor, argument: str) -> None:

@@ -131,7 +131,7 @@ class Tutor:
                 ids = self.shell.words.listed(f"{n} {show(e.id)}" for n, e in enumerate(lesson.exercises, 1))
                 self.shell.say("tutor.no-such-exercise", style="warn", name=show(exercise), known=ids)
                 return False
-            await self.enter(name, entered.id, text=True)
+            await self.enter(lesson, entered, text=True)
             return True
         place = self.lessons.first_open()
         if place is None:
@@ -155,11 +155,10 @@ class Tutor:
             first, listed = skipped[0], self.shell.words.listed(skipped)
             self.shell.say("tutor.course-skipped", count=len(skipped), first=first, listed=listed)
 
-    async def enter(self, name: str, exercise: str, *, text: bool) -> None:
-        lesson = self.lesson = self.lessons.get(name)
-        entered = lesson.exercise(exercise) or lesson.exercises[0]
-        self._try(entered)
-        self.lessons.progress.leave_at(self.lessons.course.id, name, entered.id)
+    async def enter(self, lesson: Lesson, exercise: Exercise, *, text: bool) -> None:
+        self.lesson = lesson
+        self._try(exercise)
+        self.lessons.progress.leave_at(self.lessons.course.id, lesson.name, exercise.id)
         self.tell_trouble()
         if text:
             await self._read(self.show_lesson())
@@ -268,11 +267,11 @@ class Tutor:
             shell.say("tutor.unreadable", style="err", reason=error)
 
     def _tell_next(self) -> None:
-        name = self.here[0].name
-        if self.lessons.open_in(name):
+        lesson, _ = self.here
+        if self.lessons.open_in(lesson):
             self.shell.say("tutor.next", style="emphasis")
             return
-        pages.summary(self.shell, self.lessons.get(name))
+        pages.summary(self.shell, self.lessons.get(lesson.name))
         if self.lessons.first_open() is None:
             self.course_done()
         else:
