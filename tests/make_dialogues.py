@@ -27,7 +27,7 @@ from popshell.server.mailserver import FREE, MailServer, practice_token
 from popshell.server.session import ServerSession
 from popshell.session import Endpoint, Event, OpenConnection, Session, Step
 from popshell.ui.display import new_shell
-from popshell.ui.layout import COLOURLESS
+from popshell.ui.layout import Look
 from popshell.ui.metas import Metas
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Options
@@ -144,7 +144,7 @@ class Stage:
             new_stamp=lambda: f"<1896.{next(stamps)}@popshell.example>",
         )
         self._out = io.StringIO()
-        screen = _Screen(COLOURLESS, out=self._out)
+        screen = _Screen(Look(), out=self._out)
         self._shell = new_shell(catalog, screen, self._dial, Options(language=language), Metas)
 
     async def _dial(

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from looks import COLOURLESS
 from support import Clock, drain, practice_server
 
 from popshell.course.catalog import Catalog, bundled
@@ -24,7 +25,7 @@ from popshell.session import ConnectError, Endpoint, Event, OpenConnection, Sess
 from popshell.ui.course_metas import Course
 from popshell.ui.display import new_shell
 from popshell.ui.events import Replied, ShellEvent, Unshown
-from popshell.ui.layout import COLOURLESS, Look
+from popshell.ui.layout import Look
 from popshell.ui.metas import Metas
 from popshell.ui.screen import Screen
 from popshell.ui.shell import Options, Shell

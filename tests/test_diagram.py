@@ -10,11 +10,12 @@ from types import MappingProxyType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looks import plain
 
 from popshell.protocol import commands
 from popshell.protocol.commands import COMMANDS, CommandSpec, State, legal, transitions
 from popshell.ui.diagram import HERE, LEGAL, TAKEN, arrow, fold, machine, path
-from popshell.ui.layout import Line, Look, columns, plain
+from popshell.ui.layout import Line, Look, columns
 
 CLOSED, AUTHORIZATION, TRANSACTION, UPDATE = State
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from looks import plain
 
 from popshell.protocol.commands import State
 from popshell.protocol.line import parse
 from popshell.protocol.maildrop_view import MaildropView
 from popshell.protocol.records import Exchange, read_status
 from popshell.ui.drawings import LIMIT, ladder, mailbox
-from popshell.ui.layout import Line, Look, columns, plain
+from popshell.ui.layout import Line, Look, columns
 
 if TYPE_CHECKING:
     from popshell.course.catalog import Words

@@ -16,11 +16,12 @@ import pyte
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looks import COLOURED, COLOURLESS
 from support import for_each
 
 from popshell.protocol.commands import Content
 from popshell.protocol.line import parse
-from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN
+from popshell.ui.layout import PLAIN
 from popshell.ui.stream import View, client_line, pager, status_line, write_content
 from popshell.ui.theme import sent_runs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from looks import plain
 
 from popshell.course.explain import Note
 from popshell.ui import layout
@@ -17,7 +18,6 @@ from popshell.ui.layout import (
     columns,
     inline,
     pad,
-    plain,
     wrap_runs,
 )
 

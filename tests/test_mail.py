@@ -9,12 +9,13 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from looks import COLOURLESS
 from stage import LOCAL, FakeScreen, Stage, run
 from support import each
 
 from popshell.course.mail import LIMITS, Mail, decoded, read, text_of
 from popshell.protocol.wire import stuff
-from popshell.ui.layout import COLOURLESS, PLAIN
+from popshell.ui.layout import PLAIN
 from popshell.visible import show
 
 MULTIPART = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"

@@ -7,12 +7,13 @@ import re
 
 from hypothesis import given
 from hypothesis import strategies as st
+from looks import COLOURLESS
 from stage import LOCAL, FakeScreen, Stage, run, turns
 from support import each
 
 from popshell.protocol.wire import stuff
 from popshell.session import ConnectError, Step
-from popshell.ui.layout import COLOURLESS, PLAIN
+from popshell.ui.layout import PLAIN
 from popshell.ui.octets import NAIVE, said
 
 SCRIPT: dict[str, bytes | None] = {"USER": b"+OK\r\n", "PASS": None, "RETR": None, "NOOP": b"+OK\r\n"}

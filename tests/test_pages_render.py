@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
+from looks import COLOURED, COLOURLESS
 from stage import CATALOG
 
 from popshell.course.catalog import LANGUAGES
 from popshell.course.document import Document
 from popshell.course.explain import pages
 from popshell.protocol.commands import COMMANDS
-from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN, Look
+from popshell.ui.layout import PLAIN, Look
 from popshell.ui.pages import markdown, render
 from popshell.ui.screen import Screen
 from popshell.visible import width

@@ -7,11 +7,12 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looks import COLOURED
 
 from popshell.protocol.commands import COMMANDS, Content, MultiLine
 from popshell.protocol.line import MASK, Context, parse
 from popshell.ui import theme
-from popshell.ui.layout import COLOURED, Look
+from popshell.ui.layout import Look
 from popshell.ui.theme import Spans
 
 PROFILE = settings(max_examples=300, deadline=None, derandomize=True, database=None)

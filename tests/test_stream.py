@@ -8,12 +8,13 @@ import re
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from looks import COLOURED, COLOURLESS
 from soak.visible_million import recover
 
 from popshell.protocol.commands import Content
 from popshell.protocol.line import parse
 from popshell.ui import stream
-from popshell.ui.layout import COLOURED, COLOURLESS, PLAIN, Look
+from popshell.ui.layout import PLAIN, Look
 from popshell.ui.stream import Shown, View, client_line, pager, status_line, write_content
 from popshell.ui.theme import begin, body_spans, sent_runs
 from popshell.visible import width

@@ -133,8 +133,6 @@ class Look(NamedTuple):
         return before, END if before else ""
 
 
-COLOURED = Look(theme="dark")
-COLOURLESS = Look()
 PLAIN = Look(plain=True)
 
 
@@ -172,11 +170,6 @@ def clip_line(line: Line, columns: int, mark: str = "…") -> Line:
             end = atom.end()
         clipped.append((style, text))
     return clipped
-
-
-def plain(lines: Iterable[Line]) -> str:
-    """The lines without their styles, for writers that know none."""
-    return "\n".join("".join(text for _, text in line).rstrip() for line in lines)
 
 
 def inline(text: str, style: str = "") -> list[Run]:

@@ -22,13 +22,13 @@ import tracemalloc
 from collections.abc import Callable
 
 from popshell.protocol.commands import Content
-from popshell.ui.layout import COLOURED
+from popshell.ui.layout import Look
 from popshell.ui.stream import View, write_content
 from popshell.visible import show
 
 ALL = 10**9
-WHOLE = View(COLOURED, columns=80, max_lines=ALL)
-SCREEN = View(COLOURED, columns=80, max_lines=24)
+WHOLE = View(Look(theme="dark"), columns=80, max_lines=ALL)
+SCREEN = View(Look(theme="dark"), columns=80, max_lines=24)
 MEGABYTE = 1_000_000
 
 
