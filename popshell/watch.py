@@ -226,7 +226,7 @@ class _Watcher:
     def _answered(self, view: _View, exchange: Exchange, event: Answered) -> None:
         marked = event.own or event.taken or event.put
         view.own = {"own": {"reply": event.own, "taken": event.taken, "put": event.put}} if marked else {}
-        said = events.Replied(exchange)
+        said = (events.Greeted if exchange.is_greeting else events.Replied)(exchange)
         if event.own:  # notes explain servers
             view.reply(exchange)
             view.note(said)

@@ -18,6 +18,7 @@ from popshell.ui.events import (
     End,
     Ended,
     Failed,
+    Greeted,
     Overdue,
     Replied,
     Sent,
@@ -88,7 +89,7 @@ def test_two_links_live_side_by_side() -> None:
         await first.send("NOOP")
         texts = [e.exchange.response.text for e in first.events if isinstance(e, Replied) and e.exchange.response]
         assert texts[1:] == ["1 1", "first"]
-        assert second.kinds == [Connecting, Connected, Replied, Replied, Replied, Ended]
+        assert second.kinds == [Connecting, Connected, Greeted, Replied, Replied, Ended]
         first.link.close(End.DROPPED)
         assert first.end.how is End.DROPPED
 
@@ -121,7 +122,7 @@ def test_phases_of_a_link_from_its_opening_to_its_end() -> None:
         await leaving
         assert held.link.phase is Phase.CLOSED
         assert held.kinds == [
-            *(Connecting, Connected, Replied, Replied, TlsStarted, Challenged, Replied, Replied, Ended)
+            *(Connecting, Connected, Greeted, Replied, TlsStarted, Challenged, Replied, Replied, Ended)
         ]
 
     run(go())
@@ -222,7 +223,7 @@ def test_a_subscriber_that_raises_is_reported_and_the_others_get_the_event() -> 
         stage.shell.subscribe(heard.append)
         await stage.begin("NOOP")
         assert "RuntimeError" in stage.screen.flat
-        assert [type(e) for e in heard] == [Connecting, Connected, Replied, Sent, Replied]
+        assert [type(e) for e in heard] == [Connecting, Connected, Greeted, Sent, Replied]
         assert stage.shell.tally.failed
         assert stage.shell.session is not None, "the session goes on"
 

@@ -66,11 +66,17 @@ class Sent(NamedTuple):
 
 
 class Replied(NamedTuple):
-    """A reply came, the greeting, or octets that are no reply to any line. `late`: no call waits for it."""
+    """A reply came, or octets that are no reply to any line. `late`: no call waits for it."""
 
     exchange: Exchange
     notes: tuple[Note, ...] = ()
     late: bool = False
+
+
+class Greeted(Replied):
+    """The greeting came: the reply that no line asks for."""
+
+    __slots__ = ()
 
 
 class Challenged(NamedTuple):

@@ -251,7 +251,7 @@ class Link:
         if played or (self.phase is Phase.CLOSED and event.problem is not None):
             self.publish(events.Unshown(event))  # the other will never come, because this side closed
             return
-        self.publish(events.Replied(event, late=not awaited))
+        self.publish((events.Greeted if event.is_greeting else events.Replied)(event, late=not awaited))
         session = self.session
         if session is not None and session.connection.wants_tls and session.connection.broken is None:
             if self._next is None or self._next.done():
