@@ -68,11 +68,15 @@ class _Replay:
         self.opaque = False  # TLS began: what goes over the line cannot be read
         self.quit = False
         self.before: list[tuple[bytes, Entry]] = []  # of a reply within which the log begins
-        self.asked = False  # the log shows a command
+
+    @property
+    def left(self) -> bool:
+        """Whether QUIT was answered."""
+        return self.quit and self.connection.pending == 0
 
     @property
     def ended(self) -> bool:
-        return self.session.closed is not None or not self.session.spoke or (self.quit and self.connection.pending == 0)
+        return self.session.closed is not None or not self.session.spoke or self.left
 
     # -- what comes --------------------------------------------------------------------------------------------------
 
@@ -83,10 +87,9 @@ class _Replay:
             return begins
         if self.session.closed is not None and not self.held.get(event.source):
             return event.source == SERVER and event.octets.startswith((b"+OK", b"-ERR"))
-        done = self.quit and self.connection.pending == 0
         if "replies" in self.form.hides and event.source == CLIENT:
             return self.quit
-        return done and event.source == SERVER and event.octets.startswith(b"+OK") and not self.connection.broken
+        return self.left and event.source == SERVER and event.octets.startswith(b"+OK") and not self.connection.broken
 
     def take(self, event: Event) -> None:
         kind = event.kind
@@ -114,7 +117,7 @@ class _Replay:
                 self._end_content(entry)
         elif kind == "closed" and self.session.closed is None:
             self.session.closed = event
-            if self.session.exchanges or self.session.spoke:
+            if self.session.spoke:
                 self._break_off()
         elif kind == "unfit":
             self.session.unfit = self.session.unfit or event
@@ -167,7 +170,7 @@ class _Replay:
 
     def _client(self, data: bytes, entry: Entry) -> None:
         self._greet_unseen(entry)
-        self.session.spoke = self.asked = True
+        self.session.spoke = True
         one_dot = self.last is not None and re.match(r"\.[^.]", self.last.text)  # some clients take it for the end
         if self.content and ("content" in self.form.hides or self.form.unstuffed or self.hidden or one_dot):
             self._end_content(entry)
@@ -226,8 +229,8 @@ class _Replay:
             else:
                 return self._row(data, entry, kind)
         first = data.decode("utf-8", "replace")
-        within = not self.greeted and not first.startswith(("+OK", "-ERR")) and OTHER.match(first) is None
-        if within or (self.before and not self.asked):
+        greets = first.startswith(("+OK", "-ERR")) or OTHER.match(first)
+        if not self.greeted and (self.before or not greets):
             entry.content = True
             return self.before.append((data, entry))
         if not self.greeted:
@@ -416,7 +419,7 @@ class _Replay:
         if len(self.before) == 1 and not self.greeted:  # a greeting that is none
             self.greeted = True
             self._reply(*self.before[0])
-        if self.session.closed is None and (self.session.exchanges or self.session.spoke):
+        if self.session.closed is None and self.session.spoke:
             if "replies" in self.form.hides and self.session.entries and not self._tool_fault():
                 self._assume(self.session.entries[-1])
             unseen = "content" in self.form.hides and not self.rows

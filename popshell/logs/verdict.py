@@ -114,7 +114,7 @@ def judge(session: Session, rules: Rules) -> Fault | None:
         # Its command is not in the log: what the record has in its place is not shown.
         unseen = {**dict(fault.facts), "command": "", "unseen": True}
         fault = fault._replace(exchange=None, facts=tuple(unseen.items()))
-    named = _named("certificate", fault.shown) if fault.code == "certificate" else ""
+    named = _named("certificate", fault.shown)
     likely = [cause for cause in faults()[fault.code]["causes"] if not (session.tls and cause == "tls-missing")] or [
         "credentials"
     ]
@@ -156,7 +156,7 @@ def _first(session: Session) -> Fault | None:
         return _in(entry, "cut-off", announced=announced, came=came)
     quit_at = next((entry.event.line for entry in sent if entry.text.upper().startswith("QUIT")), 0)
     quiet = said is None or said.code in ("cut-off", "no-terminator")
-    if session.closed and session.begun and not (session.exchanges or session.spoke or session.heard) and quiet:
+    if session.closed and session.begun and not (session.spoke or session.heard) and quiet:
         return _by(session.closed, "tls-failed" if "TLS" in session.closed.text and not session.tls else "no-greeting")
     silent = session.greeting or (session.begun and not session.unseen) or (said and _READS.search(said.shown))
     if said is not None and said.code == "cut-off" and not (session.spoke or session.heard):
@@ -165,10 +165,8 @@ def _first(session: Session) -> Fault | None:
     late = quit_at and (quit_at <= said.line or said.line < sent[0].event.line) if said else False
     if said is not None and not (said.code in _SILENCES and late):
         return _timed_out(session, said) if said.code in _TIMES else said
-    if session.closed is None:
-        return None
     in_transaction = session.exchanges and session.states[-1:] == [State.TRANSACTION]
-    return _by(session.closed, "closed") if in_transaction and not quit_at else None
+    return _by(session.closed, "closed") if session.closed and in_transaction and not quit_at else None
 
 
 def _next(entries: list[Entry], line: int) -> int:
