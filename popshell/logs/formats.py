@@ -45,8 +45,6 @@ from typing import Any
 
 from popshell.logs.text import Line, from_hex, octets, unescaped
 
-CONTENT, REPLIES, COMMANDS = frozenset({"content"}), frozenset({"replies", "content"}), frozenset({"commands"})
-
 
 @dataclass(frozen=True)
 class Format:

@@ -9,9 +9,7 @@ from dataclasses import replace
 
 from popshell.logs.dialogue import Dialogue
 from popshell.logs.formats import (
-    COMMANDS,
     READERS,
-    REPLIES,
     Format,
     Rows,
     all_formats,
@@ -80,7 +78,7 @@ def read(data: bytes, name: str = "") -> Log:
         return Log(entry, _events(entry, raw) if entry else [], raw, cut)
     events = _events(found, lines)
     if found.replies and not any(found.replies.search(line.text) for line in lines):
-        found = replace(found, hides=found.hides | REPLIES)
+        found = replace(found, hides=found.hides | {"replies", "content"})
     return Log(found, events, raw, cut)
 
 
@@ -172,7 +170,7 @@ class _Marked:
         self._flush()
         if any("|" in event.source for event in self.out):
             return list(_sided(self.out))
-        if self.form.hides == COMMANDS and not any(event.source == CLIENT for event in self.out):
+        if self.form.hides == {"commands"} and not any(event.source == CLIENT for event in self.out):
             status = [_STATUS.match(one.octets.decode("latin-1").rstrip()) is not None for one in self.out]
             return [one._replace(kind="alone") if is_one else one for one, is_one in zip(self.out, status, strict=True)]
         return self.out

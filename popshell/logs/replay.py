@@ -172,13 +172,11 @@ class _Replay:
         self._greet_unseen(entry)
         self.session.spoke = True
         one_dot = self.last is not None and re.match(r"\.[^.]", self.last.text)  # some clients take it for the end
-        if self.content and ("content" in self.form.hides or self.form.unstuffed or self.hidden or one_dot):
+        if "content" in self.form.hides or self.form.unstuffed or self.hidden or one_dot:
             self._end_content(entry)
         if "replies" in self.form.hides and not (self._authenticating() and parse(entry.text).spec is None):
             self._assume(entry)
-        data = HIDDEN.sub(rb"\1 " + MASK.encode(), data)
-        if not data.endswith(b"\r\n"):
-            data = data.rstrip(b"\r\n") + b"\r\n"
+        data = HIDDEN.sub(rb"\1 " + MASK.encode(), data).rstrip(b"\r\n") + b"\r\n"
         line = parse(entry.text, self.connection.here)
         if not self.connection.challenged:
             if "commands" in self.form.hides and line.spec and line.spec.must_follow:
@@ -233,22 +231,18 @@ class _Replay:
         if not self.greeted and (self.before or not greets):
             entry.content = True
             return self.before.append((data, entry))
-        if not self.greeted:
-            self.greeted = True
-            if re.match(r"\+OK (?:Logged in|maildrop|\d+ \d+)", first) and "commands" in self.form.hides:
-                self._greet_unseen(entry)
+        self.greeted = True
         self._reply(data, entry)
 
     def _row(self, data: bytes, entry: Entry, kind: str) -> None:
         entry.content = True
         self.last = entry
         self.bare |= kind == "content"
-        if kind == "content" and self.form.unstuffed and data.startswith(b"."):
+        if kind == "content" and data.startswith(b"."):
             data = b"." + data
         data = data.removesuffix(b"\n").removesuffix(b"\r") + b"\r\n"
-        if data != b".\r\n":
-            self.rows += 1
-            self.octets += len(data) - data.startswith(b".")
+        self.rows += 1
+        self.octets += len(data) - data.startswith(b".")
         self._take_in(self.connection.received(data), entry)
 
     def _reply(self, data: bytes, entry: Entry) -> None:
@@ -329,8 +323,7 @@ class _Replay:
             assumed = Entry(Event(entry.event.line, UNKNOWN, "assumed"), assumed=True)
             self.session.gaps = True
             self._reply(b"+OK\r\n", assumed)
-            if self.content:
-                self._end_content(assumed)
+            self._end_content(assumed)
             if assumed.state is not None and entry.state is None:
                 entry.state = assumed.state
 
