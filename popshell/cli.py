@@ -269,7 +269,7 @@ class _Run:
             self._options.passwords = Passwords(*given)
         except PasswordError as error:
             raise Usage(words(f"password.{error.code}", **error.facts)) from None
-        self._connector = Connector(server, destination, self._read, insecure=arguments.insecure)
+        self._connector = Connector(server, destination, self._read)
 
     def _words(self) -> Words:
         return self._catalog.words(self._options.language)

@@ -166,7 +166,7 @@ def test_insecure_does_not_follow_to_another_place(tmp_path: Path) -> None:
             return read_destination(text, here, given, config, words)
 
         place = destination_of(given, given, config)
-        connector, screen = Connector(mail_server(), place, read, insecure=given.insecure), FakeScreen(columns=200)
+        connector, screen = Connector(mail_server(), place, read), FakeScreen(columns=200)
         screen.interactive = False
         shell = new_shell(CATALOG, screen, connector.connect, Options("en"), partial(metas_of, None))
         assert await shell.connect()

@@ -53,12 +53,17 @@ def watched(context: ssl.SSLContext, kept: Handshake) -> None:
 
 
 class Handshake:
-    """What one handshake left."""
+    """What one handshake left, and what it settled if it succeeded (`trust.settle`)."""
 
     def __init__(self) -> None:
         self.session: ssl.SSLObject | None = None
         #: the first octets that the server sent, also if they are no TLS
         self.first = b""
+        #: what was settled, by names of `messages.toml`, `[tls]`; of a certificate that was not verified Python gives
+        #: nothing but the fingerprint
+        self.known: dict[str, str] = {}
+        #: the trusted certificate that a verified chain leads to
+        self.anchor: bytes | None = None
         self._incoming: ssl.MemoryBIO | None = None
 
     def _look(self) -> None:
@@ -80,6 +85,15 @@ class Handshake:
             return tuple(public())
         below = self.session._sslobj  # type: ignore[attr-defined]
         return tuple(one.public_bytes(_DER) for one in getattr(below, method)() or ())
+
+    @property
+    def binding(self) -> bytes | None:
+        """What SCRAM's -PLUS mechanisms are bound to."""
+        return next(map(end_point_binding, self.chain()), None)
+
+    def report(self, name: str, **how: Any) -> dict[str, Any]:
+        """The chain in facts, as `report`; `name` is the one that was asked for."""
+        return report(self.chain(), name, anchor=self.anchor, **how)
 
 
 def fingerprint(certificate: bytes) -> str:

@@ -33,7 +33,6 @@ from popshell.tuples import NamedTuple
 
 if TYPE_CHECKING:  # loaded with the first TLS: a session in clear text begins without
     from popshell.net.certificates import Handshake
-    from popshell.net.trust import TlsFacts
 
 #: Octets that are read at a time.
 _READ_SIZE = 1 << 15
@@ -109,7 +108,7 @@ class Transport(asyncio.Protocol):
         #: called with True when more is to be sent than the system takes, with False when it goes on
         self.on_full: Callable[[bool], None] = lambda full: None
         #: what the handshake settled; None in clear text
-        self.tls: TlsFacts | None = None
+        self.tls: Handshake | None = None
         #: `127.0.0.1:110`, `[::1]:110`
         self.peer = ""
         #: whether the peer is this machine: clear text to it leaves no cable (sec-T5)
@@ -137,7 +136,7 @@ class Transport(asyncio.Protocol):
             raise NetError("closed", host=self.address.host, port=self.address.port)
         self._transport.write(data)
 
-    async def start_tls(self, *, after: int) -> TlsFacts:
+    async def start_tls(self, *, after: int) -> Handshake:
         """Do the TLS handshake; the reply to STLS said `+OK`. `after` is `bytes_in` as it stood where that reply ended.
 
         Take it in `on_data`, where the reply is seen to be whole. If one octet arrived after it, the connection is
@@ -249,7 +248,7 @@ class Transport(asyncio.Protocol):
 
     async def _handshake(self) -> None:
         from popshell.net.certificates import Handshake, watched
-        from popshell.net.trust import facts_of
+        from popshell.net.trust import settle
 
         line = self._transport
         assert line is not None
@@ -281,21 +280,22 @@ class Transport(asyncio.Protocol):
             raise
         else:
             self._transport = upgraded
-            self.tls = facts_of(handshake, verified=not self.destination.insecure)
-            await self._check_pin(self.tls)
-            self._step("tls", began, self.tls.known)
+            self.tls = handshake
+            settle(handshake, verified=not self.destination.insecure)
+            await self._check_pin(handshake)
+            self._step("tls", began, handshake.known)
             if self._opened:
                 asyncio.get_running_loop().call_soon(self._deliver_early)
 
-    async def _check_pin(self, facts: TlsFacts) -> None:
+    async def _check_pin(self, handshake: Handshake) -> None:
         """Before anything is said over TLS. Raises NetError."""
-        from popshell.net.certificates import pin_form, pin_of, report
+        from popshell.net.certificates import pin_form, pin_of
 
         pin, name = self.destination.way.pin, self.destination.name
-        if pin and (found := pin_of(facts.chain[0]) if facts.chain else "") not in pin.split(","):
+        if pin and (found := next(map(pin_of, handshake.chain()), "")) not in pin.split(","):
             error = NetError("certificate-pin", name=name, pin=pin, found=found, **self._where())
-            mistaken = pin_form(bytes.fromhex(facts.known["fingerprint"])) in pin.split(",")
-            error.certificates = report(facts.chain, name, check="pin-certificate" if mistaken else "pin")
+            mistaken = pin_form(bytes.fromhex(handshake.known["fingerprint"])) in pin.split(",")
+            error.certificates = handshake.report(name, check="pin-certificate" if mistaken else "pin")
             await self._fail(error)
 
     def _handshake_error(self, error: Exception, handshake: Handshake) -> NetError:
@@ -306,10 +306,8 @@ class Transport(asyncio.Protocol):
         if isinstance(error, ssl.SSLCertVerificationError):
             number, message, name = error.verify_code, error.verify_message, self.destination.name
             facts |= {"name": name, "verify_code": number, "verify_message": message}
-            from popshell.net.certificates import report
-
             failed = NetError(code, **facts)
-            failed.certificates = report(handshake.chain(), name, code=number, message=message)
+            failed.certificates = handshake.report(name, code=number, message=message)
             return failed
         facts |= {"least": self.destination.way.tls_min or "1.2", "name": self.destination.name}
         if code == "not-tls":

@@ -37,33 +37,29 @@ class Connector:
         server: MailServer,
         destination: Destination = PRACTICE,
         read: Callable[[str, Destination], Destination] = lambda text, here: Destination(parse_address(text)),
-        *,
-        insecure: bool = False,
     ) -> None:
         """`read` understands what `:connect` was given, and raises AddressError or NetError; it knows where one is.
 
-        `insecure` excuses the first host and port that is connected to.
+        If `destination` is insecure, that excuses the first host and port that is connected to.
         """
         self.server = server
         #: where the connection that stood last leads
         self.destination = destination
         self._read = read
-        self._excused = Excused(insecure)
+        self._excused = Excused(destination.insecure)
         self.clock = Clock()
         server.settings = server.settings._replace(clock=self.clock)
-        self.listener: Listener | None = None
-        self.practice: tuple[str, int] | None = None
+        self._listener = Listener(lambda **client: self.server.session(**client))  # of the server that is in use then
+        self._practice: tuple[str, int] | None = None
 
     async def open_practice(self) -> tuple[str, int]:
         """Start the practice server, once. Raises NetError."""
-        if self.practice is None:
-            self.listener = Listener(lambda **client: self.server.session(**client))  # the one that is in use then
-            self.practice = await self.listener.start("127.0.0.1", 0)
-        return self.practice
+        if self._practice is None:
+            self._practice = await self._listener.start()
+        return self._practice
 
     async def close(self) -> None:
-        if self.listener is not None:
-            await self.listener.close()
+        await self._listener.close()
 
     def use(self, server: MailServer) -> None:
         """Let new connections of the practice server meet `server`."""
@@ -71,8 +67,7 @@ class Connector:
 
     def pass_time(self, seconds: float) -> None:
         self.clock.ahead += seconds
-        if self.listener is not None:
-            self.listener.check_timers()
+        self._listener.check_timers()
 
     def fork(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The messages that the open maildrop would hold after QUIT, and after a lost connection."""
@@ -110,8 +105,7 @@ class Connector:
         practice = destination.address is None
         if destination.address is None:
             address = Address(*await self.open_practice(), TlsMode.NONE)
-            assert self.listener is not None
-            opened = Destination(address, timeout=destination.timeout, ca_data=self.listener.certificate_pem)
+            opened = Destination(address, timeout=destination.timeout, ca_data=self._listener.certificate_pem)
         else:
             address = destination.address
             opened = destination._replace(insecure=self._excused(address, destination.insecure))

@@ -10,35 +10,12 @@ certificate (the practice server's) does without.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from popshell.net.address import Way
-from popshell.net.certificates import Handshake, end_point_binding, fingerprint, report
+from popshell.net.certificates import Handshake, fingerprint
 from popshell.net.errors import NetError, symbol
-from popshell.tuples import NamedTuple
-
-
-class TlsFacts(NamedTuple):
-    """What a handshake settled. Texts come from the peer's certificate: show them through `popshell.visible` only."""
-
-    #: what there is to be shown, by names of `messages.toml`, `[tls]`; of a certificate that was not verified Python
-    #: gives nothing but the fingerprint
-    known: Mapping[str, str]
-    #: the certificates in DER as sent, the server's own first, also if they were not verified
-    chain: tuple[bytes, ...]
-    #: the trusted certificate that a verified chain leads to
-    anchor: bytes | None
-
-    @property
-    def binding(self) -> bytes | None:
-        """What SCRAM's -PLUS mechanisms are bound to."""
-        return end_point_binding(self.chain[0]) if self.chain else None
-
-    def report(self, name: str) -> dict[str, Any]:
-        """The chain in facts (net/certificates.py); `name` is the one that was asked for."""
-        return report(self.chain, name, anchor=self.anchor)
 
 
 def client_context(way: Way, ca_data: str = "", insecure: bool = False) -> ssl.SSLContext:
@@ -118,14 +95,14 @@ def _add_file(context: ssl.SSLContext, path: Path) -> None:
         raise NetError("ca-file-no-certificate", path=str(path)) from error
 
 
-def facts_of(handshake: Handshake, *, verified: bool) -> TlsFacts:
-    """What a handshake that succeeded settled."""
+def settle(handshake: Handshake, *, verified: bool) -> None:
+    """Note what a handshake that succeeded settled. Texts come from the peer's certificate."""
     from datetime import UTC, datetime  # no other start pays for it
 
     session = handshake.session
     assert session is not None
     cipher = session.cipher()
-    known = {"version": session.version() or "", "cipher": cipher[0] if cipher else ""}
+    known = handshake.known = {"version": session.version() or "", "cipher": cipher[0] if cipher else ""}
     # A dictionary of nested tuples, empty for a certificate that was not verified; typeshed cannot say it better.
     certificate: dict[str, Any] = session.getpeercert() or {}
     if certificate:
@@ -134,8 +111,7 @@ def facts_of(handshake: Handshake, *, verified: bool) -> TlsFacts:
         known |= {key: _name(certificate.get(key, ())) for key in ("subject", "issuer")}
         known |= {"names": ", ".join(names), "not_after": ends.isoformat(" ", "minutes")}
     known["fingerprint"] = fingerprint(session.getpeercert(binary_form=True) or b"")
-    anchor = next(reversed(handshake.chain(verified=True)), None) if verified else None
-    return TlsFacts(known, handshake.chain(), anchor)
+    handshake.anchor = next(reversed(handshake.chain(verified=True)), None) if verified else None
 
 
 def _name(rows: tuple[tuple[tuple[str, str], ...], ...]) -> str:

@@ -133,7 +133,7 @@ class Credentials(NamedTuple):
     secret: str
     #: the identity to act as; "" is one's own
     authzid: str = ""
-    #: channel-binding data, None without TLS: the server's certificate's (net.client.TlsFacts.binding)
+    #: channel-binding data, None without TLS: the server's certificate's (net.certificates.Handshake.binding)
     binding: bytes | None = None
     binding_type: str = BINDING
     #: whether the server lists the mechanism with channel binding, too
