@@ -605,6 +605,7 @@ def test_the_content_of_a_message_is_not_masked() -> None:
     login: list[Move] = moves("C: USER a", "S: +OK", f"C: PASS {CANARY}", "S: +OK", start=[GREETING])
     exchange = last("C: RETR 1", f"S: +OK {CANARY}", f"S: {CANARY}", "S: .", start=login)
     assert exchange.to_json()["lines"] == [CANARY]
+    assert exchange.received_lines() == [f"+OK {MASK}\r\n", f"{CANARY}\r\n", ".\r\n"]
     assert exchange.to_json()["text"] == MASK
 
 
@@ -919,3 +920,11 @@ def test_the_lines_of_a_content_that_did_not_end() -> None:
         (event,) = connection.close()
         assert isinstance(event, Exchange)
         assert event.content_lines() == lines, came
+
+
+def test_all_rows_of_what_is_no_reply_may_repeat_a_secret() -> None:
+    login: list[Move] = moves("C: USER a", "S: +OK", f"C: PASS {CANARY}", start=[GREETING])
+    exchange = replay([*login, ("S", f"{CANARY}\r\n{CANARY}".encode()), ("close", b"")], whole).events[-1]
+    assert isinstance(exchange, Exchange)
+    assert exchange.response is None
+    assert exchange.received_lines() == [f"{MASK}\r\n", MASK]

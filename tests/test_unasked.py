@@ -97,6 +97,7 @@ def test_a_listing_that_was_not_due_is_recognised() -> None:
     assert isinstance(first, Exchange)
     assert isinstance(rest, Exchange)
     assert first.received + rest.received == ROWS + b".\r\n"
+    assert (first.reply_line(), rest.reply_line()) == ("1 100", ""), "rows have no status line"
     assert rest.problem is not None
     assert rest.problem.lines == 9_999
     text = list(transcript_lines([first, rest]))
