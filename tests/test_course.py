@@ -364,6 +364,10 @@ def test_start_is_played_and_a_prediction_in_it_is_not_held() -> None:
 
 
 def test_what_was_solved_stays_solved() -> None:
+    first = [{"sent_first": "QUIT"}]
+    assert played("STAT", check=first, start=LOGIN).attempt.beyond_mending()
+    assert not played(":wait 5", check=first, start=LOGIN).attempt.beyond_mending(), "QUIT can still be the first"
+    assert played(":drop", check=[{"dropped": False}], start=LOGIN).attempt.beyond_mending()
     under_way = played("DELE 1", check=[{"marks": [1]}], start=LOGIN)
     assert under_way.solved
     assert under_way.play(["RSET"])

@@ -312,18 +312,13 @@ class Attempt:
     def beyond_mending(self) -> bool:
         """Whether something happened that no further line can mend."""
         evidence = self.evidence()
-        read = {e.command.message for e in evidence.commands if e.command and e.name == "RETR" and e.ok}
-        return any(
-            (_is_final(check) and not check.holds(evidence))
-            or (check.name == "retrieved" and not read <= set(check.value))
-            for check in self.exercise.checks
-        )
+        return any(_is_lost(check, evidence) for check in self.exercise.checks)
 
     def missing(self) -> Check | None:
         """The check to name first of those that do not hold; what cannot be mended comes before the rest."""
         evidence = self.evidence()
         missing = [check for check in self.exercise.checks if not check.holds(evidence)]
-        return min(missing, key=lambda check: not (_is_final(check) or check.name == "retrieved"), default=None)
+        return min(missing, key=lambda check: not _is_lost(check, evidence), default=None)
 
     def nearly(self, check: Check) -> list[str]:
         """Of `replied`: the fields in which the exchange that comes closest differs; [] if the command did not come."""
@@ -338,9 +333,13 @@ class Attempt:
         return [self.placed(row) for line in lines for row in line.split("\n") if row != ":connect"]
 
 
-def _is_final(check: Check) -> bool:
-    """Whether nothing that happens later can make it hold again."""
-    return check.name in _FINAL or (check.name == "dropped" and not check.value)
+def _is_lost(check: Check, evidence: Evidence) -> bool:
+    """Whether a check does not hold and no further line can mend it; the first command may be still to come."""
+    if check.name == "retrieved":
+        read = {e.command.message for e in evidence.commands if e.command and e.name == "RETR" and e.ok}
+        return not read <= set(check.value)
+    final = bool(evidence.commands) if check.name in _FINAL else check.name == "dropped" and not check.value
+    return final and not check.holds(evidence)
 
 
 def _same(typed: str, wanted: str) -> bool:
