@@ -47,7 +47,7 @@ class Course:
         """`popshell learn`: begin at `lesson`, or where the learner left (""). False, and why is said, if it cannot."""
         shell = self._shell
         try:
-            if await self._begun().begin(lesson or None):
+            if await self._begun().begin(lesson):
                 return True
             if not lesson or shell.screen.interactive:  # else no person is there to choose another
                 return await shell.connect("practice")
@@ -120,7 +120,7 @@ async def lessons(tutor: Tutor, argument: str) -> None:
 
 async def lesson(tutor: Tutor, argument: str) -> None:
     if argument or tutor.lesson is None:
-        await tutor.begin(argument or None)
+        await tutor.begin(argument)
     else:
         tutor.show_lesson()
         tutor.show_task()
@@ -203,7 +203,7 @@ def _compare(tutor: Tutor, attempt: Attempt, said: Prediction, last: Exchange) -
 async def next_(tutor: Tutor, argument: str = "") -> None:
     """The next open exercise; after the last of a lesson, the next lesson."""
     if tutor.lesson is None or tutor.attempt is None:
-        await tutor.begin(None)
+        await tutor.begin()
         return
     name = tutor.lesson.name
     if not tutor.standing_here().done:
@@ -266,7 +266,7 @@ async def reset(tutor: Tutor, argument: str) -> None:
     tutor.tell_trouble()
     if lesson is None:
         tutor.lesson = tutor.attempt = None
-        await tutor.begin(None)
+        await tutor.begin()
     else:
         await tutor.enter(lesson, lesson.exercises[0], text=True)
 

@@ -113,8 +113,8 @@ class Tutor:
 
     # -- entering ------------------------------------------------------------------------------------------------------
 
-    async def begin(self, wanted: str | None) -> bool:
-        """Go to lesson `wanted`, `6`, `dots` or `dots/3` with an exercise; None is where the learner left.
+    async def begin(self, wanted: str = "") -> bool:
+        """Go to lesson `wanted`, `6`, `dots` or `dots/3` with an exercise; "" is where the learner left.
 
         False if there is no such lesson, or all is done.
         """
