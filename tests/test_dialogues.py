@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from popshell.course.catalog import Catalog, bundled
-from popshell.course.document import Document
+from popshell.course.document import Document, Fence
 from popshell.course.player import STAMP, Turn, Untruth, compare, turns
 from popshell.lint.files import Finding
-from popshell.lint.lint import Block, Stage, check_dialogue, fix_text, read_blocks, redone
+from popshell.lint.lint import Stage, begins, check_dialogue, check_form, fix_text, redone
+from popshell.protocol.commands import State
 from popshell.server.maildrop import from_files
 
 GAP = "[...]"
@@ -17,9 +18,8 @@ MAILS = [("1.eml", b"Subject: one\n\n.\n..x\ny\n"), ("2.eml", "Subject: zwei\n\n
 STAGE = Stage(from_files(MAILS), CATALOG.languages, CATALOG.replies)
 
 
-def blocks_of(source: Document) -> tuple[list[Block], list[Finding]]:
-    found = list(read_blocks(source))
-    return [block for block, _ in found], [fault for _, faults in found for fault in faults]
+def blocks_of(source: Document) -> tuple[list[Fence], list[Finding]]:
+    return source.fences, list(check_form(source))
 
 
 def page(*rows: str, info: str = "pop3") -> str:
@@ -55,18 +55,18 @@ def test_the_place_of_blocks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("info", "state", "quoted"),
+    ("info", "state"),
     [
-        ("pop3", "AUTHORIZATION", False),
-        ("pop3 AUTHORIZATION", "AUTHORIZATION", False),
-        ("pop3 TRANSACTION", "TRANSACTION", False),
-        ('pop3 quoted "Dovecot 2.3.19"', "AUTHORIZATION", True),
+        ("pop3", State.AUTHORIZATION),
+        ("pop3 AUTHORIZATION", State.AUTHORIZATION),
+        ("pop3 TRANSACTION", State.TRANSACTION),
+        ('pop3 quoted "Dovecot 2.3.19"', None),
     ],
 )
-def test_the_beginning_of_a_block(info: str, state: str, quoted: bool) -> None:
+def test_the_beginning_of_a_block(info: str, state: State | None) -> None:
     blocks, findings = blocks_of(document(page("C: QUIT", "S: +OK", info=info)))
     assert findings == []
-    assert (blocks[0].state.value, blocks[0].quoted) == (state, quoted)
+    assert begins(blocks[0]) is state
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_beginning_of_a_block(info: str, state: str, quoted: bool) -> None:
 def test_what_begins_no_block(info: str) -> None:
     blocks, findings = blocks_of(document(page("C: QUIT", "nothing of ours", info=info)))
     assert [(finding.code, finding.line) for finding in findings] == [("bad-fence", 3)]
-    assert blocks[0].quoted  # and is not played
+    assert begins(blocks[0]) is None  # and is not played
 
 
 def test_a_block_that_does_not_end() -> None:

@@ -27,8 +27,8 @@ from test_conformance import Memory, Peer, World
 
 from popshell import cli
 from popshell.course.catalog import Catalog, bundled
-from popshell.course.document import Document
-from popshell.lint.lint import played
+from popshell.course.document import Document, Fence
+from popshell.lint.lint import begins, played
 from popshell.protocol.commands import State
 from popshell.protocol.sasl import Credentials
 from popshell.script import STAGES, Outcome, _stands, play, read_script
@@ -83,8 +83,8 @@ def test_every_dialogue_of_the_pages_is_a_script() -> None:
     blocks = [(page.path, block) for page in pages for block in played(page)]
     assert len(blocks) > 20
 
-    def passes(where: str, block: object) -> None:
-        text = (LOGIN if block.state is State.TRANSACTION else "") + "\n".join(block.rows)  # type: ignore[attr-defined]
+    def passes(where: str, block: Fence) -> None:
+        text = (LOGIN if begins(block) is State.TRANSACTION else "") + "\n".join(block.rows)
         assert not (found := outcome(text)).stage, found
 
     each(blocks, passes)
@@ -309,7 +309,7 @@ def test_what_save_writes_is_played(tmp_path: Path, run: Run) -> None:
 
 def test_what_a_block_of_a_lesson_holds_is_played(tmp_path: Path, run: Run) -> None:
     pages = [Document(path.stem, path.read_text("utf-8")) for path in sorted((ROOT / "lessons" / "en").glob("*.md"))]
-    blocks = [block for page in pages for block in played(page) if block.state is State.AUTHORIZATION]
+    blocks = [block for page in pages for block in played(page) if begins(block) is State.AUTHORIZATION]
     assert len(blocks) > 5
     for number, block in enumerate(blocks):
         script = tmp_path / f"{number}.pop"

@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import partial
 from importlib.resources.abc import Traversable
-from itertools import chain, pairwise, zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 from popshell.course.catalog import LANGUAGES, Catalog, Refused, Words, bundled
-from popshell.course.document import Document, read_tables
+from popshell.course.document import Document, Fence, read_tables
 from popshell.course.lesson import fingerprint, is_maildrop
 from popshell.course.notes import REPLIES
 from popshell.course.player import ELLIPSIS, ROW, STAMP, PracticeLine, Turn, Untruth, compare, turns
@@ -103,40 +103,35 @@ def in_words(findings: Iterable[Finding], words: Words) -> list[str]:
 # -- dialogues ---------------------------------------------------------------------------------------------------------
 
 
-class Block(NamedTuple):
-    """A fenced block: `line` and `end` are the lines of its fences, `rows` what lies between them."""
-
-    line: int
-    end: int
-    info: str
-    rows: tuple[str, ...]
-    state: State
-    quoted: bool
+def begins(fence: Fence) -> State | None:
+    """The state in which a dialogue begins; None if it is not played: it is quoted, or no dialogue at all."""
+    known = _INFO.fullmatch(fence.info)
+    return State(known[1] or "AUTHORIZATION") if known is not None and known[2] is None else None
 
 
-def read_blocks(source: Document) -> Iterator[tuple[Block, list[Finding]]]:
-    """The blocks of a file, each with what is wrong with its form. What is no dialogue at all is taken for quoted."""
-    for fence in source.fences:
-        known = _INFO.fullmatch(fence.info)
-        state, quoted = State((known and known[1]) or "AUTHORIZATION"), known is None or known[2] is not None
-        bad = [at for at, row in enumerate(fence.rows, fence.line + 1) if not _is_row(row)]
-        findings = [Finding(source.path, at, "bad-line", {"row": source.rows[at - 1]}) for at in bad]
-        if not fence.closed:
-            findings = [Finding(source.path, fence.line, "open-fence")]
-        elif not fence.plain or known is None:
-            findings = [Finding(source.path, fence.line, "bad-fence", {"info": source.rows[fence.line - 1].strip()})]
-        elif not fence.rows:
-            findings = [Finding(source.path, fence.line, "bad-line", {"row": ""})]
-        yield Block(fence.line, fence.end, fence.info, fence.rows, state, quoted), findings
+def check_form(source: Document) -> Iterator[Finding]:
+    """What is wrong with the form of a file's fenced blocks."""
+    return (found for fence in source.fences for found in _faults(source, fence))
+
+
+def _faults(source: Document, fence: Fence) -> list[Finding]:
+    if not fence.closed:
+        return [Finding(source.path, fence.line, "open-fence")]
+    if not fence.plain or _INFO.fullmatch(fence.info) is None:
+        return [Finding(source.path, fence.line, "bad-fence", {"info": source.rows[fence.line - 1].strip()})]
+    if not fence.rows:
+        return [Finding(source.path, fence.line, "bad-line", {"row": ""})]
+    rows = enumerate(fence.rows, fence.line + 1)
+    return [Finding(source.path, at, "bad-line", {"row": source.rows[at - 1]}) for at, row in rows if not _is_row(row)]
 
 
 def _is_row(row: str) -> bool:
     return ROW.fullmatch(row) is not None and row != f"C: {ELLIPSIS}"
 
 
-def played(source: Document) -> list[Block]:
+def played(source: Document) -> list[Fence]:
     """The blocks of a file that are played: what is quoted or has no good form is not."""
-    return [block for block, findings in read_blocks(source) if not block.quoted and not findings]
+    return [fence for fence in source.fences if begins(fence) and not _faults(source, fence)]
 
 
 class Stage:
@@ -149,15 +144,15 @@ class Stage:
         given = ({LEARNER: PASSWORD}, languages, texts, messages)
         self._server = partial(MailServer, *given, faults=FREE, clock=lambda: 0.0, new_stamp=lambda: STAMP)
 
-    def play(self, block: Block) -> Iterator[tuple[Turn, list[str] | None]]:
+    def play(self, block: Fence) -> Iterator[tuple[Turn, list[str] | None]]:
         """Each turn with the lines that really come; None if the server had closed before it."""
         line = PracticeLine(self._server())
-        if block.state is State.TRANSACTION:
+        if (state := begins(block)) is State.TRANSACTION:
             line.say((f"USER {LEARNER}",))
             line.say((f"PASS {PASSWORD}",))
         for turn in turns(enumerate(block.rows, block.line + 1)):
             if not turn.sent:
-                yield turn, _lines(line.greeting) if block.state is State.AUTHORIZATION else []
+                yield turn, _lines(line.greeting) if state is not State.TRANSACTION else []
             elif line.session.closing:
                 yield turn, None
             else:
@@ -170,7 +165,7 @@ def _lines(said: bytes) -> list[str]:
     return [line.decode("utf-8", "backslashreplace") for line in said.split(CRLF)[:-1]]
 
 
-def check_dialogue(path: str, block: Block, stage: Stage) -> Iterator[Finding]:
+def check_dialogue(path: str, block: Fence, stage: Stage) -> Iterator[Finding]:
     """Whether a block is true; one finding at most, as what comes after the first untruth follows from it."""
     for turn, heard in stage.play(block):
         if heard is None:
@@ -236,7 +231,7 @@ class Lint:
         words = source.words or {}
         return words if all(isinstance(words.get(key), str) for key in REPLIES) else None
 
-    def blocks(self) -> Iterator[tuple[Source, Block]]:
+    def blocks(self) -> Iterator[tuple[Source, Fence]]:
         """Every block that is played, with its file."""
         for source in self.tree.sources.values():
             yield from ((source, block) for block in played(source))
@@ -301,10 +296,7 @@ RULES = (
         lambda lint: (found for source in lint.tree.sources.values() for found in pages.check_page(source, lint.words)),
     ),
     Rule("keys-differ places-differ", partial(_pair, pages.compare_words)),
-    Rule(
-        "bad-fence open-fence bad-line",
-        partial(_each, lambda source: chain(*(findings for _, findings in read_blocks(source)))),
-    ),
+    Rule("bad-fence open-fence bad-line", partial(_each, check_form)),
     Rule(
         "untrue after-close",
         lambda lint: (
