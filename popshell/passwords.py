@@ -60,11 +60,11 @@ class Passwords:
 
         Raises PasswordError.
         """
-        command = self._token_command or self._command if token else self._command
-        if self._read is not None and not (token and self._token_command):
+        if token and self._token_command:
+            return Found(name, await _output_of(self._token_command), "token")
+        if self._read is not None:
             return Found(name, self._read, "fd")
-        place = "token" if token and self._token_command else "command"
-        return Found(name, await _output_of(command), place) if command else None
+        return Found(name, await _output_of(self._command), "command") if self._command else None
 
     async def find(self, name: str, host: str) -> Found | None:
         """What an option gives, else what is stored: for where no question can be asked. Raises PasswordError."""

@@ -212,11 +212,11 @@ def _facts(octets: bytes, name: str, now: datetime) -> dict[str, Any]:
     facts: dict[str, Any] = dict.fromkeys(("subject", "issuer", "valid_from", "valid_until", "key", "signature"), "")
     facts |= {"names": [], "days": 0, "faults": [], "marks": []}
     facts |= {"fingerprint": fingerprint(octets), "pin": pin_of(octets)}
-    late = ""
     with contextlib.suppress(Exception):  # cryptography names no set of errors for what a stranger may have encoded
         certificate = _loaded(octets)
         begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        late = "not-yet-valid" if now < begins else "expired" if now > ends else ""
+        dates = {"not-yet-valid": now < begins, "expired": now > ends}
+        facts["faults"] = [fault for fault, there in dates.items() if there]
         facts["days"] = (begins - now if now < begins else abs(ends - now)).days  # to or since the nearer date
         facts |= {"subject": _name(certificate.subject), "issuer": _name(certificate.issuer)}
         facts |= {"valid_from": begins.isoformat(" ", "minutes"), "valid_until": ends.isoformat(" ", "minutes")}
@@ -224,13 +224,11 @@ def _facts(octets: bytes, name: str, now: datetime) -> dict[str, Any]:
         facts["names"] = _names(certificate)
         facts["key"] = _key(certificate)
         facts["marks"] = _marks(certificate)
-    # What can be seen without a list of trusted CAs.
-    seen = {
-        late: bool(late),
-        "name": bool(name and facts["valid_until"]) and not any(covers(pattern, name) for pattern in facts["names"]),
-        "self-signed": facts["subject"] != "" and facts["subject"] == facts["issuer"],
-    }
-    facts["faults"] = [fault for fault, there in seen.items() if there]
+    # What else can be seen without a list of trusted CAs.
+    if name and facts["valid_until"] and not any(covers(pattern, name) for pattern in facts["names"]):
+        facts["faults"].append("name")
+    if facts["subject"] and facts["subject"] == facts["issuer"]:
+        facts["faults"].append("self-signed")
     return facts
 
 
