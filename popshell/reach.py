@@ -67,11 +67,13 @@ class Reach:
 
     def say(self, error: NetError) -> str:
         """An error in words, with the command that one would try next."""
-        place = self._arguments.address or "{host}:{port}".format_map({"host": "?", "port": "?", **error.facts})
-        again, mode = f"popshell {self._arguments.command}", self._arguments.tls
-        own = self._arguments.exec and error.code == "refused"
+        given, again = self._arguments, f"popshell {self._arguments.command}"
+        place = given.address or "{host}:{port}".format_map({"host": "?", "port": "?", **error.facts})
+        if given.exec:
+            place = f"--exec {shlex.quote(given.exec)}"
+        own = given.exec and error.code == "refused"
         key = "reach.not-listening" if own else f"net.{error.code}"
-        facts = {"again": again, "place": place, "mode": f" --tls {mode}" if mode else "", "holder": "{port}"}
+        facts = {"again": again, "place": place, "mode": f" --tls {given.tls}" if given.tls else "", "holder": "{port}"}
         text = self._words(key, **facts | error.facts)
         speaks = error.facts.get("speaks")
         return f"{text} ({self._words(f'speaks.{speaks}')})" if speaks else text

@@ -280,8 +280,18 @@ def test_arguments_that_are_wrong_and_no_connection(tmp_path: Path, run: Run) ->
         assert (found, out) == (code, "")
         assert says in err
 
+    silent = tmp_path / "silent.py"
+    silent.write_text(
+        "import socket, sys, time\nkept = socket.create_server(('127.0.0.1', int(sys.argv[1])))\ntime.sleep(60)\n"
+    )
+    never = f"{sys.executable} {silent} {{port}}"
     each(
         [
+            (
+                ("--exec", never, "--tls", "none", "--timeout", "0.5"),
+                3,
+                f"`popshell check --exec '{never}' --tls none --t",
+            ),
             ((), 2, "--exec"),
             (("127.0.0.1:1", "--exec", "true"), 2, "--exec"),
             (("127.0.0.1:1", "--json", "--tap"), 2, "--tap"),
