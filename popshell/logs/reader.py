@@ -187,8 +187,8 @@ class _Marked:
                 self._flush(whole=self.due == 0)
             return
         match = form.match(line.text)
-        burst = self.head is not None and self.head[0] == SERVER and form.rows == "lines"
-        if match is None or (burst and match[0] in ("client", "server") and form.glued):
+        burst = form.glued and self.head is not None and self.head[0] == SERVER
+        if match is None or (burst and match[0] in ("client", "server")):
             if self.head is not None and form.rest == "burst":
                 self.rows.append((number, line.text, None))
             elif form.rest == "content" and (line.cr or not line.text.startswith(("curl:", "* "))):
@@ -224,7 +224,7 @@ class _Marked:
             self._say(line.number, SERVER, "data", octets(groups["text"]))
         data = b""
         if kind in ("refused", "stray", "unfit", "broken", "fetched"):
-            written = unescaped if self.form.text == "literal" and kind != "fetched" else octets
+            written = unescaped if self.form.text == "literal" else octets
             data = written(groups["text"]) + (b" deleted" if groups.get("deleted") else b"")
         self._say(line.number, TOOL, kind, data, line.text, groups.get("id") or "")
 

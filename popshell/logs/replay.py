@@ -207,7 +207,7 @@ class _Replay:
 
     def _move(self, state: State) -> None:
         self.connection.here = self.connection.here._replace(state=state)
-        self._state(state, self.session.entries[-1] if self.session.entries else None)
+        self._state(state, self.session.entries[-1])
 
     def _greet_unseen(self, entry: Entry) -> None:
         """The greeting is not in the log."""
@@ -278,11 +278,10 @@ class _Replay:
         if exchange.name == "QUIT" and exchange.ok and exchange.before is State.TRANSACTION:
             self.session.erased, self.session.marks = exchange.maildrop_before.marks, frozenset()
 
-    def _state(self, state: State, entry: Entry | None) -> None:
-        if not self.session.states or self.session.states[-1] is not state:
+    def _state(self, state: State, entry: Entry) -> None:
+        if self.session.states[-1:] != [state]:
             self.session.states.append(state)
-            if entry is not None:
-                entry.state = state
+            entry.state = state
 
     # -- what the log leaves out -------------------------------------------------------------------------------------
 
@@ -413,11 +412,10 @@ class _Replay:
             self.greeted = True
             self._reply(*self.before[0])
         if self.session.closed is None and self.session.spoke:
-            if "replies" in self.form.hides and self.session.entries and not self._tool_fault():
+            if "replies" in self.form.hides and not self._tool_fault():
                 self._assume(self.session.entries[-1])
             unseen = "content" in self.form.hides and not self.rows
-            ended = self.content and (unseen or self.form.unstuffed) and not self.held.get(SERVER)
-            if ended and not self._tool_fault():
+            if (unseen or self.form.unstuffed) and not self.held.get(SERVER) and not self._tool_fault():
                 self._end_content(self.session.entries[-1])
             self._break_off()
 
