@@ -450,6 +450,20 @@ class TestExchange:
         assert exchange.is_greeting
         assert (exchange.name, exchange.sent_lines(), exchange.to_json()["command"]) == ("", [], None)
 
+    def test_which_are_equal(self) -> None:
+        """When something happened, and what came after it, is left out."""
+        one, other = last("C: STAT", "S: +OK 2 320"), last("C: STAT", "S: +OK 3 320")
+        assert one == last("C: STAT", "S: +OK 2 320")._replace(started=5.0, rest=b"x")
+        assert not (one != last("C: STAT", "S: +OK 2 320"))  # noqa: SIM202 (`!=` is what is tested)
+        assert one != other
+        assert not (one == other)  # noqa: SIM201
+        assert one != tuple(one)
+
+    def test_status_line(self) -> None:
+        exchange = last("C: STAT", "S: +OK 2 320")
+        for received, line in ((b"+OK", b"+OK"), (b"\r\n+OK\r\n", b""), (b"", b"")):
+            assert exchange._replace(received=received).status_line() == line, received
+
     def test_json(self) -> None:
         exchange = last("C: list", "S: +OK [X/Y] two", "S: 1 120", "S: ..", "S: .")
         assert exchange.to_json(1) == {

@@ -197,6 +197,14 @@ def test_any_name_and_password_that_can_be_prepared(name: str, secret: str) -> N
             assert result == found if found and stored else result in (None, "refused"), row
 
 
+def test_a_name_with_blanks_logs_in() -> None:
+    def check(row: str) -> None:
+        known = verifier(row, secret_of={"mei lin a": "x y"}.get)
+        assert meet(row, credentials(row, name="mei lin a", secret="x y"), known) == "mei lin a"
+
+    each([(row,) for row in PASSWORDS], check)
+
+
 @PROFILE
 @given(
     st.lists(st.binary(max_size=60) | st.sampled_from([b"", b"=", b"\x01", b"n,,n=mei,r=x", b"r=x,s=,i=1"]), max_size=5)

@@ -8,8 +8,9 @@ from support import each
 
 from popshell.protocol.commands import CAPABILITIES, RESPONSE_CODES, State, known_code
 from popshell.protocol.maildrop_view import header_field, scan_listing, unique_id_listing
-from popshell.protocol.records import Problem, Response, Status, no_status, read_status, stamp
+from popshell.protocol.records import Problem, Response, Status, no_status, read_status, spoiled, stamp
 from popshell.protocol.strangers import passes_on, what_speaks
+from popshell.protocol.wire import WireError
 
 PROFILE = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 
@@ -70,6 +71,7 @@ class TestStatusLine:
                 (b"+OK\tx", Problem("no-status", "ok")),
                 (b"+OK\r", Problem("no-status", "ok")),
                 (b"-", Problem("not-pop3")),
+                (b"X", Problem("not-pop3")),
                 (b"ERR", Problem("no-status", "err")),
                 (b"+ERR busy", Problem("no-status", "err")),
                 (b"ERR.LOGIN.PASSERR", Problem("no-status", "err")),
@@ -171,7 +173,7 @@ class TestListings:
         assert ok(content=b"a\x0bb\x85\r\n\r\n").lines == [b"a\x0bb\x85", b""]
 
     def test_capabilities(self) -> None:
-        content = b"TOP\r\nsasl PLAIN LOGIN\r\n\r\nEXPIRENEVER\r\n"
+        content = b"TOP\r\nsasl PLAIN\r\nSASL LOGIN\r\n\r\nEXPIRENEVER\r\n"
         assert ok(content=content).capabilities() == {"TOP": (), "SASL": ("PLAIN", "LOGIN"), "EXPIRENEVER": ()}
         assert ok(content=b"X \xff\r\n").capabilities() == {"X": ("\udcff",)}
 
@@ -276,6 +278,14 @@ class TestCodesAndCapabilities:
             "AUTH",
             "UTF8",
         }
+
+
+def test_octets_that_are_no_lines_name_another_protocol_only_where_a_greeting_is_due() -> None:
+    tls, imap = WireError("tls", b"\x16\x03\x01"), WireError("line-too-long", b"* OK")
+    assert spoiled(tls, greeting=False) == Problem("not-pop3", "tls")
+    assert spoiled(imap, greeting=True) == Problem("not-pop3", "imap")
+    assert spoiled(imap, greeting=False) == spoiled(WireError("line-too-long", b"+OK"), greeting=True)
+    assert spoiled(imap, greeting=False) == Problem("line-too-long")
 
 
 def test_greetings_of_what_passes_a_connection_on() -> None:

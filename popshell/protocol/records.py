@@ -157,7 +157,7 @@ def no_status(line: bytes, *, greeting: bool = False) -> Problem:
     return Problem("challenge" if word == b"+" and line.startswith(word) else "not-pop3")
 
 
-def spoiled(error: WireError, *, greeting: bool = False) -> Problem:
+def spoiled(error: WireError, *, greeting: bool) -> Problem:
     """What is wrong with octets that cannot be cut into lines; a greeting of them is most likely another protocol's."""
     speaks = "tls" if error.code == "tls" else what_speaks(error.raw).replace("pop3", "") if greeting else ""
     return Problem("not-pop3" if speaks else error.code, speaks)
