@@ -69,7 +69,8 @@ class Session:
     ) -> None:
         self.connection = Connection(clock(), tls=tls)
         self.transcript: list[Exchange] = []
-        self.wire: Wire | None = None
+        #: to be set before the first line is sent
+        self.wire: Wire
         self.ended = False
         self.last_sent = self.last_heard = clock()
         self.chunks: deque[Chunk] = deque(maxlen=_CHUNKS)
@@ -92,7 +93,7 @@ class Session:
         text, parsed = (line, None) if isinstance(line, str) else (line.text, line)
         if any(ch in "\r\n\0" for ch in text):
             raise Unsendable(text)
-        if self.ended or self.wire is None:
+        if self.ended:
             raise ConnectionError
         data = text.encode("utf-8", "surrogateescape") + CRLF
         try:
@@ -140,13 +141,11 @@ class Session:
 
     def close(self) -> None:
         """Close the connection without QUIT, so without UPDATE (RFC 1939 §6)."""
-        if self.wire is not None:
-            self.wire.close()
+        self.wire.close()
         self.end()
 
     async def start_tls(self) -> None:
         """Do the handshake that `+OK` to STLS asks for. Raises what the wire raises."""
-        assert self.wire is not None
         await self.wire.start_tls(after=self._passed[False] if self._stls_end is None else self._stls_end)
         self.connection.tls_started()
 

@@ -99,8 +99,6 @@ class ShellCompleter(Completer):
         yield from elsewhere
 
     def _metas(self, text: str) -> Iterator[Completion]:
-        if self._shell.metas is None:
-            return
         table, words = self._shell.metas(), self._shell.words
         name, blank, rest = text[1:].partition(" ")
         if not blank:

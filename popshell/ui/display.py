@@ -31,11 +31,7 @@ if TYPE_CHECKING:
 
 
 def new_shell(
-    catalog: Catalog,
-    screen: Screen,
-    dial: Dial,
-    options: Options,
-    metas: Callable[[], MetaCommands] | None = None,
+    catalog: Catalog, screen: Screen, dial: Dial, options: Options, metas: Callable[[], MetaCommands]
 ) -> Shell:
     """A shell with its subscribers and its first gate. `metas` is called when the first meta command is typed."""
     shell = Shell(catalog, screen, dial, options)
@@ -44,7 +40,7 @@ def new_shell(
     shell.gates.append(SeatBelt(shell))
     if options.log is not None:
         log_to(shell, options.log)
-    shell.metas = functools.cache(metas) if metas is not None else None
+    shell.metas = functools.cache(metas)
     return shell
 
 

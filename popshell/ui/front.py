@@ -47,13 +47,12 @@ class Source:
     By itself it is a script, from a pipe or a file: each line is run, and nothing is asked or shown.
     """
 
-    def __init__(self, shell: Shell, lines: Lines | None = None) -> None:
+    def __init__(self, shell: Shell) -> None:
         self.shell = shell
         #: to be set before the first line is read
-        self.lines = lines
+        self.lines: Lines
 
     async def _next(self) -> str:
-        assert self.lines is not None
         try:
             return await self.lines.__anext__()
         except StopAsyncIteration:
@@ -92,7 +91,7 @@ class PersonSource(Source):
         else:
             text = await self._next()
         await asyncio.sleep(_AT_ONCE)
-        rows = [text, *(self.lines.read_ahead() if self.lines else ())]
+        rows = [text, *self.lines.read_ahead()]
         if len(rows) == 1:
             return self._or_draft(text)
         return Typed(rows, ask=not all(row.startswith(":") for row in rows))  # the shell's own go nowhere

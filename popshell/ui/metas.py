@@ -82,12 +82,6 @@ class Metas:
             shell.say("tutor.unreadable", style="err", reason=error)
 
 
-def _table(shell: Shell) -> Metas:
-    table = shell.metas() if shell.metas else None
-    assert isinstance(table, Metas)
-    return table
-
-
 # -- help --------------------------------------------------------------------------------------------------------------
 
 
@@ -103,7 +97,7 @@ async def _help(shell: Shell, argument: str) -> None:
         return
     path = page_for(argument.strip())
     page = shell.catalog.page(language, path) if path else None
-    metas = _table(shell).found(wanted.removeprefix(":")) if page is None else []
+    metas = shell.metas().found(wanted.removeprefix(":")) if page is None else []
     if len(metas) == 1:
         shell.screen.lines(meta_rows(shell, metas))
         if metas[0].name == "connect":
@@ -137,7 +131,7 @@ def _overview(shell: Shell) -> None:
         rows = [(("command", spec.syntax), page.summary if page else "") for spec, page in known]
         lines += layout.two_columns(rows, look)
     lines += layout.paragraph(words("shell.help-metas"), look, style="emphasis")
-    shell.page(shell.screen.drawn([*lines, *meta_rows(shell, list(_table(shell).rows.values()))]))
+    shell.page(shell.screen.drawn([*lines, *meta_rows(shell, list(shell.metas().rows.values()))]))
 
 
 def meta_rows(shell: Shell, metas: list[Meta]) -> list[Line]:
@@ -158,7 +152,7 @@ async def explain(shell: Shell, argument: str) -> None:
     if not argument:
         raise Refused
     if argument.startswith(":"):
-        if meta := _table(shell).one(shell, argument[1:].partition(" ")[0]):
+        if meta := shell.metas().one(shell, argument[1:].partition(" ")[0]):
             shell.screen.lines(meta_rows(shell, [meta]))
             shell.say("explain.meta")
         return

@@ -380,7 +380,7 @@ def _path(state: State, look: Look, words: Words) -> Line:
 
 
 def _meta_help(text: str, shell: Shell) -> Line:
-    known = shell.metas().found(text[1:].partition(" ")[0]) if shell.metas else []
+    known = shell.metas().found(text[1:].partition(" ")[0])
     if len(known) == 1:
         (meta,) = known
         return [("command", meta.usage), ("dim", f"  {shell.words(f'meta.{meta.name}')}".replace("`", ""))]

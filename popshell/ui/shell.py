@@ -91,6 +91,9 @@ class MetaCommands(Protocol):
     def found(self, name: str) -> list[Meta]:
         """The commands that a name, or the beginning of one, may stand for."""
 
+    def one(self, shell: Shell, name: str) -> Meta | None:
+        """The command of that name, or None, and what else it may be is said."""
+
     async def run(self, shell: Shell, text: str) -> None:
         """Run one line that begins with a colon. Raises Leave."""
 
@@ -125,7 +128,7 @@ class Shell:
         #: rows for the toolbar; the first that is not empty is shown
         self.toolbar: list[Callable[[], Line]] = []
         #: the shell's own commands, loaded when the first of them is typed
-        self.metas: Callable[[], MetaCommands] | None = None
+        self.metas: Callable[[], MetaCommands]
         #: the names of connections that `:connect` takes; its options as they are typed, with the keys of their words
         self.connections: tuple[str, ...] = ()
         self.connect_options: tuple[tuple[str, str], ...] = ()
@@ -347,11 +350,10 @@ class Shell:
         """
         done = True
         try:
-            if not text.startswith(":"):
-                if not await self._understood(text):
-                    await self.send(text)
-            elif self.metas is not None:
+            if text.startswith(":"):
                 await self.metas().run(self, text)
+            elif not await self._understood(text):
+                await self.send(text)
         except ConnectError as error:
             self.publish(events.Failed(error))
         except Undone:

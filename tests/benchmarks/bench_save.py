@@ -28,6 +28,7 @@ from popshell.net.connector import Connector
 from popshell.server.mailserver import MailServer
 from popshell.ui.display import new_shell
 from popshell.ui.exports import save_message
+from popshell.ui.metas import Metas
 from popshell.ui.screen import PlainScreen
 from popshell.ui.shell import Options
 
@@ -70,7 +71,7 @@ def theirs(port: int) -> tuple[float, float, int]:
 async def ours(port: int, directory: Path) -> tuple[float, float, int]:
     connector = Connector(MailServer({}, {"en": "English"}, dict))
     options = Options(notes="off", yes=True)
-    shell = new_shell(Catalog((bundled(),)), PlainScreen(io.StringIO()), connector.connect, options)
+    shell = new_shell(Catalog((bundled(),)), PlainScreen(io.StringIO()), connector.connect, options, Metas)
     assert await shell.connect(f"127.0.0.1:{port}")
     await shell.run("USER a")
     await shell.run("PASS b")
