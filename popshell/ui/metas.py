@@ -6,7 +6,7 @@ table, which is put together here: rows of this file, and those that the course 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from popshell.course.catalog import LANGUAGES, match_language
@@ -145,6 +145,12 @@ def _help_words() -> tuple[str, ...]:
     return ("states", *COMMANDS, *State.__members__, *tags, *codes)
 
 
+def _one_of(argument: str, *choices: str) -> None:
+    """Raises Refused, which shows the usage, for an argument that is none of the choices."""
+    if argument not in ("", *choices):
+        raise Refused
+
+
 # -- looking -----------------------------------------------------------------------------------------------------------
 
 
@@ -187,8 +193,7 @@ def _state(shell: Shell, argument: str) -> list[Line]:
 
 
 def _mailbox(shell: Shell, argument: str) -> list[Line]:
-    if argument not in ("", "all"):
-        raise Refused
+    _one_of(argument, "all")
     assert shell.session is not None
     view = shell.session.connection.maildrop
     if not view.open:
@@ -203,8 +208,7 @@ def _ladder(shell: Shell, argument: str) -> list[Line]:
 
 
 async def more(shell: Shell, argument: str) -> None:
-    if argument not in ("", "all"):
-        raise Refused
+    _one_of(argument, "all")
     rest, before = shell.rest, shell.screen.page
     if rest is None:
         raise Refused("shell.no-more", style="note")
@@ -268,27 +272,21 @@ async def fork(shell: Shell, argument: str) -> None:
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 
-def _choose(shell: Shell, argument: str, choices: Sequence[str]) -> None:
-    """Raises Refused, which names the choices, for an argument that is none of them."""
-    if argument not in ("", *choices):
-        raise Refused("shell.choose", choices=shell.words.listed(choices))
-
-
 async def notes(shell: Shell, argument: str) -> None:
-    _choose(shell, argument, NOTES)
+    _one_of(argument, *NOTES)
     shell.options.notes = argument or shell.options.notes
     shell.say("shell.notes-are", value=shell.options.notes)
 
 
 async def lang(shell: Shell, argument: str) -> None:
     tag = (argument and match_language(argument)) or argument
-    _choose(shell, tag, tuple(LANGUAGES))
+    _one_of(tag, *LANGUAGES)
     shell.options.language = tag or shell.options.language
     shell.say("shell.language-is", value=shell.words("language.name"))
 
 
 async def reveal(shell: Shell, argument: str) -> None:
-    _choose(shell, argument, ("on", "off"))
+    _one_of(argument, "on", "off")
     shell.options.reveal = argument == "on" if argument else shell.options.reveal
     key = "reveal-off" if not shell.options.reveal else "reveal-on" if shell.on_practice else "reveal-not-here"
     shell.say(f"shell.{key}")
