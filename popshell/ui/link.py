@@ -179,12 +179,12 @@ class Link:
 
     def _time_for(self, awaited: asyncio.Future[Event | None]) -> float:
         """How long a reply is waited for, in seconds: what the user set, or the limit of its kind."""
-        if self.connection is None:
-            return REPLY_TIME
-        if self.connection.endpoint.timeout is not None:
-            return self.connection.endpoint.timeout
+        assert self.connection is not None
+        endpoint = self.connection.endpoint
+        if endpoint.timeout is not None:
+            return endpoint.timeout
         usual = GREETING_TIME if self.connection.session.greeting is awaited else REPLY_TIME
-        return PRACTICE_TIME if self.connection.endpoint.practice and not self.patient else usual
+        return PRACTICE_TIME if endpoint.practice and not self.patient else usual
 
     def due(self) -> Due | None:
         """The reply that is under way, as far as it has come."""
@@ -316,9 +316,8 @@ class Link:
 
     def _end(self, how: End, before: State, error: Exception | None = None) -> None:
         """Close if that is not done, and publish how the connection ended and which messages were marked."""
+        assert self.connection is not None
         self.phase, self.how = Phase.CLOSED, how
-        if self.connection is None:
-            return
         session = self.connection.session
         if not session.ended:
             session.close()

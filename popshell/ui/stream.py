@@ -112,9 +112,9 @@ def write_content(
     return Shown(shown, lines - content.passed if lines is not None and known else shown + content.left())
 
 
-def pager(raw: bytes, kind: Content, view: View, *, first: int = 0) -> Iterator[str]:
+def pager(raw: bytes, kind: Content, view: View) -> Iterator[str]:
     """The rows of a content, without line ends, drawn as they are asked for; `max_lines` does not count here."""
-    content = _Content(raw, kind, first)
+    content = _Content(raw, kind)
     rows = _Rows(kind, view)
     for text, _ in content.drawn(rows, None):
         yield from (rows.guarded(row, row.isascii()) for row in text[:-1].split("\n"))
@@ -164,7 +164,7 @@ class _Content:
 
     __slots__ = ("_header_end", "_raw", "end", "passed", "position", "terminated")
 
-    def __init__(self, raw: bytes, kind: Content, first: int, begin: int = 0) -> None:
+    def __init__(self, raw: bytes, kind: Content, first: int = 0, begin: int = 0) -> None:
         self._raw = raw
         self.terminated = raw == b".\r\n" or raw.endswith(b"\r\n.\r\n")
         self.end = len(raw) - 3 * self.terminated
