@@ -538,6 +538,30 @@ class TestExchange:
         (third,) = connection.received(b"+OK\r\n", 3.12346)
         assert third.to_json()["milliseconds"] == 123.5  # type: ignore[union-attr]
 
+    def test_when_the_first_octet_of_a_reply_came(self) -> None:
+        connection = Connection(now=1.0)
+        connection.received(b"+OK\r\n", 1.25)
+        connection.sent(b"LIST\r\nNOOP\r\n", 2.0)
+        connection.received(b"+O", 2.5)
+        (listed,) = connection.received(b"K\r\n1 2\r\n.\r\n", 3.0)
+        (lost,) = connection.close(4.0)
+        assert isinstance(listed, Exchange)
+        assert isinstance(lost, Exchange)
+        assert (listed.started, listed.arrived, listed.finished) == (2.0, 2.5, 3.0)
+        assert (lost.arrived, lost.finished) == (None, 4.0)
+        assert listed.counts.lines == 1
+
+    def test_a_login_that_was_held_back_may_still_be_answered(self) -> None:
+        connection = Connection()
+        connection.received(b"+OK\r\n")
+        connection.login_held_back()
+        assert connection.context().refused is True
+        connection.sent(b"hunter2\r\n")
+        (answer,) = connection.received(b"-ERR hunter2\r\n")
+        assert isinstance(answer, Exchange)
+        assert answer.sent_lines() == [MASK]
+        assert answer.reply_line() == f"-ERR {MASK}"
+
 
 # -- secrets (sec-K2) --------------------------------------------------------------------------------------------------
 

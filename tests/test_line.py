@@ -94,6 +94,10 @@ OBJECTIONS = [
     ("NOOP " + "x" * 248, Context(T), ["extra-argument"]),  # 253 octets and CRLF
     ("NOOP " + "x" * 249, Context(T), ["too-long", "extra-argument"]),
     ("NOOP " + "é" * 124 + "x", Context(T), ["too-long", "extra-argument"]),
+    ("STAT 1 2", Context(T), ["extra-argument", "extra-argument"]),
+    ("TOP 3 x", SOME, ["bad-number", "marked"]),  # what the maildrop says comes after what the form says
+    ("TOP 8 x", SOME, ["bad-number", "no-such-message"]),
+    ("NOOP x\r", Context(T), ["control", "extra-argument"]),
     ("NOOP \udcff", Context(T), ["extra-argument"]),
     ("NOOP \ud800", Context(T), ["extra-argument"]),  # a lone surrogate that stands for no octet
 ]
@@ -133,6 +137,7 @@ def test_where_an_objection_points() -> None:
             ("STAT", Context(A), "wrong-state", "STAT"),
             ("RETR", Context(T), "missing-argument", ""),
             ("NOOP\n", Context(T), "control", "NOOP\n"),
+            ("NOOP " + "x" * 249, Context(T), "too-long", "NOOP " + "x" * 249),
         ],
         check,
     )
@@ -226,6 +231,8 @@ def test_advance_moves_by_the_table() -> None:
             (T, "QUIT ", False, (State.UPDATE, "", set())),  # a mild objection is none
             (T, "QUIT x", False, (T, "", set())),  # refused for its form
             (A, "STLS", True, (A, "STLS", {"STLS"})),  # TLS is not on yet
+            (A, "AUTH", True, (A, "", set())),  # it lists mechanisms, and is no login
+            (T, "RETR pass x", False, (T, "", set())),
         ],
         check,
     )
@@ -234,6 +241,14 @@ def test_advance_moves_by_the_table() -> None:
 def test_what_tls_lets_be_forgotten() -> None:
     before = Context(A, "STLS", done=frozenset({"USER", "STLS"}), utf8_user=True)
     assert tls_on(before) == Context(A, "", True, before.done)
+    assert tls_on(before._replace(refused=True)) == Context(A, "", True, before.done)
+
+
+def test_a_refused_login_is_forgotten_with_the_next_command_that_is_known() -> None:
+    refused = Context(A, refused=True)
+    for text in ("AUTH", "CAPA", "STAT"):
+        assert advance(refused, parse(text, refused), ok=True).refused is False, text
+    assert advance(refused, parse("hunter2", refused), ok=False).refused is True
 
 
 def test_the_lines_of_a_flight() -> None:

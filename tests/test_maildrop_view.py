@@ -53,6 +53,14 @@ class TestWhatAReplyTells:
         assert list(view.numbers) == [1, 2, 3]
         assert facts(after(OPEN, "LIST", "", b"")) == (0, 0, {}, [], 0)
 
+    def test_a_listing_with_rows_that_cannot_be_read(self) -> None:
+        view = after(OPEN, "LIST", "", b"1 120\r\nrubbish\r\n")
+        assert (facts(view), view.readable) == ((None, None, {1: 120}, [], None), False)
+        known = after(after(OPEN, "STAT", "5 320"), "LIST", "", b"1 120\r\nrubbish\r\n7 9\r\n")
+        assert (facts(known), known.readable) == ((5, 320, {1: 120, 7: 9}, [], 7), False)
+        again = after(known, "LIST", "", LIST)
+        assert (facts(again)[:2], again.readable) == ((3, 325), True)
+
     def test_list_of_one(self) -> None:
         assert facts(after(OPEN, "LIST 2", "2 200")) == (None, None, {2: 200}, [], None)  # there may be more
         assert facts(after(after(OPEN, "STAT", "2 320"), "LIST 2", "2 200")) == (2, 320, {2: 200}, [], 2)
