@@ -505,6 +505,7 @@ class TestExchange:
         connection.sent(b"RETR 1\r\n", stream=stream)
         (exchange,) = connection.received(b"+OK\r\n..a\r\nb\r\n.\r\n")
         assert isinstance(exchange, Exchange)
+        assert stream.used is True
         assert b"".join(pieces) == b".a\r\nb\r\n"
         assert exchange.to_json()["streamed"] == {
             "octets": 7,

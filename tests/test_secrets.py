@@ -494,3 +494,73 @@ def test_a_token_is_a_secret_by_itself() -> None:
     """A server may repeat it in its reply."""
     known = secrets.secrets_in(token_message(CANARY))
     assert redact(f"no such token {CANARY}", secrets.joined((), known)) == f"no such token {MASK}"
+
+
+#: A line that is no command of POP3, and whether the line after it may hold the secret.
+BEGINNINGS = [
+    ("p", False),
+    ("pa", False),
+    ("pw", True),
+    ("PASSWORD", True),
+    ("P A S S", True),
+    ("U S E R mei", True),
+    ("USR mei", True),
+    ("AUHT PLAIN", True),
+    ("LOGIN", True),
+    ("LOGIN mei", True),
+    ("LOGIN mei x", False),  # it is complete
+    ("LOGIN mei x y", False),
+    ("a1 LOGIN mei", True),
+    ("a1 LOGIN mei x", False),
+    ("login: mei", True),
+    ("user: mei x", True),
+    ("account mei x", True),
+    ("my password is", True),
+    ("my password is x", False),
+    ("\u5bc6\u78bc x", True),
+    ("the user mei", False),
+    ("-u mei:", False),
+    ("-u mei:x", True),
+    ("STAT", False),
+    ("hello", False),
+]
+
+
+def test_which_lines_begin_a_login() -> None:
+    each(BEGINNINGS, _begins)
+    assert secrets.begins_login(parse("USER").spec, "USER")
+    assert not secrets.begins_login(parse("RETR").spec, "RETR pass x")
+
+
+def _begins(text: str, wanted: bool) -> None:
+    assert secrets.begins_login(None, text) is wanted
+
+
+def test_what_is_masked_after_a_word_that_logs_in() -> None:
+    refused = Context(A, refused=True)
+
+    def check(text: str, context: Context, shown: str) -> None:
+        assert parse(text, context).masked().text == shown
+
+    each(
+        [
+            ("* ", Context(A, "USER"), "* "),  # the answer that cancels
+            ("loginx", refused, MASK),  # a word without a blank may be the secret itself
+            ("passx", refused, f"pass{MASK}"),
+            ("login x", refused, f"login {MASK}"),
+            ("pw x", Context(T), f"pw {MASK}"),
+            ("p", Context(T), "p"),
+            ("a1 login mei x", Context(T), f"a1 login {MASK}"),
+            ("a b c d pass x", Context(T), f"a b c d pass {MASK}"),
+            ("p a s s x", Context(A), f"p a s s {MASK}"),
+            ("p a ss x", Context(A), f"p a ss {MASK}"),
+            ("USERmei x", Context(A), f"USERmei {MASK}"),
+            ("ABCDEFGHIJKLM pass x", Context(A), f"ABCDEFGHIJKLM pass {MASK}"),
+            ("abcd login x", Context(A), f"abcd login {MASK}"),
+            ("pws x", Context(A), "pws x"),
+            ("LOGINmei x", Context(A), f"LOGIN{MASK}"),
+            ("NOOP AGEAYg==", Context(T), f"NOOP {MASK}"),  # the shortest message of PLAIN
+            ("NOOP AGEAY===", Context(T), "NOOP AGEAY==="),
+        ],
+        check,
+    )
