@@ -14,7 +14,7 @@ from support import for_each, practice_server
 from popshell.net.address import Destination, TlsMode, parse_address
 from popshell.net.connector import Connector
 from popshell.protocol.connection import Connection
-from popshell.protocol.records import Exchange
+from popshell.protocol.records import Exchange, Problem
 from popshell.protocol.wire import ReplyLimits
 from popshell.session import transcript_lines
 from popshell.ui.events import End, Ended, Replied, ShellEvent
@@ -83,6 +83,9 @@ def test_the_same_comes_of_a_flood_however_it_is_cut() -> None:
     data = b"-ERR a\r\n" * 30 + b"1 100\r\n2 100\r\n.\r\n" + b"x\r\n" * 20 + FLOOD * 980
     whole = opened().received(data)
     assert codes(whole)[-2:] == ["unasked-more", "flood"]
+    assert isinstance(flood := whole[-1], Exchange)
+    # Of the listing its first row counts.
+    assert flood.problem == Problem("flood", lines=1_000, octets=8 * 30 + 7 + 3 * 20 + len(FLOOD) * 949)
     for size in (1, 7, 1000):
         connection = opened()
         cut = [event for at in range(0, len(data), size) for event in connection.received(data[at : at + size])]
@@ -99,7 +102,7 @@ def test_a_listing_that_was_not_due_is_recognised() -> None:
     assert first.received + rest.received == ROWS + b".\r\n"
     assert (first.reply_line(), rest.reply_line()) == ("1 100", ""), "rows have no status line"
     assert rest.problem is not None
-    assert rest.problem.lines == 9_999
+    assert (rest.problem.lines, rest.problem.octets) == (9_999, len(rest.received))
     text = list(transcript_lines([first, rest]))
     assert text[:4] == ["S: 1 100", "# unasked-listing", "S: 2 100", "S: 3 100"]
     assert connection.broken is None

@@ -37,6 +37,8 @@ STATUS_LINES = [
     (b"+OK\r \n", ("bare-lf", b"+OK\r \n")),
     (b"\x16\x03\x01", ("tls", b"\x16\x03")),
     (b"\x15\x03\x03\n", ("tls", b"\x15\x03")),
+    (b"\x14\x03\x03", ("tls", b"\x14\x03")),
+    (b"\x17\x03\x03", ("tls", b"\x17\x03")),
     (b"\x15+OK\r\n", b"\x15+OK\r\n"),
     (b"", None),
     (b"+OK\r", None),
