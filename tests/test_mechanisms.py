@@ -197,6 +197,22 @@ def test_any_name_and_password_that_can_be_prepared(name: str, secret: str) -> N
             assert result == found if found and stored else result in (None, "refused"), row
 
 
+def test_where_each_mechanism_is_defined_and_what_it_gives_away() -> None:
+    """RFC and section, whether a listener learns the secret, what is proved, whether it binds to TLS."""
+    assert {name: (row.rfc, row.section, row.clear_text, row.proof, row.binds) for name, row in MECHANISMS.items()} == {
+        "EXTERNAL": (0, "", False, "certificate", False),  # RFC 4422, appendix A, which is no section
+        "SCRAM-SHA-256-PLUS": (7677, "3", False, "password", True),
+        "SCRAM-SHA-1-PLUS": (5802, "4", False, "password", True),
+        "SCRAM-SHA-256": (7677, "3", False, "password", False),
+        "SCRAM-SHA-1": (5802, "4", False, "password", False),
+        "OAUTHBEARER": (7628, "3", True, "token", False),
+        "XOAUTH2": (0, "", True, "token", False),
+        "CRAM-MD5": (2195, "2", False, "password", False),
+        "PLAIN": (4616, "2", True, "password", False),
+        "LOGIN": (0, "", True, "password", False),
+    }
+
+
 def test_a_name_with_blanks_logs_in() -> None:
     def check(row: str) -> None:
         known = verifier(row, secret_of={"mei lin a": "x y"}.get)
