@@ -38,7 +38,7 @@ from popshell.protocol.commands import State
 from popshell.protocol.connection import Challenge, Connection
 from popshell.protocol.line import MASK, Context, parse
 from popshell.protocol.records import Exchange, Problem, Status, Step
-from popshell.protocol.wire import ReplyLimits, Stream, stuff
+from popshell.protocol.wire import Counts, ReplyLimits, Stream, stuff
 
 PROFILE = settings(max_examples=600, deadline=None, derandomize=True, database=None)
 A, T, U, C = State.AUTHORIZATION, State.TRANSACTION, State.UPDATE, State.CLOSED
@@ -363,6 +363,30 @@ class TestExchange:
         assert exchange.sent_lines() == ["AUTH X", MASK, "*"]
         assert exchange.to_json()["challenges"] == ["YQ==", ""]
 
+    def test_what_is_no_reply_stands_after_the_challenges(self) -> None:
+        for line, problem in (("+ok", "lower-case"), ("hello", "not-pop3")):
+            exchange = last("C: AUTH X", "S: + YQ==", "C: Yg==", f"S: {line}", start=[GREETING])
+            assert exchange.problem is not None
+            assert (exchange.problem.code, exchange.received) == (problem, f"+ YQ==\r\n{line}\r\n".encode())
+
+    def test_a_line_that_ends_with_a_bare_lf_is_kept_as_it_was_sent(self) -> None:
+        connection = logged_in()
+        connection.sent(b"NOOP\n")
+        (noop,) = connection.received(b"+OK\r\n")
+        assert isinstance(noop, Exchange)
+        assert noop.sent == b"NOOP\n"
+
+    def test_what_was_counted_as_it_came(self) -> None:
+        """Also of a content that comes in two pieces: where its last line began is known."""
+        exchange = last("C: RETR 1", "S: +OK 9 octets", "S: ..dot", "S: .")
+        assert exchange.counted == Counts(lines=1, stuffed=1)
+        connection = logged_in()
+        connection.sent(b"RETR 1\r\n")
+        connection.received(b"+OK\r\n" + b"a\r\n" * 400)
+        (mail,) = connection.received(b"b\r\nc\r\n.\r\n")
+        assert isinstance(mail, Exchange)
+        assert mail.counted == Counts(lines=402)
+
     def test_what_was_sent_ahead(self) -> None:
         outcome = replay(moves("C: A", "C: B", "S: -ERR", "C: C", "S: -ERR", "S: -ERR", "C: D", "S: -ERR"), whole)
         assert [event.ahead for event in outcome.events[2:]] == [0, 1, 1, 0]  # type: ignore[union-attr]
@@ -552,6 +576,22 @@ class TestExchange:
         assert (lost.arrived, lost.finished) == (None, 4.0)
         assert listed.counts.lines == 1
 
+    def test_when_a_reply_was_whole(self) -> None:
+        """Of a content that is handed on, of a list that the next reply ends, and at the caller's zero."""
+        connection = logged_in()
+        connection.sent(b"RETR 1\r\n", 1.0, stream=Stream(lambda _: None))
+        connection.sent(b"AUTH\r\nNOOP\r\n", 1.0)
+        (retr,) = connection.received(b"+OK\r\na\r\n.\r\n", 2.0)
+        connection.received(b"+OK\r\n", 3.0)
+        auth, noop = connection.received(b"+OK\r\n", 4.0)
+        connection.sent(b"AUTH\r\n")
+        connection.received(b"+OK\r\n")
+        (alone,) = connection.settle()
+        connection.sent(b"NOOP\r\n")
+        (cut,) = connection.close()
+        events = (retr, auth, noop, alone, cut)
+        assert [event.finished for event in events] == [2.0, 4.0, 4.0, 0.0, 0.0]  # type: ignore[union-attr]
+
     def test_a_login_that_was_held_back_may_still_be_answered(self) -> None:
         connection = Connection()
         connection.received(b"+OK\r\n")
@@ -707,11 +747,12 @@ class TestQuestions:
         assert due is not None
         assert due.command is not None
         assert (due.command.name, due.since, due.octets, due.lines, due.content) == ("RETR", 7.0, 10, 2, True)
-        for end in (b".\n", b"x\n.\r\n"):
+        for end in (b".\n", b"x" * 600, b"x\n.\r\n"):
             connection.received(end)
             due = connection.due()
             assert due is not None
-            assert due.tail.endswith(end)
+            assert due.tail.endswith(end[-512:])
+            assert len(due.tail) <= 512
         connection.received(b"\r\n.\r\n")
         assert connection.due() is None
         connection.sent(b"RETR 2\r\n", 8.0)

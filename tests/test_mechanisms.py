@@ -26,6 +26,7 @@ from popshell.protocol.sasl import (
     Verifier,
     decode_line,
     encode_line,
+    json_object,
     prepared,
 )
 from popshell.protocol.ways import rank, token_facts
@@ -810,6 +811,11 @@ def test_what_a_token_says_of_itself() -> None:
         assert token_facts(opaque) is None, opaque[:20]
 
 
+def test_how_much_json_is_read() -> None:
+    for octets, wanted in ((64 * 1024, {"a": 1}), (64 * 1024 + 1, {})):
+        assert json_object(b'{"a": 1}'.ljust(octets)) == wanted
+
+
 @PROFILE
 @given(st.text(max_size=50) | st.builds(jwt, st.recursive(st.none() | st.integers() | st.text(), st.lists)))
 def test_any_token(token: str) -> None:
@@ -863,6 +869,7 @@ def test_rank() -> None:
             (ranked(every, None, tls=False), "OAUTHBEARER", False, "needs-tls"),
             (ranked(every, None, tls=False), "SCRAM-SHA-1-PLUS", False, "needs-tls"),
             (ranked(every, None, tls=False), "PLAIN", True, "stls-first"),
+            (ranked({"USER": ()}, None, tls=False), "PLAIN", False, "not-offered"),
             (ranked({"SASL": ("plain",)}, None, tls=False), "PLAIN", True, "in-clear"),
             (ranked({"SASL": ("plain",)}, None, tls=False), "LOGIN", False, "not-offered"),
             (ranked({"SASL": ("plain",)}, None, tls=False), "USER", False, "not-offered"),

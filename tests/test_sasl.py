@@ -437,6 +437,18 @@ def test_an_empty_initial_response_is_an_equals_sign() -> None:
     assert (late.command(initial=False), late.answer("")) == ("AUTH EMPTY", "")
 
 
+def test_names_and_warnings_of_all_steps_are_kept() -> None:
+    def client(login: Credentials, first: bytes | None) -> Side:
+        yield Step(b"", named=(Named("first", "1"),), warnings=("few-iterations",))
+        yield Step(b"", done=True, named=(Named("second", "2"),), warnings=("token-refused",))
+
+    run = Mechanism("TWO", 5034, "4", client, toy_server).as_client(Credentials("mei", "x"))
+    run.step(None)
+    run.step(b"")
+    assert [one.value for one in run.named] == ["1", "2"]
+    assert run.warnings == ("few-iterations", "token-refused")
+
+
 def test_one_message_too_many_is_refused() -> None:
     for mechanism in ROWS:
         server = mechanism.as_server(Verifier(ACCOUNTS.get, "<1.2@x>"))

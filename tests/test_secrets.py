@@ -307,6 +307,10 @@ def test_secrets_of_a_word() -> None:
     assert secrets.secrets_in(word, initial) == secrets.secrets_in(word) == (word, "token")
     assert secrets.secrets_in("x:message", string) == ("x:message",), "and hold a colon"
     assert "message" in secrets.secrets_in("mei:message")
+    assert secrets.secrets_in("one two three") == ("one two three", "three"), "of several words also the last, no other"
+    assert secrets.secrets_in("one:two:three") == ("one:two:three", "three")
+    assert secrets.secrets_in(f"mei {word} x") == (f"mei {word} x",)
+    assert secrets.secrets_in(f"mei {word}") == (f"mei {word}", "token", word)
     assert secrets.secrets_in("") == secrets.secrets_in("*") == ()
     assert secrets.joined(("abc", "a"), ["abcd", "a", "b"]) == ("abcd", "abc", "a", "b")
 
@@ -422,6 +426,7 @@ TYPED = [
     ("login: mei\nhunter2", "", False, f"login{MASK}\n{MASK}", False),
     ("USR mei\nhunter2", "", False, f"USR mei\n{MASK}", False),
     ("AUTH PLAIN\nSTAT", "", False, f"AUTH PLAIN\n{MASK}", False),  # an answer, whatever it looks like
+    ("RETR 密碼 x\nhello", "", False, f"RETR 密碼 {MASK}\nhello", False),  # nor is one with a secret after it
     ("RETR pass\nhunter2", "", False, "RETR pass\nhunter2", False),  # a command that is known is no slip of another
 ]
 
@@ -523,6 +528,8 @@ BEGINNINGS = [
     ("-u mei:x", True),
     ("STAT", False),
     ("hello", False),
+    ("P AUTH x", True),
+    ("PWDP", False),
 ]
 
 

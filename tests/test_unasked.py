@@ -47,6 +47,7 @@ def test_fifty_lines_are_kept_and_the_rest_is_counted() -> None:
     assert isinstance(more, Exchange)
     assert more.problem is not None
     assert (more.problem.code, more.problem.lines, more.problem.octets) == ("unasked-more", 10, 10 * len(FLOOD))
+    assert more.received == b""
     assert more.to_json()["problem"] == {"code": "unasked-more", "speaks": None, "lines": 10, "octets": 120}
     assert codes([reply]) == ["NOOP"]
     assert codes(connection.received(FLOOD)) == ["unasked"], "after a reply the counting begins anew"
@@ -61,6 +62,7 @@ def test_what_ends_the_connection() -> None:
         ("for 9 s", FLOOD, 10, 1.0, ""),
         ("for 10 s", FLOOD, 11, 1.0, "flood"),
         ("with silence between", FLOOD, 30, 4.0, ""),
+        ("with less than silence between", FLOOD, 5, 3.0, "flood"),
         ("a listing of 200,000 rows", b"1 100\r\n", 200_000, 0.0, ""),
         ("a listing of more", b"1 100\r\n", 200_001, 0.0, "too-many-lines"),
         ("listings that end at once", b"1 100\r\n.\r\n", 1_000, 0.0, "flood"),
@@ -117,6 +119,41 @@ def test_a_listing_without_end_is_recorded_before_what_follows() -> None:
         ),
         lambda row: check_end(*row[1:]),
     )
+
+
+def test_the_bounds_of_a_listing_that_was_not_due() -> None:
+    """Each row: the most lines, the most octets after the first row, and what four rows of seven octets come to."""
+
+    def check(row: tuple[int, int, str | None]) -> None:
+        lines, octets, code = row
+        connection = Connection(limits=ReplyLimits(listing_lines=lines, content=octets))
+        connection.received(b"+OK\r\n" + b"1 100\r\n" * 4)
+        assert (connection.broken and connection.broken.code) == code
+
+    for_each(((4, 21, None), (3, 21, "too-many-lines"), (4, 20, "content-too-long"), (3, 20, "too-many-lines")), check)
+
+
+def test_what_was_counted_is_recorded_when_something_else_comes() -> None:
+    """Before the reply of a line, at its time; before a half line at the end; of the line that waits for an answer."""
+    connection = opened()
+    connection.received(FLOOD * 60 + b"-ERR fl", 1.0)
+    assert codes(connection.sent(b"NOOP\r\n", 2.0)) == ["unasked-more"]
+    more, reply = connection.received(b"ood\r\n+OK\r\n", 3.0)
+    assert codes([more, reply]) == ["unasked-more", "NOOP"]
+    assert isinstance(more, Exchange)
+    assert (more.started, more.finished, more.problem) == (3.0, 3.0, Problem("unasked-more", lines=1, octets=12))
+
+    connection = opened()
+    connection.received(b"1 100\r\n2 100\r\n3 10", 1.0)
+    rows, half = connection.close(4.0)
+    assert codes([rows, half]) == ["unasked-rows", "unasked"]
+    assert isinstance(rows, Exchange)
+    assert (rows.started, rows.finished) == (4.0, 4.0)
+
+    connection = opened((b"AUTH PLAIN\r\n", b"+ \r\n"))
+    *_, flood = connection.received(FLOOD * 1_000)
+    assert isinstance(flood, Exchange)
+    assert (flood.name, flood.problem and flood.problem.code) == ("AUTH", "flood")
 
 
 def check_end(do: Any, wanted: list[str]) -> None:

@@ -52,8 +52,9 @@ class PendingExchange:
     `line` is None for the greeting, and for a line that was not judged yet; `sent` has its end, CRLF or a bare LF.
     """
 
-    def __init__(self, line: CommandLine | None, sent: bytes, now: float, ahead: int, stream: Stream | None) -> None:
-        self.line, self.sent, self.started, self.ahead, self.stream = line, sent, now, ahead, stream
+    def __init__(self, now: float, line: CommandLine | None = None, sent: bytes = b"", ahead: int = 0) -> None:
+        self.line, self.sent, self.started, self.ahead = line, sent, now, ahead
+        self.stream: Stream | None = None
         #: when the first octet of the reply came
         self.arrived: float | None = None
         self.received = b""
@@ -80,12 +81,7 @@ class Connection:
     """One session as seen on the wire. Public attributes are for reading."""
 
     def __init__(
-        self,
-        now: float = 0.0,
-        limits: ReplyLimits | None = None,
-        *,
-        tls: bool = False,
-        longest_line: int = 65536,
+        self, now: float = 0.0, limits: ReplyLimits | None = None, *, tls: bool = False, longest_line: int = 65536
     ) -> None:
         #: where the session stands after the last whole reply
         self.here = Context(State.CLOSED, tls=tls)
@@ -101,7 +97,7 @@ class Connection:
         self._lines = LineReader(longest_line)
         self._queue: deque[PendingExchange] = deque()
         #: the exchange under way; None if nothing is due
-        self.current: PendingExchange | None = PendingExchange(None, b"", now, 0, None)
+        self.current: PendingExchange | None = PendingExchange(now)
         self._tainted = False
         #: secrets sent so far, longest first
         self.secrets: tuple[str, ...] = ()
@@ -128,11 +124,11 @@ class Connection:
             # One that is too long to keep has its reply all the same.
             raw = raw if isinstance(raw, bytes) else b""
             whole = raw if raw.endswith(b"\n") else raw + CRLF
-            self._queue.append(PendingExchange(line, whole, now, self.pending, stream))
+            self._queue.append(pending := PendingExchange(now, line, whole, self.pending))
             if stream is not None:
-                stream.used = True
+                pending.stream, stream.used = stream, True
             self._start_next()
-        return out + self._read(now)
+        return out
 
     def received(self, data: bytes, now: float = 0.0) -> list[Event]:
         """The server sent `data`. Returns what became whole by it, in order."""
@@ -335,7 +331,7 @@ class Connection:
                 return self._finish(pending, None, now, problem)
             pending.received += raw
             if asks and line is not None:
-                pending.challenge = response.text.encode("utf-8", "surrogateescape")
+                pending.challenge = response.text.encode(errors="surrogateescape")
                 return Challenge(pending.challenge, line)
             if not (response.ok and pending.line is not None and pending.line.expects_multi_line):
                 return self._finish(pending, response, now)
@@ -400,7 +396,7 @@ class Connection:
     def _break(self, pending: PendingExchange | None, problem: Problem, raw: bytes, now: float) -> Exchange:
         """A fault after which nothing is trusted."""
         self.broken, self.current = problem, None
-        pending = pending or PendingExchange(None, b"", now, 0, None)
+        pending = pending or PendingExchange(now)
         pending.received += raw
         return self._record(pending, self.here, now, problem=problem)._replace(rest=self._replies.take_all())
 
@@ -409,9 +405,8 @@ class Connection:
         out: list[Event] = []
         for problem, raw in found:
             if problem.unasked:
-                response = None if problem.code == "unasked-rows" else read_status(raw.removesuffix(CRLF))
-                unasked = PendingExchange(None, b"", now, 0, None)
-                unasked.received, unasked.response = raw, response
+                unasked = PendingExchange(now)
+                unasked.received, unasked.response = raw, read_status(raw.removesuffix(CRLF))
                 out.append(self._record(unasked, self.here, now, problem=problem))
             else:
                 out.append(self._break(self.current, problem, raw, now))

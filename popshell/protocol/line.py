@@ -328,6 +328,6 @@ def _objections(token: Token, context: Context) -> list[tuple[str, bool]]:
 
 def _octets(text: str) -> int:
     try:
-        return len(text.encode("utf-8", "surrogateescape"))
+        return len(text.encode(errors="surrogateescape"))
     except UnicodeEncodeError:  # a surrogate that stands for no octet: it cannot be sent, but it can be judged
         return len(text.encode("utf-8", "surrogatepass"))

@@ -140,7 +140,7 @@ def _external_server(known: Verifier, first: bytes | None) -> Side:
 
 
 def _shown(message: bytes | None) -> str:
-    return (message or b"").decode("utf-8", "surrogateescape")
+    return (message or b"").decode(errors="surrogateescape")
 
 
 # -- CRAM-MD5 ---------------------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def read_status(line: bytes) -> Response | None:
         status = Status(word.decode("ascii"))
     except (ValueError, UnicodeDecodeError):
         return None
-    text = rest.decode("utf-8", "surrogateescape")
+    text = rest.decode(errors="surrogateescape")
     if status is Status.CONTINUE:
         return Response(status, text)
     match = re.match(_CODE, text) if text.startswith("[") else None

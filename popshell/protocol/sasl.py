@@ -319,7 +319,7 @@ def acts_as(proved: str | None, authzid: str) -> str | None:
 
 def octets_of(text: str) -> bytes:
     """`text` as it is sent and hashed: UTF-8; octets that were none are as they came."""
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode(errors="surrogateescape")
 
 
 def decode_line(line: str) -> bytes:

@@ -403,7 +403,7 @@ def redact(text: str, known: Iterable[str]) -> str:
 
 def _repeats(word: str, known: tuple[str, ...]) -> bool:
     """Whether the base64 `word` hides one of the secrets."""
-    hidden = (from_base64(word) or b"").decode("utf-8", "surrogateescape")
+    hidden = (from_base64(word) or b"").decode(errors="surrogateescape")
     return any(len(secret) > 2 and secret in hidden for secret in known)
 
 

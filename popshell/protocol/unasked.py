@@ -30,7 +30,7 @@ class Unasked:
 
     def __init__(self, limits: ReplyLimits) -> None:
         self._limits = limits
-        self._lines = self._octets = 0
+        self.reply_came()
         self._more: tuple[int, int] = (0, 0)
         self._began = self._last = 0.0
         #: the rows of a listing that was not due after its first; None if none is under way
