@@ -309,6 +309,8 @@ def test_secrets_of_a_word() -> None:
     assert "message" in secrets.secrets_in("mei:message")
     assert secrets.secrets_in("one two three") == ("one two three", "three"), "of several words also the last, no other"
     assert secrets.secrets_in("one:two:three") == ("one:two:three", "three")
+    assert secrets.secrets_in("xyz:") == ("xyz:", "xyz")
+    assert secrets.secrets_in("xy:") == ("xy:",), "two letters of it are in many a word"
     assert secrets.secrets_in(f"mei {word} x") == (f"mei {word} x",)
     assert secrets.secrets_in(f"mei {word}") == (f"mei {word}", "token", word)
     assert secrets.secrets_in("") == secrets.secrets_in("*") == ()
@@ -530,6 +532,9 @@ BEGINNINGS = [
     ("hello", False),
     ("P AUTH x", True),
     ("PWDP", False),
+    ("PLAIN", False),  # a mechanism alone
+    ("PASSx y", True),
+    ("SIGN IN", False),  # words of four letters are not joined
 ]
 
 
@@ -561,6 +566,7 @@ def test_what_is_masked_after_a_word_that_logs_in() -> None:
             ("a b c d pass x", Context(T), f"a b c d pass {MASK}"),
             ("p a s s x", Context(A), f"p a s s {MASK}"),
             ("p a ss x", Context(A), f"p a ss {MASK}"),
+            ("pas s", Context(A), "pas s"),
             ("USERmei x", Context(A), f"USERmei {MASK}"),
             ("ABCDEFGHIJKLM pass x", Context(A), f"ABCDEFGHIJKLM pass {MASK}"),
             ("abcd login x", Context(A), f"abcd login {MASK}"),
