@@ -567,6 +567,7 @@ def test_what_is_masked_after_a_word_that_logs_in() -> None:
             ("p a s s x", Context(A), f"p a s s {MASK}"),
             ("p a ss x", Context(A), f"p a ss {MASK}"),
             ("pas s", Context(A), "pas s"),
+            ("AUT", Context(A), "AUT"),  # a slip of AUTH alone
             ("USERmei x", Context(A), f"USERmei {MASK}"),
             ("ABCDEFGHIJKLM pass x", Context(A), f"ABCDEFGHIJKLM pass {MASK}"),
             ("abcd login x", Context(A), f"abcd login {MASK}"),
