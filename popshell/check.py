@@ -110,7 +110,7 @@ def _examined(
     if not channels.octets:
         raise channels.error(NetError("greeting-timeout", seconds=round(channels.bounds.reply)))
     # What cannot be seen under TLS is looked at in clear text, where no password is sent.
-    in_clear = [one.row for one in results if channels.upgrades and _option(one) == OPTIONS["clear"]]
+    in_clear = [one.row for one in results if channels.upgrades and _option(one, first.tls) == OPTIONS["clear"]]
     again = play(in_clear, lambda: channels.connect(clear=True), None, allowed, wait)
     seen = {one.row.id: one for one in again if one.verdict != "unseen"}
     results = tuple(seen.get(one.row.id, one) for one in results)
@@ -132,7 +132,7 @@ def _examined(
             group: {verdict: found[group, verdict] for verdict in ("met", "missed", "unseen")}
             for group in dict.fromkeys(_GROUPS.values())
         },
-        "rows": [_row(one, hidden, words) for one in results],
+        "rows": [_row(one, hidden, words, first.tls) for one in results],
         "unobservable": [one.id for one in rows.unseen],
     }
 
@@ -151,7 +151,7 @@ def _write(arguments: Arguments, report: Mapping[str, Any], reach: Reach, words:
         write_file(arguments.junit, junit(f"popshell check {report['place']}", cases), reach)
 
 
-def _row(result: Result, hidden: tuple[str, ...], words: Words) -> dict[str, Any]:
+def _row(result: Result, hidden: tuple[str, ...], words: Words, tls: bool) -> dict[str, Any]:
     """What the report says of a row."""
     return {
         "id": result.row.id,
@@ -163,21 +163,21 @@ def _row(result: Result, hidden: tuple[str, ...], words: Words) -> dict[str, Any
         "reason": result.reason or None,
         "fact": result.fact or None,
         "because": _because(result, words) if result.reason else None,
-        "option": _option(result),
+        "option": _option(result, tls),
         "step": result.step or None,
         "evidence": _evidence(result, hidden) if result.verdict == "missed" else [],
     }
 
 
-def _option(result: Result) -> str | None:
-    """The option that would show a row that was not seen; STLS is announced in clear text only."""
+def _option(result: Result, tls: bool) -> str | None:
+    """The option that would show a row that was not seen; STLS is announced in clear text only, so not under `tls`."""
     if result.verdict != "unseen":
         return None
     if result.reason in ("wait", "login-delay"):
         return f"--wait {result.fact or result.row.longest_wait}"
     if result.reason == "wrong-login" and result.fact:  # one was sent
         return OPTIONS["destructive"]
-    needs_clear = result.reason == "capability" and result.fact == "STLS"
+    needs_clear = tls and result.reason == "capability" and result.fact == "STLS"
     return OPTIONS.get("clear" if needs_clear else result.reason)
 
 

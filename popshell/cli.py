@@ -29,7 +29,7 @@ from popshell.arguments import (
     synopsis,
 )
 from popshell.config import SETTINGS, Config, ConfigError, config_path, read_config, show_config
-from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled, choose_language
+from popshell.course.catalog import LANGUAGES, Catalog, Words, bundled, choose_language, match_language
 from popshell.course.document import LessonError
 from popshell.net.address import AddressError, Destination, text_of
 from popshell.net.connector import Connector
@@ -90,7 +90,10 @@ def run(argv: list[str]) -> int:
             whole = "" if wrong.facts["line"] else "-whole"
             raise Usage(words(f"config.error{whole}", **wrong.facts, what=what))
         given = {one.name: getattr(arguments, one.option.removeprefix("--")) or None for one in SETTINGS}
-        return _dispatch(arguments, config.with_options(given).in_language(language), catalog)
+        config = config.with_options(given)
+        chosen = config.values["language"]
+        source = chosen.source if match_language(chosen.value) else "locale"
+        return _dispatch(arguments, config.in_language(language, source), catalog)
     except Usage as error:
         _complain(f"popshell: {error}\n{words('cli.usage')}{synopsis(error.command or arguments.command)}")
         return USAGE
@@ -119,16 +122,15 @@ def _complain(text: str) -> None:
 
 def _dispatch(arguments: Arguments, config: Config, catalog: Catalog) -> int:
     words = catalog.words(config.get("language"))
-    own = config.get("lessons")
+    command, own = arguments.command, config.get("lessons")
+    if command == "config":  # first: it shows where a value that cannot be used comes from
+        sys.stdout.write(show_config(config, arguments.what, words))
+        return OK
     if own and not os.path.isdir(own):
         raise Usage(words("cli.no-lessons", path=own))
     for port in (arguments.port, arguments.tls_port, arguments.listen):
         if not 0 <= (port or 0) <= 65535:
-            raise Usage(words("cli.bad-port-number", port=port), arguments.command)
-    command = arguments.command
-    if command == "config":
-        sys.stdout.write(show_config(config, arguments.what, words))
-        return OK
+            raise Usage(words("cli.bad-port-number", port=port), command)
     if command == "lint":
         from popshell.lint.lint import run_lint
 
@@ -346,6 +348,7 @@ class _Run:
             began = await Front(shell, source).run(begin, stop_on_err=arguments.stop_on_err)
         finally:
             await self._connector.close()
+        shell.check_output()
         return OK if terminal and began and not arguments.json else shell.tally.exit_code()
 
     def _new_shell(self, screen: Screen) -> Shell:

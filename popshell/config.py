@@ -145,9 +145,9 @@ class Config(NamedTuple):
         over = {s.name: Value(given[s.name], s.option) for s in SETTINGS if given.get(s.name) is not None}
         return self._replace(values={**self.values, **over})
 
-    def in_language(self, tag: str) -> Config:
-        """The same, in the language `tag` of the locale where nothing else chose one."""
-        return self if self.get("language") else self._replace(values={**self.values, "language": Value(tag, "locale")})
+    def in_language(self, tag: str, source: str = "locale") -> Config:
+        """The same, in the language `tag`, which `source` chose."""
+        return self._replace(values={**self.values, "language": Value(tag, source)})
 
 
 class ConfigError(ValueError):

@@ -248,7 +248,7 @@ def junit(name: str, cases: Iterable[Case]) -> str:
         skipped = sum(case.outcome == "skipped" or bool(case.todo) for case in some)
         suite = add(root, "testsuite", name=group, tests=len(some), failures=failed, errors=0, skipped=skipped)
         for case in some:
-            made = add(suite, "testcase", classname=case.group, name=f"{case.name}: {case.title}")
+            made = add(suite, "testcase", classname=case.group, name=f"{case.name}: {case.title}".removesuffix(": "))
             if case.outcome != "passed":
                 kind = "failure" if case.outcome == "failed" and not case.todo else "skipped"
                 message = f"{case.todo}: {case.message}" if case.todo else case.message

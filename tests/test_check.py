@@ -21,6 +21,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from interop.practice import mail_server, serving
 from support import ROOT, each
 from terminal.driver import environment
 from test_conformance import BECAUSE, FILE, KNOWN, STRICT
@@ -186,6 +187,9 @@ def test_under_tls(tmp_path: Path, run: Run) -> None:
             ((f"localhost:{clear}",), "tls"),
         ):
             assert run(str(script), *argv, stdin=account, command="run")[0] == STAGES[stage], argv
+    with serving(mail_server(faults={"without": ["STLS"]})) as (port, _):  # in clear text no option shows it
+        rows = {row["id"]: row for row in json.loads(run(f"127.0.0.1:{port}", "--json")[1])["rows"]}
+        assert (rows["2595-4-begins-tls"]["reason"], rows["2595-4-begins-tls"]["option"]) == ("capability", None)
 
 
 def test_where_stls_is_refused_nothing_is_sent(run: Run) -> None:

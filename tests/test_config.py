@@ -172,6 +172,13 @@ def test_config_shows_what_holds_and_whence(
     assert ["connections.work.host", "=", '"pop.example.org"', "#", "config.toml"] in rows
     assert cli.run(["config", "connections"]) == 0
     assert capsys.readouterr().out == "work\n"
+    # What cannot be used is shown, too; a variable's language is the one that it chose, if it chose one.
+    for variable, shown, source in (("zh_TW", "zh-Hant", "POPSHELL_LANG"), ("fr", "en", "locale")):
+        monkeypatch.setenv("POPSHELL_LANG", variable)
+        assert cli.run(["config", "--lessons", str(tmp_path / "none")]) == 0
+        rows = [row.split() for row in capsys.readouterr().out.splitlines()]
+        assert ["language", "=", f'"{shown}"', "#", source] in rows
+        assert ["lessons", "=", f'"{tmp_path}/none"', "#", "--lessons"] in rows
 
 
 def test_a_named_connection_is_connected_to_as_it_says(

@@ -203,10 +203,13 @@ def test_a_server_that_hangs_up_between_commands_is_reported_in_every_mode(tmp_p
 
 
 def test_the_reader_may_go_away(tmp_path: Path) -> None:
-    for options in ("", "--json", "--json=1"):
+    many = "printf 'CAPA\\n%.0s' $(seq 3000)"
+    none = "true"  # the reader is gone before a first line is run
+    for options, lines in (("", many), ("--json", many), ("--json", none), ("--json=1", many)):
         shell = f"{sys.executable} -m popshell {options}"
-        command = f"printf 'CAPA\\n%.0s' $(seq 3000) | {shell} | head -1; echo ${{PIPESTATUS[1]}}"
-        done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=30, env=environment(tmp_path))
+        command = f"{lines} | {shell} | head -1; echo ${{PIPESTATUS[1]}}"
+        environ = environment(tmp_path, {"PYTHONUNBUFFERED": "1"} if lines == none else {})
+        done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=30, env=environ)
         assert done.stdout.split()[-1] == b"141"
         assert done.stderr == b"" or options
         assert b"Traceback" not in done.stderr

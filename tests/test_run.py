@@ -286,6 +286,7 @@ def test_the_practice_server_answers_where_no_host_is_given(tmp_path: Path, run:
     assert out.endswith("1 passed, 1 failed.\n")
     suite = ElementTree.parse(report).getroot()[0]
     assert (suite.get("tests"), suite.get("failures"), len(suite)) == ("2", "1", 2)
+    assert [case.get("name") for case in suite] == [str(good), str(bad)]
     code, out, _ = run("--json", "--stop-on-err", str(bad), str(good))
     (only,) = json.loads(out)["scripts"]
     assert (code, only["stage"], only["line"], only["expected"]) == (6, "login", 4, "-ERR*")

@@ -358,9 +358,13 @@ class Shell:
             self.publish(events.Failed(error))
         except Undone:
             done = False
+        self.check_output()
+        return done
+
+    def check_output(self) -> None:
+        """Raises OSError if something could not be shown, since the output is gone."""
         if self._output_failed is not None:
             raise self._output_failed
-        return done
 
     async def _understood(self, text: str) -> bool:
         """Whether a line was meant for the shell though it has no colon; an answer to a challenge never is."""
