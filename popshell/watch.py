@@ -169,7 +169,7 @@ class _Watcher:
                         view = self._turn(session)
                         facts: Any = {"command": _name(view, due.command), "lines": due.lines, "octets": due.octets}
                         view.say("watch.due", seconds=seconds, **facts)
-                        if due.octets and view.lack != (lack := symptoms.lack(due)):
+                        if (due.content or due.tail) and view.lack != (lack := symptoms.lack(due)):
                             view.lack = lack
                             view.say(f"shell.{lack}", **facts)
 

@@ -312,6 +312,17 @@ def test_a_reply_to_quit_that_is_not_in_the_log_is_not_claimed() -> None:
         assert f"\n{said_of_it}" in shown, name
 
 
+def test_what_the_log_does_not_have_is_neither_counted_nor_called_the_greeting() -> None:
+    for name, absent, present in (
+        ("popshell-save-file", "octets in", "8443"),
+        ("rfc-good", "octets in", "120 octets"),
+        ("getmail-cut", "greeting", "reply to RETR was whole"),
+        ("tshark-V-cut", "greeting: 508", "The reply to RETR broke off: 508"),
+    ):
+        shown, _ = explain_log((LOGS / f"{name}.log").read_bytes(), CATALOG, "en")
+        assert (absent in shown, present in shown) == (False, True), name
+
+
 def test_a_line_whose_sender_cannot_be_told_is_unknown() -> None:
     found = explained(b"Trying 1.1.1.1...\nConnected to a.\n+OK hi\nUSER mei\nwhat is this line\n+OK\nQUIT\n+OK bye\n")
     assert [event["from"] for event in found["sessions"][0]["events"]][4] == "unknown"  # type: ignore[index]

@@ -200,3 +200,16 @@ def test_a_bare_auth_that_has_its_ok_and_no_list_is_answered_after_a_silence() -
         assert [exchange.name for exchange, _ in stage.screen.records] == ["", "AUTH", "USER"]
 
     run(test())
+
+
+def test_a_challenge_that_was_answered_is_no_part_of_the_line_that_is_due() -> None:
+    async def test() -> None:
+        stage = Stage(LOCAL, script={"AUTH": b"+ \r\n", "AGEAYg==": None}, screen=Clocked())
+        await stage.begin("AUTH PLAIN")
+        stage.screen.forget()
+        await cancelled(stage.shell.run("AGEAYg=="), lambda: len(stage.screen.clocks) > 2)
+        assert "Waiting for the reply to AUTH." in stage.screen.flat
+        assert "Part of a line" not in stage.screen.flat
+        assert "Missing: CRLF" not in stage.screen.flat
+
+    run(test())

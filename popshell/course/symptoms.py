@@ -354,7 +354,7 @@ _LOOKED_AT, _SHOWN = 512, 24
 
 def lack(due: Due, tls: bool = True) -> str:
     """The key of what is missing of a reply, in `messages.toml`, `shell.waiting-...`."""
-    if not due.octets:
+    if not (due.content or due.tail):  # of a reply to AUTH challenges have come and were answered
         return "waiting" if due.command else "waiting-greeting-tls" if tls else "waiting-greeting"
     if not due.content:
         return "waiting-line"

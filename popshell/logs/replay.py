@@ -236,6 +236,8 @@ class _Replay:
 
     def _row(self, data: bytes, entry: Entry, kind: str) -> None:
         entry.content = True
+        if not self.rows and data.rstrip() == b"." and self.session.entries[-2].event.kind == "stage":
+            return self._end_content(entry)  # a direction stands for the lines before it
         self.last = entry
         self.bare |= kind == "content"
         if kind == "content" and data.startswith(b"."):

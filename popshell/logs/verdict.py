@@ -153,7 +153,7 @@ def _first(session: Session) -> Fault | None:
         announced, came, entry = session.short
         if re.match(r"\.(?!\.)", entry.text) and _next(sent, entry.event.line):
             return _in(entry, "dots-not-doubled")  # some clients take each line with one dot in front for the end
-        return _in(entry, "cut-off", announced=announced, came=came)
+        return _in(entry, "cut-off", command="RETR", announced=announced, came=came)
     quit_at = next((entry.event.line for entry in sent if entry.text.upper().startswith("QUIT")), 0)
     quiet = said is None or said.code in ("cut-off", "no-terminator")
     if session.closed and session.begun and not (session.spoke or session.heard) and quiet:
@@ -207,7 +207,8 @@ def _said(session: Session) -> Fault | None:
     """The first fault that the tool names. s_client goes on with a certificate that it does not trust."""
     spoken = [e.event.line for x, e in session.exchanges if e and x.command and x.name not in ("QUIT", "STLS", "CAPA")]
     last = max(spoken, default=0)
-    faults = (_by(event, code) for event in session.tool if (code := tool_fault(event)))
+    of = {"broken": "RETR"}  # a message that a tool fetched
+    faults = (_by(event, code, command=of.get(event.kind, "")) for event in session.tool if (code := tool_fault(event)))
     return next((fault for fault in faults if not (fault.code == "certificate" and fault.line < last)), None)
 
 

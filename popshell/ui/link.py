@@ -208,7 +208,7 @@ class Link:
             within, silent = None if lasting else round(limit), session.now() - max(session.last_heard, due.since)
             if silent >= HANG_TIME and session.settle():
                 continue
-            hangs = not hang_said and due.octets > 0 and silent >= HANG_TIME
+            hangs = not hang_said and bool(due.content or due.tail) and silent >= HANG_TIME
             hang_said = hang_said or hangs
             self.publish(
                 events.Waiting(due, rate, round(now - began), within, seen is None, "reply", round(silent), hangs)
