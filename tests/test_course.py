@@ -696,6 +696,11 @@ def test_a_new_lesson_names_itself_in_the_course(root: Path, capsys: pytest.Capt
     (root / "course.toml").write_text('id = "x"\nlessons = ["03-third"]\n')
     assert new_lesson(root, "04-fourth", EN) == 0
     assert read_course(both(root)).lessons == ("03-third", "04-fourth")
+    (root / "course.toml").write_text('languages = ["zh-Hant"]\n')  # as the how-to says
+    assert new_lesson(root, "05-fifth", EN) == 0
+    course = read_course(both(root))
+    assert re.fullmatch("my-course-[0-9a-f]{6}", course.id)
+    assert (course.lessons, course.languages) == (("05-fifth",), ("zh-Hant",))
     assert capsys.readouterr().err == ""
 
 

@@ -334,11 +334,13 @@ def languages_of(course: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _name_in_course(path: Path, name: str, course: str) -> None:
-    """Append the lesson to `lessons = [...]`; make the file if there is none."""
+    """Append the lesson to `lessons = [...]`; make the file, and an id, if there is none."""
     identity = re.sub(r"[^a-z0-9-]+", "-", course.lower()).strip("-") or "course"
     # Learners' progress is kept by it: another folder of this name is another course.
     made = f'id = "{identity}-{os.urandom(3).hex()}"\n'
-    text = path.read_text(encoding="utf-8") if path.exists() else made
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if not re.search(r"(?m)^[ \t]*id[ \t]*=", text):
+        text = made + text
     found = re.search(r"(?m)^[ \t]*lessons[ \t]*=[ \t]*\[[^\]]*", text)
     if found is None:
         text = text.rstrip() + "\nlessons = [\n]\n"
