@@ -8,7 +8,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 from looks import COLOURLESS
-from stage import LOCAL, FakeScreen, Stage, run, turns
+from stage import LOCAL, FakeScreen, Stage, cancelled, run, turns
 from support import each
 
 from popshell.protocol.wire import stuff
@@ -196,6 +196,21 @@ def test_times_of_steps_and_exchanges() -> None:
         assert all(len(row) <= width for row in rows)
 
     each([(80, False, True), (66, False, False), (80, True, False)], lambda *row: run(go(*row)))
+
+
+def test_a_reply_that_broke_off_has_no_time_of_a_last_octet() -> None:
+    async def go(reply: bytes | None, first: str, octets: str) -> None:
+        on = Stage(LOCAL, script={"USER": b"+OK\r\n", "PASS": b"+OK\r\n", "STAT": reply, "RETR": reply})
+        await on.begin("USER a", "PASS b")
+        await cancelled(on.shell.run("RETR 1"), lambda: "RETR 1" in on.wire.heard)
+        await turns()
+        on.clock.now += 40
+        await on.run(":drop")
+        rows = [re.split(r" {2,}", row.strip()) for row in (await on.run(":times")).splitlines()]
+        assert [row for row in rows if row[0] == "4 RETR 1"] == [["4 RETR 1", first, "-", octets, "-"]]
+        assert [row for row in rows if row[0] == "in sum"] == [["in sum", "0.0", "0.0", "21", "-"]]
+
+    each([(b"+OK\r\na\r\n", "0.0", "8"), (b"+O", "0.0", "2"), (None, "-", "-")], lambda *row: run(go(*row)))
 
 
 def test_each_step_is_timed() -> None:

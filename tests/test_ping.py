@@ -92,6 +92,8 @@ def test_each_stage_has_its_exit_code(tmp_path: Path, capsys: Printed, monkeypat
                     if more == ["--json"]:
                         found = json.loads(out)
                         assert (found["stage"], found["error"]["code"]) == (stage, code), out
+                    elif code == "stls-refused":
+                        assert "(-ERR no)" in out, out
                     elif code.endswith("-timeout"):
                         assert f"`popshell ping {where} --tls {tls} --timeout " in out
 

@@ -334,7 +334,10 @@ def test_toolbar_offers_what_is_legal_here_and_now() -> None:
         await silent.begin()
         await cancelled(silent.shell.run("QUIT"), lambda: "QUIT" in silent.wire.heard)
         assert "now:" not in Bar(silent).text()
-        assert "QUIT is on its way" in Bar(silent).text()
+        assert "no command works here any more" in Bar(silent).text()
+        refused = Stage(place=LOCAL, script={}, greeting=b"-ERR [SYS/TEMP] too many\r\n")
+        await refused.begin()
+        assert "QUIT is on its way" not in Bar(refused).text()
 
     run(go())
 

@@ -65,6 +65,7 @@ ROWS: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], tuple[str, ..
     ({"STLS": "+OK"}, ("STLS", "STLS"), ("TLS is on", "PopShell begins no TLS here"), ()),
     ({"STLS": "+OK", "insecure": ""}, ("STLS",), ("was not verified: nothing proves who answers",), ("protects",)),
     # the greeting
+    ({"": "-ERR no", "QUIT": "+OK bye"}, ("QUIT",), ("turned this connection away",), ("does not allow it",)),
     ({"": "+OK <1.2@a> ready"}, (), ("in it is its timestamp",), ("at the end", "no timestamp")),
     ({"": "+OK <1.2> ready"}, (), ("no timestamp of the form <...@...>",), ()),
     ({"": "-ERR [SYS/PERM] go away"}, (), ("its words may say why",), ("later",)),
@@ -79,6 +80,7 @@ ROWS: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], tuple[str, ..
     ({}, IN, ("maildrop is open",), LOCKED),
     ({"APOP": "+OK"}, ("APOP mei " + "0" * 32,), ("maildrop is open",), LOCKED),
     ({}, (*IN, "QUIT"), ("none is erased", "is to close"), LOCKED),
+    ({"AUTH": "+ aGk=", "bWVpIDAw": "-ERR [AUTH] no"}, ("AUTH CRAM-MD5", "bWVpIDAw"), ("name or password",), ("NUL",)),
     # +OK to what the RFC does not allow
     ({"TOP": "+OK|A: b||."}, (*IN, "TOP 1 x"), ("not what the RFC allows",), ("x lines",)),
     ({"LIST": "+OK +1 120"}, (*IN, "LIST +1"), ("not what the RFC allows",), ("Message +1",)),

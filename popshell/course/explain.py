@@ -124,6 +124,7 @@ def _ok(exchange: Exchange, page: Document | None, words: Words, known: dict[str
     if "stuffed" in known and (more := _filled(page, known, "ok.stuffed")):
         yield Note("info", more, citation(1939, "3"))
     against = next((key for code, key in _ACCEPTED.items() if line.has(code)), None)
+    against = against if exchange.before is not State.CLOSED else None  # after a greeting of -ERR: no RFC says anything
     if line.spec is not None and against and not (text and against == "argument" and line.name == "AUTH"):
         yield Note("warn", words(f"why.accepted-{against}", **known, syntax=line.spec.syntax), cite)
 

@@ -124,7 +124,8 @@ class Incoming:
         except NetError as error:
             if error.code == "reply-timeout":
                 raise
-            raise NetError("stls-refused") from error
+            said = f" ({error.facts['text']})" if error.facts["text"] else ""
+            raise NetError("stls-refused", **error.facts, said=said) from error
         await self.start_tls()
         return greeting
 

@@ -129,7 +129,7 @@ class Link:
         except asyncio.CancelledError:
             if endpoint.stls and self.session is not None:
                 self.close()
-                self.publish(events.Failed(ConnectError("stls-refused", place=self.place)))
+                self.publish(events.Failed(ConnectError("stls-refused", place=self.place, said="")))
             raise
         self.phase = Phase.OPEN if self.session else Phase.CLOSED
         return self.session is not None
@@ -148,7 +148,7 @@ class Link:
         if self.session is None or not session.connection.tls:
             self.close()
             if not (isinstance(reply, Exchange) and reply.ok):  # else what failed after it was reported
-                raise ConnectError("stls-refused", place=self.place)
+                raise ConnectError("stls-refused", place=self.place, said="")
 
     # -- replies -------------------------------------------------------------------------------------------------------
 

@@ -287,12 +287,15 @@ _FIXED = 5 + sum(_WIDTHS) + 2
 
 
 class Row(NamedTuple):
-    """A step, or an exchange by its number: seconds to the first octet of the reply (None for a step), to the last."""
+    """A step, or an exchange by its number: seconds to the first octet of the reply (None for a step), to the last.
+
+    A reply that broke off has no last octet: None.
+    """
 
     number: str
     name: str
     first: float | None
-    last: float
+    last: float | None
     octets: int = 0
 
 
@@ -307,8 +310,9 @@ def times(shell: Shell, argument: str) -> list[Line]:
     rows += _exchanges(shell.exchanges_here(), words)
     if not rows:
         raise Refused("shell.nothing-yet", "note")
-    first, last = (sum(getattr(row, name) or 0.0 for row in rows) for name in ("first", "last"))
-    total = Row("", words("times.sum"), first, last, sum(row.octets for row in rows))
+    whole = [row for row in rows if row.last is not None]
+    first, last, octets = (sum(getattr(row, name) or 0 for row in whole) for name in ("first", "last", "octets"))
+    total = Row("", words("times.sum"), first, last, octets)
     bar = look.width - _FIXED - _NAME
     bar = 0 if look.plain or bar < _LEAST_BAR else bar
     title = words("times.title") + (" " + words("times.bars") if bar else "")
@@ -321,28 +325,31 @@ def _exchanges(exchanges: Iterable[Exchange], words: Words) -> Iterator[Row]:
         if exchange.answers_no_line:
             continue
         name = show(exchange.sent_lines()[0], keep="") if exchange.command else words("problem.greeting")
-        arrived = exchange.finished if exchange.arrived is None else exchange.arrived
+        cut = exchange.problem is not None and exchange.problem.code in ("no-terminator", "cut", "no-reply")
+        arrived = exchange.finished if exchange.arrived is None and not cut else exchange.arrived
         octets = len(exchange.received) + (exchange.stream.raw if exchange.stream else 0)
         if exchange.reply_line() != exchange.reply_line(masked=False):
             octets = 0  # their number would tell how long the secret is that the reply repeats
-        yield Row(str(number), name, arrived - exchange.started, exchange.finished - exchange.started, octets)
+        first = None if arrived is None else arrived - exchange.started
+        yield Row(str(number), name, first, None if cut else exchange.finished - exchange.started, octets)
 
 
 def _table(rows: list[Row], total: Row, words: Words, look: Look, bar: int) -> Iterator[Line]:
     name = max(_NAME if bar else look.width - _FIXED + 2, 6)
     heads = [words(f"times.{head}") for head in ("first", "last", "octets", "rate")]
     yield [("emphasis", " " * (5 + name) + _right(heads))]
-    longest = max(row.last for row in rows) or 1.0
+    longest = max(row.last or row.first or 0.0 for row in rows) or 1.0
     for row in (*rows, total):
         style = "emphasis" if row is total else ""
         rate = f"{row.octets / row.last:,.0f}" if row.octets and row.last else "-"
-        first = "-" if row.first is None else _milliseconds(row.first)
-        cells = _right([first, _milliseconds(row.last), f"{row.octets:,}" if row.octets else "-", rate])
+        first, last = ("-" if seconds is None else _milliseconds(seconds) for seconds in (row.first, row.last))
+        cells = _right([first, last, f"{row.octets:,}" if row.octets else "-", rate])
         shown = pad(clip(row.name, name - 1, look.ellipsis), name)
         line: Line = [("number", f"{row.number:>4} "), (style or "peer", shown), (style, cells)]
         if bar and row is not total:
             waiting = round((row.first or 0.0) / longest * bar)
-            line += [("", "  "), ("dim", "─" * waiting), ("arrow", "━" * (round(row.last / longest * bar) - waiting))]
+            coming = round((row.last or row.first or 0.0) / longest * bar) - waiting
+            line += [("", "  "), ("dim", "─" * waiting), ("arrow", "━" * coming)]
         yield line
 
 
