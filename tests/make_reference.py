@@ -143,7 +143,7 @@ def commands() -> str:
             ),
         ),
         "## Response codes\n",
-        "A word in brackets behind `-ERR` (or `+OK`) that a program can read.\n",
+        "A word in brackets after `-ERR` (or `+OK`) that a program can read.\n",
         table(
             ("code", "what it says", "source"),
             (
@@ -432,7 +432,7 @@ _REPLIED = {
     "many": ("true", "whether the reply has many lines"),
     "stuffed": ("true", "whether a line of the reply was byte-stuffed"),
     "cancelled": ("true", "whether the dialogue was cancelled with `*`"),
-    "next": ("true", "in `steps` only: it comes right behind the step before it, with no other command between"),
+    "next": ("true", "in `steps` only: it comes right after the step before it, with no other command between"),
     "least": ("2", "how many such exchanges there are at least; 1 if absent"),
 }
 #: An example, and what the practice server does then.
@@ -684,7 +684,7 @@ def docstring(path: Path) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """Up to the first full stop with a blank behind it, or the end of the paragraph."""
+    """Up to the first full stop with a blank after it, or the end of the paragraph."""
     paragraph = " ".join(text.partition("\n\n")[0].split())
     found = re.match(r".*?[.!?](?= [A-Z`]|$)", paragraph)
     sentence = (found[0] if found else paragraph).removesuffix(".")
