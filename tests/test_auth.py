@@ -322,6 +322,17 @@ def test_clear_text_is_asked_about_and_a_proof_is_not() -> None:
     )
 
 
+def test_without_a_timestamp_no_password_is_asked_for() -> None:
+    async def go() -> None:
+        stage = Stage(place=LOCAL, script={})
+        stage.screen.answers = ["secret"]
+        await stage.begin()
+        assert "no timestamp" in await stage.run(":auth APOP mei")
+        assert (stage.screen.asked, stage.wire.heard) == ([], [])
+
+    run(go())
+
+
 def test_the_form_of_the_first_message_and_why() -> None:
     async def go(line: str, script: dict[str, bytes | None], greeting: bytes, sent: str, said: str) -> None:
         stage = Stage(place=LOCAL, script={"AUTH": b"-ERR no\r\n", **script}, greeting=greeting)

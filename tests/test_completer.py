@@ -27,9 +27,10 @@ def completer_of(
     language: str = "en",
     capabilities: dict[str, tuple[str, ...]] | None = None,
     metas: Callable[[], Metas] = lambda: metas_of(None),
+    stamp: str | None = "<1@x>",
 ) -> ShellCompleter:
     """The completer of a shell, of which no more is there than it reads."""
-    session = SimpleNamespace(connection=SimpleNamespace(capabilities=capabilities))
+    session = SimpleNamespace(connection=SimpleNamespace(capabilities=capabilities, stamp=stamp))
     shell: Any = SimpleNamespace(
         catalog=CATALOG, words=CATALOG.words(language), session=session, screen=SimpleNamespace(ascii=False)
     )
@@ -95,6 +96,15 @@ def test_what_tls_or_utf8_rules_out_stands_behind_with_the_reason() -> None:
         names = [suggestion.text.strip() for suggestion in found]
         assert names.index("STLS") > names.index("QUIT")
         assert {s.text: s.display_meta_text for s in found}["STLS"] in ("TLS is on already", "not after UTF8")
+
+
+def test_apop_stands_last_with_the_reason_without_a_timestamp() -> None:
+    """RFC 1939 §7: the digest is made from the greeting's timestamp."""
+    for stamp, wanted in ((None, "the greeting holds no timestamp"), ("<1@x>", "")):
+        found = list(completer_of(Context(), stamp=stamp).suggest(""))
+        names = [suggestion.text.strip() for suggestion in found]
+        assert (names.index("APOP") > names.index("QUIT")) is (stamp is None)
+        assert wanted in found[names.index("APOP")].display_meta_text
 
 
 def test_history_is_not_offered() -> None:

@@ -66,6 +66,8 @@ async def auth(shell: Shell, argument: str) -> None:
         raise Refused("auth.not-now", state=shell.state.value)
     first, *rest = argument.split() or [""]
     mechanism = first.upper()
+    if mechanism == "APOP":
+        _stamp(shell)
     if mechanism and mechanism not in NAMES:
         shell.say("auth.unknown", style="warn", names=shell.words.listed(NAMES))
         shell.tally.usage = True
@@ -168,8 +170,7 @@ async def apop(shell: Shell, name: str) -> None:
         raise Refused
     if shell.session is None:
         raise Refused("shell.not-connected")
-    if shell.session.connection.stamp is None:
-        raise Refused("shell.no-stamp")
+    _stamp(shell)
     if shell.state is not State.AUTHORIZATION:
         raise Refused("shell.apop-logged-in", state=shell.state.value)
     secret = await ask_password(shell, name, piped=True)
@@ -180,11 +181,17 @@ async def apop(shell: Shell, name: str) -> None:
     shell.say("shell.apop-ready" if shell.screen.prompts else "shell.apop-ready-plain")
 
 
-def _apop_line(shell: Shell, name: str, secret: str) -> str:
-    """The line of APOP, after its sum was shown. Raises Refused without a timestamp."""
+def _stamp(shell: Shell) -> str:
+    """The timestamp of the greeting. Raises Refused if it had none, or the session is over."""
     stamp = shell.session.connection.stamp if shell.session else None
     if stamp is None:
         raise Refused("shell.no-stamp")
+    return stamp
+
+
+def _apop_line(shell: Shell, name: str, secret: str) -> str:
+    """The line of APOP, after its sum was shown. Raises Refused without a timestamp."""
+    stamp = _stamp(shell)
     digest, shown = apop_digest(stamp, secret), shell.options.reveal and shell.on_practice
     lines: list[Line] = [
         [("", "    MD5( "), ("stamp", show(stamp, keep="")), ("", " + "), ("secret", MASK), ("", " )")],

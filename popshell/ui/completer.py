@@ -22,7 +22,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History
 
 from popshell.course.catalog import LANGUAGES, Catalog
-from popshell.course.explain import objection, warning
+from popshell.course.explain import legal_now, objection, warning
 from popshell.protocol.commands import COMMANDS, Kind, State
 from popshell.protocol.line import Context, parse
 from popshell.protocol.maildrop_view import MaildropView
@@ -85,13 +85,15 @@ class ShellCompleter(Completer):
         if not prefix and context.state is State.CLOSED:
             yield _suggestion(":connect", 0, words("meta.connect"))
             return
-        elsewhere: list[Completion] = []
+        session, elsewhere = self._shell.session, list[Completion]()
+        now = legal_now(context, session.connection.stamp if session is not None else None)
         for spec in COMMANDS.values():
             if spec.historic or not spec.name.startswith(prefix.upper()):
                 continue
             text = (spec.name if prefix == prefix.upper() else spec.name.lower()) + (" " if spec.params else "")
-            if code := objection(spec, context):
-                reason = warning(parse(spec.name, context), code, words)
+            if spec not in now:
+                code = objection(spec, context)
+                reason = warning(parse(spec.name, context), code, words) if code else words("auth.why-no-stamp")
                 elsewhere.append(_suggestion(text, len(prefix), reason))
             else:
                 page = self._shell.catalog.page(words.language, f"commands/{spec.name}")
