@@ -584,6 +584,16 @@ def test_without_waiting_login_delay_makes_rows_unseen() -> None:
     assert any(one.reason == "login-delay" for one in results)
 
 
+def test_login_delay_is_awaited_after_the_first_login_also_on_a_session_that_rows_share() -> None:
+    def first(state: str, alone: bool) -> Row:
+        return next(row for row in FILE.row if (row.state, row.alone, row.needs) == (state, alone, Needs()))
+
+    made, waits = world(DELAY), list[int]()
+    rows = (first("AUTHORIZATION", False), first("TRANSACTION", False), first("TRANSACTION", True))
+    play(rows, made.connect, made.account, ALL, waits.append)
+    assert waits == [60]
+
+
 # -- evidence, and peers that are no servers ---------------------------------------------------------------------------
 
 

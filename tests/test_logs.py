@@ -353,6 +353,12 @@ FAULTY = {
         6,
         "no-reply",
     ),
+    "closed while nothing was due": (
+        "Connected to a.\n+OK\nUSER a\n+OK\nPASS b\n+OK\nSTAT\n+OK 1 2\nConnection closed by foreign host.\n",
+        9,
+        "closed",
+    ),
+    "closed after the greeting": ("Connected to a.\n+OK\nConnection closed by foreign host.\n", 3, "closed"),
     "IMAP": ("Trying 1.1.1.1...\nConnected to a.\n* OK IMAP4rev1 ready\n", 3, "not-pop3"),
     "nothing listens": (
         "Trying 1.1.1.1...\ntelnet: Unable to connect to remote host: Connection refused\n",

@@ -457,7 +457,9 @@ def test_what_a_real_server_does_solves_nothing(
     assert "Solved." not in shown
     assert EN("tutor.no-question") in shown
     assert stands(tmp_path, "say-goodbye") == ("", 0, 0, False)
-    assert "* Solved." in learner.say(":connect practice", "QUIT")
+    shown = learner.say(":connect practice", "QUIT")
+    assert "* Solved." in shown
+    assert EN("tutor.next") not in shown, "in a script Enter is an empty line, which is sent"
     assert stands(tmp_path, "say-goodbye") == ("solved", 1, 0, False)
 
 

@@ -211,10 +211,11 @@ class _Player:
         session = self._shared.get(state)
         # After a refusal the server may close: what it said is all the same to be looked at.
         if session is None or not (session.sound or state == "REFUSED"):
-            first = self._shared.pop("AUTHORIZATION", None)
-            session = (
-                first if first is not None and first.sound else self._open("AUTHORIZATION", state != "AUTHORIZATION")
-            )
+            if state != "AUTHORIZATION":
+                self._rest()
+            session = self._shared.pop("AUTHORIZATION", None)
+            if session is None or not session.sound:
+                session = self._open("AUTHORIZATION", logs_in=False)
             self._ask(session, "AUTHORIZATION")
             if not session.sound:  # CAPA was the end of it
                 session = self._open("AUTHORIZATION", logs_in=False)
@@ -261,7 +262,7 @@ class _Player:
                 self._capabilities = found | self._capabilities
 
     def _rest(self) -> None:
-        """Let LOGIN-DELAY pass before a connection on which one logs in, but the first (RFC 2449 §6.5)."""
+        """Let LOGIN-DELAY pass before each login but the first (RFC 2449 §6.5)."""
         if self._logged_in and self._delay:
             if self._delay > self._allowed.wait:
                 raise _Unseen("login-delay", self._delay)

@@ -163,10 +163,14 @@ def _first(session: Session) -> Fault | None:
         return said._replace(code="no-greeting") if silent else said._replace(facts=(("unseen", session.unseen),))
     # A tool whose errors are not kept back with its lines says at the top what came last.
     late = quit_at and (quit_at <= said.line or said.line < sent[0].event.line) if said else False
+    stands = session.states[-1].value if session.states else ""
     if said is not None and not (said.code in _SILENCES and late):
+        shown = bool(session.exchanges) and not (session.unseen or session.alone or session.mixed)
+        if said.code == "cut-off" and shown and stands and not dict(said.facts).get("command"):
+            return said._replace(code="closed", facts=(("state", stands),))
         return _timed_out(session, said) if said.code in _TIMES else said
-    in_transaction = session.exchanges and session.states[-1:] == [State.TRANSACTION]
-    return _by(session.closed, "closed") if session.closed and in_transaction and not quit_at else None
+    in_transaction = session.exchanges and stands == State.TRANSACTION.value
+    return _by(session.closed, "closed", state=stands) if session.closed and in_transaction and not quit_at else None
 
 
 def _next(entries: list[Entry], line: int) -> int:

@@ -268,13 +268,15 @@ class Tutor:
 
     def _tell_next(self) -> None:
         lesson, _ = self.here
+        by_key = self.shell.screen.interactive  # in a script Enter is an empty line, which is sent
         if self.lessons.open_in(lesson):
-            self.shell.say("tutor.next", style="emphasis")
+            if by_key:
+                self.shell.say("tutor.next", style="emphasis")
             return
         pages.summary(self.shell, self.lessons.get(lesson.name))
         if self.lessons.first_open() is None:
             self.course_done()
-        else:
+        elif by_key:
             self.shell.say("tutor.next-lesson", style="emphasis")
 
     def weigh(self, attempt: Attempt, *, ended: bool = False) -> None:
