@@ -108,6 +108,7 @@ def without(kind: str, wanted: Any, seen: Seen) -> Seen:
         "raw": {"raw": ""},
         "objection": {"objections": frozenset()},
         "challenge": {"challenges": ()},
+        "answer": {"answer": "sent"},
         "longer": {"octets": 0},
         "follows": {"follows": ""},
         "marked": {"marked": not wanted},

@@ -170,7 +170,8 @@ PREMISES: Mapping[str, Premise] = {
     "marked": _equal("marked", bool),
     "address": _equal("address", bool),
     "host": Premise(Regular, lambda w, s: re.search(w, s.host, re.IGNORECASE) is not None),
-    **{name: _one_of(name, None) for name in ("against", "served", "answer")},
+    "answer": _one_of("answer"),
+    **{name: _one_of(name, None) for name in ("against", "served")},
     **{name: _equal(name) for name in ("argument", "listed", "empty")},
 }
 
