@@ -117,6 +117,22 @@ def test_parts_are_a_tree() -> None:
     assert mail.faults == ()
 
 
+def test_a_line_of_a_header_that_is_no_field_is_not_passed_over_in_silence() -> None:
+    def check(head: bytes, *faults: tuple[str, str]) -> None:
+        assert read(head + b"\r\n\r\nx\r\n").faults == faults
+
+    each(
+        [
+            (b"Subject: a\r\n b",),
+            (b"",),
+            (b"From a@b Tue\r\nSubject: a", ("no-field", "")),
+            (b"Subject: a\r\nSubject b\r\nTo: c", ("no-field", "")),
+            (b"X y: z", ("no-field", "")),
+        ],
+        check,
+    )
+
+
 def test_of_several_forms_one_is_shown() -> None:
     def check(kinds: str, shown: list[str]) -> None:
         parts = "".join(f"--b\r\nContent-Type: {kind}\r\n\r\nx\r\n" for kind in kinds.split())

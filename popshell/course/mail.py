@@ -129,10 +129,10 @@ class _Reader:
     def part(self, number: str, start: int, end: int, default: str, depth: int) -> Part:
         """The part whose header begins at `start`; `default` is its media type if it names none (RFC 2046 §5.1.5)."""
         head_end, body = _header_ends(self._octets, start, end)
-        if head_end - start > LIMITS.header:
-            head_end = start + LIMITS.header
-            self._fault("header", number)
-        fields = _fields(self._octets[start:head_end], LIMITS.field)
+        whole = head_end - start <= LIMITS.header
+        fields, odd = _fields(self._octets[start : min(head_end, start + LIMITS.header)], LIMITS.field)
+        if odd or not whole:
+            self._fault("no-field" if whole else "header", number)
         mime = self._mime(fields, number)
         kind = mime.get_content_type() if "content-type" in mime else default
         filename = _filename(mime)
@@ -221,14 +221,16 @@ def _header_ends(octets: bytes, start: int, end: int) -> tuple[int, int]:
     return (crlf, crlf + 3) if crlf >= 0 else (end, end)
 
 
-def _fields(head: bytes, most: int) -> tuple[Field, ...]:
-    """The fields of a header (RFC 5322 §2.2); what is none of them, a line without a colon, is passed over."""
-    out = []
+def _fields(head: bytes, most: int) -> tuple[tuple[Field, ...], bool]:
+    """The fields of a header (RFC 5322 §2.2), and whether lines were passed over that are none: without a colon."""
+    out, odd = [], False
     for raw in re.split(rb"\r?\n(?![ \t])", head.removesuffix(b"\r")):
         name, colon, value = raw.partition(b":")
         if colon and re.fullmatch(rb"[!-9;-~]{1,100}[ \t]*", name):
             out.append(Field(name.decode("ascii").rstrip(), decoded(re.sub(rb"\r?\n", b"", value[:most])), raw))
-    return tuple(out)
+        else:
+            odd = odd or bool(raw.strip())
+    return tuple(out), odd
 
 
 def _in_one_form(parts: list[Part]) -> tuple[Part, ...]:
