@@ -219,15 +219,15 @@ def _text(report: Mapping[str, Any], words: Words) -> Iterator[str]:
     often = Counter(row["because"] for row in report["rows"] if row["reason"] == "problem")
     causes = [cause for cause, times in often.items() if times > 1]
     said = set[str]()
-    for rfc, members in groupby(report["rows"], lambda row: row["rfc"]):
+    seen = (row for row in report["rows"] if row["verdict"] != "unseen")
+    for rfc, members in groupby(seen, lambda row: row["rfc"]):
         yield ""
         yield f"RFC {rfc}"
         for row in members:
             cause = row["because"]
-            if row["verdict"] != "unseen":
-                level = words("check.plain") if row["level"] == "plain" else row["level"].upper()
-                verdict = f"{words('check.' + row['verdict'])} §{row['section']} {level}"
-                yield f"  {words.named(verdict, row['words'])}"
+            level = words("check.plain") if row["level"] == "plain" else row["level"].upper()
+            verdict = f"{words('check.' + row['verdict'])} §{row['section']} {level}"
+            yield f"  {words.named(verdict, row['words'])}"
             if row["verdict"] == "missed":
                 again = cause in said
                 key = f"check.cause-{'again' if again else 'first'}"

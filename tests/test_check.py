@@ -332,6 +332,7 @@ def test_a_server_that_dies_passes_nothing(tmp_path: Path, run: Run) -> None:
     assert code == 3
     assert "0 missed, 0" not in out
     assert "In the end there was no connection any more: " in out
+    assert "RFC 6856" not in out, "a heading with nothing below it"
     code, out, _ = run("--exec", command, "--json")
     assert (code, json.loads(out)["exit_code"]) == (3, 3)
     assert json.loads(out)["lost"]
