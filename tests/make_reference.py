@@ -713,7 +713,7 @@ _PREMISES = {
     "raw": "the line that came, indicator included, matches this regular expression",
     "objection": "the line had one of these objections ([diagnostics](reference-json.md#diagnostics))",
     "challenge": "a challenge of the server, decoded from base64, matches this regular expression",
-    "answer": "the last answer to a challenge was one of these: `cancelled`, `none`, `not-base64`, `sent`, `unreadable`",
+    "answer": "the last answer of AUTH was one of these: `cancelled`, `none`, `not-base64`, `sent`, `unreadable`",
     "longer": "the line that was sent is longer than so many octets, CRLF included",
     "follows": "the command before it was one of these, and was answered `+OK`",
     "marked": "messages were marked as deleted, or none were",
