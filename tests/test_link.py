@@ -99,13 +99,14 @@ def test_two_links_live_side_by_side() -> None:
 def test_phases_of_a_link_from_its_opening_to_its_end() -> None:
     async def go() -> None:
         held = Held({"STLS": b"+OK\r\n", "AUTH": b"+ \r\n", "*": b"-ERR\r\n", "QUIT": b"+OK\r\n"}, greeting=None)
-        seen = [held.link.phase]
+        seen: list[Phase] = []
+        assert held.link.phase is Phase.CONNECTING
 
         def note(event: ShellEvent) -> None:
             held.events.append(event)
             seen.append(held.link.phase)
 
-        held.link._publish = note
+        held.link.publish = note
         opening = asyncio.ensure_future(held.open())
         await turns()
         assert held.link.phase is Phase.GREETING
@@ -124,6 +125,7 @@ def test_phases_of_a_link_from_its_opening_to_its_end() -> None:
         assert held.kinds == [
             *(Connecting, Connected, Greeted, Replied, TlsStarted, Challenged, Replied, Replied, Ended)
         ]
+        assert seen == [Phase.CONNECTING, *[Phase.GREETING] * 2, *[Phase.OPEN] * 5, Phase.CLOSED]
 
     run(go())
 
