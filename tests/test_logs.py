@@ -433,8 +433,10 @@ def test_a_command_that_the_log_does_not_have_is_not_named() -> None:
 
 def test_a_form_can_be_named() -> None:
     data = b'-> "+OK\\r\\n"\n<- "QUIT\\r\\n"\n-> "+OK\\r\\n"\n'
-    assert explained(data)["format"] == "ruby"
-    assert explained(data, "rfc")["format"] == "rfc"
+    assert explained(data)["format"] == explained(data, "ruby")["format"] == "ruby"
+    telnet = (LOGS / "telnet-good.log").read_bytes()
+    assert [explained(telnet, name)["format"] for name in ("", "nc")] == ["telnet", "nc"]
+    assert (explained(data, "rfc")["format"], explained(data, "rfc")["exit"]) == (None, 2)  # no line has it
     with pytest.raises(KeyError):
         explained(data, "nothing")
 

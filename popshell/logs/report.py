@@ -42,6 +42,8 @@ def explain_log(
     rules, words = load(catalog), catalog.words(language, "doctor")
     judged = [(session, judge(session, rules)) for session in found]
     code = NOT_KNOWN if log.format is None else FAULT if any(fault for _, fault in judged) else OK
+    if code == OK and all(event.kind == "noise" for event in log.events):  # it does not have the form that was named
+        log, judged, code = log._replace(format=None), [], NOT_KNOWN
     if as_json:
         return json.dumps(_json(log, judged, masker, words)) + "\n", code
     return "".join(show(row) + "\n" for row in _text(log, judged, masker, catalog, words)), code
