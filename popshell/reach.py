@@ -339,4 +339,6 @@ def _pinged(channels: Channels) -> dict[str, Any]:
             found["error"] = {"code": error.code, "text": str(error)}
             if found["stage"] == "tls" and re.match(GREETING_FAILED, error.code):  # before STLS
                 found["stage"] = "greeting"
+            elif error.code in ("wants-certificate", "own-refused"):  # in TLS 1.3 that comes after our handshake
+                found["stage"] = "tls"
     return found

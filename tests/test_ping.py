@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from interop.practice import mail_server, run, serving
 from interop.scripted import Act, playing
 from support import each
 from test_tls import CA, context
+from test_transport import blocking_server
 
 from popshell import cli
 from popshell.reach import EXIT_CODES
@@ -47,6 +50,19 @@ def test_a_server_that_is_there(tmp_path: Path, capsys: Printed) -> None:
             assert (found["tls"] is None) == (tls == "none")
 
     each([("none", False, "in clear text"), ("stls", False, "TLSv1.3"), ("implicit", True, "TLSv1.3")], check)
+
+
+def test_a_server_that_wants_another_client_certificate_fails_at_tls(tmp_path: Path, capsys: Printed) -> None:
+    CA.cert_pem.write_to_path(ca := tmp_path / "ca.pem")
+    strange = trustme.CA().issue_cert("mei@example.org")
+    strange.private_key_and_cert_chain_pem.write_to_path(own := tmp_path / "own.pem")
+    demanding = context(names=("localhost",))
+    demanding.verify_mode = ssl.CERT_REQUIRED
+    trustme.CA().configure_trust(demanding)
+    for more, code in (([], "wants-certificate"), (["--cert", str(own)], "own-refused")):
+        with blocking_server(demanding) as port:
+            exit_code, out = ping(capsys, f"localhost:{port}", "--tls", "implicit", "--ca", str(ca), "--json", *more)
+        assert (exit_code, json.loads(out)["error"]["code"]) == (EXIT_CODES["tls"], code)
 
 
 def test_each_stage_has_its_exit_code(tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:

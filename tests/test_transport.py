@@ -559,6 +559,18 @@ async def _no_certificate_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return await end_of(ear)
 
 
+@case("own-refused")
+async def _a_certificate_of_our_own_by_a_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
+    context = leaf()
+    context.verify_mode = ssl.CERT_REQUIRED
+    trustme.CA().configure_trust(context)
+    trustme.CA().issue_cert("mei@example.org").private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
+    with blocking_server(context) as port:
+        ear = Ear()
+        await dial(port, ear, tls=TlsMode.IMPLICIT, ca_data=PEM, way=Way(cert=tmp_path / "own.pem"))
+        return await end_of(ear)
+
+
 @case("certificate-pin")
 async def _another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetError:
     """The pin is on top of verification: a right one mends no certificate, and --insecure does not switch it off."""

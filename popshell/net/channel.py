@@ -71,6 +71,7 @@ class Incoming:
         self._transport, self._seconds = transport, seconds
         self._on_close = transport.on_close
         self.came = bytearray()
+        self._error: Exception | None = None
         #: set when more has come, or the connection has ended
         self.news = asyncio.Event()
         transport.on_data, transport.on_close = self.heard, self._closed
@@ -80,6 +81,7 @@ class Incoming:
         self.news.set()
 
     def _closed(self, error: Exception | None) -> None:
+        self._error = error
         self.news.set()
         self._on_close(error)
 
@@ -87,7 +89,7 @@ class Incoming:
         """The next line, if it is a whole reply that begins with `+OK`.
 
         Raises NetError: `overdue` if nothing comes, `turned-away` for `-ERR`, `not-pop3`, `line-cut` without an end,
-        `closed-early` if the server closes before.
+        `closed-early` if the server closes before, or what else ended the connection.
         """
         address = self._transport.address
         try:
@@ -103,6 +105,8 @@ class Incoming:
         line = bytes(text + end)
         if line.startswith(b"+OK") and end:
             return line
+        if not line and isinstance(self._error, NetError):
+            raise self._error
         known = re.match(rb"\+OK|-ERR", line) is not None
         code = ("turned-away" if end else "line-cut") if known else "not-pop3" if line else "closed-early"
         speaks = what_speaks(line).replace("pop3", "")
@@ -124,7 +128,7 @@ class Incoming:
         except NetError as error:
             if error.code == "reply-timeout":
                 raise
-            said = f" ({error.facts['text']})" if error.facts["text"] else ""
+            said = f" ({text})" if (text := error.facts.get("text")) else ""
             raise NetError("stls-refused", **error.facts, said=said) from error
         await self.start_tls()
         return greeting

@@ -23,6 +23,7 @@ message; texts that a peer or a certificate chose are among them, so they are sh
 | `not-tls-after-stls` | clear text where TLS was to begin, after `+OK` to STLS: a fault, or an injection | |
 | `tls-too-old` | no TLS version that both would speak | `least`, ours |
 | `wants-certificate` | the peer takes no client without a certificate of its own | |
+| `own-refused` | the peer does not accept the client's own certificate | `reason` |
 | `unknown-name` | the peer has no certificate for the name that was asked for | `name` |
 | `bad-name` | no certificate can be for that name | `name` |
 | `handshake-refused` | the peer sent a TLS alert | `reason` |
@@ -54,6 +55,7 @@ message; texts that a peer or a certificate chose are among them, so they are sh
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -93,6 +95,8 @@ _CERTIFICATE_CODES = {
 
 #: OpenSSL's reasons that say the answer was no TLS record at all; which one depends on its version and on the bytes.
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL"})
+#: An alert about the certificate that was shown (RFC 8446 §6.2): the peer looks at ours alone.
+_OWN = re.compile(r"_ALERT_(UNKNOWN_CA|\w*CERTIFICATE)")
 _TOO_OLD = frozenset(
     {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"},
 )
@@ -139,6 +143,8 @@ def handshaking(error: Exception) -> str:
         return "not-tls"
     if reason in _TOO_OLD:
         return "tls-too-old"
+    if _OWN.search(reason):
+        return "own-refused"
     if "UNRECOGNIZED_NAME" in reason:
         return "unknown-name"
     return "handshake-refused" if "_ALERT_" in reason else "handshake-failed"
@@ -147,7 +153,8 @@ def handshaking(error: Exception) -> str:
 def ending(error: BaseException) -> str:
     """The code for a standing connection that ended badly."""
     if isinstance(error, ssl.SSLError):
-        return "wants-certificate" if "CERTIFICATE_REQUIRED" in symbol(error) else "tls-broken"
+        code = handshaking(error)  # in TLS 1.3 the peer looks at our certificate after our handshake
+        return code if code in ("wants-certificate", "own-refused") else "tls-broken"
     return "reset" if isinstance(error, ConnectionError) else "lost"
 
 
