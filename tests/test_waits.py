@@ -167,6 +167,11 @@ def test_where_no_person_decides_the_deadline_is_named() -> None:
         errors = [event.error for event in heard if hasattr(event, "error")]
         assert [error.code for error in errors if isinstance(error, ConnectError)] == ["greeting-timeout"]
         assert "--timeout SECONDS" in silent.screen.flat
+        script = Stage(LOCAL._replace(timeout=0.05), script={**LOGIN, "STAT": None}, screen=Clocked())
+        script.screen.interactive = False
+        await script.begin("STAT")
+        assert "Waiting for the reply to STAT" in script.screen.flat
+        assert "the prompt back" not in script.screen.flat, "there is none"
 
     run(test())
 
