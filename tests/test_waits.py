@@ -216,5 +216,7 @@ def test_a_challenge_that_was_answered_is_no_part_of_the_line_that_is_due() -> N
         assert "Waiting for the reply to AUTH." in stage.screen.flat
         assert "Part of a line" not in stage.screen.flat
         assert "Missing: CRLF" not in stage.screen.flat
+        assert isinstance(stage.screen, Clocked)
+        assert "Ctrl-C gives the prompt back" in stage.screen.clocks[-1]
 
     run(test())

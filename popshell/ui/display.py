@@ -305,7 +305,7 @@ class Display:
             named = words(f"shell.lasting-{event.what}")
         facts = {"due": named, "seconds": event.seconds, "limit": event.limit, "octets": due.octets if due else 0}
         text = words("shell.clock" if event.limit is not None else "shell.clock-short", **facts)
-        silent = due is not None and due.octets and event.silent >= link.HANG_TIME
+        silent = due is not None and (due.content or due.tail) and event.silent >= link.HANG_TIME
         if self._shell.screen.interactive and not silent:  # before the octets: a narrow terminal cuts the row's end
             text += words("shell.clock-leave")
         text += words("shell.clock-octets", **facts) if due is not None else ""
