@@ -212,7 +212,12 @@ def test_a_challenge_that_was_answered_is_no_part_of_the_line_that_is_due() -> N
         stage = Stage(LOCAL, script={"AUTH": b"+ \r\n", "AGEAYg==": None}, screen=Clocked())
         await stage.begin("AUTH PLAIN")
         stage.screen.forget()
-        await cancelled(stage.shell.run("AGEAYg=="), lambda: len(stage.screen.clocks) > 2)
+
+        def later() -> bool:
+            stage.clock.now += 1
+            return len(stage.screen.clocks) > 2
+
+        await cancelled(stage.shell.run("AGEAYg=="), later)
         assert "Waiting for the reply to AUTH." in stage.screen.flat
         assert "Part of a line" not in stage.screen.flat
         assert "Missing: CRLF" not in stage.screen.flat
