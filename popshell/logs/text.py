@@ -15,6 +15,8 @@ MOST_LINES = 100_000
 LONGEST_LINE = 1024 * 1024
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]{0,30}[ -/]?[@-~]|\][^\x07\x1b]{0,300}(?:\x07|\x1b\\)|[()][0-9A-B]|[=>78cM])")
+#: what stands in front of a whole row: its indentation, and the mark of a quote
+_HEAD = re.compile(r"[ \t]*(?:>[ \t>]*(?=\r))?")
 _RUBBED_OUT = re.compile(r"[^\b]\x08(?: \x08)?")
 _UNFINISHED = re.compile(r"(?P<call>(?P<pid>\[pid +\d+\] |\d+ +)(?:[\d:.]+ )?(?P<name>\w+)\(.*?)<unfinished \.\.\.>$")
 _RESUMED = re.compile(r"(?P<pid>\[pid +\d+\] |\d+ +)(?:[\d:.]+ )?<\.\.\. (?P<name>\w+) resumed> ?(?P<rest>.*)$")
@@ -94,8 +96,8 @@ def _clean(number: int, row: str) -> Line:
         row = _ESCAPES.sub("", row)
     cr = row.endswith("\r")
     row = row.rstrip("\r")[:LONGEST_LINE]
-    if "\r" in row:  # a progress meter writes over itself, from where the row begins
-        row = row[: len(row) - len(row.lstrip(" \t"))] + row.rpartition("\r")[2]
+    if "\r" in row and (head := _HEAD.match(row)):  # a progress meter writes over itself, from where the row begins
+        row = head[0] + row.rpartition("\r")[2]
     for _ in range(80):
         if "\x08" not in row or (rubbed := _RUBBED_OUT.sub("", row)) == row:
             break
