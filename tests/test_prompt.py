@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from stage import CATALOG, LOCAL, METAS, FakeScreen, Stage, cancelled, run
+from stage import CATALOG, LOCAL, METAS, FakeScreen, Stage, cancelled, run, turns
 
 from popshell.protocol.commands import COMMANDS, State
 from popshell.protocol.line import Context, parse
@@ -335,6 +335,15 @@ def test_toolbar_offers_what_is_legal_here_and_now() -> None:
         await cancelled(silent.shell.run("QUIT"), lambda: "QUIT" in silent.wire.heard)
         assert "now:" not in Bar(silent).text()
         assert "no command works here any more" in Bar(silent).text()
+        due = Stage(place=LOCAL, script={"USER": b"+OK\r\n", "PASS": None})
+        await due.begin("USER mei")
+        await cancelled(due.shell.run("PASS secret"), lambda: "PASS secret" in due.wire.heard)
+        bar = Bar(due)
+        assert "after +OK: CAPA" in bar.text()
+        assert "legal after +OK" in bar.text("STAT")
+        due.wire.say(b"+OK\r\n")
+        await turns()
+        assert "legal now" in bar.text("STAT")
         refused = Stage(place=LOCAL, script={}, greeting=b"-ERR [SYS/TEMP] too many\r\n")
         await refused.begin()
         assert "QUIT is on its way" not in Bar(refused).text()

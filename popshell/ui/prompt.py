@@ -216,7 +216,7 @@ class Toolbar:
         self._shell = shell
         self._typing = typing
         self._typed = typed
-        self._known: tuple[CommandLine, tuple[str, int, bool], list[Line]] | None = None
+        self._known: tuple[CommandLine, tuple[str, int, bool, str], list[Line]] | None = None
 
     def __call__(self, rows: int, columns: int) -> list[Line]:
         shell, words = self._shell, self._shell.words
@@ -251,26 +251,29 @@ class Toolbar:
             return _two_rows([("challenge", words("toolbar.challenge"))], look, metas)
         context = session.connection.context()
         line = self._typing.line(text, context)
+        due = "-due" if session.connection.pending else ""  # what is due is taken to be +OK, and that is said
         if line.spec is None:
             names = "  ".join(spec.name for spec in legal_now(context, session.connection.stamp))
-            now = words("toolbar.legal-now", names=names) if names else words("toolbar.nothing-now")
+            now = words(f"toolbar.legal-now{due}", names=names) if names else words("toolbar.nothing-now")
             return _two_rows([("dim", now)], look, metas)
         # The parse of the same text in the same context is the same object.
-        known, drawn = self._known, (words.language, look.width, self._shell.look_only)
+        legal = f"toolbar.legal{due}"
+        known, drawn = self._known, (words.language, look.width, self._shell.look_only, legal)
         if known is None or known[0] is not line or known[1] != drawn:
-            rows = self._about_command(line, line.spec, context, words, look.width)
+            rows = self._about_command(line, line.spec, context, words(legal), look.width)
             self._known = known = line, drawn, rows
         return known[2]
 
     def _about_command(
-        self, line: CommandLine, spec: CommandSpec, context: Context, words: Words, room: int
+        self, line: CommandLine, spec: CommandSpec, context: Context, legal: str, room: int
     ) -> list[Line]:
-        """Syntax and what it does; whether it is legal now, how its reply ends, and whether it can be undone."""
+        """Syntax and what it does; whether it is `legal`, how its reply ends, and whether it can be undone."""
+        words = self._shell.words
         page = self._shell.catalog.page(words.language, f"commands/{spec.name}")
         many = spec.expects_multi_line(len(line.tokens) - 1)
         found = line.objection if not line.has("missing-argument") or context.state not in spec.transitions else None
         undo = spec.undo_in(context.state)
-        legality = ("warn", warning(line, found.code, words)) if found else ("ok", words("toolbar.legal"))
+        legality = ("warn", warning(line, found.code, words)) if found else ("ok", legal)
         if not found and spec.name == "DELE" and self._shell.look_only:
             legality = ("warn", words("toolbar.held"))
         first: Line = [("command", spec.syntax), ("", page.summary if page else "")]
