@@ -714,6 +714,8 @@ def test_warnings(text: str, code: str, context: dict[str, Any], language: str) 
 
 def test_a_warning_for_a_slip_names_the_command_meant() -> None:
     assert "STAT" in warning(parse("STTA"), "unknown-command", CATALOG.words("en"))
+    # a semicolon is ASCII
+    assert warning(parse("STAT;"), "unknown-command", CATALOG.words("en")) == "not STAT: it has U+003B"
 
 
 @over(

@@ -135,6 +135,8 @@ ROWS: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], tuple[str, ..
     ({"PASS": "-ERR"}, ("USER x", "PASS\u3000y"), ("U+3000 IDEOGRAPHIC SPACE", "the command PASS"), ("Did you mean",)),
     ({}, ("\ufeffUSER x",), ("U+FEFF", "the command USER"), ("Did you mean",)),
     ({}, ("ＳＴＡＴ",), ("U+FF33", "the command STAT"), ("Did you mean",)),
+    ({}, ("：hint",), ("U+FF1A FULLWIDTH COLON", "the command :hint"), ("Did you mean",)),
+    ({}, (":help　STAT",), ("count the messages",), ("There is no :help",)),
     ({}, ("S\u0422AT",), ("U+0422 CYRILLIC", "the command STAT"), ("Did you mean",)),
     ({}, ("USER\u00a0x",), ("U+00A0", "the command USER"), ()),
     ({}, ("XYZZY",), ("POP3 has no command XYZZY",), ("U+",)),

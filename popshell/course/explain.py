@@ -238,6 +238,7 @@ def odd_character(text: str) -> tuple[str, str | None]:
     if keyword.isascii() and odd not in text.split(" ", 1)[0]:
         odd = ""  # the keyword is in ASCII: only what follows is not
     meant = keyword if keyword in COMMANDS else suggestion("".join(filter(str.isascii, keyword)))
+    meant = keyword.lower() if re.match(":[A-Z]", keyword) else meant  # after a full-width colon: the shell's own
     return f"U+{ord(odd):04X} {unicodedata.name(odd, '')}".strip() if odd else "", meant
 
 

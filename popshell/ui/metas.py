@@ -62,7 +62,7 @@ class Metas:
 
     async def run(self, shell: Shell, text: str) -> None:
         """Run one line that begins with a colon. Raises Leave."""
-        name, _, argument = text[1:].strip().partition(" ")
+        name, argument = (*text[1:].split(maxsplit=1), "", "")[:2]  # also at a full-width space
         meta, argument = self.one(shell, name or "help"), argument.strip()
         if meta is None:
             if argument or begins_login(None, name):
