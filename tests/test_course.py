@@ -333,6 +333,8 @@ def test_what_a_prediction_got_wrong() -> None:
         ("AUTH PLAIN abc", "AUTH PLAIN ABC", False),
         ("", "", True),
         ("", "STAT", False),
+        ("QUIT PLEASE", "quit please", True),
+        ("PASS a B", "PASS a b", False),
     ],
 )
 def test_lines_that_say_the_same(one: str, other: str, same: bool) -> None:

@@ -243,15 +243,17 @@ def was_asked(answers: tuple[str, ...], evidence: Evidence) -> bool:
 
 def same_line(one: str, other: str) -> bool:
     """Whether two lines say the same: the keyword in any case (RFC 1939 §3), so too mechanisms and language tags
-    (RFC 5034 §4, RFC 6856 §3.2), other arguments as they are."""
+    (RFC 5034 §4, RFC 6856 §3.2) and what follows a command without arguments, other arguments as they are."""
     (first, *rest), (second, *others) = one.split() or [""], other.split() or [""]
     if first.upper() != second.upper() or len(rest) != len(others):
         return False
     spec = COMMANDS.get(first.upper())
     kinds = [param.kind for param in spec.params] if spec else []
     free = {at for at, kind in enumerate(kinds) if kind in (Kind.MECHANISM, Kind.LANGUAGE)}
+    surplus = spec is not None and not kinds  # `QUIT please`: it takes no argument, so none has a case that counts
     return all(
-        a == b or (at in free and a.upper() == b.upper()) for at, (a, b) in enumerate(zip(rest, others, strict=True))
+        a == b or ((surplus or at in free) and a.upper() == b.upper())
+        for at, (a, b) in enumerate(zip(rest, others, strict=True))
     )
 
 
